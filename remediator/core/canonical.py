@@ -1,0 +1,57 @@
+"""One spelling for every value that is hashed: journals, intentions, policy versions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+type_names = "null, booleans, numbers, strings, lists, maps, times and durations"
+
+
+def inert(value: Any) -> Any:
+    """The value as plain JSON: times become ISO strings, durations seconds, decimals strings.
+
+    Raises TypeError for anything that has no such form.
+    """
+    match value:
+        case None | bool() | int() | float() | str():
+            return value
+        case datetime():
+            return value.isoformat()
+        case timedelta():
+            return f"{value.total_seconds():g}s"
+        case Decimal():
+            return str(value)
+        case dict():
+            return {str(key): inert(item) for key, item in value.items()}
+        case list() | tuple():
+            return [inert(item) for item in value]
+    raise TypeError(f"{type(value).__name__} is not one of {type_names}")
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys and numbers as decimal strings, so that 1.0 and 1 hash differently."""
+    return json.dumps(_spelled(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def digest(value: Any) -> str:
+    """SHA-256, in hexadecimal, of the canonical spelling."""
+    return hashlib.sha256(canonical(value).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _spelled(value: Any) -> Any:
+    match value:
+        case bool() | None | str():
+            return value
+        case int():
+            return {"#": str(value)}
+        case float():
+            return {"#": repr(value)}
+        case dict():
+            return {str(key): _spelled(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_spelled(item) for item in value]
+    return _spelled(inert(value))

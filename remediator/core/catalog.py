@@ -1,0 +1,139 @@
+"""What can be done at all: the specs of operations, as policies and gates see them.
+
+A connector declares one `Operation` beside the code of each thing it offers. The catalogue is the
+sum of them. Nothing here touches the world.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class Kind(StrEnum):
+    """Does an operation read or change?"""
+
+    PROBE = "probe"
+    ACTION = "action"
+
+
+class Risk(StrEnum):
+    """What an action may cost. The order is the order of severity."""
+
+    SAFE = "safe"
+    DISRUPTIVE = "disruptive"
+    DESTRUCTIVE = "destructive"
+
+    @property
+    def rank(self) -> int:
+        """0 for safe, 1 for disruptive, 2 for destructive."""
+        return list(Risk).index(self)
+
+
+class Fence(StrEnum):
+    """How a second execution of the same step is prevented.
+
+    NONE: nothing can; an unknown outcome always goes to a person (a probe may prove it done).
+    KEY: the service honours an idempotency key, so sending again with the same key is one effect.
+    """
+
+    NONE = "none"
+    KEY = "idempotency-key"
+
+
+class Escape(StrEnum):
+    """How a value that a template inserts into a text parameter is made inert."""
+
+    TYPED = "typed"  # any JSON value; strings are joined as they are, nothing interprets them
+    LITERAL = "literal"  # no expression allowed at all
+    PATH = "path"  # percent-encoded, one URL path segment
+    PROMQL = "promql"  # escaped as a string literal, numbers outside quotes
+    MRKDWN = "mrkdwn"  # Slack's control characters escaped
+    TEXT = "text"  # for people's eyes; the receiver escapes
+
+
+@dataclass(frozen=True)
+class Param:
+    """One parameter of an operation's ``with``."""
+
+    doc: str
+    type: str = "string"  # string | int | number | bool | map | list | any | strings (map of text)
+    escape: Escape = Escape.TYPED
+    required: bool = False
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Operation:
+    """The spec of one probe or action.
+
+    longest: how long one execution may take before it counts as unknown (seconds in a timedelta).
+    settle: after an unknown outcome, how long until observation may be trusted.
+    reads: the names that a probe's result has, beside ``ok`` and ``at``.
+    previews: can show what would change, without changing it.
+    """
+
+    name: str
+    kind: Kind
+    doc: str
+    params: Mapping[str, Param]
+    risk: Risk = Risk.SAFE
+    fence: Fence = Fence.NONE
+    settle: timedelta | None = None
+    longest: timedelta = timedelta(seconds=10)
+    previews: bool = False
+    reads: tuple[str, ...] = ()
+
+    @property
+    def connector(self) -> str:
+        """The kind of connection it needs: ``http`` for ``http.request``."""
+        return self.name.partition(".")[0]
+
+
+@dataclass(frozen=True)
+class Connection:
+    """What policies may know of a configured connection: nothing secret.
+
+    risks: patterns such as ``POST /api/workers/*`` (one ``*`` is one path segment) that lower or
+    raise the risk of an endpoint; fence: what the service honours; digest: a hash of the settings
+    that matter to a policy's version.
+    """
+
+    name: str
+    kind: str
+    risks: Mapping[str, Risk] = field(default_factory=lambda: MappingProxyType({}))
+    fence: Fence = Fence.NONE
+    digest: str = ""
+
+
+BUILT_IN = MappingProxyType({"slack": "slack"})
+"""Connections that need no ``via``: operation prefix → connection name."""
+
+PLANNED = frozenset(
+    "postgres.query postgres.execute postgres.terminate postgres.maintain mysql.query "
+    "mysql.execute mysql.kill redis.info redis.read redis.command kubernetes.get kubernetes.scale "
+    "kubernetes.restart kubernetes.rollback kubernetes.resources kubernetes.delete kubernetes.job "
+    "docker.inspect docker.restart command.read command.run alertmanager.silence tls.expiry "
+    "dns.resolve disk.usage".split()
+)
+"""Operations of the language that have no connector yet: refused at load, never ignored."""
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Everything that a policy may name: operations, connections, roles, target kinds."""
+
+    operations: Mapping[str, Operation]
+    connections: Mapping[str, Connection] = field(default_factory=dict)
+    roles: Mapping[str, frozenset[str]] = field(default_factory=dict)  # role → people
+    targets: frozenset[str] = frozenset()
+    escalations: frozenset[str] = frozenset()
+    budgets: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, operations: Iterable[Operation], **rest: object) -> Catalog:
+        """A catalogue with these operations, by name."""
+        return cls({one.name: one for one in operations}, **rest)  # type: ignore[arg-type]

@@ -1,0 +1,209 @@
+"""What a run hears (events), what it wants (effects), and what may be read beside it (facts)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+from remediator.core.alert import Alert
+from remediator.core.catalog import Catalog
+from remediator.core.policy import Policy
+from remediator.core.run import Call, Halt, Picture, Reading, Refusal, Run, Vote
+
+# ── Events ────────────────────────────────────────────────────────────────────────────────────────
+
+
+class AlertHeard(msgspec.Struct, frozen=True, tag=True):
+    """An alert of this policy and target was delivered: a new one, a repeat, or its end."""
+
+    alert: Alert
+    at: datetime
+
+
+class ProbeRead(msgspec.Struct, frozen=True, tag=True):
+    """A probe was answered, or could not be read."""
+
+    round: int
+    key: str
+    reading: Reading
+
+
+class Previewed(msgspec.Struct, frozen=True, tag=True):
+    """What a step would change."""
+
+    round: int
+    step: str
+    picture: Picture | None
+    error: str = ""
+
+
+class VoteCast(msgspec.Struct, frozen=True, tag=True):
+    """A person, already known to be who they are, voted on a gate."""
+
+    gate: str
+    vote: Vote
+
+
+class Done(msgspec.Struct, frozen=True, tag=True):
+    """The world did it and said so."""
+
+    result: dict[str, Any] = {}
+
+
+class Refused(msgspec.Struct, frozen=True, tag=True):
+    """The world did not do it, and that is certain."""
+
+    reason: str
+
+
+class Unknown(msgspec.Struct, frozen=True, tag=True):
+    """It may or may not have happened."""
+
+    reason: str
+
+
+Result = Done | Refused | Unknown
+
+
+class StepFinished(msgspec.Struct, frozen=True, tag=True):
+    """An act or an undo ended."""
+
+    step: str
+    attempt: int
+    undo: bool
+    result: Result
+
+
+class Settled(msgspec.Struct, frozen=True, tag=True):
+    """A person said what became of an unknown outcome."""
+
+    by: str
+    verdict: Literal["happened", "not-happened", "handled"]
+    reason: str = ""
+
+
+class TimePassed(msgspec.Struct, frozen=True, tag=True):
+    """A deadline of the run is due. Which one, the run knows."""
+
+
+class PolicyChanged(msgspec.Struct, frozen=True, tag=True):
+    """The running set of policies is another one."""
+
+
+Event = (
+    AlertHeard | ProbeRead | Previewed | VoteCast | StepFinished | Settled | TimePassed | PolicyChanged
+)
+
+# ── Effects ───────────────────────────────────────────────────────────────────────────────────────
+
+
+class Probe(msgspec.Struct, frozen=True, tag=True):
+    """Repeatable: read this."""
+
+    round: int
+    key: str  # diagnose:<probe> | before:<step> | verify:<step>
+    call: Call
+
+
+class Preview(msgspec.Struct, frozen=True, tag=True):
+    """Repeatable: show what this would change."""
+
+    round: int
+    step: str
+    call: Call
+
+
+class Act(msgspec.Struct, frozen=True, tag=True):
+    """Once: do this. Committed with the intent, before anything is sent."""
+
+    step: str
+    attempt: int
+    call: Call
+    key: str  # idempotency key: the same for every attempt at the same step
+    start_by: datetime  # later than this it must not be sent any more
+    undo: bool = False
+
+
+class Card(msgspec.Struct, frozen=True, tag=True):
+    """Repeatable: the gate's card must show the run as it is now."""
+
+    gate: str
+
+
+Effect = Probe | Preview | Act | Card
+
+# ── Facts ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Use:
+    """What the bounds count, read inside the deciding transaction. This run itself is left out."""
+
+    last_act: datetime | None = None  # by this policy on this target
+    last_denial: datetime | None = None  # denied or expired, likewise
+    target_acts: tuple[datetime, ...] = ()  # runs that started an act that is not safe, newest first
+    policy_acts: tuple[datetime, ...] = ()  # likewise, on any target
+    open_runs: int = 0  # of this policy
+    safe_plays: Mapping[str, datetime] = field(default_factory=dict)  # safe-only case → when played
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What the store reads for a decision, inside the transaction that commits it."""
+
+    now: datetime
+    use: Use = field(default_factory=Use)
+    halts: tuple[Halt, ...] = ()  # only those that cover this policy and target
+    holder: str | None = None  # another run that locks the target
+    held: frozenset[str] = frozenset()  # steps that other runs of this policy hold on the target
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts(Seen):
+    """What a decision may depend on and the run does not hold."""
+
+    policy: Policy  # of the run's version
+    current: str | None  # the version in the running set; None when the policy is gone
+    catalog: Catalog
+
+
+# ── Decisions ─────────────────────────────────────────────────────────────────────────────────────
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One line of a journal, before it gets its number, time and link."""
+
+    kind: str
+    data: dict[str, Any] = {}
+
+
+class PageWanted(msgspec.Struct, frozen=True):
+    """A person must hear this."""
+
+    key: str
+    chain: str
+    text: str
+
+
+class Counted(msgspec.Struct, frozen=True):
+    """Something that bounds count. ``what`` is the case for ``safe``."""
+
+    kind: Literal["act", "denied", "safe"]
+    what: str = ""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What one event leads to; committed whole, before the world is touched."""
+
+    run: Run
+    entries: tuple[Entry, ...] = ()
+    effects: tuple[Effect, ...] = ()
+    pages: tuple[PageWanted, ...] = ()
+    counted: tuple[Counted, ...] = ()
+    refusal: Refusal | None = None  # for the dispositions of the run's alerts, once it has closed
+    recheck_at: datetime | None = None  # decide the still firing alerts again then

@@ -1,0 +1,291 @@
+"""A run: one policy's work on one target, as a value. Stored whole, changed only by `decide`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+import msgspec
+
+from remediator.core.alert import Alert
+from remediator.core.canonical import digest
+from remediator.core.catalog import Fence, Risk
+
+
+class Stage(StrEnum):
+    """Where a run stands. Stages marked (passing) are left within the decision that enters them."""
+
+    DIAGNOSING = "diagnosing"  # probes are out
+    CHOOSING = "choosing"  # (passing) which step is next, and may people have to agree?
+    PREVIEWING = "previewing"  # asking what the gated steps would change
+    WAITING = "waiting"  # a gate is open
+    PREPARING = "preparing"  # reading what must be fresh before the act
+    STARTING = "starting"  # (passing) the last check, and the intent
+    ACTING = "acting"  # the world was told; no answer yet
+    VERIFYING = "verifying"  # did it work?
+    ENDING = "ending"  # (passing) hold, undo or close
+    HOLDING = "holding"  # a temporary change stands
+    UNDOING = "undoing"  # a change is being taken back
+    ASKING = "asking"  # an outcome is unknown; a person decides
+    CLOSED = "closed"
+
+    @property
+    def open(self) -> bool:
+        """Counts towards ``at_once`` and keeps other runs of this policy off the target."""
+        return self not in (Stage.CLOSED, Stage.HOLDING)
+
+
+class Outcome(StrEnum):
+    """How a run ended."""
+
+    FIXED = "fixed"  # every step done, and proved where it can be
+    NOTHING_TO_DO = "nothing-to-do"  # the decision table said so
+    OBSERVED = "observed"  # mode observe: it said what it would do
+    RECOVERED = "recovered"  # the alert resolved before anything was started
+    REFUSED = "refused"  # a bound, a probe, a halt or an expression said no
+    DENIED = "denied"  # a person said no
+    EXPIRED = "expired"  # nobody answered in time
+    INEFFECTIVE = "ineffective"  # done, but not proved to have worked
+    FAILED = "failed"  # a step was refused by the world, or an undo went wrong
+    HANDED_OVER = "handed-over"  # a person took it
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """A bound saying no. ``again_at`` or ``waits_for`` say when the alert is considered again.
+
+    waits_for: ``target:<target>``, ``policy:<name>`` or ``halt``; empty when only time is waited for.
+    """
+
+    bound: str
+    reason: str
+    again_at: datetime | None = None
+    waits_for: str = ""
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One fully resolved use of an operation. Holds no secret: the connection adds those."""
+
+    operation: str
+    connection: str
+    args: dict[str, Any]
+
+
+class UndoPlan(msgspec.Struct, frozen=True):
+    """How a step is taken back. ``call`` is None while it still needs what the act returns."""
+
+    source: dict[str, Any]  # the policy's text of it: part of what is approved
+    call: Call | None
+    after_s: float | None  # time box, seconds from the act
+    early: tuple[str, ...] = ()  # unverified | resolved
+
+
+class Intention(msgspec.Struct, frozen=True):
+    """Exactly what a step will do. A gate's votes bind to the hash of these."""
+
+    step: str
+    call: Call
+    risk: Risk
+    fence: Fence
+    verify: Call | None
+    undo: UndoPlan | None
+    summary: str = ""  # one line for people: ``POST /api/campaigns/c-1/pause``
+
+    def identity(self) -> dict[str, Any]:
+        """What the hash covers."""
+        return msgspec.to_builtins(self)  # type: ignore[no-any-return]
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """What a probe answered. ``value`` holds the operation's own names (``row``, ``json`` …)."""
+
+    at: datetime
+    ok: bool
+    value: dict[str, Any] = {}
+    error: str = ""
+
+    def as_seen(self) -> dict[str, Any]:
+        """The reading as expressions see it."""
+        return {**self.value, "ok": self.ok, "at": self.at}
+
+
+class Picture(msgspec.Struct, frozen=True):
+    """What a step would change, shown before anybody approves. Never the change itself."""
+
+    count: int
+    text: str
+    rows: tuple[dict[str, Any], ...] = ()
+
+
+class Vote(msgspec.Struct, frozen=True):
+    """One person's word on one gate."""
+
+    by: str
+    approve: bool
+    at: datetime
+    via: str  # slack | api | page | cli
+    hash: str  # the gate's hash when the person saw it
+    reason: str = ""
+
+
+class Gate(msgspec.Struct, frozen=True):
+    """The approvals that some steps need, bound to exactly what they will do."""
+
+    id: str
+    steps: tuple[str, ...]
+    intentions: tuple[Intention, ...]
+    hash: str
+    required: dict[str, int]  # role → how many people
+    opened_at: datetime
+    expires_at: datetime
+    late: Literal["page", "deny"]
+    state: Literal["open", "approved", "denied", "expired", "void"] = "open"
+    votes: tuple[Vote, ...] = ()
+    pictures: dict[str, Picture] = {}
+    note: str = ""  # why it ended as it did
+
+
+class StepState(StrEnum):
+    """What became of one step."""
+
+    PLANNED = "planned"
+    STARTED = "started"
+    DONE = "done"
+    VERIFIED = "verified"
+    UNVERIFIED = "unverified"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+    UNDONE = "undone"
+
+
+class StepRun(msgspec.Struct, frozen=True):
+    """One step of a run, from its intention to its undo."""
+
+    name: str
+    state: StepState = StepState.PLANNED
+    intention: Intention | None = None
+    attempt: int = 0
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    result: dict[str, Any] | None = None
+    error: str = ""
+    before: Reading | None = None
+    proof: Reading | None = None  # the last verify reading
+    proof_since: datetime | None = None  # since when `until` has held
+    proof_next: datetime | None = None
+    proof_by: datetime | None = None  # the end of `within`
+    unknown: bool = False  # the answer was lost; a proof settles it, or a person
+    undo_at: datetime | None = None
+    undo_started: bool = False
+    undo_late: bool = False  # a person was paged that it is overdue
+    undo_error: str = ""
+
+    @property
+    def stands(self) -> bool:
+        """Has it changed the world, as far as is known, without being undone?"""
+        return self.state in (StepState.DONE, StepState.VERIFIED, StepState.UNVERIFIED)
+
+    @property
+    def owes_undo(self) -> bool:
+        """Does a change stand that is to be taken back and has not been tried yet?"""
+        has_undo = self.intention is not None and self.intention.undo is not None
+        return self.stands and has_undo and not self.undo_started
+
+
+class Member(msgspec.Struct, frozen=True):
+    """An alert that belongs to a run."""
+
+    firing: bool
+    since: datetime  # when this state was received
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that the decision on a run depends on, but the `Facts`."""
+
+    id: str
+    policy: str
+    version: str
+    mode: str
+    target: str
+    opened_at: datetime
+    opened_by: str = "alert"  # alert | watch | person:<name>
+    alert: Alert  # the opener
+    members: dict[str, Member]  # by fingerprint
+    params: dict[str, Any]
+    stage: Stage = Stage.DIAGNOSING
+    round: int = 0  # of probes; answers to an older round are ignored
+    pending: tuple[str, ...] = ()  # probe keys not yet answered
+    readings: dict[str, Reading] = {}
+    case: int | None = None
+    plan: tuple[str, ...] = ()
+    rungs: bool = False  # `try`: one after the other until one verifies
+    cursor: int = 0
+    steps: dict[str, StepRun] = {}
+    gate: Gate | None = None
+    gates: int = 0  # how many were opened
+    voids: int = 0  # how many were void
+    pictures: dict[str, Picture] = {}
+    undoing: tuple[str, ...] = ()  # steps to undo now, in order
+    undo_call: str = ""  # the step whose undo is on the wire
+    verdict: tuple[Outcome, str] | None = None  # how it will close once its undos are through
+    acted: bool = False  # a step that is not safe was started
+    resolved_at: datetime | None = None  # all members resolved
+    wait_until: datetime | None = None  # an undo that waits for the target
+    closed_at: datetime | None = None
+    outcome: Outcome | None = None
+    reason: str = ""
+
+    @property
+    def locks_target(self) -> bool:
+        """Does it keep every other run from acting on its target?"""
+        if self.stage in (Stage.ACTING, Stage.VERIFYING, Stage.UNDOING, Stage.ASKING):
+            return not self.wait_until
+        return self.acted and self.stage not in (Stage.HOLDING, Stage.CLOSED)
+
+    @property
+    def step(self) -> StepRun | None:
+        """The step at the cursor."""
+        return self.steps[self.plan[self.cursor]] if self.cursor < len(self.plan) else None
+
+    @property
+    def observes(self) -> bool:
+        """Mode observe: takes no locks, counts apart, changes nothing."""
+        return self.mode == "observe"
+
+
+class Halt(msgspec.Struct, frozen=True, kw_only=True):
+    """The kill switch, as thrown. ``scope``: ``all``, ``policy:<name>`` or ``target:<target>``."""
+
+    id: str
+    scope: str
+    reason: str
+    by: str
+    at: datetime
+    undos: bool = False
+
+    def covers(self, policy: str, target: str) -> bool:
+        """Does it stop this policy on this target?"""
+        return self.scope in ("all", f"policy:{policy}", f"target:{target}")
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that must reach a person; it escalates until acknowledged."""
+
+    id: str
+    key: str  # one open page per key: the same trouble does not page twice
+    chain: str
+    text: str
+    opened_at: datetime
+    run: str = ""
+    level: int = -1  # the last rung of the chain that was reached
+    next_at: datetime | None = None
+    acked_by: str = ""
+    acked_at: datetime | None = None
+    sent: tuple[str, ...] = ()  # what was told to whom, by which road
+    error: str = ""
+
+
+def gate_hash(intentions: tuple[Intention, ...], terms: Mapping[str, Any]) -> str:
+    """SHA-256 of the resolved steps and the terms under which they were shown."""
+    return digest({"steps": [one.identity() for one in intentions], "terms": dict(terms)})
