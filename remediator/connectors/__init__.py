@@ -1,0 +1,135 @@
+"""The world. Which kinds of connections there are, what they offer, and the configured ones made live.
+
+A new kind is one file here and one line in `KINDS`; the contract tests then hold it to its word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import ValidationError
+
+from remediator.config import Config
+from remediator.connectors import http, prometheus, slack
+from remediator.connectors.settings import Settings
+from remediator.core.catalog import BUILT_IN, Catalog, Connection, Operation
+from remediator.errors import ConfigError
+from remediator.ports import Connector, ConnectorKind
+
+KINDS: dict[str, ConnectorKind] = {
+    kind.name: kind
+    for kind in (
+        http.KIND,
+        prometheus.KIND,
+        slack.KIND,
+    )
+}
+
+
+def operations() -> Iterator[Operation]:
+    """Everything that any kind of connection can do."""
+    for kind in KINDS.values():
+        yield from kind.operations
+
+
+def problems(config: Config) -> list[ConfigError]:
+    """Everything that is wrong with the configured connections, each with its place."""
+    return _read(config)[1]
+
+
+def catalog(config: Config) -> Catalog:
+    """What policies may name under this config. Raises ConfigError, all problems at once."""
+    connections = {
+        name: Connection(name, kind.name, settings.risks, settings.fence, settings.digest())
+        for name, (kind, settings) in _settled(config).items()
+    }
+    return Catalog.of(
+        operations(),
+        connections=connections,
+        roles={role: frozenset(people) for role, people in config.roles.items()},
+        targets=frozenset(config.targets),
+        escalations=frozenset(config.escalations),
+        budgets=frozenset(config.budgets),
+    )
+
+
+def build(config: Config) -> dict[str, Connector]:
+    """A live connector for each connection, by name. Opens no socket; raises ConfigError as `catalog`."""
+    return {name: kind.make(settings) for name, (kind, settings) in _settled(config).items()}
+
+
+_Configured = dict[str, tuple[ConnectorKind, Settings]]
+
+
+def _settled(config: Config) -> _Configured:
+    configured, wrong = _read(config)
+    if len(wrong) == 1:
+        raise wrong[0]
+    if wrong:
+        raise ConfigError("", "\n".join(str(one) for one in wrong))
+    return configured
+
+
+def _read(config: Config) -> tuple[_Configured, list[ConfigError]]:
+    configured: _Configured = {BUILT_IN["slack"]: (slack.KIND, slack.SlackSettings.of(config.slack))}
+    wrong: list[ConfigError] = []
+    for name, written in config.connections.items():
+        place = f"connections.{name}"
+        if name in BUILT_IN.values():
+            wrong.append(ConfigError(place, "this connection is built in", remedy="give yours another name"))
+            continue
+        kind = _kind(written.get("kind"))
+        if isinstance(kind, str):
+            wrong.append(ConfigError(f"{place}.kind", kind, remedy=_nearest(written.get("kind"))))
+            continue
+        try:
+            settings = kind.settings.model_validate({k: v for k, v in written.items() if k != "kind"})
+        except ValidationError as error:
+            wrong.extend(_told(place, kind, error))
+        else:
+            configured[name] = (kind, settings)
+    return configured, wrong
+
+
+def _offered() -> list[str]:
+    return sorted(kind.name for kind in KINDS.values() if not kind.built_in)
+
+
+def _kind(written: object) -> ConnectorKind | str:
+    if written is None:
+        return "is missing"
+    if not isinstance(written, str) or written not in _offered():
+        return f"{written!r} is not a kind of connection"
+    return KINDS[written]
+
+
+def _nearest(written: object) -> str:
+    near = get_close_matches(str(written), _offered(), n=1)
+    return f"did you mean {near[0]}?" if near else f"write one of {', '.join(_offered())}"
+
+
+def _told(place: str, kind: ConnectorKind, error: ValidationError) -> Iterator[ConfigError]:
+    # Never the input: it may be a secret.
+    for one in error.errors(include_url=False, include_input=False):
+        where = ".".join((place, *(str(part) for part in one["loc"] if part != "[key]")))
+        message = one["msg"].removeprefix("Value error, ")
+        match one["type"]:
+            case "extra_forbidden":
+                yield ConfigError(where, "unknown key", remedy=_nearest_key(kind, one["loc"]))
+            case "missing":
+                yield ConfigError(where, "is missing", remedy=_described(kind, one["loc"]))
+            case _:
+                yield ConfigError(where, message[:1].lower() + message[1:])
+
+
+def _nearest_key(kind: ConnectorKind, where: tuple[Any, ...]) -> str:
+    known = list(kind.settings.model_fields)
+    near = get_close_matches(str(where[-1]), known, n=1)
+    return f"did you mean {near[0]}?" if near else f"{kind.name} takes {', '.join(known)}"
+
+
+def _described(kind: ConnectorKind, where: tuple[Any, ...]) -> str:
+    field = kind.settings.model_fields.get(str(where[0]))
+    return f"write {field.description}" if field is not None and field.description else ""

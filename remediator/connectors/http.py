@@ -1,0 +1,403 @@
+"""Talking to one HTTP service at a fixed host: a probe (GET) and an action (POST, PUT, PATCH, DELETE).
+
+Exactly one request goes on the wire, however the other side misbehaves: a fresh connection for each,
+no redirects, no proxies, no cookies, and aiohttp's own second try (it re-sends PUT and DELETE when the
+peer hangs up) switched off. An answer is data: bounded, decoded leniently, believed only in its status.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Annotated, Any
+from urllib.parse import quote, unquote_to_bytes
+
+import aiohttp
+from pydantic import AfterValidator, Field
+from yarl import URL
+
+from remediator.config import Duration
+from remediator.connectors.settings import Authorities, BaseUrl, Headers, Settings, header_problem
+from remediator.connectors.unoffered import Unoffered
+from remediator.core.canonical import inert
+from remediator.core.catalog import Escape, Fence, Kind, Operation, Param, Risk
+from remediator.core.messages import Done, Refused, Result, Unknown
+from remediator.core.run import Call
+from remediator.errors import ConnectorError
+from remediator.ports import ConnectorKind
+
+METHODS = ("POST", "PUT", "PATCH", "DELETE")
+MOST_BYTES = 64 * 1024
+LONGEST = timedelta(seconds=60)
+CONNECT = 10.0
+
+_PATH = Param(
+    "Path below the connection's base_url, from its first slash; each `${…}` is one percent-encoded segment.",
+    escape=Escape.PATH,
+    required=True,
+)
+_QUERY = Param("Map of query parameters; text, numbers and booleans, or lists of them.", type="map")
+
+GET = Operation(
+    name="http.get",
+    kind=Kind.PROBE,
+    doc="GET a path. `json` is null when the answer is no JSON; `text` is its first 64 KiB.",
+    params={
+        "path": _PATH,
+        "query": _QUERY,
+        "expect_status": Param("The one status that counts as an answer; by default any 2xx.", type="int"),
+    },
+    longest=LONGEST,
+    reads=("status", "json", "text"),
+)
+
+REQUEST = Operation(
+    name="http.request",
+    kind=Kind.ACTION,
+    doc="Send one request. 2xx is done; 3xx and 4xx are refused; 5xx or no answer is unknown.",
+    params={
+        "method": Param("The method.", escape=Escape.LITERAL, required=True, choices=METHODS),
+        "path": _PATH,
+        "query": _QUERY,
+        "body": Param("Any value, sent as JSON; left out, nothing is sent.", type="any"),
+        "headers": Param("Map of further headers; the connection's own cannot be replaced.", type="strings"),
+        "ok": Param("Statuses that count as done, such as [200, 404]; by default any 2xx.", type="list"),
+    },
+    risk=Risk.DISRUPTIVE,
+    longest=LONGEST,
+)
+
+_RESERVED = frozenset(
+    [
+        "accept-encoding",
+        "authorization",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "cookie",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ]
+)
+_ENDPOINT = re.compile(rf"({'|'.join(METHODS)}) /[!-~]*")
+_PATH_SAFE = re.compile(r"/(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*")
+
+
+def _endpoints(value: dict[str, Risk]) -> dict[str, Risk]:
+    for pattern in value:
+        if not _ENDPOINT.fullmatch(pattern):
+            raise ValueError(f"{pattern!r} is no endpoint: write METHOD /path, such as 'POST /api/workers/*'")
+        if any("*" in part and part != "*" for part in pattern.split("/")):
+            raise ValueError(f"{pattern!r}: a * stands for one whole path segment")
+    return value
+
+
+def _key_header(value: str | None) -> str | None:
+    if value is not None and (problem := header_problem(value, "")):
+        raise ValueError(problem)
+    if value is not None and value.lower() in _RESERVED:
+        raise ValueError(f"{value} means something else already; services use Idempotency-Key")
+    return value
+
+
+class HttpSettings(Settings):
+    """An HTTP service."""
+
+    base_url: BaseUrl = Field(description="its address, such as https://loyalty.internal:3077")
+    headers: Headers = Field(default={}, description="added to each request, such as Authorization")
+    endpoints: Annotated[dict[str, Risk], AfterValidator(_endpoints)] = Field(
+        default={}, description="risks of single endpoints, such as 'POST /api/workers/*': safe"
+    )
+    idempotency_header: Annotated[str | None, AfterValidator(_key_header)] = Field(
+        default=None, description="the header by which the service does a repeated request only once"
+    )
+    timeout: Duration = Field(default=timedelta(seconds=10), gt=timedelta(0), le=LONGEST)
+    ca: Authorities = None
+
+    @property
+    def risks(self) -> Mapping[str, Risk]:
+        """As written in the config."""
+        return MappingProxyType(self.endpoints)
+
+    @property
+    def fence(self) -> Fence:
+        """A key, if the service honours one."""
+        return Fence.KEY if self.idempotency_header else Fence.NONE
+
+
+@dataclass(frozen=True)
+class _Request:
+    method: str
+    url: URL
+    headers: Mapping[str, str]
+    body: bytes | None = None
+
+
+@dataclass(frozen=True)
+class _Answer:
+    status: int
+    raw: bytes
+    encoded: str = ""  # a Content-Encoding that was not asked for
+
+    def shown(self) -> dict[str, Any]:
+        text = "" if self.encoded else self.raw.decode("utf-8", "replace")
+        return {
+            "status": self.status,
+            "json": _json(text),
+            "text": text.replace("\0", "\N{REPLACEMENT CHARACTER}"),
+        }
+
+
+class Http(Unoffered):
+    """A configured HTTP service."""
+
+    def __init__(self, settings: HttpSettings) -> None:
+        self._settings = settings
+        self._own = {name: value.get_secret_value() for name, value in settings.headers.items()}
+        self._trust: ssl.SSLContext | bool = True
+        if settings.ca is not None:
+            self._trust = ssl.create_default_context(cafile=str(settings.ca))
+
+    async def read(self, call: Call, *, timeout: float) -> dict[str, Any]:
+        """`status`, `json` and `text` of a GET."""
+        expected = call.args.get("expect_status")
+        try:
+            request = self._request("GET", call.args)
+        except ValueError as error:
+            raise ConnectorError(call.connection, f"not asked: {error}") from error
+        try:
+            answer = await self._send(request, timeout)
+        except TimeoutError as error:
+            raise ConnectorError(
+                call.connection, f"no answer within {self._within(timeout):g} s to GET {request.url.raw_path}"
+            ) from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise ConnectorError(
+                call.connection,
+                f"GET {request.url.raw_path}: {_words(error)}",
+                remedy="is its base_url right?",
+            ) from error
+        if answer.encoded:
+            raise ConnectorError(
+                call.connection, f"answered in {answer.encoded[:40]!r}, which was not asked for"
+            )
+        if answer.status != expected if expected is not None else not 200 <= answer.status < 300:
+            wanted = expected if expected is not None else "2xx"
+            raise ConnectorError(
+                call.connection,
+                f"GET {request.url.raw_path} answered {answer.status}, not {wanted}",
+                remedy="write expect_status if this status is meant",
+            )
+        return answer.shown()
+
+    async def act(self, call: Call, *, key: str, timeout: float) -> Result:
+        """Send it, once."""
+        method = call.args.get("method")
+        if method not in METHODS:
+            return Refused(f"never sent: {method!r} is not one of {', '.join(METHODS)}")
+        try:
+            ok = _statuses(call.args.get("ok"))
+            request = self._request(method, call.args, key)
+        except (ValueError, TypeError) as error:
+            return Refused(f"never sent: {error}")
+        try:
+            answer = await self._send(request, timeout)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, _CannotSendOnceError) as error:
+            return Refused(f"never sent: {_words(error)}")
+        except TimeoutError:
+            return Unknown(f"no answer within {self._within(timeout):g} s")
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            return Unknown(f"sent, and then: {_words(error)}")
+        return self._judge(answer, ok)
+
+    def _judge(self, answer: _Answer, ok: frozenset[int]) -> Result:
+        said = f"answered {answer.status}: {_brief(answer)}"
+        if answer.status in ok:
+            return Done(answer.shown())
+        if answer.status == 409 and self._settings.idempotency_header:
+            # The same key may still be at work there: a conflict with ourselves.
+            return Unknown(said)
+        if 300 <= answer.status < 400:
+            return Refused(f"answered {answer.status}; redirects are not followed")
+        if 400 <= answer.status < 500:
+            return Refused(said)
+        return Unknown(said)
+
+    def _request(self, method: str, args: Mapping[str, Any], key: str = "") -> _Request:
+        """Raises ValueError or TypeError for what may not be sent."""
+        path = _checked_path(args.get("path"))
+        query = _query_string(args.get("query") or {})
+        body = None
+        headers = {"Accept-Encoding": "identity", "User-Agent": "remediator"}
+        if "body" in args:
+            body = json.dumps(inert(args["body"]), allow_nan=False).encode()
+            headers["Content-Type"] = "application/json"
+        own = {name.lower() for name in self._own}
+        if self._settings.idempotency_header:
+            own.add(self._settings.idempotency_header.lower())
+        for name, value in (args.get("headers") or {}).items():
+            if name.lower() in _RESERVED | own:
+                raise ValueError(f"header {name} cannot be set by a policy")
+            if problem := header_problem(name, str(value)):
+                raise ValueError(problem)
+            headers[name] = str(value)
+        headers.update(self._own)
+        if self._settings.idempotency_header and key:
+            if problem := header_problem(self._settings.idempotency_header, key):
+                raise ValueError(problem)
+            headers[self._settings.idempotency_header] = key
+        return _Request(method, URL(self._settings.base_url + path + query, encoded=True), headers, body)
+
+    def _within(self, timeout: float) -> float:
+        return min(timeout, self._settings.timeout.total_seconds())
+
+    async def _send(self, request: _Request, timeout: float) -> _Answer:
+        within = self._within(timeout)
+        async with (
+            asyncio.timeout(within),
+            self._once(within) as session,
+            session.request(
+                request.method,
+                request.url,
+                headers=request.headers,
+                data=request.body,
+                allow_redirects=False,
+                ssl=self._trust,
+            ) as response,
+        ):
+            encoded = response.headers.get("Content-Encoding", "identity").strip().lower()
+            return _Answer(response.status, await _first(response), "" if encoded == "identity" else encoded)
+
+    def _once(self, within: float) -> aiohttp.ClientSession:
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(force_close=True, limit=1),
+            timeout=aiohttp.ClientTimeout(total=within, connect=min(within, CONNECT)),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            auto_decompress=False,
+            raise_for_status=False,
+        )
+        send_only_once(session)
+        return session
+
+
+class _CannotSendOnceError(aiohttp.ClientError):
+    """This aiohttp cannot be kept from sending twice."""
+
+
+def send_only_once(session: aiohttp.ClientSession) -> None:
+    """Switch off the second try that aiohttp makes by itself for PUT and DELETE.
+
+    There is no public switch (aiohttp 3.14, `client.py`, `_retry_connection`). If it ever goes,
+    nothing is sent, rather than perhaps twice.
+    """
+    if getattr(session, "_retry_connection", None) is not True:
+        raise _CannotSendOnceError(f"aiohttp {aiohttp.__version__} is not known to send a request only once")
+    session._retry_connection = False  # noqa: SLF001 - see above
+
+
+async def _first(response: aiohttp.ClientResponse) -> bytes:
+    """The whole body, or its first 64 KiB. A body that breaks off before that raises."""
+    body = bytearray()
+    async for chunk in response.content.iter_chunked(8192):
+        body += chunk
+        if len(body) >= MOST_BYTES:
+            break
+    return bytes(body[:MOST_BYTES])
+
+
+def _checked_path(path: object) -> str:
+    """The path as it will stand on the wire. Nothing is normalised: what was approved is what is sent."""
+    if not isinstance(path, str) or not path.startswith("/"):
+        raise ValueError("the path must begin with /")
+    if not _PATH_SAFE.fullmatch(path):
+        raise ValueError("the path holds a character that must be percent-encoded")
+    # What a lax server may make of it: one decoding, backslashes as slashes.
+    decoded = unquote_to_bytes(path)
+    if decoded.count(b"/") != path.count("/") or b"\\" in decoded:
+        raise ValueError("the path hides a slash in a segment")
+    if any(byte < 0x20 or byte == 0x7F for byte in decoded):
+        raise ValueError("the path holds a control character")
+    parts = decoded.split(b"/")[1:]
+    if any(part in (b".", b"..") or part.startswith((b"..;", b".;")) for part in parts) or b"" in parts[:-1]:
+        raise ValueError("the path holds an empty segment, . or ..")
+    return path
+
+
+def _query_string(query: object) -> str:
+    if not isinstance(query, Mapping):
+        raise TypeError("the query must be a map")
+    pairs = [
+        f"{quote(str(name), safe='')}={quote(_query_value(str(name), one), safe='')}"
+        for name, value in query.items()
+        for one in (value if isinstance(value, list | tuple) else (value,))
+    ]
+    return "?" + "&".join(pairs) if pairs else ""
+
+
+def _query_value(name: str, value: object) -> str:
+    match inert(value):
+        case bool(yes):
+            return "true" if yes else "false"
+        case str(text):
+            return text
+        case int() | float() as number:
+            return str(number)
+    raise ValueError(f"query parameter {name} is neither text, a number nor a boolean")
+
+
+def _statuses(ok: object) -> frozenset[int]:
+    if ok is None:
+        return frozenset(range(200, 300))
+    if not isinstance(ok, list | tuple) or not ok:
+        raise ValueError("ok must be a list of statuses, such as [200, 404]")
+    for status in ok:
+        if not isinstance(status, int) or isinstance(status, bool) or not 200 <= status < 500:
+            raise ValueError(f"{status!r} cannot count as done; only 200 to 499 can")
+    return frozenset(ok)
+
+
+def _json(text: str) -> Any:
+    """The text as JSON; None if it is not, or holds what JSON has no word for (NaN, half characters)."""
+    try:
+        value = json.loads(text, parse_constant=_refuse)
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError):
+        return None
+    return value
+
+
+def _refuse(word: str) -> Any:
+    raise ValueError(word)
+
+
+def _brief(answer: _Answer) -> str:
+    text = " ".join(answer.shown()["text"][:800].split())
+    return f"{text[:300]}…" if len(text) > 300 else text or "(nothing)"
+
+
+def _words(error: BaseException) -> str:
+    return str(error)[:300] or type(error).__name__
+
+
+KIND = ConnectorKind(
+    name="http",
+    doc="An HTTP service at a fixed host.",
+    operations=(GET, REQUEST),
+    settings=HttpSettings,
+    make=Http,
+)
