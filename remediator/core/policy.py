@@ -1,0 +1,465 @@
+"""A policy as a value: the whole language, version 1. Read by policyfiles, followed by decide.
+
+Keys are named as in YAML; where Python reserves the word, an underscore follows (``with_``, ``for_``).
+Texts with expressions are parsed when the policy is, once. What a policy names (connections, roles,
+steps) is checked by policyfiles, which knows the catalogue.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    StrictBool,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from remediator.core.expression import Expression, Template, format_duration, parse_duration
+from remediator.core.selector import Selector, parse_selector
+from remediator.core.syntax import RESERVED
+from remediator.errors import ExpressionError
+
+OUR_WORDS = frozenset(
+    {"alert", "annotations", "before", "each", "labels", "now", "steps", "target", "verify"}
+)
+"""Names that expressions give a meaning of their own: no probe, step or param may take them."""
+
+PATIENCE: Mapping[str, timedelta] = MappingProxyType(
+    {
+        "critical": timedelta(minutes=5),
+        "high": timedelta(minutes=15),
+        "medium": timedelta(hours=1),
+        "low": timedelta(hours=4),
+    }
+)
+"""Severity → how long a refusal may stand before it pages."""
+
+# ── Kinds of fields ─────────────────────────────────────────────────────────────────────────────
+
+T = TypeVar("T")
+
+
+def _from_text(parse: Callable[[str], T], kind: type[T]) -> Callable[[object], T]:
+    """A validator that parses text and lets a parsed value through."""
+
+    def validated(value: object) -> T:
+        if isinstance(value, kind):
+            return value
+        if not isinstance(value, str):
+            raise PydanticCustomError("string_type", "Input should be a text; quote it")
+        try:
+            return parse(value)
+        except ExpressionError as error:
+            told = {"problem": error.problem, "remedy": error.remedy, "offset": error.offset}
+            raise PydanticCustomError("expression", "{problem}", told) from error
+        except ValueError as error:
+            raise PydanticCustomError("format", "{problem}", {"problem": str(error)}) from error
+
+    return validated
+
+
+def _name(name: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or len(name) > 64:
+        raise ValueError(f"{name[:70]!r} is not a name: lower-case letters, digits and _, a letter first")
+    if name in RESERVED | OUR_WORDS:
+        raise ValueError(f"{name!r} is a reserved word")
+    return name
+
+
+def _kebab(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name) or len(name) > 100:
+        raise ValueError(f"{name[:110]!r} is not a policy's name: write it like-this")
+    return name
+
+
+def _span(text: str) -> timedelta:
+    span = parse_duration(text)
+    if span < timedelta():
+        raise ValueError(f"{text} is negative")
+    return span
+
+
+@dataclass(frozen=True)
+class Rate:
+    """``3 in 24h``: at most ``limit`` within any ``per``."""
+
+    limit: int
+    per: timedelta
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises ValueError."""
+        found = re.fullmatch(r"(\d{1,9}) in (\S+)", text)
+        if not found:
+            raise ValueError(f"{text!r} is not a rate; write 3 in 24h")
+        per = _span(found[2])
+        if not per:
+            raise ValueError(f"{text!r} counts over no time at all")
+        return cls(int(found[1]), per)
+
+    def __str__(self) -> str:
+        return f"{self.limit} in {format_duration(self.per)}"
+
+
+def templated(value: Any) -> Any:
+    """Any YAML value with every text in it made a Template; maps and lists are kept."""
+    match value:
+        case str():
+            return _from_text(Template.parse, Template)(value)
+        case dict():
+            return {key: templated(item) for key, item in value.items()}
+        case list():
+            return [templated(item) for item in value]
+    return value
+
+
+def _listed(value: object) -> object:
+    return value if isinstance(value, list | tuple) else [value]
+
+
+_DURATION_SCHEMA = {"type": "string", "pattern": r"^(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?$"}
+_RATE_SCHEMA = {"type": "string", "pattern": r"^\d+ in \S+$"}
+
+Name = Annotated[str, AfterValidator(_name)]
+Text = Annotated[str, Field(min_length=1)]
+Count = Annotated[int, Field(strict=True, ge=1)]
+Duration = Annotated[
+    timedelta, PlainValidator(_from_text(_span, timedelta)), WithJsonSchema(_DURATION_SCHEMA)
+]
+RateText = Annotated[Rate, PlainValidator(_from_text(Rate.parse, Rate)), WithJsonSchema(_RATE_SCHEMA)]
+SelectorText = Annotated[
+    Selector, PlainValidator(_from_text(parse_selector, Selector)), WithJsonSchema({"type": "string"})
+]
+With = Annotated[dict[str, Any], AfterValidator(templated)]
+
+
+class _Part(BaseModel):
+    """Frozen; unknown keys are errors; ``with_`` is written ``with``."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        arbitrary_types_allowed=True,
+        alias_generator=lambda name: name.rstrip("_"),
+        validate_by_name=True,
+        validate_by_alias=True,
+    )
+
+    def _exactly_one(self, *names: str) -> None:
+        given = [name.rstrip("_") for name in names if getattr(self, name) is not None]
+        if len(given) != 1:
+            words = " or ".join(name.rstrip("_") for name in names)
+            raise ValueError(f"needs exactly one of {words}" + (f", not {' and '.join(given)}" * bool(given)))
+
+
+class _Call(_Part):
+    """An operation, on a connection, with its arguments."""
+
+    use: Text = Field(description="The operation, such as postgres.query.")
+    via: Text | None = Field(None, description="The connection; left out for built-in ones.")
+    with_: With = Field(default_factory=dict, description="The operation's parameters; texts may hold ${…}.")
+
+
+class _PerhapsCall(_Part):
+    """An operation, or another way."""
+
+    use: Text | None = Field(None, description="The operation, such as prometheus.query.")
+    via: Text | None = Field(None, description="The connection; left out for built-in ones.")
+    with_: With = Field(default_factory=dict, description="The operation's parameters; texts may hold ${…}.")
+
+
+# ── Before the run ──────────────────────────────────────────────────────────────────────────────
+
+
+class Param(_Part):
+    """One typed value taken from the alert: the only way for alert data to reach an action."""
+
+    from_: Expression = Field(description="An expression over labels and annotations.")
+    type: Literal["string", "int", "number", "bool", "uuid", "duration", "time", "enum"] = Field(
+        "string", description="What the value must be."
+    )
+    pattern: Text | None = Field(None, description="RE2, anchored; required for type string.")
+    values: tuple[str, ...] = Field((), description="The allowed values of type enum.")
+    default: Any = Field(None, description="Stands in when the alert lacks the value.")
+
+    @property
+    def has_default(self) -> bool:
+        """May the alert lack the value?"""
+        return "default" in self.model_fields_set
+
+
+class Breaker(_Part):
+    """Ineffective or failed runs step the policy down."""
+
+    failures: Count = Field(description="So many failures ...")
+    within: Duration = Field(description="... within this long ...")
+    mode: Literal["observe", "suggest"] = Field(description="... lower the policy to this mode ...")
+    for_: Duration = Field(description="... for this long.")
+
+
+class Windows(_Part):
+    """When a run may open and a step may start."""
+
+    not_: tuple[Text, ...] | None = Field(None, description="Never in these windows.")
+    only: tuple[Text, ...] | None = Field(None, description="Only in these windows.")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        self._exactly_one("not_", "only")
+        return self
+
+
+class Bounds(_Part):
+    """How much one policy may do."""
+
+    cooldown: Duration = Field(timedelta(minutes=30), description="Per target, from the last act.")
+    per_target: RateText = Field(
+        Rate(3, timedelta(hours=24)), description="Runs on one target that started an act that is not safe."
+    )
+    per_policy: RateText = Field(Rate(10, timedelta(hours=1)), description="The same, on all targets.")
+    at_once: Count = Field(2, description="Runs that may be open at the same time.")
+    deadline: Duration = Field(
+        timedelta(hours=6), description="A run's life, gates included, holds excluded."
+    )
+    budget: Text | None = Field(None, description="A budget of the config, shared by policies.")
+    breaker: Breaker | None = Field(None, description="Steps the policy down after failures.")
+    windows: Windows | None = Field(None, description="When runs may open and steps may start.")
+
+
+class Watch(_Call):
+    """Opens runs without Alertmanager: one per row or series of a probe."""
+
+    every: Duration | None = Field(None, description="How often to look.")
+    cron: Text | None = Field(None, description="When to look, as five cron fields.")
+    timezone: Text | None = Field(None, description="The zone of cron, such as Africa/Dakar.")
+    key: tuple[Text, ...] = Field(
+        min_length=1, description="The columns or labels that are a row's identity."
+    )
+
+    @model_validator(mode="after")
+    def _one_schedule(self) -> Self:
+        self._exactly_one("every", "cron")
+        if self.every is not None and self.every < timedelta(seconds=1):
+            raise ValueError("every is less than a second")
+        if self.timezone and not self.cron:
+            raise ValueError("timezone needs cron")
+        return self
+
+
+# ── The run ─────────────────────────────────────────────────────────────────────────────────────
+
+
+class Probe(_Call):
+    """Something to read before deciding."""
+
+    expect: Literal["one row", "any rows", "no rows"] | None = Field(
+        None, description="Rows the result must have; anything else refuses the run."
+    )
+    optional: StrictBool = Field(
+        default=False, description="If it fails it is null, rather than refusing the run."
+    )
+
+
+class Gate(_Part):
+    """People who must agree, or the reason why none need to."""
+
+    votes: dict[Text, Count] | None = Field(None, min_length=1, description="Role → votes; distinct people.")
+    within: Duration = Field(timedelta(minutes=15), description="How long the gate stays open.")
+    late: Literal["page", "deny"] = Field("page", description="What expiry does.")
+    waived: Text | None = Field(None, description="Why this is safe unattended.")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        self._exactly_one("votes", "waived")
+        return self
+
+
+def _check_do(value: object) -> object:
+    if value == "nothing" or value is None or isinstance(value, list | tuple):
+        return value
+    raise ValueError("do is either nothing or a list of steps: do: [restart]")
+
+
+class Case(_Part):
+    """One row of the decision table."""
+
+    when: Expression | None = Field(None, description="Holds when this is true; left out, it always does.")
+    do: Annotated[Literal["nothing"] | tuple[Name, ...] | None, BeforeValidator(_check_do)] = Field(
+        None, description="Steps to take, all, in order; or nothing."
+    )
+    try_: tuple[Name, ...] | None = Field(None, description="Steps to take until one verifies.")
+    gate: Gate | None = Field(None, description="One gate for all steps of this case.")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        self._exactly_one("do", "try_")
+        if self.do != "nothing" and not self.steps:
+            raise ValueError("names no step; write do: nothing")
+        if len(set(self.steps)) < len(self.steps):
+            raise ValueError("names a step twice")
+        if self.gate and not self.steps:
+            raise ValueError("nothing needs no gate")
+        return self
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The steps it names, in order."""
+        return self.try_ or (self.do if isinstance(self.do, tuple) else ())
+
+    @property
+    def rungs(self) -> bool:
+        """Are the steps tried until one verifies, rather than all taken?"""
+        return self.try_ is not None
+
+
+class Verify(_PerhapsCall):
+    """How a step is proved to have worked, or why nothing can prove it."""
+
+    until: Expression | None = Field(None, description="True once it has worked; sees verify and before.")
+    within: Duration = Field(timedelta(minutes=10), description="How long to wait for it.")
+    every: Duration = Field(timedelta(seconds=30), description="How often to look.")
+    for_: Duration = Field(timedelta(), description="How long it must stay true.")
+    none: Text | None = Field(None, description="Why nothing can prove it.")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        self._exactly_one("use", "none")
+        if self.use and self.until is None:
+            raise ValueError("needs until: the expression that proves it")
+        if self.every < timedelta(seconds=1):
+            raise ValueError("every is less than a second")
+        return self
+
+
+class EarlyProbe(_Call):
+    """A reading that ends a hold before its time."""
+
+    until: Expression = Field(description="True when the undo should come.")
+    for_: Duration = Field(timedelta(), description="How long it must stay true.")
+
+
+def _check_early(value: object) -> object:
+    known = ("unverified", "resolved")
+    for one in value if isinstance(value, list | tuple) else ():
+        if isinstance(one, str) and one not in known:
+            raise ValueError(f"{one!r} is neither {known[0]}, {known[1]} nor a probe")
+    return value
+
+
+Early = Literal["unverified", "resolved"] | EarlyProbe
+
+
+class Undo(_PerhapsCall):
+    """How and when a step is taken back, or why it is meant to stay."""
+
+    how: Literal["restore"] | None = Field(None, description="restore: generated from before-images.")
+    after: Duration | None = Field(None, description="The time box.")
+    early: Annotated[tuple[Early, ...], BeforeValidator(_check_early), BeforeValidator(_listed)] = Field(
+        (), description="What brings the undo before its time."
+    )
+    verify: Verify | None = Field(None, description="How the undo is proved to have worked.")
+    none: Text | None = Field(None, description="Why it is meant to stay.")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        self._exactly_one("how", "use", "none")
+        if self.none is None and self.after is None and not self.early:
+            raise ValueError("needs after (a time box) or early")
+        return self
+
+
+class AtMost(_Part):
+    """An upper limit of rows."""
+
+    at_most: Count = Field(description="The most rows that may change.")
+
+
+class Step(_Call):
+    """One action with its gate, verification and undo."""
+
+    rows: Count | AtMost | None = Field(None, description="Rows it must change, exactly or at most.")
+    gate: Gate | None = Field(None, description="Who must agree first.")
+    verify: Verify | None = Field(None, description="How it is proved to have worked.")
+    undo: Undo | None = Field(None, description="How it is taken back.")
+    on_failure: Literal["page", "undo_all", "continue"] = Field(
+        "page", description="What a failure leads to."
+    )
+    for_each: Template | None = Field(None, description="Repeats the step for each item of a list.")
+    at_most: Count | None = Field(None, description="The most items; required with for_each.")
+    stop_after: Count | None = Field(None, description="Failures after which the repetition stops.")
+
+
+class Page(_Part):
+    """Who is paged."""
+
+    chain: Text = Field("default", description="An escalation chain of the config.")
+
+
+# ── The policy ──────────────────────────────────────────────────────────────────────────────────
+
+
+class Policy(_Part):
+    """One document: what may be done about one kind of alert."""
+
+    policy: Annotated[str, AfterValidator(_kebab)] = Field(description="Its name, in kebab-case.")
+    summary: Text = Field(description="What is wrong when it runs, for people.")
+    owner: str = Field("", description="The team that answers for it.")
+    runbook: str = Field("", description="Where people read more.")
+    severity: Literal["critical", "high", "medium", "low"] = Field(
+        "medium", description="Default patience and escalation."
+    )
+    mode: Literal["observe", "suggest", "act"] = Field("suggest", description="How much it does by itself.")
+    match: tuple[SelectorText, ...] | None = Field(
+        None, min_length=1, description="Alertmanager selectors; any may hold."
+    )
+    watch: Watch | None = Field(None, description="Opens runs without Alertmanager.")
+    recheck: Duration = Field(
+        timedelta(minutes=5), description="While the alert fires, decide again this long after a run closes."
+    )
+    params: dict[Name, Param] = Field(default_factory=dict, description="Typed values taken from the alert.")
+    target: Template = Field(description="What is acted on, as kind/id.")
+    bounds: Bounds = Field(Bounds(), description="How much it may do.")
+    diagnose: dict[Name, Probe] = Field(default_factory=dict, description="What is read before deciding.")
+    decide: tuple[Case, ...] = Field(
+        min_length=1, description="The decision table; the first case that holds."
+    )
+    steps: dict[Name, Step] = Field(default_factory=dict, description="The actions that cases name.")
+    page: Page = Field(Page(), description="Who is paged.")
+
+    @model_validator(mode="after")
+    def _one_opener(self) -> Self:
+        self._exactly_one("match", "watch")
+        return self
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.policy
+
+    @property
+    def selectors(self) -> tuple[Selector, ...]:
+        """Which alerts it wants; any may hold."""
+        return self.match or ()
+
+    @property
+    def kind(self) -> str:
+        """The kind of thing it acts on: the target's text before the first slash."""
+        return self.target.text.partition("/")[0]
+
+    @property
+    def patience(self) -> timedelta:
+        """How long a refusal may stand before it pages."""
+        return PATIENCE[self.severity]
