@@ -1,0 +1,50 @@
+# `make` shows what there is. Everything runs in .venv, created from the hash-locked requirements files.
+
+PYTHON ?= python3
+BIN    := .venv/bin
+ARGS   ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format bench screenshot lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: .venv/.run ## a small world, a real daemon and an alert: see it work (ARGS="--port 8080")
+	@$(BIN)/remediator demo $(ARGS)
+
+test: .venv/.dev ## all tests (ARGS="tests/core -k bounds")
+	@scripts/test-components
+	@$(BIN)/pytest -n 2 $(if $(CI),--cov --cov-report=term:skip-covered) $(ARGS)
+
+check: .venv/.dev ## format, lint, types, import floors
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+format: .venv/.dev ## format, and mend what ruff can mend
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: .venv/.dev ## measure, and compare with what bench/ promises
+	@$(BIN)/python -m bench $(ARGS)
+
+screenshot: .venv/.dev ## the status page of a running demo, as a PNG
+	@$(BIN)/python scripts/screenshot.py $(ARGS)
+
+lock: .venv/.dev ## write the hash-locked requirements files anew (UPGRADE=1: newest versions)
+	@scripts/lock $(if $(UPGRADE),--upgrade)
+
+clean: ## remove what make created
+	rm -rf .venv build dist *.egg-info .coverage* htmlcov .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -not -path './.git/*' -exec rm -rf {} +
+
+.venv/.run: pyproject.toml requirements.txt requirements-build.txt scripts/make-venv
+	@echo "preparing .venv (a minute, once) ..."
+	@PYTHON="$(PYTHON)" scripts/make-venv run
+	@touch $@
+
+.venv/.dev: .venv/.run requirements-dev.txt
+	@PYTHON="$(PYTHON)" scripts/make-venv dev
+	@touch $@
