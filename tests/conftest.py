@@ -1,0 +1,54 @@
+"""For all tests: which real components are here, and a loud word about those that are not.
+
+A test that drives a real component says so::
+
+    @pytest.mark.needs("prometheus", "alertmanager")
+
+Where one is missing the test is skipped and the summary says so; with ``CI=true`` it fails.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.rig.components import how_to_install, missing
+from tests.rig.slack import FakeSlack, running_slack
+
+_MISSING = "needs a component that is not installed: "
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    absent = missing(name for marker in item.iter_markers("needs") for name in marker.args)
+    if not absent:
+        return
+    reason = f"{_MISSING}{', '.join(absent)} ({how_to_install(absent)})"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    silent = [
+        report
+        for report in terminalreporter.stats.get("skipped", [])
+        if isinstance(report.longrepr, tuple) and _MISSING in report.longrepr[2]
+    ]
+    if not silent:
+        return
+    reasons = sorted({report.longrepr[2].partition(_MISSING)[2] for report in silent})
+    terminalreporter.write_sep(
+        "!", f"{len(silent)} tests did NOT run: components are missing", red=True, bold=True
+    )
+    for reason in reasons:
+        terminalreporter.write_line(f"missing: {reason}", red=True)
+
+
+@pytest.fixture
+def slack() -> Iterator[FakeSlack]:
+    """A fake Slack of the test's own, as its own process."""
+    with running_slack() as fake:
+        yield fake

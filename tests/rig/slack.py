@@ -1,0 +1,129 @@
+"""The fake Slack as its own process, and the hands of the people in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+from urllib.parse import parse_qs
+
+import aiohttp
+from slack_sdk.web.async_client import AsyncWebClient
+
+from tests.fakes.slack_clicks import Click
+from tests.rig.processes import Child, Program, python_module, scratch, start
+
+BOT_TOKEN = "xoxb-test"
+SIGNING_SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the receiver of a click answered; ``status`` 0: nothing."""
+
+    status: int
+    body: str
+    click: int
+    """Its number, for ``click(replay=…)``."""
+    sent: dict[str, Any]
+    """``headers`` and ``body`` as they went over the wire."""
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """The callback that was sent, decoded."""
+        payload: dict[str, Any] = json.loads(parse_qs(self.sent["body"])["payload"][0])
+        return payload
+
+
+@dataclass
+class FakeSlack:
+    """A running fake. ``api_url`` is the real client's ``base_url``."""
+
+    child: Child
+    bot_token: str = BOT_TOKEN
+    signing_secret: str = SIGNING_SECRET
+    team_id: str = "T01TEST"
+    app_id: str = "A01APP"
+
+    @property
+    def url(self) -> str:
+        """Its base URL, without a slash at the end."""
+        return self.child.url
+
+    @property
+    def api_url(self) -> str:
+        """For ``AsyncWebClient(base_url=…)``."""
+        return f"{self.child.url}/api/"
+
+    def client(self, token: str | None = None) -> AsyncWebClient:
+        """The real client, pointed here."""
+        return AsyncWebClient(token=token or self.bot_token, base_url=self.api_url)
+
+    async def messages(self, channel: str | None = None) -> list[dict[str, Any]]:
+        """Oldest first: channel, ts, text, blocks (the latest), thread_ts, ephemeral, updates, versions."""
+        messages = await self._get("messages")
+        return [one for one in messages if channel in {None, one["channel"]}]
+
+    async def calls(self, method: str | None = None) -> list[dict[str, Any]]:
+        """Calls of the Web API, refused ones included: method, arguments, at, mood."""
+        return [one for one in await self._get("calls") if method in {None, one["method"]}]
+
+    async def responses(self) -> list[dict[str, Any]]:
+        """What was posted to ``response_url``s."""
+        return await self._get("responses")
+
+    async def mode(self, mode: str = "ok", **settings: object) -> None:
+        """``ok slow down lost 5xx 429``, with ``delay retry_after status methods times``."""
+        await self._post("mode", {"mode": mode, **settings})
+
+    async def workspace(self, **settings: object) -> None:
+        """``per_channel`` (posts per second), ``users`` (id to users.info fields), ``missing_channels``."""
+        await self._post("workspace", settings)
+
+    async def reset(self) -> None:
+        """Forget everything, be ok."""
+        await self._post("reset", {})
+
+    async def click(self, click: Click) -> Answer:
+        """A person clicks (or somebody forges it): see ``Click``."""
+        return self._answer(await self._post("click", asdict(click)))
+
+    async def command(self, url: str, command: str, text: str = "", **more: object) -> Answer:
+        """A person types it; more: user_id, channel, team_id, app_id, signature, time_offset."""
+        given = {"url": url, "command": command, "text": text, **more}
+        return self._answer(await self._post("command", given))
+
+    @staticmethod
+    def _answer(said: Mapping[str, Any]) -> Answer:
+        return Answer(said["status"], said["body"], said["click"], said["sent"])
+
+    async def _get(self, log: str) -> list[dict[str, Any]]:
+        async with aiohttp.ClientSession() as session, session.get(f"{self.url}/_control/{log}") as answer:
+            entries: list[dict[str, Any]] = await answer.json()
+            return entries
+
+    async def _post(self, what: str, body: Mapping[str, object]) -> dict[str, Any]:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"{self.url}/_control/{what}", json=dict(body)) as answer,
+        ):
+            said: dict[str, Any] = await answer.json() if answer.status in {200, 404} else {}
+            assert answer.status == 200, said.get("problem") or await answer.text()
+            return said
+
+
+@contextmanager
+def running_slack(*, per_channel: float = 0.0) -> Iterator[FakeSlack]:
+    """Start one, and end it. ``per_channel``: most posts per second and channel (0: no limit)."""
+
+    def argv(port: int) -> list[str]:
+        options = ["--port", str(port), "--bot-token", BOT_TOKEN, "--signing-secret", SIGNING_SECRET]
+        return python_module("tests.fakes.slack_server", *options, "--per-channel", str(per_channel))
+
+    with (
+        scratch("slack") as folder,
+        start(Program("slack", argv, ready="/_control/calls"), folder) as child,
+    ):
+        yield FakeSlack(child)
