@@ -20,6 +20,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
     PlainValidator,
     StrictBool,
     WithJsonSchema,
@@ -28,6 +29,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from remediator.core.expression import Expression, Template, format_duration, parse_duration
+from remediator.core.operators import compiled
 from remediator.core.selector import Selector, parse_selector
 from remediator.core.syntax import RESERVED
 from remediator.errors import ExpressionError
@@ -114,6 +116,26 @@ class Rate:
         return f"{self.limit} in {format_duration(self.per)}"
 
 
+@dataclass(frozen=True)
+class Pattern:
+    """A regular expression: RE2, anchored at both ends."""
+
+    text: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises ValueError when RE2 refuses it."""
+        compiled(text)
+        return cls(text)
+
+    def matches(self, text: str) -> bool:
+        """Does the whole text fit?"""
+        return compiled(self.text).fullmatch(text) is not None
+
+    def __str__(self) -> str:
+        return self.text
+
+
 def templated(value: Any) -> Any:
     """Any YAML value with every text in it made a Template; maps and lists are kept."""
     match value:
@@ -141,7 +163,16 @@ Duration = Annotated[
 ]
 RateText = Annotated[Rate, PlainValidator(_from_text(Rate.parse, Rate)), WithJsonSchema(_RATE_SCHEMA)]
 SelectorText = Annotated[
-    Selector, PlainValidator(_from_text(parse_selector, Selector)), WithJsonSchema({"type": "string"})
+    Selector,
+    PlainValidator(_from_text(parse_selector, Selector)),
+    PlainSerializer(str, str),
+    WithJsonSchema({"type": "string"}),
+]
+PatternText = Annotated[
+    Pattern,
+    PlainValidator(_from_text(Pattern.parse, Pattern)),
+    PlainSerializer(str, str),
+    WithJsonSchema({"type": "string"}),
 ]
 With = Annotated[dict[str, Any], AfterValidator(templated)]
 
@@ -169,15 +200,15 @@ class _Call(_Part):
     """An operation, on a connection, with its arguments."""
 
     use: Text = Field(description="The operation, such as postgres.query.")
-    via: Text | None = Field(None, description="The connection; left out for built-in ones.")
+    via: Text | None = Field(default=None, description="The connection; left out for built-in ones.")
     with_: With = Field(default_factory=dict, description="The operation's parameters; texts may hold ${…}.")
 
 
 class _PerhapsCall(_Part):
     """An operation, or another way."""
 
-    use: Text | None = Field(None, description="The operation, such as prometheus.query.")
-    via: Text | None = Field(None, description="The connection; left out for built-in ones.")
+    use: Text | None = Field(default=None, description="The operation, such as prometheus.query.")
+    via: Text | None = Field(default=None, description="The connection; left out for built-in ones.")
     with_: With = Field(default_factory=dict, description="The operation's parameters; texts may hold ${…}.")
 
 
@@ -189,11 +220,11 @@ class Param(_Part):
 
     from_: Expression = Field(description="An expression over labels and annotations.")
     type: Literal["string", "int", "number", "bool", "uuid", "duration", "time", "enum"] = Field(
-        "string", description="What the value must be."
+        default="string", description="What the value must be."
     )
-    pattern: Text | None = Field(None, description="RE2, anchored; required for type string.")
-    values: tuple[str, ...] = Field((), description="The allowed values of type enum.")
-    default: Any = Field(None, description="Stands in when the alert lacks the value.")
+    pattern: PatternText | None = Field(default=None, description="RE2, anchored; required for type string.")
+    values: tuple[str, ...] = Field(default=(), description="The allowed values of type enum.")
+    default: Any = Field(default=None, description="Stands in when the alert lacks the value.")
 
     @property
     def has_default(self) -> bool:
@@ -213,8 +244,8 @@ class Breaker(_Part):
 class Windows(_Part):
     """When a run may open and a step may start."""
 
-    not_: tuple[Text, ...] | None = Field(None, description="Never in these windows.")
-    only: tuple[Text, ...] | None = Field(None, description="Only in these windows.")
+    not_: tuple[Text, ...] | None = Field(default=None, description="Never in these windows.")
+    only: tuple[Text, ...] | None = Field(default=None, description="Only in these windows.")
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -225,26 +256,29 @@ class Windows(_Part):
 class Bounds(_Part):
     """How much one policy may do."""
 
-    cooldown: Duration = Field(timedelta(minutes=30), description="Per target, from the last act.")
+    cooldown: Duration = Field(default=timedelta(minutes=30), description="Per target, from the last act.")
     per_target: RateText = Field(
-        Rate(3, timedelta(hours=24)), description="Runs on one target that started an act that is not safe."
+        default=Rate(3, timedelta(hours=24)),
+        description="Runs on one target that started an act that is not safe.",
     )
-    per_policy: RateText = Field(Rate(10, timedelta(hours=1)), description="The same, on all targets.")
-    at_once: Count = Field(2, description="Runs that may be open at the same time.")
+    per_policy: RateText = Field(
+        default=Rate(10, timedelta(hours=1)), description="The same, on all targets."
+    )
+    at_once: Count = Field(default=2, description="Runs that may be open at the same time.")
     deadline: Duration = Field(
-        timedelta(hours=6), description="A run's life, gates included, holds excluded."
+        default=timedelta(hours=6), description="A run's life, gates included, holds excluded."
     )
-    budget: Text | None = Field(None, description="A budget of the config, shared by policies.")
-    breaker: Breaker | None = Field(None, description="Steps the policy down after failures.")
-    windows: Windows | None = Field(None, description="When runs may open and steps may start.")
+    budget: Text | None = Field(default=None, description="A budget of the config, shared by policies.")
+    breaker: Breaker | None = Field(default=None, description="Steps the policy down after failures.")
+    windows: Windows | None = Field(default=None, description="When runs may open and steps may start.")
 
 
 class Watch(_Call):
     """Opens runs without Alertmanager: one per row or series of a probe."""
 
-    every: Duration | None = Field(None, description="How often to look.")
-    cron: Text | None = Field(None, description="When to look, as five cron fields.")
-    timezone: Text | None = Field(None, description="The zone of cron, such as Africa/Dakar.")
+    every: Duration | None = Field(default=None, description="How often to look.")
+    cron: Text | None = Field(default=None, description="When to look, as five cron fields.")
+    timezone: Text | None = Field(default=None, description="The zone of cron, such as Africa/Dakar.")
     key: tuple[Text, ...] = Field(
         min_length=1, description="The columns or labels that are a row's identity."
     )
@@ -266,7 +300,7 @@ class Probe(_Call):
     """Something to read before deciding."""
 
     expect: Literal["one row", "any rows", "no rows"] | None = Field(
-        None, description="Rows the result must have; anything else refuses the run."
+        default=None, description="Rows the result must have; anything else refuses the run."
     )
     optional: StrictBool = Field(
         default=False, description="If it fails it is null, rather than refusing the run."
@@ -276,10 +310,12 @@ class Probe(_Call):
 class Gate(_Part):
     """People who must agree, or the reason why none need to."""
 
-    votes: dict[Text, Count] | None = Field(None, min_length=1, description="Role → votes; distinct people.")
-    within: Duration = Field(timedelta(minutes=15), description="How long the gate stays open.")
-    late: Literal["page", "deny"] = Field("page", description="What expiry does.")
-    waived: Text | None = Field(None, description="Why this is safe unattended.")
+    votes: dict[Text, Count] | None = Field(
+        default=None, min_length=1, description="Role → votes; distinct people."
+    )
+    within: Duration = Field(default=timedelta(minutes=15), description="How long the gate stays open.")
+    late: Literal["page", "deny"] = Field(default="page", description="What expiry does.")
+    waived: Text | None = Field(default=None, description="Why this is safe unattended.")
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -296,12 +332,14 @@ def _check_do(value: object) -> object:
 class Case(_Part):
     """One row of the decision table."""
 
-    when: Expression | None = Field(None, description="Holds when this is true; left out, it always does.")
-    do: Annotated[Literal["nothing"] | tuple[Name, ...] | None, BeforeValidator(_check_do)] = Field(
-        None, description="Steps to take, all, in order; or nothing."
+    when: Expression | None = Field(
+        default=None, description="Holds when this is true; left out, it always does."
     )
-    try_: tuple[Name, ...] | None = Field(None, description="Steps to take until one verifies.")
-    gate: Gate | None = Field(None, description="One gate for all steps of this case.")
+    do: Annotated[Literal["nothing"] | tuple[Name, ...] | None, BeforeValidator(_check_do)] = Field(
+        default=None, description="Steps to take, all, in order; or nothing."
+    )
+    try_: tuple[Name, ...] | None = Field(default=None, description="Steps to take until one verifies.")
+    gate: Gate | None = Field(default=None, description="One gate for all steps of this case.")
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -328,11 +366,13 @@ class Case(_Part):
 class Verify(_PerhapsCall):
     """How a step is proved to have worked, or why nothing can prove it."""
 
-    until: Expression | None = Field(None, description="True once it has worked; sees verify and before.")
-    within: Duration = Field(timedelta(minutes=10), description="How long to wait for it.")
-    every: Duration = Field(timedelta(seconds=30), description="How often to look.")
-    for_: Duration = Field(timedelta(), description="How long it must stay true.")
-    none: Text | None = Field(None, description="Why nothing can prove it.")
+    until: Expression | None = Field(
+        default=None, description="True once it has worked; sees verify and before."
+    )
+    within: Duration = Field(default=timedelta(minutes=10), description="How long to wait for it.")
+    every: Duration = Field(default=timedelta(seconds=30), description="How often to look.")
+    for_: Duration = Field(default=timedelta(), description="How long it must stay true.")
+    none: Text | None = Field(default=None, description="Why nothing can prove it.")
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -348,7 +388,7 @@ class EarlyProbe(_Call):
     """A reading that ends a hold before its time."""
 
     until: Expression = Field(description="True when the undo should come.")
-    for_: Duration = Field(timedelta(), description="How long it must stay true.")
+    for_: Duration = Field(default=timedelta(), description="How long it must stay true.")
 
 
 def _check_early(value: object) -> object:
@@ -365,13 +405,13 @@ Early = Literal["unverified", "resolved"] | EarlyProbe
 class Undo(_PerhapsCall):
     """How and when a step is taken back, or why it is meant to stay."""
 
-    how: Literal["restore"] | None = Field(None, description="restore: generated from before-images.")
-    after: Duration | None = Field(None, description="The time box.")
+    how: Literal["restore"] | None = Field(default=None, description="restore: generated from before-images.")
+    after: Duration | None = Field(default=None, description="The time box.")
     early: Annotated[tuple[Early, ...], BeforeValidator(_check_early), BeforeValidator(_listed)] = Field(
-        (), description="What brings the undo before its time."
+        default=(), description="What brings the undo before its time."
     )
-    verify: Verify | None = Field(None, description="How the undo is proved to have worked.")
-    none: Text | None = Field(None, description="Why it is meant to stay.")
+    verify: Verify | None = Field(default=None, description="How the undo is proved to have worked.")
+    none: Text | None = Field(default=None, description="Why it is meant to stay.")
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -390,22 +430,22 @@ class AtMost(_Part):
 class Step(_Call):
     """One action with its gate, verification and undo."""
 
-    rows: Count | AtMost | None = Field(None, description="Rows it must change, exactly or at most.")
-    gate: Gate | None = Field(None, description="Who must agree first.")
-    verify: Verify | None = Field(None, description="How it is proved to have worked.")
-    undo: Undo | None = Field(None, description="How it is taken back.")
+    rows: Count | AtMost | None = Field(default=None, description="Rows it must change, exactly or at most.")
+    gate: Gate | None = Field(default=None, description="Who must agree first.")
+    verify: Verify | None = Field(default=None, description="How it is proved to have worked.")
+    undo: Undo | None = Field(default=None, description="How it is taken back.")
     on_failure: Literal["page", "undo_all", "continue"] = Field(
-        "page", description="What a failure leads to."
+        default="page", description="What a failure leads to."
     )
-    for_each: Template | None = Field(None, description="Repeats the step for each item of a list.")
-    at_most: Count | None = Field(None, description="The most items; required with for_each.")
-    stop_after: Count | None = Field(None, description="Failures after which the repetition stops.")
+    for_each: Template | None = Field(default=None, description="Repeats the step for each item of a list.")
+    at_most: Count | None = Field(default=None, description="The most items; required with for_each.")
+    stop_after: Count | None = Field(default=None, description="Failures after which the repetition stops.")
 
 
 class Page(_Part):
     """Who is paged."""
 
-    chain: Text = Field("default", description="An escalation chain of the config.")
+    chain: Text = Field(default="default", description="An escalation chain of the config.")
 
 
 # ── The policy ──────────────────────────────────────────────────────────────────────────────────
@@ -419,25 +459,28 @@ class Policy(_Part):
     owner: str = Field("", description="The team that answers for it.")
     runbook: str = Field("", description="Where people read more.")
     severity: Literal["critical", "high", "medium", "low"] = Field(
-        "medium", description="Default patience and escalation."
+        default="medium", description="Default patience and escalation."
     )
-    mode: Literal["observe", "suggest", "act"] = Field("suggest", description="How much it does by itself.")
+    mode: Literal["observe", "suggest", "act"] = Field(
+        default="suggest", description="How much it does by itself."
+    )
     match: tuple[SelectorText, ...] | None = Field(
-        None, min_length=1, description="Alertmanager selectors; any may hold."
+        default=None, min_length=1, description="Alertmanager selectors; any may hold."
     )
-    watch: Watch | None = Field(None, description="Opens runs without Alertmanager.")
+    watch: Watch | None = Field(default=None, description="Opens runs without Alertmanager.")
     recheck: Duration = Field(
-        timedelta(minutes=5), description="While the alert fires, decide again this long after a run closes."
+        default=timedelta(minutes=5),
+        description="While the alert fires, decide again this long after a run closes.",
     )
     params: dict[Name, Param] = Field(default_factory=dict, description="Typed values taken from the alert.")
     target: Template = Field(description="What is acted on, as kind/id.")
-    bounds: Bounds = Field(Bounds(), description="How much it may do.")
+    bounds: Bounds = Field(default=Bounds(), description="How much it may do.")
     diagnose: dict[Name, Probe] = Field(default_factory=dict, description="What is read before deciding.")
     decide: tuple[Case, ...] = Field(
         min_length=1, description="The decision table; the first case that holds."
     )
     steps: dict[Name, Step] = Field(default_factory=dict, description="The actions that cases name.")
-    page: Page = Field(Page(), description="Who is paged.")
+    page: Page = Field(default=Page(), description="Who is paged.")
 
     @model_validator(mode="after")
     def _one_opener(self) -> Self:
