@@ -159,9 +159,17 @@ Name = Annotated[str, AfterValidator(_name)]
 Text = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(strict=True, ge=1)]
 Duration = Annotated[
-    timedelta, PlainValidator(_from_text(_span, timedelta)), WithJsonSchema(_DURATION_SCHEMA)
+    timedelta,
+    PlainValidator(_from_text(_span, timedelta)),
+    PlainSerializer(format_duration, str),
+    WithJsonSchema(_DURATION_SCHEMA),
 ]
-RateText = Annotated[Rate, PlainValidator(_from_text(Rate.parse, Rate)), WithJsonSchema(_RATE_SCHEMA)]
+RateText = Annotated[
+    Rate,
+    PlainValidator(_from_text(Rate.parse, Rate)),
+    PlainSerializer(str, str),
+    WithJsonSchema(_RATE_SCHEMA),
+]
 SelectorText = Annotated[
     Selector,
     PlainValidator(_from_text(parse_selector, Selector)),
