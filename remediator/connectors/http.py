@@ -267,23 +267,23 @@ class Http(Unoffered):
 
     async def _send(self, request: _Request, timeout: float) -> _Answer:
         within = self._within(timeout)
-        async with (
-            asyncio.timeout(within),
-            self._once(within) as session,
-            session.request(
+        async with asyncio.timeout(within), self._session(within) as session:
+            send_only_once(session)
+            response = await session.request(
                 request.method,
                 request.url,
                 headers=request.headers,
                 data=request.body,
                 allow_redirects=False,
                 ssl=self._trust,
-            ) as response,
-        ):
-            encoded = response.headers.get("Content-Encoding", "identity").strip().lower()
-            return _Answer(response.status, await _first(response), "" if encoded == "identity" else encoded)
+            )
+            async with response:
+                encoded = response.headers.get("Content-Encoding", "identity").strip().lower()
+                raw = await _first(response)
+                return _Answer(response.status, raw, "" if encoded == "identity" else encoded)
 
-    def _once(self, within: float) -> aiohttp.ClientSession:
-        session = aiohttp.ClientSession(
+    def _session(self, within: float) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(force_close=True, limit=1),
             timeout=aiohttp.ClientTimeout(total=within, connect=min(within, CONNECT)),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -291,8 +291,6 @@ class Http(Unoffered):
             auto_decompress=False,
             raise_for_status=False,
         )
-        send_only_once(session)
-        return session
 
 
 class _CannotSendOnceError(aiohttp.ClientError):

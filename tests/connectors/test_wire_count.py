@@ -1,0 +1,158 @@
+"""One act is one request on the wire, whatever the peer does to us; and what is then known of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import aiohttp
+import pytest
+from pydantic import SecretStr
+
+from remediator.config import Slack
+from remediator.connectors import KINDS
+from remediator.connectors.http import METHODS, Http, HttpSettings, send_only_once
+from remediator.connectors.slack import SlackMessages, SlackSettings
+from remediator.core.catalog import Kind
+from remediator.core.messages import Done, Refused, Result, Unknown
+from remediator.core.run import Call
+from remediator.ports import Connector
+from tests.connectors.peers import (
+    Behaviour,
+    a_port_where_nobody_listens,
+    answers,
+    closes,
+    garbage,
+    half,
+    hangs,
+    only_a_status_line,
+    peer,
+    resets,
+    says,
+)
+
+REDIRECT = {
+    code: says(
+        f"HTTP/1.1 {code} X\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n".encode(), then_close=False
+    )
+    for code in (301, 302, 303, 307, 308)
+}
+
+MISBEHAVIOURS: dict[str, tuple[Behaviour, type[Result]]] = {
+    "reads and closes": (closes, Unknown),
+    "reads and resets": (resets, Unknown),
+    "reads and hangs": (hangs, Unknown),
+    "answers garbage": (garbage, Unknown),
+    "answers half a head": (only_a_status_line, Unknown),
+    "answers half a body": (half, Unknown),
+    "answers 500": (answers(500, b"oops", kind="text/plain"), Unknown),
+    "answers 503": (answers(503, b'{"ok":false}'), Unknown),
+    "answers 404": (answers(404, b'{"ok":false}'), Refused),
+    "answers 429": (answers(429, b'{"ok":false,"error":"ratelimited"}', "Retry-After: 1"), Refused),
+    **{f"redirects with {code}": (behave, Refused) for code, behave in REDIRECT.items()},
+}
+
+
+def http_request(url: str) -> Connector:
+    return Http(HttpSettings(base_url=url))
+
+
+def slack_message(url: str) -> Connector:
+    app = Slack(
+        bot_token=SecretStr("xoxb-1"), signing_secret=SecretStr("s"), channel="C0OPS", api_url=f"{url}/api/"
+    )
+    return SlackMessages(SlackSettings.of(app))
+
+
+ACTS: dict[str, tuple[Callable[[str], Connector], Call]] = {
+    **{
+        f"http.request {method}": (
+            http_request,
+            Call(
+                "http.request",
+                "api",
+                {"method": method, "path": "/api/campaigns/c-1/pause", "body": {"a": 1}},
+            ),
+        )
+        for method in METHODS
+    },
+    "http.request DELETE without body": (
+        http_request,
+        Call("http.request", "api", {"method": "DELETE", "path": "/api/workers/w-1"}),
+    ),
+    "slack.message": (slack_message, Call("slack.message", "slack", {"channel": "C0OPS", "text": "hello"})),
+}
+
+
+def test_every_action_of_every_kind_is_counted_here() -> None:
+    actions = {one.name for kind in KINDS.values() for one in kind.operations if one.kind is Kind.ACTION}
+    assert {name.split()[0] for name in ACTS} == actions
+
+
+@pytest.mark.parametrize("does", MISBEHAVIOURS)
+@pytest.mark.parametrize("name", ACTS)
+async def test_a_misbehaving_peer_hears_exactly_one_request(name: str, does: str) -> None:
+    make, call = ACTS[name]
+    behave, outcome = MISBEHAVIOURS[does]
+    async with peer(behave) as other:
+        connector = make(other.url)
+        result = await connector.act(call, key="run-1/pause", timeout=0.3 if behave is hangs else 5)
+        await connector.close()
+    assert [len(other.heard), type(result)] == [1, outcome], (result, [one.line for one in other.heard])
+
+
+@pytest.mark.parametrize("name", ACTS)
+async def test_a_peer_that_is_not_there_was_never_sent_anything(name: str) -> None:
+    make, call = ACTS[name]
+    connector = make(f"http://127.0.0.1:{a_port_where_nobody_listens()}")
+    result = await connector.act(call, key="run-1/pause", timeout=5)
+    assert isinstance(result, Refused)
+    assert result.reason.startswith("never sent: ")
+
+
+@pytest.mark.parametrize("name", ACTS)
+async def test_a_peer_that_does_as_told_is_done_with_one_request(name: str) -> None:
+    make, call = ACTS[name]
+    async with peer(answers(200, b'{"ok":true,"channel":"C0OPS","ts":"1.2"}')) as other:
+        result = await make(other.url).act(call, key="run-1/pause", timeout=5)
+    assert isinstance(result, Done), result
+    assert len(other.heard) == 1
+
+
+async def test_a_proxy_in_the_environment_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with (
+        peer(answers(200, b'{"ok":true,"channel":"C0OPS","ts":"1.2"}')) as other,
+        peer(closes) as proxy,
+    ):
+        for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+        monkeypatch.setenv("no_proxy", "")
+        for make, call in ACTS.values():
+            assert isinstance(await make(other.url).act(call, key="k", timeout=5), Done)
+    assert [len(other.heard), len(proxy.heard)] == [len(ACTS), 0]
+
+
+async def test_if_aiohttp_loses_its_switch_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Session:
+        """An aiohttp of the future, without the private switch."""
+
+    with pytest.raises(aiohttp.ClientError, match="only once"):
+        send_only_once(Session())  # type: ignore[arg-type]
+
+    def lost(_session: object) -> None:
+        monkeypatch.undo()
+        send_only_once(Session())  # type: ignore[arg-type]
+
+    monkeypatch.setattr("remediator.connectors.http.send_only_once", lost)
+    async with peer(answers(200)) as other:
+        result = await http_request(other.url).act(ACTS["http.request PUT"][1], key="k", timeout=5)
+    assert isinstance(result, Refused)
+    assert result.reason.startswith("never sent: ")
+    assert other.heard == []
+
+
+async def test_without_the_switch_aiohttp_would_send_a_put_twice() -> None:
+    # Keeps the reason alive: when this fails, aiohttp has changed, and so may we.
+    async with peer(closes) as other, aiohttp.ClientSession() as session:
+        with pytest.raises(aiohttp.ClientError):
+            await session.put(other.url, data=b"x")
+    assert len(other.heard) == 2
