@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import msgspec
@@ -94,9 +94,7 @@ class PolicyChanged(msgspec.Struct, frozen=True, tag=True):
     """The running set of policies is another one."""
 
 
-Event = (
-    AlertHeard | ProbeRead | Previewed | VoteCast | StepFinished | Settled | TimePassed | PolicyChanged
-)
+Event = AlertHeard | ProbeRead | Previewed | VoteCast | StepFinished | Settled | TimePassed | PolicyChanged
 
 # ── Effects ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -169,6 +167,8 @@ class Facts(Seen):
     policy: Policy  # of the run's version
     current: str | None  # the version in the running set; None when the policy is gone
     catalog: Catalog
+    debounce: timedelta = timedelta(minutes=1)  # how long "all resolved" must stand
+    freshness: timedelta = timedelta(seconds=10)  # how old readings may be at the first change
 
 
 # ── Decisions ─────────────────────────────────────────────────────────────────────────────────────

@@ -63,6 +63,9 @@ class Refusal(msgspec.Struct, frozen=True):
     again_at: datetime | None = None
     waits_for: str = ""
 
+    def __str__(self) -> str:
+        return f"{self.bound}: {self.reason}"
+
 
 class Call(msgspec.Struct, frozen=True):
     """One fully resolved use of an operation. Holds no secret: the connection adds those."""
@@ -175,9 +178,11 @@ class StepRun(msgspec.Struct, frozen=True):
     proof_since: datetime | None = None  # since when `until` has held
     proof_next: datetime | None = None
     proof_by: datetime | None = None  # the end of `within`
+    worked: bool = False  # proved, or done where nothing can prove it; stays true when undone
     unknown: bool = False  # the answer was lost; a proof settles it, or a person
     undo_at: datetime | None = None
     undo_started: bool = False
+    undo_attempt: int = 0
     undo_late: bool = False  # a person was paged that it is overdue
     undo_error: str = ""
 
@@ -200,6 +205,13 @@ class Member(msgspec.Struct, frozen=True):
     since: datetime  # when this state was received
 
 
+class Verdict(msgspec.Struct, frozen=True):
+    """How a run closes, and why."""
+
+    outcome: Outcome
+    reason: str
+
+
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that the decision on a run depends on, but the `Facts`."""
 
@@ -217,21 +229,22 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     round: int = 0  # of probes; answers to an older round are ignored
     pending: tuple[str, ...] = ()  # probe keys not yet answered
     readings: dict[str, Reading] = {}
+    fresh: dict[str, Reading] = {}  # read again before the first change
     case: int | None = None
     plan: tuple[str, ...] = ()
     rungs: bool = False  # `try`: one after the other until one verifies
     cursor: int = 0
     steps: dict[str, StepRun] = {}
     gate: Gate | None = None
-    gates: int = 0  # how many were opened
+    past_gates: tuple[Gate, ...] = ()
     voids: int = 0  # how many were void
     pictures: dict[str, Picture] = {}
     undoing: tuple[str, ...] = ()  # steps to undo now, in order
-    undo_call: str = ""  # the step whose undo is on the wire
-    verdict: tuple[Outcome, str] | None = None  # how it will close once its undos are through
+    after_undo: Stage = Stage.ENDING
+    verdict: Verdict | None = None  # how it will close once its undos are through
     acted: bool = False  # a step that is not safe was started
     resolved_at: datetime | None = None  # all members resolved
-    wait_until: datetime | None = None  # an undo that waits for the target
+    wait_until: datetime | None = None  # an undo that waits for the target or for a halt
     closed_at: datetime | None = None
     outcome: Outcome | None = None
     reason: str = ""
@@ -247,6 +260,11 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     def step(self) -> StepRun | None:
         """The step at the cursor."""
         return self.steps[self.plan[self.cursor]] if self.cursor < len(self.plan) else None
+
+    @property
+    def all_gates(self) -> tuple[Gate, ...]:
+        """Oldest first."""
+        return (*self.past_gates, self.gate) if self.gate else self.past_gates
 
     @property
     def observes(self) -> bool:

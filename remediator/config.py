@@ -1,0 +1,143 @@
+"""The daemon's settings, `remediator.yaml`: models with their defaults, and reading them.
+
+Secrets come by reference only, `${env:NAME}` or `${file:PATH}`; a blank one refuses to start. All
+errors are told at once, each with its place and remedy.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
+
+from remediator.core.expression import parse_duration
+
+
+def _duration(value: object) -> object:
+    return parse_duration(value) if isinstance(value, str) else value
+
+
+def _not_blank(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value().strip():
+        raise ValueError("a secret may not be blank")
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Secret = Annotated[SecretStr, AfterValidator(_not_blank)]
+"""A value that never shows in logs, journals, cards, pages or metrics."""
+
+
+class Section(BaseModel):
+    """A part of the settings: immutable, unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Basic(Section):
+    """Basic authentication of a sender."""
+
+    username: str
+    password: Secret
+
+
+class Hook(Section):
+    """Who may post alerts. Neither bearer nor basic: only on loopback."""
+
+    bearer: Secret | None = None
+    basic: Basic | None = None
+    max_body: int = Field(default=32 * 1024 * 1024, gt=0, description="largest body, bytes")
+
+
+class Hooks(Section):
+    """The alert sources."""
+
+    alertmanager: Hook = Hook()
+
+
+class Person(Section):
+    """Somebody who may vote. ``slack`` is TEAM/USER; ``token_sha256`` the hash of an API token."""
+
+    slack: str | None = Field(default=None, pattern=r"^T[A-Z0-9]+/[UW][A-Z0-9]+$")
+    token_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+
+
+class Rung(Section):
+    """One rung of an escalation chain: this role, that long after the page opened."""
+
+    role: str
+    after: Duration = timedelta(0)
+
+
+class Slack(Section):
+    """The Slack app. Without it the daemon works through page, API and command line."""
+
+    bot_token: Secret
+    signing_secret: Secret
+    channel: str = Field(pattern=r"^[CG][A-Z0-9]+$", description="where cards and pages go")
+    app_id: str | None = Field(default=None, description="refuse clicks of any other app")
+    api_url: str = "https://slack.com/api/"
+
+
+class PageHook(Section):
+    """The second road of a page: a webhook, such as a pager service's."""
+
+    url: str
+    headers: dict[str, Secret] = {}
+
+
+class Limits(Section):
+    """How much at once."""
+
+    inbox: int = Field(default=50_000, gt=0, description="deliveries waiting before 503")
+    probes_at_once: int = Field(default=32, gt=0)
+    acts_at_once: int = Field(default=8, gt=0)
+
+
+class Config(Section):
+    """`remediator.yaml`, whole."""
+
+    listen: str = "127.0.0.1:8080"
+    public_url: str = ""
+    store: str = "sqlite:///remediator.db"
+    policies: str = "./policies"
+    hooks: Hooks = Hooks()
+    connections: dict[str, dict[str, Any]] = {}
+    people: dict[str, Person] = {}
+    roles: dict[str, tuple[str, ...]] = {}
+    targets: tuple[str, ...] = ()
+    slack: Slack | None = None
+    page_webhook: PageHook | None = None
+    escalations: dict[str, tuple[Rung, ...]] = {}
+    budgets: dict[str, dict[str, Any]] = {}
+    limits: Limits = Limits()
+    resolved_debounce: Duration = timedelta(minutes=1)
+    page_repeat: Duration = timedelta(minutes=15)
+
+    @field_validator("listen")
+    @classmethod
+    def _host_and_port(cls, value: str) -> str:
+        host, colon, port = value.rpartition(":")
+        if not (host and colon and port.isdigit() and int(port) < 65536):
+            raise ValueError("write host:port, such as 127.0.0.1:8080")
+        return value
+
+    @property
+    def host(self) -> str:
+        """Where to listen, without brackets."""
+        return self.listen.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """0 picks a free one."""
+        return int(self.listen.rpartition(":")[2])
+
+    @property
+    def loopback(self) -> bool:
+        """Can nobody but this machine reach it?"""
+        return self.host in ("127.0.0.1", "::1", "localhost")
+
+    def people_of(self, role: str) -> frozenset[str]:
+        """Members of a role; empty when there is no such role."""
+        return frozenset(self.roles.get(role, ()))

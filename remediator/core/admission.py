@@ -1,0 +1,62 @@
+"""From a matched alert to a run: may one be opened, and how does it begin?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from remediator.core import bounds
+from remediator.core.alert import Alert
+from remediator.core.messages import Facts, Seen
+from remediator.core.planning import Address
+from remediator.core.policy import Policy
+from remediator.core.run import Member, Refusal, Run
+
+
+@dataclass(frozen=True)
+class Opening:
+    """An alert that a policy matches, with the identity that its run would have."""
+
+    run_id: str
+    version: str
+    address: Address
+    alert: Alert
+    opened_by: str = "alert"
+
+
+def refusal(policy: Policy, address: Address, seen: Seen) -> Refusal | None:
+    """Why no run may be opened now, or None."""
+    ask = bounds.Ask(policy, address.target, seen)
+    return bounds.to_observe(ask) if policy.mode == "observe" else bounds.to_open(ask)
+
+
+def new_run(opening: Opening, facts: Facts) -> Run:
+    """The run as it begins."""
+    return Run(
+        id=opening.run_id,
+        policy=facts.policy.policy,
+        version=opening.version,
+        mode=facts.policy.mode,
+        target=opening.address.target,
+        opened_at=facts.now,
+        opened_by=opening.opened_by,
+        alert=opening.alert,
+        members={opening.alert.fingerprint: Member(firing=True, since=facts.now)},
+        params=opening.address.params,
+    )
+
+
+def described(run: Run, facts: Facts) -> dict[str, Any]:
+    """The first line of the run's journal."""
+    return {
+        "policy": run.policy,
+        "version": run.version,
+        "mode": run.mode,
+        "target": run.target,
+        "by": run.opened_by,
+        "params": run.params,
+        "fingerprint": run.alert.fingerprint,
+        "labels": run.alert.labels,
+        "truncated": run.alert.truncated,
+        "at_once": facts.use.open_runs + 1,
+    }

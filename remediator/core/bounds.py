@@ -1,0 +1,146 @@
+"""The limits: may this policy act on this target now? Each bound is one dataclass.
+
+Asked when an alert would open a run, and again inside the transaction that starts a run's first
+change. A "no" is a `Refusal` with its reason and when, or after what, the alert is considered again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from remediator.core.expression import format_duration
+from remediator.core.messages import Seen
+from remediator.core.policy import Policy, Rate
+from remediator.core.run import Refusal
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Who would act on what, and what was seen."""
+
+    policy: Policy
+    target: str
+    seen: Seen
+
+
+class Bound(Protocol):
+    """One limit."""
+
+    def refusal(self, ask: Ask) -> Refusal | None:
+        """None means yes."""
+        ...
+
+
+@dataclass(frozen=True)
+class NotHalted:
+    """No kill switch covers it."""
+
+    def refusal(self, ask: Ask) -> Refusal | None:
+        """The oldest halt that covers it says why."""
+        if not ask.seen.halts:
+            return None
+        halt = ask.seen.halts[0]
+        return Refusal("halt", f"halted by {halt.by} ({halt.scope}): {halt.reason}", waits_for="halt")
+
+
+@dataclass(frozen=True)
+class TargetFree:
+    """No other run acts on the target, whatever its policy."""
+
+    def refusal(self, ask: Ask) -> Refusal | None:
+        """Waits until the target is free."""
+        if ask.seen.holder is None:
+            return None
+        reason = f"run {ask.seen.holder} is acting on {ask.target}"
+        return Refusal("target", reason, waits_for=f"target:{ask.target}")
+
+
+@dataclass(frozen=True)
+class AtOnce:
+    """So many open runs of the policy at once; holding ones are not counted."""
+
+    def refusal(self, ask: Ask) -> Refusal | None:
+        """Waits until one of them has closed or holds."""
+        limit, used = ask.policy.bounds.at_once, ask.seen.use.open_runs
+        if used < limit:
+            return None
+        return Refusal("at_once", f"{used} of {limit} runs are open", waits_for=f"policy:{ask.policy.policy}")
+
+
+@dataclass(frozen=True)
+class Cooldown:
+    """Per target, from the last act; a denial counts likewise."""
+
+    def refusal(self, ask: Ask) -> Refusal | None:
+        """Again when the cooldown is over."""
+        use, cooldown = ask.seen.use, ask.policy.bounds.cooldown
+        for last, what in ((use.last_act, "acted on"), (use.last_denial, "denied or expired")):
+            if last is not None and ask.seen.now < last + cooldown:
+                ago = _rounded(ask.seen.now - last)
+                reason = f"{ask.target} was {what} {ago} ago; cooldown {format_duration(cooldown)}"
+                return Refusal("cooldown", reason, again_at=last + cooldown)
+        return None
+
+
+@dataclass(frozen=True)
+class PerTarget:
+    """Acts on one target in a window."""
+
+    def refusal(self, ask: Ask) -> Refusal | None:
+        """Again when the oldest act leaves the window."""
+        rate, acts = ask.policy.bounds.per_target, ask.seen.use.target_acts
+        return _over(rate, acts, ask.seen.now, "per_target", f"on {ask.target}")
+
+
+@dataclass(frozen=True)
+class PerPolicy:
+    """Acts of one policy in a window."""
+
+    def refusal(self, ask: Ask) -> Refusal | None:
+        """Again when the oldest act leaves the window."""
+        rate, acts = ask.policy.bounds.per_policy, ask.seen.use.policy_acts
+        return _over(rate, acts, ask.seen.now, "per_policy", f"by {ask.policy.policy}")
+
+
+RATES: tuple[Bound, ...] = (Cooldown(), PerTarget(), PerPolicy())
+BOUNDS: tuple[Bound, ...] = (NotHalted(), TargetFree(), AtOnce(), *RATES)
+"""Every bound, in the order in which they are asked and told."""
+
+
+def to_open(ask: Ask) -> Refusal | None:
+    """May a run be opened?"""
+    return _first(BOUNDS, ask)
+
+
+def to_observe(ask: Ask) -> Refusal | None:
+    """May an observing run be opened? It takes no lock and needs none."""
+    return _first((AtOnce(), *RATES), ask)
+
+
+def to_change(ask: Ask) -> Refusal | None:
+    """May a run make its first change? Asked in the transaction that commits the intent."""
+    return _first(BOUNDS, ask)
+
+
+def to_go_on(ask: Ask) -> Refusal | None:
+    """May a run that has already acted start its next step?"""
+    return _first((NotHalted(), TargetFree()), ask)
+
+
+def _first(bounds: Sequence[Bound], ask: Ask) -> Refusal | None:
+    return next((no for bound in bounds if (no := bound.refusal(ask))), None)
+
+
+def _over(rate: Rate, acts: Sequence[datetime], now: datetime, bound: str, whose: str) -> Refusal | None:
+    inside = sorted((at for at in acts if at > now - rate.per), reverse=True)
+    if len(inside) < rate.limit:
+        return None
+    reason = f"{len(inside)} of {rate.limit} acts {whose} in {format_duration(rate.per)}"
+    return Refusal(bound, reason, again_at=inside[rate.limit - 1] + rate.per)
+
+
+def _rounded(duration: timedelta) -> str:
+    return format_duration(timedelta(seconds=max(0, round(duration.total_seconds()))))

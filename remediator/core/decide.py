@@ -1,0 +1,166 @@
+"""The heart: what does a run do about an event? One pure function over a table of stages.
+
+    decide(run, event, facts)  →  new run + journal entries + effects
+
+What every stage hears alike (alerts, deadlines of the run itself, a changed policy) is answered
+here; the rest belongs to the stage. A stage that enters another lets it begin in the same decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from types import ModuleType
+
+import msgspec
+
+from remediator.core import admission
+from remediator.core.messages import AlertHeard, Decision, Event, Facts, PolicyChanged, TimePassed, VoteCast
+from remediator.core.run import Member, Outcome, Run, Stage
+from remediator.core.stages import (
+    acting,
+    asking,
+    choosing,
+    diagnosing,
+    ending,
+    holding,
+    preparing,
+    previewing,
+    starting,
+    undoing,
+    verifying,
+    waiting,
+)
+from remediator.core.turn import Turn
+
+STAGES: Mapping[Stage, ModuleType] = {
+    Stage.DIAGNOSING: diagnosing,
+    Stage.CHOOSING: choosing,
+    Stage.PREVIEWING: previewing,
+    Stage.WAITING: waiting,
+    Stage.PREPARING: preparing,
+    Stage.STARTING: starting,
+    Stage.ACTING: acting,
+    Stage.VERIFYING: verifying,
+    Stage.ENDING: ending,
+    Stage.HOLDING: holding,
+    Stage.UNDOING: undoing,
+    Stage.ASKING: asking,
+}
+
+UNTOUCHED = (Stage.DIAGNOSING, Stage.PREVIEWING, Stage.WAITING, Stage.PREPARING)
+"""Stages in which nothing is on its way to the world."""
+
+
+def decide(run: Run, event: Event, facts: Facts) -> Decision:
+    """What follows from an event. A closed run hears nothing any more."""
+    turn = Turn(run, facts)
+    if run.stage is Stage.CLOSED:
+        return turn.decision()
+    if not _common(turn, event):
+        STAGES[run.stage].hear(turn, event)
+    _settle(turn, run.stage)
+    return turn.decision()
+
+
+def begin(opening: admission.Opening, facts: Facts) -> Decision:
+    """A new run, with its first effects."""
+    run = admission.new_run(opening, facts)
+    turn = Turn(run, facts)
+    turn.note("opened", **admission.described(run, facts))
+    diagnosing.enter(turn)
+    _settle(turn, Stage.DIAGNOSING)
+    return turn.decision()
+
+
+def _settle(turn: Turn, stage: Stage) -> None:
+    """Let each stage that was entered begin, until one waits."""
+    for _ in range(100):
+        if turn.run.stage is stage or turn.run.stage is Stage.CLOSED:
+            return
+        stage = turn.run.stage
+        STAGES[stage].enter(turn)
+    raise AssertionError(f"run {turn.run.id} does not come to rest at {turn.run.stage}")
+
+
+def _common(turn: Turn, event: Event) -> bool:
+    """What every stage answers alike. True when the stage itself need not hear it."""
+    match event:
+        case AlertHeard():
+            _alert(turn, event)
+            return True
+        case PolicyChanged():
+            if turn.run.stage in UNTOUCHED and not turn.run.acted and turn.facts.current != turn.run.version:
+                turn.decide_again("the policy has changed since this run was opened")
+            return True
+        case VoteCast(gate=gate, vote=vote) if turn.run.stage is not Stage.WAITING:
+            reason = turn.run.gate.note if turn.run.gate is not None else "no gate is open"
+            turn.note(
+                "vote-refused", gate=gate, by=vote.by, via=vote.via, approve=vote.approve, reason=reason
+            )
+            return True
+        case TimePassed():
+            return _time(turn)
+        case _:
+            return False
+
+
+def _alert(turn: Turn, event: AlertHeard) -> None:
+    """Keep who fires. All resolved starts the debounce; one that fires again ends it."""
+    run, alert = turn.run, event.alert
+    known = run.members.get(alert.fingerprint)
+    if known is not None and known.firing == alert.firing:
+        return
+    members = {**run.members, alert.fingerprint: Member(alert.firing, event.at)}
+    over = not any(member.firing for member in members.values())
+    turn.change(members=members, resolved_at=turn.now if over else None)
+    kind = "joined" if known is None else ("firing" if alert.firing else "resolved")
+    turn.note(kind, fingerprint=alert.fingerprint, labels=alert.labels, all_resolved=over)
+
+
+def _time(turn: Turn) -> bool:
+    run = turn.run
+    if run.stage in UNTOUCHED:
+        if _recovered(turn):
+            if any(step.stands for step in run.steps.values()):
+                turn.void_gates("the alert resolved")
+                turn.enter(Stage.ENDING)
+            else:
+                turn.close(Outcome.RECOVERED, "the alert resolved before anything was started")
+            return True
+        if turn.now >= run.opened_at + turn.policy.bounds.deadline:
+            turn.page("deadline", "its deadline has passed; it was closed as it stands")
+            turn.close(Outcome.EXPIRED, "the run's deadline has passed")
+            return True
+    return False
+
+
+def _recovered(turn: Turn) -> bool:
+    resolved_at = turn.run.resolved_at
+    return resolved_at is not None and turn.now >= resolved_at + turn.facts.debounce
+
+
+def with_gate(run: Run, gate_id: str) -> Run:
+    """The run as the card of one of its gates shows it."""
+    gate = next((one for one in run.all_gates if one.id == gate_id), run.gate)
+    return msgspec.structs.replace(run, gate=gate)
+
+
+def next_deadline(run: Run, facts: Facts) -> datetime | None:
+    """When the run must hear `TimePassed` next."""
+    times: list[datetime | None] = []
+    step = run.step
+    settled = run.resolved_at + facts.debounce if run.resolved_at is not None else None
+    if run.stage in UNTOUCHED:
+        times += [settled, run.opened_at + facts.policy.bounds.deadline]
+    match run.stage:
+        case Stage.WAITING if run.gate is not None:
+            times.append(run.gate.expires_at)
+        case Stage.VERIFYING if step is not None and not run.pending:
+            times.append(step.proof_next)
+        case Stage.HOLDING:
+            owed = [name for name in run.plan if run.steps[name].owes_undo]
+            times += [holding.undo_time(run, name, settled) for name in owed]
+        case Stage.UNDOING:
+            times.append(run.wait_until)
+    return min((at for at in times if at is not None), default=None)

@@ -1,0 +1,144 @@
+"""The approvals that steps need: which gate, whose votes count, and is it satisfied?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from remediator.core.catalog import Risk
+from remediator.core.policy import Case, Policy
+from remediator.core.run import Gate, Intention, Run, Vote
+
+DEFAULT_VOTES = {"oncall": 1}
+DEFAULT_PATIENCE = timedelta(minutes=15)
+
+
+@dataclass(frozen=True)
+class Need:
+    """What has to be agreed before some steps may start."""
+
+    steps: tuple[str, ...]
+    votes: Mapping[str, int]  # role → how many distinct people
+    within: timedelta
+    late: Literal["page", "deny"]
+
+
+def need(policy: Policy, case: Case, step: str, risk: Risk, mode: str) -> Need | None:
+    """The gate that ``step`` of ``case`` needs, or None.
+
+    A case's gate covers all its steps with one card. In mode suggest every step needs a gate, waived
+    or not; where nothing is written, one vote of the on-call.
+    """
+    if case.gate is not None and case.gate.votes:
+        return Need(case.steps, case.gate.votes, case.gate.within, case.gate.late)
+    own = policy.steps[step].gate
+    if own is not None and own.votes:
+        return Need((step,), own.votes, own.within, own.late)
+    waived = any(gate is not None and gate.waived for gate in (case.gate, own))
+    if mode == "suggest":
+        ungated = tuple(name for name in case.steps if not _votes(policy, name))
+        return Need(ungated, DEFAULT_VOTES, DEFAULT_PATIENCE, "page")
+    if waived or risk is not Risk.DISRUPTIVE:
+        return None  # a destructive step must have written one; lint and `choosing` refuse it
+    return Need((step,), DEFAULT_VOTES, DEFAULT_PATIENCE, "page")
+
+
+def covers(gate: Gate | None, step: str) -> bool:
+    """Was this step agreed to?"""
+    return gate is not None and gate.state == "approved" and step in gate.steps
+
+
+def expired(gate: Gate, now: datetime) -> bool:
+    """Is it too late for a vote?"""
+    return now >= gate.expires_at
+
+
+def satisfied(
+    required: Mapping[str, int], approvers: Sequence[str], roles: Mapping[str, frozenset[str]]
+) -> bool:
+    """Can distinct people fill every place, each counting for one role only?
+
+    A bipartite matching by augmenting paths (Kuhn): places are few, so the plain form is enough.
+    """
+    places = [role for role, count in required.items() for _ in range(count)]
+    if not places:
+        return False
+    seat_of: dict[str, int] = {}
+
+    def seat(place: int, tried: set[str]) -> bool:
+        for person in approvers:
+            if person in tried or person not in roles.get(places[place], frozenset()):
+                continue
+            tried.add(person)
+            if person not in seat_of or seat(seat_of[person], tried):
+                seat_of[person] = place
+                return True
+        return False
+
+    return all(seat(place, set()) for place in range(len(places)))
+
+
+def approvers(gate: Gate) -> list[str]:
+    """Distinct people who approved in time, in the order of their votes."""
+    return list(dict.fromkeys(vote.by for vote in gate.votes if vote.approve and vote.at < gate.expires_at))
+
+
+def objection(run: Run, gate: Gate, vote: Vote, roles: Mapping[str, frozenset[str]], now: datetime) -> str:
+    """Why this vote does not count, or "" when it does."""
+    if gate.state != "open":
+        return f"the gate is no longer open: {gate.note or gate.state}"
+    if expired(gate, now):
+        return "the gate has expired"
+    if not vote.hash or not gate.hash.startswith(vote.hash):
+        return "the plan has changed since that card was shown"
+    if not any(vote.by in roles.get(role, frozenset()) for role in gate.required):
+        return f"{vote.by} has none of the roles {', '.join(gate.required)}"
+    if run.opened_by == f"person:{vote.by}" and vote.approve:
+        return f"{vote.by} started this run and may not approve it"
+    if any(earlier.by == vote.by for earlier in gate.votes):
+        return f"{vote.by} has voted already"
+    return ""
+
+
+def missing(gate: Gate, roles: Mapping[str, frozenset[str]]) -> dict[str, int]:
+    """How many places of each role are still open, filling greedily; for people's eyes."""
+    left, free = dict(gate.required), approvers(gate)
+    for role in gate.required:
+        for person in [one for one in free if one in roles.get(role, frozenset())]:
+            if left[role] > 0:
+                left[role] -= 1
+                free.remove(person)
+    return {role: count for role, count in left.items() if count > 0}
+
+
+def terms(run: Run, wanted: Need) -> dict[str, object]:
+    """The circumstances that a gate's hash covers beside the steps themselves."""
+    return {
+        "run": run.id,
+        "policy": run.policy,
+        "version": run.version,
+        "target": run.target,
+        "case": run.case,
+        "votes": dict(wanted.votes),
+        "within_s": wanted.within.total_seconds(),
+        "late": wanted.late,
+    }
+
+
+def same_plan(one: Sequence[Intention], other: Sequence[Intention]) -> bool:
+    """Would the steps that are not safe still do the very same?
+
+    A safe step's text may have moved with the figures; that alone voids nothing.
+    """
+    return [_changes(step) for step in one] == [_changes(step) for step in other]
+
+
+def _changes(step: Intention) -> object:
+    return (step.step, step.call if step.risk is not Risk.SAFE else step.call.operation)
+
+
+def _votes(policy: Policy, step: str) -> bool:
+    gate = policy.steps[step].gate
+    return gate is not None and bool(gate.votes)

@@ -1,0 +1,270 @@
+"""From policy text to resolved calls: parameters, targets, scopes, cases and intentions. Pure.
+
+What an expression may see is decided here: `everything` for decisions and texts for people,
+`for_operations` for what reaches the world (no labels, no annotations).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from remediator.core.alert import Alert
+from remediator.core.canonical import inert
+from remediator.core.catalog import Catalog, Escape, Fence, Operation, Risk
+from remediator.core.expression import Template
+from remediator.core.messages import Facts
+from remediator.core.parameters import convert
+from remediator.core.policy import Policy, Probe, Step, Undo, Verify
+from remediator.core.risk import risk_of
+from remediator.core.run import Call, Intention, Reading, Refusal, Run, UndoPlan
+from remediator.errors import EvaluationError, RemediatorError
+
+BUILT_IN_VIA = {"slack": "slack"}
+
+
+@dataclass(frozen=True)
+class Address:
+    """What an alert is about, for one policy."""
+
+    target: str
+    params: dict[str, Any]
+
+
+def address(policy: Policy, alert: Alert) -> Address | Refusal:
+    """The target and the parameters, or why there are none."""
+    scope = {"labels": alert.labels, "annotations": alert.annotations}
+    try:
+        params = {name: convert(name, param, scope) for name, param in policy.params.items()}
+        target = policy.target.render(params, Escape.TYPED, place=f"{policy.policy}: target")
+    except RemediatorError as error:
+        return Refusal("params", str(error))
+    kind, slash, identity = str(target).partition("/")
+    if not (kind and slash and identity and str(target).isprintable()) or len(str(target)) > 200:
+        return Refusal("params", f"{target!r} is not a target; it should read kind/id")
+    return Address(str(target), params)
+
+
+# ── What expressions see ──────────────────────────────────────────────────────────────────────────
+
+
+def for_operations(run: Run, policy: Policy, now: datetime) -> dict[str, Any]:
+    """Params, probes, steps, target and the time. Nothing that an alert says by itself."""
+    return {
+        **{name: _lived(policy, name, value) for name, value in run.params.items()},
+        **{name: reading.as_seen() for name, reading in run.readings.items()},
+        "steps": {
+            name: {"result": step.result} for name, step in run.steps.items() if step.result is not None
+        },
+        "target": run.target,
+        "now": now,
+    }
+
+
+def everything(run: Run, policy: Policy, now: datetime) -> dict[str, Any]:
+    """What `when`, `until` and texts for people see."""
+    firing = sum(member.firing for member in run.members.values())
+    alert = {
+        "starts_at": run.alert.starts_at,
+        "age": now - run.alert.starts_at,
+        "count": firing,
+        "fingerprint": run.alert.fingerprint,
+        "truncated": run.alert.truncated,
+    }
+    about = {"labels": run.alert.labels, "annotations": run.alert.annotations, "alert": alert}
+    return {**about, **for_operations(run, policy, now)}
+
+
+def proof_scope(
+    run: Run, policy: Policy, now: datetime, before: Reading | None, proof: Reading
+) -> dict[str, Any]:
+    """What `until` sees: everything, and the two readings that it compares."""
+    scope = {**everything(run, policy, now), "verify": proof.as_seen()}
+    return scope if before is None else {**scope, "before": before.as_seen()}
+
+
+def _lived(policy: Policy, name: str, value: Any) -> Any:
+    """Stored parameters are plain JSON; times and durations come back to life for expressions."""
+    param = policy.params.get(name)
+    if param is None or not isinstance(value, str):
+        return value
+    if param.type == "time":
+        return datetime.fromisoformat(value)
+    if param.type == "duration":
+        return timedelta(seconds=float(value.rstrip("s")))
+    return value
+
+
+# ── Cases ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def choose_case(policy: Policy, run: Run, now: datetime) -> int | None:
+    """The first case of the decision table that holds, or None. Raises EvaluationError."""
+    scope = everything(run, policy, now)
+    for number, case in enumerate(policy.decide):
+        if case.when is None:
+            return number
+        holds = case.when.evaluate(scope, place=f"{policy.policy}: decide[{number}].when")
+        if not isinstance(holds, bool):
+            place = f"{policy.policy}: decide[{number}].when"
+            raise EvaluationError(place, f"'{case.when.text}' gave {holds!r}, not true or false")
+        if holds:
+            return number
+    return None
+
+
+def unexpected(probe: Probe, reading: Reading) -> str:
+    """Why a reading may not be used, or "" when it may."""
+    if not reading.ok:
+        return reading.error or "could not be read"
+    count = reading.value.get("count")
+    match probe.expect:
+        case "one row" if count != 1:
+            return f"expected one row, read {count}"
+        case "no rows" if count != 0:
+            return f"expected no rows, read {count}"
+        case _:
+            return ""
+
+
+# ── Calls and intentions ──────────────────────────────────────────────────────────────────────────
+
+
+def probe_call(run: Run, policy: Policy, facts: Facts, probe: Probe | Verify, place: str) -> Call:
+    """A probe, resolved. Raises EvaluationError."""
+    scope = for_operations(run, policy, facts.now)
+    return _call(probe.use or "", probe.via, probe.with_, scope, facts.catalog, place)
+
+
+def intend(run: Run, policy: Policy, name: str, facts: Facts) -> Intention:
+    """Exactly what a step will do. Raises EvaluationError."""
+    step, place = policy.steps[name], f"{policy.policy}: steps.{name}"
+    scope = for_operations(run, policy, facts.now)
+    call = _call(step.use, step.via, step.with_, scope, facts.catalog, place)
+    operation = facts.catalog.operations[call.operation]
+    connection = facts.catalog.connections[call.connection]
+    proves = step.verify is not None and step.verify.use is not None
+    return Intention(
+        step=name,
+        call=call,
+        risk=call_risk(call, facts.catalog),
+        fence=Fence.KEY if Fence.KEY in (operation.fence, connection.fence) else Fence.NONE,
+        verify=probe_call(run, policy, facts, step.verify, f"{place}.verify")
+        if proves and step.verify
+        else None,
+        undo=_undo_plan(step, scope, facts.catalog, f"{place}.undo"),
+        summary=summary(call),
+    )
+
+
+def undo_call(run: Run, policy: Policy, name: str, facts: Facts) -> Call:
+    """The undo of a step that was done, with what the act returned. Raises EvaluationError."""
+    step = policy.steps[name]
+    assert step.undo is not None
+    scope = for_operations(run, policy, facts.now)
+    return _undo_call(step, step.undo, scope, facts.catalog, f"{policy.policy}: steps.{name}.undo")
+
+
+def call_risk(call: Call, catalog: Catalog) -> Risk:
+    """What this very call may cost, after the connection's endpoint list."""
+    operation, connection = catalog.operations[call.operation], catalog.connections[call.connection]
+    method, path = str(call.args.get("method", "")), str(call.args.get("path", ""))
+    return risk_of(operation, connection, method, path)
+
+
+def summary(call: Call) -> str:
+    """One line for people: what would be done, values included."""
+    args = dict(call.args)
+    if "method" in args and "path" in args:
+        line = f"{args.pop('method')} {args.pop('path')} via {call.connection}"
+    else:
+        line = f"{call.operation} via {call.connection}"
+    rest = ", ".join(f"{name}={value!r}" for name, value in args.items())
+    return f"{line} ({rest})" if rest else line
+
+
+def _undo_plan(step: Step, scope: Mapping[str, Any], catalog: Catalog, place: str) -> UndoPlan | None:
+    undo = step.undo
+    if undo is None or undo.use is None:
+        return None
+    source = {"use": undo.use, "via": undo.via, "with": _text(undo.with_)}
+    waits = any("steps" in template.names for template in _templates(undo.with_))
+    return UndoPlan(
+        source=source,
+        call=None if waits else _undo_call(step, undo, scope, catalog, place),
+        after_s=undo.after.total_seconds() if undo.after is not None else None,
+        early=tuple(one for one in undo.early if isinstance(one, str)),
+    )
+
+
+def _undo_call(step: Step, undo: Undo, scope: Mapping[str, Any], catalog: Catalog, place: str) -> Call:
+    return _call(undo.use or "", undo.via or step.via, undo.with_, scope, catalog, place)
+
+
+def _call(
+    use: str,
+    via: str | None,
+    arguments: Mapping[str, Any],
+    scope: Mapping[str, Any],
+    catalog: Catalog,
+    place: str,
+) -> Call:
+    operation = catalog.operations[use]
+    connection = via or BUILT_IN_VIA.get(operation.connector, "")
+    args = {
+        name: inert(_resolved(value, scope, _escape(operation, name), f"{place}.with.{name}"))
+        for name, value in arguments.items()
+    }
+    return Call(use, connection, args)
+
+
+def _escape(operation: Operation, name: str) -> Escape:
+    param = operation.params.get(name)
+    return param.escape if param is not None else Escape.LITERAL
+
+
+def _resolved(value: Any, scope: Mapping[str, Any], escape: Escape, place: str) -> Any:
+    match value:
+        case Template():
+            return value.render(scope, escape, place=place)
+        case dict():
+            return {key: _resolved(item, scope, escape, f"{place}.{key}") for key, item in value.items()}
+        case list() | tuple():
+            return [_resolved(item, scope, escape, f"{place}[{n}]") for n, item in enumerate(value)]
+        case _:
+            return value
+
+
+def _templates(value: Any) -> list[Template]:
+    match value:
+        case Template():
+            return [value]
+        case dict():
+            return [one for item in value.values() for one in _templates(item)]
+        case list() | tuple():
+            return [one for item in value for one in _templates(item)]
+        case _:
+            return []
+
+
+def _text(value: Any) -> Any:
+    match value:
+        case Template():
+            return value.text
+        case dict():
+            return {key: _text(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_text(item) for item in value]
+        case _:
+            return inert(value)
+
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def printable(text: str, limit: int = 300) -> str:
+    """Text from outside, fit for one line of a journal or a reason."""
+    return _CONTROL.sub("·", text)[:limit]

@@ -1,0 +1,70 @@
+"""The world was told. Its answer is done, refused or unknown, and each means something else."""
+
+from __future__ import annotations
+
+from remediator.core.catalog import Fence, Risk
+from remediator.core.failure import step_failed
+from remediator.core.messages import Done, Event, Refused, StepFinished, Unknown
+from remediator.core.run import Outcome, Stage, StepState
+from remediator.core.turn import Turn
+
+MOST_ATTEMPTS = 3
+"""Sends of one idempotent request under one key before its outcome counts as unknown."""
+
+
+def enter(turn: Turn) -> None:
+    """Nothing to do but wait: the act went out with the intent."""
+
+
+def hear(turn: Turn, event: Event) -> None:
+    """The answer to the attempt that is on the wire."""
+    if not isinstance(event, StepFinished) or event.undo or turn.run.step is None:
+        return None
+    if (event.step, event.attempt) != (turn.step.name, turn.step.attempt):
+        return None
+    match event.result:
+        case Done(result=result):
+            return _done(turn, result)
+        case Refused(reason=reason):
+            turn.change_step(turn.step.name, state=StepState.REFUSED, finished_at=turn.now, error=reason)
+            turn.note("finished", step=turn.step.name, result="refused", reason=reason)
+            turn.show_card()
+            return step_failed(turn, Outcome.FAILED, f"{turn.step.name} was refused: {reason}")
+        case Unknown(reason=reason):
+            return _unknown(turn, reason)
+
+
+def _done(turn: Turn, result: dict[str, object]) -> None:
+    name = turn.step.name
+    turn.change_step(name, state=StepState.DONE, finished_at=turn.now, result=result)
+    turn.note("finished", step=name, result="done", answer=result)
+    turn.show_card()
+    return _pass_on(turn)
+
+
+def _pass_on(turn: Turn) -> None:
+    """A step that was done goes on to its proof, or to the next one."""
+    if turn.step.intention is not None and turn.step.intention.verify is not None:
+        return turn.enter(Stage.VERIFYING)
+    turn.change_step(turn.step.name, worked=True)
+    if turn.run.rungs:
+        return turn.enter(Stage.ENDING)
+    turn.change(cursor=turn.run.cursor + 1)
+    return turn.enter(Stage.CHOOSING)
+
+
+def _unknown(turn: Turn, reason: str) -> None:
+    step, intention = turn.step, turn.step.intention
+    assert intention is not None
+    turn.note("unknown", step=step.name, attempt=step.attempt, reason=reason)
+    if intention.fence is Fence.KEY and step.attempt < MOST_ATTEMPTS:
+        turn.change_step(step.name, attempt=step.attempt + 1)
+        turn.note("sent-again", step=step.name, attempt=step.attempt + 1, why="the service honours the key")
+        return turn.act(step.name, intention.call, attempt=step.attempt + 1)
+    turn.change_step(step.name, state=StepState.UNKNOWN, unknown=True, error=reason)
+    turn.show_card()
+    if intention.verify is not None:
+        return turn.enter(Stage.VERIFYING)
+    if intention.risk is Risk.SAFE:
+        return step_failed(turn, Outcome.FAILED, f"{step.name} may or may not have happened: {reason}")
+    return turn.enter(Stage.ASKING)

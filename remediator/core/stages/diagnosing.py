@@ -1,0 +1,91 @@
+"""First stop of a run: read the probes, then find the case of the decision table that holds."""
+
+from __future__ import annotations
+
+from remediator.core import bounds
+from remediator.core.catalog import Risk
+from remediator.core.messages import Event, ProbeRead
+from remediator.core.planning import choose_case, intend, probe_call, unexpected
+from remediator.core.run import Outcome, Refusal, Stage, StepRun
+from remediator.core.turn import Turn
+from remediator.errors import EvaluationError
+
+PREFIX = "diagnose:"
+
+
+def enter(turn: Turn) -> None:
+    """Send all probes of the policy, together."""
+    turn.change(readings={}, fresh={}, case=None, plan=(), cursor=0, steps={})
+    try:
+        calls = {
+            PREFIX + name: probe_call(
+                turn.run, turn.policy, turn.facts, probe, f"{turn.run.policy}: diagnose.{name}"
+            )
+            for name, probe in turn.policy.diagnose.items()
+        }
+    except EvaluationError as error:
+        return turn.refuse("expression", str(error))
+    if calls:
+        turn.ask(calls)
+        return None
+    return _decide(turn)
+
+
+def hear(turn: Turn, event: Event) -> None:
+    """Collect readings; when the last is there, decide."""
+    if not isinstance(event, ProbeRead) or event.round != turn.run.round or event.key not in turn.run.pending:
+        return
+    name = event.key.removeprefix(PREFIX)
+    turn.change(
+        readings={**turn.run.readings, name: event.reading},
+        pending=tuple(key for key in turn.run.pending if key != event.key),
+    )
+    turn.note(
+        "reading", probe=name, ok=event.reading.ok, value=event.reading.value, error=event.reading.error
+    )
+    if not turn.run.pending:
+        _decide(turn)
+
+
+def _decide(turn: Turn) -> None:
+    for name, probe in turn.policy.diagnose.items():
+        problem = unexpected(probe, turn.run.readings[name])
+        if problem and not probe.optional:
+            return turn.refuse("probe", f"{name}: {problem}")
+    try:
+        number = choose_case(turn.policy, turn.run, turn.now)
+    except EvaluationError as error:
+        return turn.refuse("expression", str(error))
+    if number is None:
+        return turn.close(Outcome.NOTHING_TO_DO, "no case of the decision table holds")
+    case = turn.policy.decide[number]
+    turn.note("decided", case=number, steps=list(case.steps), rungs=case.rungs)
+    if not case.steps:
+        return turn.close(Outcome.NOTHING_TO_DO, f"case {number + 1} says: do nothing")
+    steps = {name: StepRun(name) for name in case.steps}
+    turn.change(case=number, plan=case.steps, rungs=case.rungs, cursor=0, steps=steps)
+    return _observe(turn) if turn.run.observes else turn.enter(Stage.CHOOSING)
+
+
+def _observe(turn: Turn) -> None:
+    """Mode observe ends here: say what would be done, count it apart, touch nothing."""
+    would = []
+    for name in turn.run.plan:
+        try:
+            intention = intend(turn.run, turn.policy, name, turn.facts)
+        except EvaluationError as error:
+            turn.note("would", step=name, error=str(error))
+            continue
+        turn.note("would", step=name, summary=intention.summary, risk=str(intention.risk))
+        would.append(intention)
+    asked = bounds.Ask(turn.policy, turn.run.target, turn.facts)
+    no = bounds.to_observe(asked)
+    if any(intention.risk is not Risk.SAFE for intention in would):
+        turn.count("act")
+    reason = f"would do: {', '.join(turn.run.plan)}"
+    turn.close(Outcome.OBSERVED, reason if no is None else f"{reason}; but {no}", _pause(turn, no))
+
+
+def _pause(turn: Turn, no: Refusal | None) -> Refusal:
+    again_at = (no.again_at if no else None) or turn.now + turn.policy.recheck
+    return Refusal("observe", "mode observe only says what it would do", again_at)

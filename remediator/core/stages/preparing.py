@@ -1,0 +1,154 @@
+"""Read what must be fresh before the act: the probes again, the previews again, and `before`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgspec
+
+from remediator.core.catalog import Risk
+from remediator.core.failure import stop_before
+from remediator.core.gate import covers, same_plan
+from remediator.core.messages import Event, Preview, Previewed, ProbeRead
+from remediator.core.planning import choose_case, intend, probe_call, unexpected
+from remediator.core.run import Call, Gate, Picture, Reading, Run, Stage
+from remediator.core.stages import diagnosing
+from remediator.core.turn import Turn
+from remediator.errors import EvaluationError
+
+BEFORE = "before:"
+PREVIEW = "preview:"
+MOST_VOIDS = 3
+
+
+def enter(turn: Turn) -> None:
+    """Send what has to be read. With nothing to read, start."""
+    run, step = turn.run, turn.step
+    assert step.intention is not None
+    stale = _is_first_change(turn) and not _fresh(turn)
+    calls: dict[str, Call] = {}
+    try:
+        if stale:
+            for name, probe in turn.policy.diagnose.items():
+                place = f"{run.policy}: diagnose.{name}"
+                calls[diagnosing.PREFIX + name] = probe_call(run, turn.policy, turn.facts, probe, place)
+    except EvaluationError as error:
+        return stop_before(turn, "expression", str(error))
+    if step.intention.verify is not None:
+        calls[BEFORE + step.name] = step.intention.verify
+    turn.change(fresh={}, pictures={})
+    turn.ask(calls)
+    if stale:
+        _preview_again(turn)
+    return None if turn.run.pending else turn.enter(Stage.STARTING)
+
+
+def hear(turn: Turn, event: Event) -> None:
+    """Collect; when the last is there, compare with what was approved, and start."""
+    match event:
+        case ProbeRead(round=number, key=key, reading=reading) if (
+            number == turn.run.round and key in turn.run.pending
+        ):
+            _arrived(turn, key)
+            if key.startswith(BEFORE):
+                return _before(turn, reading)
+            turn.change(fresh={**turn.run.fresh, key.removeprefix(diagnosing.PREFIX): reading})
+        case Previewed(round=number, step=name, picture=picture) if number == turn.run.round:
+            _arrived(turn, PREVIEW + name)
+            if picture is None:
+                return stop_before(turn, "preview", f"{name}: {event.error}")
+            turn.change(pictures={**turn.run.pictures, name: picture})
+        case _:
+            return None
+    return None if turn.run.pending else _compare(turn)
+
+
+def _before(turn: Turn, reading: Reading) -> None:
+    turn.note("before", step=turn.step.name, ok=reading.ok, value=reading.value, error=reading.error)
+    if not reading.ok:
+        return stop_before(turn, "probe", f"the reading before {turn.step.name} failed: {reading.error}")
+    turn.change_step(turn.step.name, before=reading)
+    return None if turn.run.pending else _compare(turn)
+
+
+def _arrived(turn: Turn, key: str) -> None:
+    turn.change(pending=tuple(one for one in turn.run.pending if one != key))
+
+
+def _is_first_change(turn: Turn) -> bool:
+    intention = turn.step.intention
+    return not turn.run.acted and intention is not None and intention.risk is not Risk.SAFE
+
+
+def _fresh(turn: Turn) -> bool:
+    if turn.run.gate is not None:
+        return False  # a person took time to think
+    limit = turn.now - turn.facts.freshness
+    return all(reading.at > limit for reading in turn.run.readings.values())
+
+
+def _gate(run: Run) -> Gate | None:
+    step = run.step
+    return next((one for one in run.all_gates if step is not None and covers(one, step.name)), None)
+
+
+def _preview_again(turn: Turn) -> None:
+    gate = _gate(turn.run)
+    previewed = [one for one in gate.intentions if one.step in gate.pictures] if gate is not None else []
+    turn.change(pending=(*turn.run.pending, *(PREVIEW + one.step for one in previewed)))
+    for one in previewed:
+        turn.want(Preview(turn.run.round, one.step, one.call))
+
+
+def _compare(turn: Turn) -> None:
+    """The same case, the same plan, the same rows; otherwise what was approved is void."""
+    if not turn.run.fresh:
+        return turn.enter(Stage.STARTING)
+    renewed = msgspec.structs.replace(turn.run, readings=turn.run.fresh)
+    change = _difference(turn, renewed)
+    turn.note(
+        "fresh", same=not change, change=change, readings={n: r.value for n, r in turn.run.fresh.items()}
+    )
+    if change:
+        return _void(turn, change)
+    turn.change(readings=turn.run.fresh)
+    return turn.enter(Stage.STARTING)
+
+
+def _difference(turn: Turn, renewed: Run) -> str:
+    for name, probe in turn.policy.diagnose.items():
+        problem = unexpected(probe, renewed.readings[name])
+        if problem and not probe.optional:
+            return f"{name}: {problem}"
+    try:
+        case = choose_case(turn.policy, renewed, turn.now)
+        if case != turn.run.case:
+            return "the figures now lead to another case of the decision table"
+        gate = _gate(turn.run)
+        approved = gate.intentions if gate is not None else (turn.step.intention,)
+        planned = tuple(one for one in approved if one is not None)
+        # `${now}` in an argument means the time at which it was shown, so it may not tell a difference.
+        shown_at = gate.opened_at if gate is not None else turn.now
+        facts = replace(turn.facts, now=shown_at)
+        if not same_plan(planned, [intend(renewed, turn.policy, one.step, facts) for one in planned]):
+            return "the figures that the step is made of have changed"
+    except EvaluationError as error:
+        return str(error)
+    return _other_rows(gate.pictures if gate is not None else {}, turn.run.pictures)
+
+
+def _other_rows(shown: dict[str, Picture], now: dict[str, Picture]) -> str:
+    for name, picture in shown.items():
+        if now.get(name) != picture:
+            return f"{name} would now change other rows or other values"
+    return ""
+
+
+def _void(turn: Turn, change: str) -> None:
+    voids = turn.run.voids + 1
+    turn.void_gates(change)
+    turn.change(voids=voids)
+    if voids > MOST_VOIDS:
+        turn.page("restless", f"the figures changed {voids} times between decision and act; nothing was done")
+        return turn.refuse("fresh", change)
+    return turn.enter(Stage.DIAGNOSING)

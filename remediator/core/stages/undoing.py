@@ -1,0 +1,109 @@
+"""A change is taken back: with the target locked again, once, and a person told if it goes wrong."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from remediator.core.catalog import Fence
+from remediator.core.messages import Done, Event, Refused, StepFinished, TimePassed, Unknown
+from remediator.core.planning import undo_call
+from remediator.core.run import Call, Outcome, Stage, StepState, Verdict
+from remediator.core.stages.acting import MOST_ATTEMPTS
+from remediator.core.turn import Turn
+from remediator.errors import EvaluationError
+
+PAUSE = timedelta(seconds=5)
+GRACE = timedelta(minutes=1)
+"""How late an undo may be before a person is paged."""
+
+
+def enter(turn: Turn) -> None:
+    """Undo the first step of the queue, or wait until the target is free."""
+    if not turn.run.undoing:
+        return turn.enter(turn.run.after_undo)
+    obstacle = _obstacle(turn)
+    return _wait(turn, obstacle) if obstacle else _send(turn)
+
+
+def hear(turn: Turn, event: Event) -> None:
+    """The answer of the undo that is on the wire, or time to try the target again."""
+    match event:
+        case TimePassed() if turn.run.wait_until is not None and turn.now >= turn.run.wait_until:
+            enter(turn)
+        case StepFinished(undo=True, step=name, attempt=attempt) if turn.run.undoing:
+            step = turn.run.steps[turn.run.undoing[0]]
+            if (name, attempt) == (step.name, step.undo_attempt):
+                _finished(turn, event)
+
+
+def _obstacle(turn: Turn) -> str:
+    if any(halt.undos for halt in turn.facts.halts):
+        return "undos are halted"
+    return f"run {turn.facts.holder} is acting on the target" if turn.facts.holder else ""
+
+
+def _wait(turn: Turn, obstacle: str) -> None:
+    step = turn.run.steps[turn.run.undoing[0]]
+    overdue = turn.now >= (step.undo_at or turn.now) + GRACE
+    if turn.run.wait_until is None:
+        turn.note("undo-waits", step=step.name, reason=obstacle)
+    if overdue and not step.undo_late:
+        turn.page(f"undo-late:{step.name}", f"the undo of {step.name} is overdue: {obstacle}")
+        turn.change_step(step.name, undo_late=True)
+    turn.change(wait_until=turn.now + PAUSE)
+
+
+def _send(turn: Turn) -> None:
+    name = turn.run.undoing[0]
+    turn.change(wait_until=None)
+    try:
+        call = _call(turn, name)
+    except EvaluationError as error:
+        return _gone_wrong(turn, name, str(error))
+    turn.change_step(name, undo_started=True, undo_attempt=1)
+    turn.note("undo-started", step=name, call={"operation": call.operation, "args": call.args})
+    turn.act(name, call, attempt=1, undo=True)
+    return turn.show_card()
+
+
+def _call(turn: Turn, name: str) -> Call:
+    intention = turn.run.steps[name].intention
+    assert intention is not None and intention.undo is not None
+    return intention.undo.call or undo_call(turn.run, turn.policy, name, turn.facts)
+
+
+def _finished(turn: Turn, event: StepFinished) -> None:
+    name = event.step
+    match event.result:
+        case Done(result=answer):
+            turn.change_step(name, state=StepState.UNDONE)
+            turn.note("undone", step=name, answer=answer)
+            _on(turn)
+        case Refused(reason=reason):
+            _gone_wrong(turn, name, f"refused: {reason}")
+        case Unknown(reason=reason):
+            step = turn.run.steps[name]
+            assert step.intention is not None
+            if step.intention.fence is Fence.KEY and step.undo_attempt < MOST_ATTEMPTS:
+                turn.change_step(name, undo_attempt=step.undo_attempt + 1)
+                turn.note("sent-again", step=name, undo=True, attempt=step.undo_attempt + 1)
+                turn.act(name, _call(turn, name), attempt=step.undo_attempt + 1, undo=True)
+            else:
+                _gone_wrong(turn, name, f"its outcome is unknown: {reason}")
+
+
+def _gone_wrong(turn: Turn, name: str, reason: str) -> None:
+    """Never tried twice: what stands is shown, and a person decides."""
+    turn.change_step(name, undo_started=True, undo_error=reason)
+    turn.note("undo-failed", step=name, reason=reason)
+    turn.page(f"undo:{name}", f"the undo of {name} went wrong: {reason}. The change may still stand")
+    turn.change(
+        verdict=Verdict(Outcome.FAILED, f"the undo of {name} went wrong: {reason}"), after_undo=Stage.ENDING
+    )
+    _on(turn)
+
+
+def _on(turn: Turn) -> None:
+    turn.change(undoing=turn.run.undoing[1:])
+    turn.show_card()
+    enter(turn)

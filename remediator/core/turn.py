@@ -1,0 +1,169 @@
+"""One decision in the making: the run so far, and what it leads to. Lives only inside `decide`."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from remediator.core.messages import (
+    Act,
+    Card,
+    Counted,
+    Decision,
+    Effect,
+    Entry,
+    Facts,
+    PageWanted,
+    Probe,
+)
+from remediator.core.policy import Policy, Step
+from remediator.core.run import Call, Gate, Outcome, Refusal, Run, Stage, StepRun
+
+
+class Turn:
+    """Collects what one event changes. Nothing here decides anything."""
+
+    def __init__(self, run: Run, facts: Facts) -> None:
+        """``run`` as it was loaded, ``facts`` as they were read with it."""
+        self.run = run
+        self.facts = facts
+        self._entries: list[Entry] = []
+        self._effects: list[Effect] = []
+        self._pages: list[PageWanted] = []
+        self._counted: list[Counted] = []
+        self._refusal: Refusal | None = None
+        self._recheck_at: datetime | None = None
+
+    @property
+    def now(self) -> datetime:
+        """The time of this decision."""
+        return self.facts.now
+
+    @property
+    def policy(self) -> Policy:
+        """The policy, as the run's version has it."""
+        return self.facts.policy
+
+    @property
+    def step(self) -> StepRun:
+        """The step at the cursor."""
+        step = self.run.step
+        assert step is not None, "the plan has no step left"
+        return step
+
+    @property
+    def spec(self) -> Step:
+        """The policy's text of the step at the cursor."""
+        return self.policy.steps[self.step.name]
+
+    def decision(self) -> Decision:
+        """All of it, to be committed at once."""
+        return Decision(
+            run=self.run,
+            entries=tuple(self._entries),
+            effects=tuple(self._effects),
+            pages=tuple(self._pages),
+            counted=tuple(self._counted),
+            refusal=self._refusal,
+            recheck_at=self._recheck_at,
+        )
+
+    # What can be changed
+
+    def change(self, **fields: Any) -> None:
+        """The run, with these fields set."""
+        self.run = msgspec.structs.replace(self.run, **fields)
+
+    def change_step(self, name: str, **fields: Any) -> None:
+        """One step of the run, with these fields set."""
+        changed = msgspec.structs.replace(self.run.steps[name], **fields)
+        self.change(steps={**self.run.steps, name: changed})
+
+    def change_gate(self, **fields: Any) -> Gate:
+        """The run's latest gate, with these fields set."""
+        assert self.run.gate is not None
+        gate = msgspec.structs.replace(self.run.gate, **fields)
+        self.change(gate=gate)
+        return gate
+
+    def void_gates(self, reason: str) -> None:
+        """Whatever was agreed, or is being asked, no longer holds."""
+        live = [gate.id for gate in self.run.all_gates if gate.state in ("open", "approved")]
+        if not live:
+            return
+        gates = [
+            msgspec.structs.replace(gate, state="void", note=f"void: {reason}") if gate.id in live else gate
+            for gate in self.run.all_gates
+        ]
+        self.change(past_gates=tuple(gates[:-1]), gate=gates[-1])
+        self.note("gate-void", gates=live, reason=reason)
+        self.show_card()
+
+    def enter(self, stage: Stage) -> None:
+        """Go to another stage; `decide` lets it begin."""
+        self.change(stage=stage, pending=())
+
+    def note(self, kind: str, **data: Any) -> None:
+        """A line for the journal. Values must be plain JSON."""
+        self._entries.append(Entry(kind, data))
+
+    def want(self, effect: Effect) -> None:
+        """Something that the world must now do."""
+        self._effects.append(effect)
+
+    def ask(self, calls: dict[str, Call]) -> None:
+        """Send a round of probes and wait for all of them."""
+        self.change(round=self.run.round + 1, pending=tuple(calls))
+        for key, call in calls.items():
+            self.want(Probe(self.run.round, key, call))
+
+    def act(self, name: str, call: Call, *, attempt: int, undo: bool = False) -> None:
+        """Send an act or an undo. Committed with this decision, performed after it."""
+        key = f"{self.run.id}/{name}/undo" if undo else f"{self.run.id}/{name}"
+        start_by = self.now + timedelta(seconds=15)
+        self.want(Act(name, attempt, call, key, start_by, undo))
+
+    def page(self, key: str, text: str) -> None:
+        """A person must hear this, once per key and run."""
+        where = f"{self.run.policy} on {self.run.target}"
+        self._pages.append(PageWanted(f"{self.run.id}:{key}", self.policy.page.chain, f"{where}: {text}"))
+        self.note("paged", key=key, text=text)
+
+    def count(self, kind: Any, what: str = "") -> None:
+        """Something that the bounds count."""
+        self._counted.append(Counted(kind, what))
+
+    def show_card(self) -> None:
+        """Every card of the run must show it as it is now."""
+        for gate in self.run.all_gates:
+            card = Card(gate.id)
+            if card not in self._effects:
+                self.want(card)
+
+    def close(self, outcome: Outcome, reason: str, refusal: Refusal | None = None) -> None:
+        """The end. Alerts that still fire are decided again after ``recheck``, or as refused."""
+        if self.run.gate is not None and self.run.gate.state == "open":
+            self.void_gates(reason)
+        self.change(
+            stage=Stage.CLOSED,
+            pending=(),
+            closed_at=self.now,
+            outcome=outcome,
+            reason=reason,
+            wait_until=None,
+        )
+        self._refusal = refusal
+        self._recheck_at = self.now + self.policy.recheck
+        self.note("closed", outcome=str(outcome), reason=reason)
+        self.show_card()
+
+    def refuse(self, bound: str, reason: str) -> None:
+        """Close as refused, to be decided again after ``recheck``."""
+        again_at = self.now + self.policy.recheck
+        self.close(Outcome.REFUSED, f"{bound}: {reason}", Refusal(bound, reason, again_at))
+
+    def decide_again(self, reason: str) -> None:
+        """Close, and let the alerts be decided anew at once."""
+        self.close(Outcome.REFUSED, reason, Refusal("changed", reason, again_at=self.now))
