@@ -16,6 +16,7 @@ import pytest
 
 from tests.rig.components import how_to_install, missing
 from tests.rig.slack import FakeSlack, running_slack
+from tests.rig.world import LoyaltyWorld, running_world
 
 _MISSING = "needs a component that is not installed: "
 
@@ -52,3 +53,10 @@ def slack() -> Iterator[FakeSlack]:
     """A fake Slack of the test's own, as its own process."""
     with running_slack() as fake:
         yield fake
+
+
+@pytest.fixture
+def world() -> Iterator[LoyaltyWorld]:
+    """A loyalty API of the test's own, as its own process, with metrics, faults and a ledger."""
+    with running_world() as one:
+        yield one

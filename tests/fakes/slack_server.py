@@ -161,7 +161,7 @@ async def control_click(request: web.Request) -> web.Response:
 
 
 async def control_command(request: web.Request) -> web.Response:
-    """``POST /_control/command``: url, command; optional text, user_id, channel, team_id, signature and so on."""
+    """``POST /_control/command``: url, command; optional text, user_id, channel, team_id, signature."""
     workspace = request.app[WORKSPACE]
     given = await request.json()
     body = slack_clicks.slash_command(
