@@ -145,12 +145,14 @@ def _check_literal(call: syntax.Call) -> None:
 class Template(_FromText):
     """A text with ``${…}``; equal to another with the same text. ``$${`` stands for a literal ``${``.
 
-    place: where it is written, for errors; pieces: its texts and expressions in order.
+    place: where it is written, for errors; pieces: its texts and expressions in order; starts: where
+    in the text each expression starts.
     """
 
     text: str
     place: str = field(default="", compare=False)
     pieces: tuple[str | Expression, ...] = field(default=(), compare=False)
+    starts: tuple[int, ...] = field(default=(), compare=False)
 
     def __str__(self) -> str:
         return self.text
@@ -158,7 +160,8 @@ class Template(_FromText):
     @classmethod
     def parse(cls, text: str, place: str = "") -> Self:
         """Raises ExpressionError with the offset of what is wrong, counted in the template's text."""
-        return cls(text, place, tuple(_pieces(text, place)))
+        pieces, starts = _pieces(text, place)
+        return cls(text, place, tuple(pieces), tuple(starts))
 
     @property
     def expressions(self) -> tuple[Expression, ...]:
@@ -197,7 +200,7 @@ class Template(_FromText):
         try:
             self._joined(escape, "", lambda _: 1)
         except EvaluationError as error:
-            return error.problem
+            return str(error.__cause__)
         return ""
 
     def _joined(self, escape: Escape, place: str, answer: Callable[[Expression], object]) -> str:
@@ -235,8 +238,10 @@ def _writers(escape: Escape) -> tuple[Callable[[str], str], Callable[[object], s
 _OPENING = re.compile(r"\$?\$\{")
 
 
-def _pieces(text: str, place: str) -> list[str | Expression]:
+def _pieces(text: str, place: str) -> tuple[list[str | Expression], list[int]]:
+    """The texts and expressions of a template, and where each expression starts."""
     pieces: list[str | Expression] = []
+    starts: list[int] = []
     plain = ""
     at = 0
     while found := _OPENING.search(text, at):
@@ -249,19 +254,19 @@ def _pieces(text: str, place: str) -> list[str | Expression]:
             pieces.append(plain)
         plain = ""
         end = _closing(text, at, place)
-        pieces.append(_inside(text[at:end], at, place))
+        starts.append(at + len(text[at:end]) - len(text[at:end].lstrip()))
+        pieces.append(_inside(text[at:end].strip(), starts[-1], place))
         at = end + 1
     plain += text[at:]
-    return [*pieces, plain] if plain else pieces
+    return [*pieces, plain] if plain else pieces, starts
 
 
 def _inside(text: str, start: int, place: str) -> Expression:
     """The expression between the braces."""
-    lead = len(text) - len(text.lstrip())
     try:
-        return Expression.parse(text.strip(), place)
+        return Expression.parse(text, place)
     except ExpressionError as error:
-        offset = start + lead + error.offset
+        offset = start + error.offset
         raise ExpressionError(place, error.problem, remedy=error.remedy, offset=offset) from error
 
 

@@ -1,0 +1,155 @@
+"""Checks of values: do arguments and params have the shape that their receiver takes?"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
+
+from remediator.core.catalog import Escape
+from remediator.core.catalog import Param as Spec
+from remediator.core.expression import Template, parse_duration
+from remediator.core.policy import Param
+from remediator.policyfiles.finding import nearest
+from remediator.policyfiles.reading import Place
+from remediator.policyfiles.uses import Look, Problem, templates
+
+
+def unknown_argument(look: Look) -> Iterator[Problem]:
+    """P105: an argument that the operation does not take."""
+    for use in look.uses:
+        operation = look.operation(use)
+        for name in use.arguments if operation else ():
+            if operation and name not in operation.params:
+                place = (*use.place, "with", name)
+                remedy = nearest(name, operation.params)
+                yield Problem(place, f"{use.operation} takes no {name!r}", remedy, on_key=True)
+
+
+def missing_argument(look: Look) -> Iterator[Problem]:
+    """P106: an argument that the operation cannot do without."""
+    for use in look.uses:
+        operation = look.operation(use)
+        for name, spec in operation.params.items() if operation else ():
+            if spec.required and name not in use.arguments:
+                yield Problem(
+                    (*use.place, "with"), f"{use.operation} needs {name!r}: {spec.doc}", on_key=True
+                )
+
+
+def wrong_argument(look: Look) -> Iterator[Problem]:
+    """P107: an argument of another type, or a value that cannot be made inert there."""
+    for use in look.uses:
+        operation = look.operation(use)
+        for name, value in use.arguments.items() if operation else ():
+            if operation and name in operation.params:
+                yield from _argument((*use.place, "with", name), name, value, operation.params[name])
+
+
+def _argument(place: Place, name: str, value: Any, spec: Spec) -> Iterator[Problem]:
+    if not _TYPES.get(spec.type, lambda _: True)(value):
+        yield Problem(place, f"{name} must be {_WORDS.get(spec.type, spec.type)}")
+        return
+    for inner, template in templates(value, place):
+        if reason := template.check(spec.escape):
+            yield Problem(inner, reason, _remedy(spec.escape))
+    if spec.choices and isinstance(value, Template) and value.literal:
+        text = str(value.pieces[0]) if value.pieces else ""
+        if text not in spec.choices:
+            yield Problem(place, f"{name} cannot be {text!r}", nearest(text, spec.choices))
+
+
+def _remedy(escape: Escape) -> str:
+    return "write it out, or pass the value as another argument" if escape is Escape.LITERAL else ""
+
+
+def _whole(value: Any) -> bool:
+    """A whole expression: its type shows only when the run has its values."""
+    return isinstance(value, Template) and value.whole is not None
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+_TYPES: dict[str, Callable[[Any], bool]] = {
+    "string": lambda value: isinstance(value, Template),
+    "int": lambda value: _whole(value) or (_number(value) and isinstance(value, int)),
+    "number": lambda value: _whole(value) or _number(value),
+    "bool": lambda value: _whole(value) or isinstance(value, bool),
+    "map": lambda value: _whole(value) or isinstance(value, dict),
+    "list": lambda value: _whole(value) or isinstance(value, list),
+    "strings": lambda value: (
+        isinstance(value, dict) and all(isinstance(one, Template) for one in value.values())
+    ),
+}
+_WORDS = {
+    "string": "a text",
+    "int": "a whole number",
+    "number": "a number",
+    "bool": "true or false",
+    "map": "a map",
+    "list": "a list",
+    "strings": "a map of texts",
+}
+
+
+# ── Params ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def open_param(look: Look) -> Iterator[Problem]:
+    """P121: a text from an alert without a pattern that bounds it."""
+    for name, param in look.policy.params.items():
+        if param.type == "string" and param.pattern is None:
+            remedy = "such as pattern: '[a-z0-9-]{1,64}'"
+            yield Problem(("params", name), f"{name} is a string and needs a pattern", remedy, on_key=True)
+
+
+def empty_choice(look: Look) -> Iterator[Problem]:
+    """P122: an enum without values, or values without an enum."""
+    for name, param in look.policy.params.items():
+        if (param.type == "enum") is not bool(param.values):
+            remedy = "write type: enum and values: [a, b]"
+            yield Problem(("params", name), f"{name}: enum and values go together", remedy, on_key=True)
+
+
+def wrong_default(look: Look) -> Iterator[Problem]:
+    """P123: a default that is not of the param's type."""
+    for name, param in look.policy.params.items():
+        if param.has_default and not _fits(param):
+            yield Problem(
+                ("params", name, "default"), f"{param.default!r} is no {param.type} that {name} allows"
+            )
+
+
+def _fits(param: Param) -> bool:
+    value = param.default
+    match param.type:
+        case "int":
+            return isinstance(value, int) and not isinstance(value, bool)
+        case "number":
+            return _number(value)
+        case "bool":
+            return isinstance(value, bool)
+        case "enum":
+            return value in param.values
+        case "string":
+            return isinstance(value, str) and (param.pattern is None or param.pattern.matches(value))
+    return isinstance(value, str) and _reads(_READERS[param.type], value)
+
+
+_READERS: dict[str, Callable[[str], object]] = {
+    "uuid": uuid.UUID,
+    "duration": parse_duration,
+    "time": datetime.fromisoformat,
+}
+
+
+def _reads(read: Callable[[str], object], text: str) -> bool:
+    try:
+        read(text)
+    except ValueError:
+        return False
+    return bool(re.fullmatch(r"[ -~]+", text))

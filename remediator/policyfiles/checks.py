@@ -1,0 +1,53 @@
+"""Every check of a policy against the catalogue, in one table. Called by loading, after the model.
+
+A check is a function that yields problems; its code never changes its meaning. To add one: write it
+in the module of its subject, and give it a line here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from remediator.core.catalog import Catalog
+from remediator.core.policy import Policy
+from remediator.policyfiles import arguments, naming, safety
+from remediator.policyfiles.uses import Check, Look, Problem
+
+CHECKS: tuple[Check, ...] = (
+    Check("P101", "error", naming.unknown_operation),
+    Check("P102", "error", naming.unknown_connection),
+    Check("P103", "error", naming.wrong_connection),
+    Check("P104", "error", naming.wrong_kind),
+    Check("P105", "error", arguments.unknown_argument),
+    Check("P106", "error", arguments.missing_argument),
+    Check("P107", "error", arguments.wrong_argument),
+    Check("P110", "error", naming.unknown_name),
+    Check("P111", "error", naming.unknown_field),
+    Check("P112", "error", naming.unknown_result),
+    Check("P120", "error", naming.clash),
+    Check("P121", "error", arguments.open_param),
+    Check("P122", "error", arguments.empty_choice),
+    Check("P123", "error", arguments.wrong_default),
+    Check("P130", "error", naming.unknown_kind),
+    Check("P131", "error", naming.unknown_chain),
+    Check("P132", "error", naming.unknown_role),
+    Check("P133", "error", safety.empty_role),
+    Check("P134", "error", safety.unsatisfiable),
+    Check("P140", "error", naming.unknown_step),
+    Check("P141", "warning", naming.unused_step),
+    Check("P142", "error", safety.unreachable),
+    Check("P150", "error", safety.ungated),
+    Check("P151", "error", safety.unproved),
+    Check("P152", "error", safety.uncountable),
+    Check("P160", "warning", safety.too_short),
+    Check("P161", "warning", safety.waived),
+    Check("P900", "error", naming.unsupported),
+)
+
+
+def check(policy: Policy, catalog: Catalog) -> Iterator[tuple[Check, Problem]]:
+    """Everything that is wrong with a policy, or worth a look."""
+    look = Look(policy, catalog)
+    for one in CHECKS:
+        for problem in one.look(look):
+            yield one, problem

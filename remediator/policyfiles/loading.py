@@ -1,0 +1,223 @@
+"""Policy files to policies: all errors of all files at once, or a set that may run.
+
+Called by the daemon at start and reload, by lint, and by the store for the versions it keeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from remediator.core.canonical import digest
+from remediator.core.catalog import Catalog
+from remediator.core.policy import Policy
+from remediator.policyfiles.checks import check
+from remediator.policyfiles.finding import Finding, Severity, nearest
+from remediator.policyfiles.reading import Document, Place, read
+from remediator.policyfiles.uses import Look, Problem
+
+
+@dataclass(frozen=True)
+class LoadedPolicy:
+    """A policy that may run. ``version``: a hash of its document and of what it uses of the config."""
+
+    policy: Policy
+    version: str
+    text: str
+    file: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What was found: the policies without errors, and every finding of all files."""
+
+    policies: tuple[LoadedPolicy, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """The findings that forbid using this set."""
+        return tuple(finding for finding in self.findings if finding.severity == "error")
+
+
+def load(paths: Iterable[Path], catalog: Catalog) -> Loaded:
+    """The policies of these files and folders (``*.yaml``, ``*.yml``; tests are skipped)."""
+    policies: list[LoadedPolicy] = []
+    findings: list[Finding] = []
+    for path in dict.fromkeys(chain.from_iterable(map(_files, paths))):
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            findings.append(Finding(str(path), 1, 1, "P001", "error", f"cannot be read: {error.strerror}"))
+            continue
+        _load_file(data, str(path), catalog, policies, findings)
+    findings += _namesakes(policies)
+    return Loaded(tuple(policies), tuple(sorted(findings)))
+
+
+def load_text(text: str, catalog: Catalog, file: str) -> Loaded:
+    """The policies of one text, such as an old version that the store kept."""
+    policies: list[LoadedPolicy] = []
+    findings: list[Finding] = []
+    _load_file(text.encode("utf-8", "surrogatepass"), file, catalog, policies, findings)
+    findings += _namesakes(policies)
+    return Loaded(tuple(policies), tuple(sorted(findings)))
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if not path.is_dir():
+        yield path
+        return
+    for file in sorted(path.rglob("*")):
+        hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
+        test = file.stem.endswith(".test")
+        if file.suffix in (".yaml", ".yml") and file.is_file() and not hidden and not test:
+            yield file
+
+
+def _load_file(
+    data: bytes, file: str, catalog: Catalog, policies: list[LoadedPolicy], findings: list[Finding]
+) -> None:
+    documents, unreadable = read(data, file)
+    findings += unreadable
+    if not documents and not unreadable:
+        findings.append(Finding(file, 1, 1, "P002", "error", "there is no policy in this file"))
+    for document in documents:
+        policy, found = _parse(document)
+        if policy is not None:
+            found = [
+                _placed(document, one.code, one.severity, problem) for one, problem in check(policy, catalog)
+            ]
+        if policy is not None and not any(finding.severity == "error" for finding in found):
+            version = _version(document, policy, catalog)
+            policies.append(LoadedPolicy(policy, version, document.text, file, document.line))
+        findings += found
+
+
+def _namesakes(policies: list[LoadedPolicy]) -> Iterator[Finding]:
+    first: dict[str, LoadedPolicy] = {}
+    for one in policies:
+        other = first.setdefault(one.policy.name, one)
+        if other is not one:
+            problem = f"a policy named {one.policy.name!r} is also at {other.file}:{other.line}"
+            yield Finding(one.file, one.line, 1, "P015", "error", problem, "give each its own name")
+
+
+def _version(document: Document, policy: Policy, catalog: Catalog) -> str:
+    """SHA-256 over the document and over what it uses of the config."""
+    look = Look(policy, catalog)
+    connections = {use.connection for use in look.uses} & catalog.connections.keys()
+    roles = {
+        "oncall",
+        *(role for _, gate in look.gates() for role in gate.votes or ()),
+    } & catalog.roles.keys()
+    return digest(
+        {
+            "document": document.value,
+            "connections": {name: catalog.connections[name].digest for name in connections},
+            "roles": {role: sorted(catalog.roles[role]) for role in roles},
+        }
+    )
+
+
+# ── Errors of the model, with their places ──────────────────────────────────────────────────────
+
+
+def _parse(document: Document) -> tuple[Policy | None, list[Finding]]:
+    try:
+        return Policy.model_validate(document.value, by_alias=True, by_name=False), []
+    except ValidationError as error:
+        findings: dict[tuple[int, int], Finding] = {}
+        for one in error.errors(include_url=False):
+            if _is_echo(dict(one)):
+                continue
+            finding = _of_model(document, dict(one))
+            findings.setdefault((finding.line, finding.col), finding)
+        return None, list(findings.values())
+
+
+def _is_echo(error: dict[str, Any]) -> bool:
+    """Does pydantic only repeat what it says better elsewhere (a list whose items are wrong, a union)?"""
+    emptied = error["type"] == "too_short" and bool(error["input"])
+    return emptied or (error["type"] == "int_type" and isinstance(error["input"], dict))
+
+
+def _of_model(document: Document, error: dict[str, Any]) -> Finding:
+    place = _within(document, error["loc"])
+    told = error.get("ctx", {})
+    last = error["loc"][-1] if error["loc"] else ""
+    match error["type"]:
+        case "extra_forbidden":
+            problem = Problem(place, f"unknown key {last!r}", nearest(last, _known(place[:-1])), on_key=True)
+            return _placed(document, "P010", "error", problem)
+        case "missing":
+            return _placed(
+                document, "P011", "error", Problem(place, f"the key {last!r} is missing", on_key=True)
+            )
+        case "expression":
+            problem = Problem(place, told["problem"], told["remedy"], told["offset"])
+            return _placed(document, "P013", "error", problem)
+        case "literal_error":
+            choices = [
+                choice.strip("'") for choice in str(told["expected"]).replace(" or ", ", ").split(", ")
+            ]
+            problem = Problem(
+                place, f"{error['input']!r} cannot stand here", nearest(error["input"], choices)
+            )
+            return _placed(document, "P012", "error", problem)
+        case "too_short":
+            return _placed(document, "P012", "error", Problem(place, "this may not be empty"))
+        case "string_type":
+            problem = Problem(place, "a text must stand here", "quote it")
+            return _placed(document, "P012", "error", problem)
+    message = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
+    if message[:2] in ("a ", "an") or message.startswith(("greater", "less")):
+        message = f"this should be {message}"
+    on_key = last == "[key]"
+    return _placed(document, "P014" if on_key else "P012", "error", Problem(place, message, on_key=on_key))
+
+
+def _within(document: Document, loc: Iterable[str | int]) -> Place:
+    """The part of pydantic's location that the document has: without the tags of unions."""
+    place: list[str | int] = []
+    value = document.value
+    for part in loc:
+        known = range(len(value)) if isinstance(value, list) else value if isinstance(value, dict) else ()
+        if part in known:
+            value = value[part]
+            place.append(part)
+    return tuple(place)
+
+
+def _known(place: Place) -> set[str]:
+    """The keys that may stand in the map at this place."""
+    models: set[type[BaseModel]] = {Policy}
+    for part in place:
+        fields = {
+            model.model_fields[name]
+            for model in models
+            for name in model.model_fields
+            if (model.model_fields[name].alias or name) == part
+        }
+        if fields:
+            models = {inner for one in fields for inner in _models(one.annotation)}
+    return {one.alias or name for model in models for name, one in model.model_fields.items()}
+
+
+def _models(annotation: Any) -> set[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return {annotation}
+    return {model for part in get_args(annotation) for model in _models(part)}
+
+
+def _placed(document: Document, code: str, severity: Severity, problem: Problem) -> Finding:
+    at = document.position(problem.place, key=problem.on_key)
+    if problem.offset is not None:
+        at = at.moved(problem.offset)
+    return Finding(document.file, at.line, at.col, code, severity, problem.message, problem.remedy)

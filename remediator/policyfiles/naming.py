@@ -1,0 +1,205 @@
+"""Checks of names: does everything that a policy names exist, and may it be named there?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from remediator.core.catalog import PLANNED
+from remediator.core.expression import Path
+from remediator.policyfiles.finding import nearest
+from remediator.policyfiles.uses import FROM_ALERT, Look, Problem, Seen
+
+
+def unknown_operation(look: Look) -> Iterator[Problem]:
+    """P101: an operation that no connector offers, and that is not planned either."""
+    for use in look.uses:
+        if use.operation not in look.catalog.operations and use.operation not in PLANNED:
+            remedy = nearest(use.operation, look.catalog.operations)
+            yield Problem((*use.place, "use"), f"unknown operation {use.operation!r}", remedy)
+
+
+def unknown_connection(look: Look) -> Iterator[Problem]:
+    """P102: no via, or one that the config does not have."""
+    for use in look.uses:
+        operation = look.operation(use)
+        if operation is None or look.connection(use):
+            continue
+        fitting = [one.name for one in look.catalog.connections.values() if one.kind == operation.connector]
+        if not use.connection:
+            yield Problem(
+                (*use.place, "use"), f"{use.operation} needs via: a connection", nearest("", fitting)
+            )
+        elif use.written_via:
+            remedy = nearest(use.connection, fitting)
+            yield Problem((*use.place, "via"), f"unknown connection {use.connection!r}", remedy)
+        else:
+            problem = f"{use.operation} needs the connection {use.connection!r}, which is not configured"
+            yield Problem((*use.place, "use"), problem, "configure it in remediator.yaml")
+
+
+def wrong_connection(look: Look) -> Iterator[Problem]:
+    """P103: an operation through a connection of another kind."""
+    for use in look.uses:
+        operation, connection = look.operation(use), look.connection(use)
+        if operation and connection and operation.connector != connection.kind:
+            problem = (
+                f"{use.operation} cannot go via {connection.name}, which is a {connection.kind} connection"
+            )
+            place = (*use.place, "via" if use.written_via else "use")
+            yield Problem(place, problem, f"name a {operation.connector} connection")
+
+
+def wrong_kind(look: Look) -> Iterator[Problem]:
+    """P104: an action where only a probe may stand, or the other way round."""
+    for use in look.uses:
+        operation = look.operation(use)
+        if operation and operation.kind is not use.wants:
+            problem = (
+                f"{use.operation} is {_article(operation.kind)}, and {_article(use.wants)} must stand here"
+            )
+            yield Problem((*use.place, "use"), problem)
+
+
+def _article(kind: str) -> str:
+    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
+
+
+def unknown_name(look: Look) -> Iterator[Problem]:
+    """P110: an expression that names what is not there, or not visible there."""
+    for seen in look.expressions:
+        for path in seen.expression.paths:
+            if path.root not in seen.sees:
+                yield _invisible(seen, path)
+
+
+def _invisible(seen: Seen, path: Path) -> Problem:
+    if path.root in FROM_ALERT and "with" in seen.place:
+        remedy = "declare it under params: that is how alert data reaches an operation"
+        problem = f"{path.root} cannot be seen by an operation"
+    else:
+        remedy = nearest(path.root, seen.sees)
+        problem = f"{path.root!r} is not known here"
+    return Problem(seen.place, problem, remedy, seen.shift + path.offset)
+
+
+def unknown_field(look: Look) -> Iterator[Problem]:
+    """P111: a field that the probe does not read."""
+    for seen in look.expressions:
+        for path in seen.expression.paths:
+            fields = _fields(look, seen, path.root) if path.root in seen.sees else set()
+            if fields and path.keys and path.keys[0] not in fields:
+                remedy = nearest(path.keys[0], fields)
+                offset = seen.shift + path.offset
+                yield Problem(seen.place, f"{path.root} has no {path.keys[0]!r}", remedy, offset)
+
+
+def _fields(look: Look, seen: Seen, root: str) -> set[str]:
+    """What the probe behind a name reads; empty when it may read anything."""
+    probe = look.policy.diagnose.get(root)
+    use = probe.use if probe else ""
+    if root in ("verify", "before"):
+        use = next((one.operation for one in look.uses if one.place == seen.place[:-1]), "")
+    operation = look.catalog.operations.get(use)
+    return {*operation.reads, "ok", "at"} if operation and operation.reads else set()
+
+
+def unknown_result(look: Look) -> Iterator[Problem]:
+    """P112: ``steps.X`` where X is no step, or anything of it but its result."""
+    for seen in look.expressions:
+        for path in seen.expression.paths:
+            if path.root != "steps" or path.root not in seen.sees:
+                continue
+            offset = seen.shift + path.offset
+            if not path.keys or path.keys[0] not in look.policy.steps:
+                step = path.keys[0] if path.keys else ""
+                yield Problem(seen.place, f"no step {step!r}", nearest(step, look.policy.steps), offset)
+            elif len(path.keys) < 2 or path.keys[1] != "result":
+                yield Problem(
+                    seen.place, "of a step only its result can be seen", f"write {_result(path)}", offset
+                )
+
+
+def _result(path: Path) -> str:
+    return str(Path("steps", (*path.keys[:1], "result")))
+
+
+def clash(look: Look) -> Iterator[Problem]:
+    """P120: probes, steps and params share one namespace."""
+    taken: dict[str, str] = {}
+    for section in ("params", "diagnose", "steps"):
+        for name in getattr(look.policy, section):
+            if name in taken:
+                yield Problem((section, name), f"{name!r} is already a name under {taken[name]}", on_key=True)
+            taken.setdefault(name, section)
+
+
+def unknown_kind(look: Look) -> Iterator[Problem]:
+    """P130: a target whose kind is not literal text, or not declared in the config."""
+    text = look.policy.target.text
+    kind, slash, rest = text.partition("/")
+    known = look.catalog.targets
+    if not slash or not kind or not rest or "${" in kind:
+        yield Problem(("target",), f"{text!r} is not a target", "write kind/id, the kind as plain text")
+    elif kind not in known:
+        remedy = f"declare it under targets in remediator.yaml; {nearest(kind, known)}"
+        yield Problem(("target",), f"unknown kind of target {kind!r}", remedy)
+
+
+def unknown_chain(look: Look) -> Iterator[Problem]:
+    """P131: an escalation chain that the config does not have."""
+    chain = look.policy.page.chain
+    if chain in look.catalog.escalations:
+        return
+    if "page" in look.policy.model_fields_set:
+        remedy = nearest(chain, look.catalog.escalations)
+        yield Problem(("page", "chain"), f"unknown escalation chain {chain!r}", remedy)
+    elif look.catalog.escalations:
+        remedy = f"add page: {{chain: …}}; {nearest(chain, look.catalog.escalations)}"
+        yield Problem((), f"there is no escalation chain {chain!r} to page", remedy)
+
+
+def unknown_role(look: Look) -> Iterator[Problem]:
+    """P132: a gate asks a role that the config does not have."""
+    for place, gate in look.gates():
+        for role in gate.votes or ():
+            if role not in look.catalog.roles:
+                remedy = nearest(role, look.catalog.roles)
+                yield Problem((*place, "votes", role), f"unknown role {role!r}", remedy, on_key=True)
+
+
+def unknown_step(look: Look) -> Iterator[Problem]:
+    """P140: a case that names a step which is not defined."""
+    for number, case in enumerate(look.policy.decide):
+        for index, name in enumerate(case.steps):
+            if name not in look.policy.steps:
+                place = ("decide", number, "try" if case.rungs else "do", index)
+                yield Problem(place, f"unknown step {name!r}", nearest(name, look.policy.steps))
+
+
+def unused_step(look: Look) -> Iterator[Problem]:
+    """P141: a step that no case names."""
+    used = {name for case in look.policy.decide for name in case.steps}
+    for name in look.policy.steps:
+        if name not in used:
+            yield Problem(("steps", name), f"no case uses the step {name!r}", on_key=True)
+
+
+def unsupported(look: Look) -> Iterator[Problem]:
+    """P900: parts of the language that are not carried out yet; refused, never ignored."""
+    for use in look.uses:
+        if use.operation not in look.catalog.operations and use.operation in PLANNED:
+            yield Problem((*use.place, "use"), f"{use.operation} is not supported yet")
+    for part in ("budget", "breaker", "windows"):
+        if getattr(look.policy.bounds, part) is not None:
+            yield Problem(("bounds", part), f"bounds.{part} is not supported yet", on_key=True)
+    for name, step in look.policy.steps.items():
+        for part in ("rows", "for_each", "at_most", "stop_after"):
+            if getattr(step, part) is not None:
+                yield Problem(("steps", name, part), f"{part} is not supported yet", on_key=True)
+        if step.undo and step.undo.how:
+            remedy = "write an explicit undo: use, via, with"
+            yield Problem(("steps", name, "undo", "how"), "how: restore is not supported yet", remedy)
+        for number, early in enumerate(step.undo.early if step.undo else ()):
+            if not isinstance(early, str):
+                place = ("steps", name, "undo", "early", number)
+                yield Problem(place, "a probe under early is not supported yet")

@@ -1,0 +1,151 @@
+"""Checks of caution: gates, proofs and bounds. What could act unasked, unproved or never."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+
+from remediator.core.catalog import Risk
+from remediator.core.expression import Expression, Template, format_duration
+from remediator.core.policy import Case, Gate, Policy
+from remediator.core.risk import risk_of
+from remediator.policyfiles.uses import Look, Problem, Use
+
+_ANY_SEGMENT = "\N{HORIZONTAL ELLIPSIS}"
+"""Stands for an expression in a path: no endpoint of a connection is spelled like this."""
+
+
+def step_risks(look: Look) -> dict[str, Risk]:
+    """Step → its risk, for the steps whose operation and connection are known."""
+    risks: dict[str, Risk] = {}
+    for use in look.uses:
+        if len(use.place) == 2 and use.place[0] == "steps" and (risk := _risk(look, use)):
+            risks[str(use.place[1])] = risk
+    return risks
+
+
+def _risk(look: Look, use: Use) -> Risk | None:
+    operation, connection = look.operation(use), look.connection(use)
+    if operation is None or connection is None:
+        return None
+    method, path = (_flat(use.arguments.get(name)) for name in ("method", "path"))
+    return risk_of(operation, connection, method, path)
+
+
+def _flat(value: object) -> str:
+    if not isinstance(value, Template):
+        return ""
+    return "".join(_ANY_SEGMENT if isinstance(piece, Expression) else piece for piece in value.pieces)
+
+
+# ── Gates ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def ungated(look: Look) -> Iterator[Problem]:
+    """P150: a destructive step that some case would start without asking anybody."""
+    for name, risk in step_risks(look).items():
+        open_cases = [case for case in look.policy.decide if name in case.steps and case.gate is None]
+        if risk is Risk.DESTRUCTIVE and look.policy.steps[name].gate is None and open_cases:
+            remedy = "write gate: {votes: {oncall: 1}} on the step, or on each case that uses it"
+            yield Problem(("steps", name), f"{name} is destructive and has no gate", remedy, on_key=True)
+
+
+def empty_role(look: Look) -> Iterator[Problem]:
+    """P133: a gate asks a role that nobody has."""
+    for place, gate in look.gates():
+        for role in gate.votes or ():
+            if role in look.catalog.roles and not look.catalog.roles[role]:
+                yield Problem((*place, "votes", role), f"nobody has the role {role!r}", on_key=True)
+
+
+def unsatisfiable(look: Look) -> Iterator[Problem]:
+    """P134: not enough distinct people, each counting for one role."""
+    roles = look.catalog.roles
+    for place, gate in look.gates():
+        votes = gate.votes or {}
+        if all(roles.get(role) for role in votes) and not satisfiable(votes, roles):
+            problem = "no set of distinct people can give these votes"
+            yield Problem((*place, "votes"), problem, "ask for fewer votes, or fill the roles")
+
+
+def satisfiable(votes: Mapping[str, int], roles: Mapping[str, frozenset[str]]) -> bool:
+    """Can distinct people give these votes? A matching of votes and people by augmenting paths."""
+    given: dict[str, str] = {}  # person → role
+
+    def seat(role: str, tried: set[str]) -> bool:
+        for person in sorted(roles[role] - tried):
+            tried.add(person)
+            if person not in given or seat(given[person], tried):
+                given[person] = role
+                return True
+        return False
+
+    if any(count > len(roles[role]) for role, count in votes.items()):
+        return False
+    return all(seat(role, set()) for role, count in votes.items() for _ in range(count))
+
+
+def waived(look: Look) -> Iterator[Problem]:
+    """P161: gates that are waived, for reviewers to see."""
+    for place, gate in look.gates():
+        if gate.waived:
+            yield Problem((*place, "waived"), f"the gate is waived: {gate.waived}")
+
+
+# ── Cases and proofs ────────────────────────────────────────────────────────────────────────────
+
+
+def unreachable(look: Look) -> Iterator[Problem]:
+    """P142: a case behind one that always holds."""
+    always = False
+    for number, case in enumerate(look.policy.decide):
+        if always:
+            yield Problem(("decide", number), "this case is never reached", "the case before it always holds")
+        always = always or case.when is None
+
+
+def unproved(look: Look) -> Iterator[Problem]:
+    """P151: a step that is not safe and that nothing proves."""
+    for name, risk in step_risks(look).items():
+        if risk is not Risk.SAFE and look.policy.steps[name].verify is None:
+            remedy = 'write verify, or verify: {none: "why nothing can prove it"}'
+            yield Problem(("steps", name), f"{name} has no verify", remedy, on_key=True)
+
+
+def uncountable(look: Look) -> Iterator[Problem]:
+    """P152: rows are expected from a probe that counts none."""
+    for name, probe in look.policy.diagnose.items():
+        operation = look.catalog.operations.get(probe.use)
+        if probe.expect and operation and operation.reads and "count" not in operation.reads:
+            yield Problem(("diagnose", name, "expect"), f"{probe.use} reads no rows", on_key=True)
+
+
+def too_short(look: Look) -> Iterator[Problem]:
+    """P160: a deadline that gates and verifications can use up."""
+    deadline = look.policy.bounds.deadline
+    risks = step_risks(look)
+    for number, case in enumerate(look.policy.decide):
+        needs = _longest(look.policy, case, risks)
+        if needs > deadline:
+            problem = f"the deadline, {format_duration(deadline)}, is shorter than the gates and"
+            problem += f" verifications of this case, {format_duration(needs)}"
+            yield Problem(("decide", number), problem, "raise bounds.deadline")
+
+
+def _longest(policy: Policy, case: Case, risks: Mapping[str, Risk]) -> timedelta:
+    total = case.gate.within if case.gate else timedelta()
+    for name in case.steps:
+        step = policy.steps.get(name)
+        if step is None:
+            continue
+        if case.gate is None:
+            total += _waits(step.gate, risks.get(name, Risk.SAFE))
+        if step.verify and step.verify.use:
+            total += step.verify.within + step.verify.for_
+    return total
+
+
+def _waits(gate: Gate | None, risk: Risk) -> timedelta:
+    if gate is None:
+        return Gate(votes={"oncall": 1}).within if risk is Risk.DISRUPTIVE else timedelta()
+    return timedelta() if gate.waived else gate.within
