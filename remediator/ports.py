@@ -82,7 +82,8 @@ class Disposition(msgspec.Struct, frozen=True, kw_only=True):
     since: datetime  # since when it stands so; repeats of the same refusal keep it
     again_at: datetime | None = None  # decided again then
     waits_for: str = ""  # or after this: target:… | policy:… | halt
-    paged: bool = False  # it stood longer than the severity's patience
+    refused_since: datetime | None = None  # since when nothing but refusals came of it
+    paged: bool = False  # it has been refused for longer than the severity's patience
 
 
 class JournalEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -266,6 +267,10 @@ class Tx(Protocol):
         ...
 
     async def read_journal(self, run_id: str, *, after: int = 0, limit: int = 10_000) -> list[JournalEntry]: ...
+
+    async def journal_head(self, run_id: str) -> JournalEntry | None:
+        """The last entry of a journal."""
+        ...
 
     async def journals(self) -> list[str]:
         """The names of all journals."""

@@ -113,7 +113,17 @@ BUILT_IN = MappingProxyType({"slack": "slack"})
 """Connections that need no ``via``: operation prefix → connection name."""
 
 PLANNED = frozenset(
-    ["postgres.query", "postgres.execute", "postgres.terminate", "postgres.maintain", "mysql.query", "mysql.execute", "mysql.kill", "redis.info", "redis.read", "redis.command", "kubernetes.get", "kubernetes.scale", "kubernetes.restart", "kubernetes.rollback", "kubernetes.resources", "kubernetes.delete", "kubernetes.job", "docker.inspect", "docker.restart", "command.read", "command.run", "alertmanager.silence", "tls.expiry", "dns.resolve", "disk.usage"]
+    """
+    postgres.query postgres.execute postgres.terminate postgres.maintain
+    mysql.query mysql.execute mysql.kill
+    redis.info redis.read redis.command
+    kubernetes.get kubernetes.scale kubernetes.restart kubernetes.rollback
+    kubernetes.resources kubernetes.delete kubernetes.job
+    docker.inspect docker.restart
+    command.read command.run
+    alertmanager.silence
+    tls.expiry dns.resolve disk.usage
+    """.split()
 )
 """Operations of the language that have no connector yet: refused at load, never ignored."""
 

@@ -139,6 +139,15 @@ def probe_call(run: Run, policy: Policy, facts: Facts, probe: Probe | Verify, pl
     return _call(probe.use or "", probe.via, probe.with_, scope, facts.catalog, place)
 
 
+def watch_call(policy: Policy, facts: Facts) -> Call:
+    """A watch's probe, resolved: it sees nothing but the time. Raises EvaluationError."""
+    assert policy.watch is not None
+    watch = policy.watch
+    return _call(
+        watch.use, watch.via, watch.with_, {"now": facts.now}, facts.catalog, f"{policy.policy}: watch"
+    )
+
+
 def intend(run: Run, policy: Policy, name: str, facts: Facts) -> Intention:
     """Exactly what a step will do. Raises EvaluationError."""
     step, place = policy.steps[name], f"{policy.policy}: steps.{name}"

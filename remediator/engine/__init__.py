@@ -1,0 +1,1 @@
+"""DRIVES: loads, lets the core decide, commits once, then touches the world."""

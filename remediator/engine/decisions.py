@@ -1,0 +1,309 @@
+"""The deciding transactions, each written once over `Tx`: load, read the facts, decide, write.
+
+Nothing here touches the world or waits for anything but the store. What the world must now do comes
+back as `Pending` rows, which were committed with the decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from remediator.core import planning, play
+from remediator.core.alert import Alert
+from remediator.core.messages import AlertHeard, Decision, Entry, Event, Facts, Seen
+from remediator.core.play import News
+from remediator.core.policy import Policy
+from remediator.core.policyset import PolicySet, Versioned
+from remediator.core.run import Outcome, Page, Refusal, Run, Stage
+from remediator.ports import SYSTEM, AlertRow, Disposition, KeptPolicy, Pending, Received, Scope, Tx
+
+
+@dataclass
+class Committed:
+    """What a transaction leaves to be done."""
+
+    pending: list[Pending] = field(default_factory=list)
+    pages: int = 0
+    runs: list[str] = field(default_factory=list)  # runs that changed, for those who watch
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What the settings say about deciding."""
+
+    debounce: timedelta
+    freshness: timedelta = timedelta(seconds=10)
+
+
+class Decisions:
+    """The rules of the transactions. Holds no state but the policies' versions it has seen."""
+
+    def __init__(
+        self,
+        policies: Callable[[], PolicySet],
+        read_old: Callable[[KeptPolicy], Policy],
+        new_id: Callable[[str], str],
+        terms: Terms,
+    ) -> None:
+        """policies: the running set; read_old: a kept document → policy; new_id: prefix → identity."""
+        self._policies = policies
+        self._read_old = read_old
+        self._new_id = new_id
+        self._terms = terms
+        self._old: dict[str, Policy] = {}
+
+    # ── Alerts ────────────────────────────────────────────────────────────────────────────────────
+
+    async def admit(self, tx: Tx, received: Received) -> Committed:
+        """Everything that a delivery means, in one transaction."""
+        done = Committed()
+        for alert in received.delivery.alerts:
+            await self._hear(tx, alert, done)
+        await tx.settle_delivery(received.id)
+        return done
+
+    async def _hear(self, tx: Tx, alert: Alert, done: Committed) -> None:
+        row = await tx.alert(alert.fingerprint)
+        known, changed_at = (row.alert, row.changed_at) if row else (None, None)
+        what = play.news(known, changed_at, alert, tx.now, self._terms.debounce)
+        await tx.put_alert(_heard(row, alert, what, tx.now))
+        match what:
+            case News.REPEAT | News.STALE:
+                return
+            case News.RESOLVED:
+                await self._tell_runs(tx, alert, done)
+                await tx.drop_dispositions(alert.fingerprint)
+            case News.DOUBTFUL:
+                await self._tell_runs(tx, alert, done)
+                await self._postpone(tx, alert)
+            case News.FIRST:
+                await self._tell_runs(tx, alert, done)
+                for versioned in self._policies().matching(alert):
+                    await self._consider(tx, versioned, alert, done)
+
+    async def _tell_runs(self, tx: Tx, alert: Alert, done: Committed) -> None:
+        for run in await tx.runs_of_alert(alert.fingerprint):
+            await self._advance(tx, run, AlertHeard(alert, tx.now), done)
+
+    async def _postpone(self, tx: Tx, alert: Alert) -> None:
+        """It fires just after its end: decided once the debounce is over, unless it ends again."""
+        for versioned in self._policies().matching(alert):
+            reason = "it fired again just after it had resolved"
+            refusal = Refusal("debounce", reason, again_at=tx.now + self._terms.debounce)
+            await _stand(tx, _no(versioned.policy.name, alert.fingerprint, refusal, tx.now))
+
+    async def consider_all(self, tx: Tx) -> Committed:
+        """After a change of policies: every alert that fires and was never decided for a policy."""
+        done = Committed()
+        for row in await tx.alerts(firing_only=True, limit=100_000):
+            for versioned in self._policies().matching(row.alert):
+                if await tx.disposition(versioned.policy.name, row.alert.fingerprint) is None:
+                    await self._consider(tx, versioned, row.alert, done)
+        return done
+
+    async def reconsider(self, tx: Tx, standing: Disposition) -> Committed:
+        """A refusal's time has come, or what it waited for: decide again, if it still fires."""
+        done = Committed()
+        current = await tx.disposition(standing.policy, standing.fingerprint)
+        if current is None or current.again_at is None or current.again_at > tx.now:
+            return done
+        row = await tx.alert(standing.fingerprint)
+        versioned = self._policies().by_name.get(standing.policy)
+        if row is None or not row.alert.firing:
+            await tx.drop_dispositions(standing.fingerprint)
+        elif versioned is None or versioned not in self._policies().matching(row.alert):
+            gone = Refusal("policy", "the policy is gone or no longer matches")
+            await _stand(tx, _no(standing.policy, standing.fingerprint, gone, tx.now, kind="closed"))
+        else:
+            await self._consider(tx, versioned, row.alert, done)
+        return done
+
+    async def _consider(self, tx: Tx, versioned: Versioned, alert: Alert, done: Committed) -> None:
+        """One alert, one policy: open a run, join one, or refuse and say why."""
+        policy, fingerprint = versioned.policy, alert.fingerprint
+        address = planning.address(policy, alert)
+        if isinstance(address, Refusal):
+            return await _stand(tx, _no(policy.name, fingerprint, address, tx.now))
+        open_run = await tx.open_run(policy.name, address.target)
+        if open_run is not None:
+            await self._advance(tx, open_run, AlertHeard(alert, tx.now), done)
+            return await _follow(tx, policy.name, fingerprint, open_run, "joined")
+        run_id = self._new_id("r")
+        scope = _scope(policy, address.target, run_id, shadow=policy.mode == "observe")
+        seen = await tx.seen(scope)
+        no = play.refusal(policy, address, seen)
+        if no is not None:
+            return await _stand(tx, _no(policy.name, fingerprint, no, tx.now, target=address.target))
+        by = "watch" if policy.watch is not None else "alert"
+        opening = play.Opening(run_id, versioned.version, address, alert, by)
+        decision = play.begin(opening, self._facts(policy, seen))
+        await tx.keep_policy(KeptPolicy(versioned.version, policy.name, versioned.text, versioned.file))
+        await _follow(tx, policy.name, fingerprint, decision.run, "run-opened")
+        opened = {"run": decision.run.id, "policy": policy.name, "target": address.target}
+        await tx.journal(SYSTEM, [Entry("run-opened", opened)])
+        await self._commit(tx, None, decision, scope, done)
+        return None
+
+    # ── Runs ──────────────────────────────────────────────────────────────────────────────────────
+
+    async def advance(self, tx: Tx, run_id: str, event: Event, effect: int | None = None) -> Committed:
+        """A run hears an event. ``effect``: the row whose result this is; a second result is ignored."""
+        done = Committed()
+        if effect is not None and not await tx.drop_effect(effect):
+            return done
+        run = await tx.run(run_id)
+        if run is not None and run.stage is not Stage.CLOSED:
+            await self._advance(tx, run, event, done)
+        return done
+
+    async def _advance(self, tx: Tx, run: Run, event: Event, done: Committed) -> None:
+        policy = await self._policy_of(tx, run)
+        scope = _scope(policy, run.target, run.id, shadow=run.observes)
+        facts = self._facts(policy, await tx.seen(scope))
+        await self._commit(tx, run, play.decide(run, event, facts), scope, done)
+
+    async def _policy_of(self, tx: Tx, run: Run) -> Policy:
+        """The policy in the version that the run began with."""
+        current = self._policies().by_name.get(run.policy)
+        if current is not None and current.version == run.version:
+            return current.policy
+        if run.version not in self._old:
+            kept = await tx.kept_policy(run.version)
+            if kept is None:
+                raise LookupError(f"version {run.version} of policy {run.policy} was not kept")
+            self._old[run.version] = self._read_old(kept)
+        return self._old[run.version]
+
+    def _facts(self, policy: Policy, seen: Seen) -> Facts:
+        policies = self._policies()
+        return Facts(
+            **vars(seen),
+            policy=policy,
+            current=policies.version_of(policy.name),
+            catalog=policies.catalog,
+            debounce=self._terms.debounce,
+            freshness=self._terms.freshness,
+        )
+
+    async def _commit(
+        self, tx: Tx, old: Run | None, decision: Decision, scope: Scope, done: Committed
+    ) -> None:
+        """Write a decision whole: the run, its journal, what it wants, what it counts."""
+        run = decision.run
+        policy = await self._policy_of(tx, run)
+        facts = self._facts(policy, Seen(now=tx.now))
+        await tx.save_run(run, play.next_deadline(run, facts))
+        await tx.journal(run.id, decision.entries)
+        if run.stage is Stage.CLOSED or (old is not None and old.round != run.round):
+            await tx.drop_repeatable(run.id)
+        done.pending += await tx.put_effects(run.id, play.in_order(decision.effects))
+        for counted in decision.counted:
+            await tx.count(scope, counted)
+        for wanted in decision.pages:
+            page = Page(
+                id=self._new_id("p"),
+                key=wanted.key,
+                chain=wanted.chain,
+                text=wanted.text,
+                opened_at=tx.now,
+                run=run.id,
+                next_at=tx.now,
+            )
+            done.pages += await tx.put_page(page)
+        await self._release(tx, old, run)
+        if run.stage is Stage.CLOSED:
+            await self._closed(tx, decision)
+        done.runs.append(run.id)
+
+    async def _release(self, tx: Tx, old: Run | None, run: Run) -> None:
+        """Whoever waited for the target, or for a place, is decided again."""
+        if old is not None and old.locks_target and not run.locks_target:
+            await tx.wake_waiting(f"target:{run.target}")
+        if not run.stage.open and (old is None or old.stage.open):
+            await tx.wake_waiting(f"policy:{run.policy}")
+
+    async def _closed(self, tx: Tx, decision: Decision) -> None:
+        """Alerts that still fire are decided again; nothing is forgotten."""
+        run, refusal = decision.run, decision.refusal
+        head = await tx.journal_head(run.id)
+        closed: dict[str, object] = {"run": run.id, "outcome": str(run.outcome), "reason": run.reason}
+        if head is not None:
+            closed |= {"entries": head.seq, "head": head.hash}
+        await tx.journal(SYSTEM, [Entry("run-closed", closed)])
+        again = refusal or Refusal("recheck", run.reason, decision.recheck_at)
+        kind = "refused" if run.outcome is Outcome.REFUSED else "closed"
+        for fingerprint, member in run.members.items():
+            if member.firing:
+                about = {"target": run.target, "kind": kind, "run": run.id}
+                await _stand(tx, _no(run.policy, fingerprint, again, tx.now, **about))
+
+
+def _scope(policy: Policy, target: str, run_id: str, *, shadow: bool) -> Scope:
+    bounds = policy.bounds
+    return Scope(policy.name, target, run_id, bounds.per_target.per, bounds.per_policy.per, shadow)
+
+
+def _heard(row: AlertRow | None, alert: Alert, what: News, now: datetime) -> AlertRow:
+    """The alert's row with this delivery in it."""
+    if row is None:
+        return AlertRow(alert=alert, first_at=now, last_at=now, changed_at=now)
+    if what is News.STALE:
+        return msgspec.structs.replace(row, last_at=now, deliveries=row.deliveries + 1)
+    changed_at = row.changed_at if what is News.REPEAT else now
+    return AlertRow(
+        alert=alert,
+        first_at=row.first_at,
+        last_at=now,
+        changed_at=changed_at,
+        deliveries=row.deliveries + 1,
+    )
+
+
+def _no(policy: str, fingerprint: str, refusal: Refusal, now: datetime, **more: Any) -> Disposition:
+    """A refusal as the alert's disposition. ``more``: target, run, kind."""
+    return Disposition(
+        policy=policy,
+        fingerprint=fingerprint,
+        bound=refusal.bound,
+        reason=refusal.reason,
+        again_at=refusal.again_at,
+        waits_for=refusal.waits_for,
+        since=now,
+        refused_since=now,
+        **({"kind": "refused"} | more),
+    )
+
+
+async def _stand(tx: Tx, no: Disposition) -> None:
+    """Keep why nothing is done about an alert; the same answer again keeps its age."""
+    before = await tx.disposition(no.policy, no.fingerprint)
+    if no.kind != "refused":
+        no = msgspec.structs.replace(no, refused_since=None)
+    elif before is not None and before.refused_since is not None:
+        no = msgspec.structs.replace(no, refused_since=before.refused_since, paged=before.paged)
+    if before is not None and (before.kind, before.bound) == (no.kind, no.bound):
+        no = msgspec.structs.replace(no, since=before.since)
+    await tx.put_disposition(no)
+
+
+async def _follow(tx: Tx, policy: str, fingerprint: str, run: Run, kind: str) -> None:
+    """The alert belongs to a run now."""
+    before = await tx.disposition(policy, fingerprint)
+    await tx.put_disposition(
+        Disposition(
+            policy=policy,
+            fingerprint=fingerprint,
+            kind=kind,
+            target=run.target,
+            params=run.params,
+            run=run.id,
+            since=tx.now,
+            refused_since=before.refused_since if before is not None else None,
+            paged=before.paged if before is not None else False,
+        )
+    )

@@ -1,0 +1,147 @@
+"""The loop: inbox and deadlines in, decisions committed, effects handed to the performer.
+
+State is rows; what is kept here may be lost at any moment. Wake-ups make it quick, polling makes it
+right. When the store fails, nothing starts; the loop waits and tries again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
+
+from remediator.core.messages import Event, PolicyChanged, TimePassed
+from remediator.engine.decisions import Committed, Decisions
+from remediator.errors import StoreError
+from remediator.ports import Clock, Disposition, Pending, Received, RunFilter, Store, Tx
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+POLL_S = 1.0
+BATCH = 64
+
+
+class Performs(Protocol):
+    """What the driver asks of the performer."""
+
+    def start(self, pending: Pending) -> None:
+        """Perform it soon; its result comes back through `Driver.tell`."""
+        ...
+
+
+class Driver:
+    """Moves every run as far as it can go."""
+
+    def __init__(self, store: Store, decisions: Decisions, clock: Clock, on_page: Callable[[], None]) -> None:
+        """``on_page`` is called after a commit that asked for a person."""
+        self._store = store
+        self._decisions = decisions
+        self._clock = clock
+        self._on_page = on_page
+        self._performer: Performs | None = None
+        self._inbox = asyncio.Event()
+        self._deadlines = asyncio.Event()
+        self._watchers: list[Callable[[str], None]] = []
+        self.depth = 0  # deliveries that wait, as far as is known
+        self.store_works = True
+
+    def attach(self, performer: Performs) -> None:
+        """The performer needs the driver and the driver needs it: tied here, once."""
+        self._performer = performer
+
+    def watch(self, changed: Callable[[str], None]) -> None:
+        """Call this with a run's id after each commit that changed it."""
+        self._watchers.append(changed)
+
+    def accepted(self) -> None:
+        """A delivery was committed to the inbox."""
+        self.depth += 1
+        self._inbox.set()
+
+    # ── Work that others bring ────────────────────────────────────────────────────────────────────
+
+    async def tell(self, run_id: str, event: Event, effect: int | None = None) -> None:
+        """Let a run hear an event; its result is committed when this returns. Raises StoreError."""
+        await self.commit(lambda tx: self._decisions.advance(tx, run_id, event, effect))
+
+    async def commit(self, work: Callable[[Tx], Awaitable[Committed]]) -> Committed:
+        """One deciding transaction, and what follows from it."""
+        done = await self._store.transact(work)
+        self.follow(done)
+        return done
+
+    def follow(self, done: Committed) -> None:
+        """After a commit: perform, page, wake up."""
+        assert self._performer is not None
+        for pending in done.pending:
+            self._performer.start(pending)
+        if done.pages:
+            self._on_page()
+        for run_id in done.runs:
+            for changed in self._watchers:
+                changed(run_id)
+        self._deadlines.set()
+
+    async def policies_changed(self) -> None:
+        """Every run hears of it; alerts that no policy has decided on are looked at again."""
+        for run in await self._store.read(lambda tx: tx.runs(RunFilter(state="open", limit=100_000))):
+            await self.tell(run.id, PolicyChanged())
+        await self.commit(self._decisions.consider_all)
+
+    # ── Loops ─────────────────────────────────────────────────────────────────────────────────────
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._forever(self._drain_inbox, self._inbox), name="inbox")
+            tasks.create_task(self._forever(self._meet_deadlines, self._deadlines), name="deadlines")
+
+    async def _forever(self, work: Callable[[], Awaitable[float]], wake: asyncio.Event) -> None:
+        """Do the work; wait as long as it says, or until woken."""
+        while True:
+            wake.clear()
+            try:
+                pause = await work()
+                self.store_works = True
+            except StoreError as error:
+                self.store_works = False
+                log.warning("the store does not work: nothing starts", extra={"problem": str(error)})
+                pause = POLL_S
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(wake.wait(), pause)
+
+    async def _drain_inbox(self) -> float:
+        while waiting := await self._store.read(lambda tx: tx.inbox(BATCH)):
+            await self._admit_all(waiting)
+            self.depth = max(0, self.depth - len(waiting)) if len(waiting) == BATCH else 0
+        return POLL_S
+
+    async def _admit_all(self, waiting: list[Received]) -> None:
+        """In order, sharing commits: the store runs them one after the other."""
+        async with asyncio.TaskGroup() as batch:
+            for received in waiting:
+                batch.create_task(self._admit(received))
+
+    async def _admit(self, received: Received) -> None:
+        await self.commit(lambda tx: self._decisions.admit(tx, received))
+
+    async def _meet_deadlines(self) -> float:
+        while True:
+            due = await self._store.read(lambda tx: tx.due(BATCH))
+            if not due.runs and not due.dispositions:
+                break
+            for run_id in due.runs:
+                await self.tell(run_id, TimePassed())
+            for standing in due.dispositions:
+                await self._reconsider(standing)
+        next_due = await self._store.read(lambda tx: tx.next_due())
+        if next_due is None:
+            return POLL_S
+        return min(POLL_S, max(0.005, (next_due - self._clock.now()).total_seconds()))
+
+    async def _reconsider(self, standing: Disposition) -> None:
+        await self.commit(lambda tx: self._decisions.reconsider(tx, standing))

@@ -1,0 +1,235 @@
+"""From an effect to the world and back as an event. Each call has a deadline and ends somehow.
+
+Probes and cards may be repeated; an act is sent at most once, and never later than its start
+deadline: what was decided long ago must not happen now.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from remediator.core.canonical import inert
+from remediator.core.catalog import Catalog
+from remediator.core.decide import with_gate
+from remediator.core.messages import (
+    Act,
+    Card,
+    Event,
+    Preview,
+    Previewed,
+    Probe,
+    ProbeRead,
+    Refused,
+    Result,
+    StepFinished,
+    Unknown,
+)
+from remediator.core.planning import printable
+from remediator.core.run import Call, Reading
+from remediator.errors import ConnectorError, RemediatorError, StoreError
+from remediator.ports import CardRef, Clock, Connector, Notifier, Pending, Store
+
+log = logging.getLogger(__name__)
+
+GRACE_S = 2.0
+"""How long a connector may overrun its own limit before it is cut off here."""
+
+CARD_RETRY_S = (0.5, 1, 2, 5, 10, 30)
+
+
+class Hears(Protocol):
+    """What the performer asks of the driver."""
+
+    async def tell(self, run_id: str, event: Event, effect: int | None = None) -> None:
+        """Let a run hear how it went."""
+        ...
+
+
+class Performer:
+    """Does what was committed."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        connectors: Mapping[str, Connector],
+        notifiers: Sequence[Notifier],
+        *,
+        catalog: Callable[[], Catalog],
+        at_once: tuple[int, int],
+    ) -> None:
+        """``at_once``: how many probes and how many acts."""
+        self._store = store
+        self._clock = clock
+        self._connectors = connectors
+        self._notifiers = notifiers
+        self._catalog = catalog
+        self._probes = asyncio.Semaphore(at_once[0])
+        self._acts = asyncio.Semaphore(at_once[1])
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._cards: dict[str, asyncio.Lock] = {}
+        self._driver: Hears | None = None
+        self._undelivered_card: Callable[[str, str], Awaitable[None]] | None = None
+
+    def attach(self, driver: Hears, undelivered_card: Callable[[str, str], Awaitable[None]]) -> None:
+        """driver: who hears results; undelivered_card: told once when a gate's card cannot be shown."""
+        self._driver = driver
+        self._undelivered_card = undelivered_card
+
+    def start(self, pending: Pending) -> None:
+        """Perform it soon."""
+        task = asyncio.get_running_loop().create_task(self._perform(pending), name=f"effect-{pending.id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def finish(self, within_s: float) -> None:
+        """Stop: let what is on the wire come home, for so long; then let go."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=within_s)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _perform(self, pending: Pending) -> None:
+        try:
+            match pending.effect:
+                case Probe():
+                    await self._tell(pending, await self._probe(pending.effect))
+                case Preview():
+                    await self._tell(pending, await self._preview(pending.effect))
+                case Act():
+                    await self._tell(pending, await self._act(pending.effect))
+                case Card():
+                    await self._card(pending, pending.effect)
+        except asyncio.CancelledError:
+            raise
+        except Exception:  # a bug of ours: the row stays, and a restart looks at it again
+            log.exception(
+                "an effect could not be performed", extra={"effect": pending.id, "run": pending.run}
+            )
+
+    async def _tell(self, pending: Pending, event: Event) -> None:
+        """The result must reach the store, however long that takes; a crash before means unknown."""
+        assert self._driver is not None
+        pause = 0.1
+        while True:
+            try:
+                return await self._driver.tell(pending.run, event, pending.id)
+            except StoreError as error:
+                log.warning(
+                    "a result cannot be stored yet", extra={"run": pending.run, "problem": str(error)}
+                )
+                await asyncio.sleep(pause)
+                pause = min(5.0, pause * 2)
+
+    # ── Reading ───────────────────────────────────────────────────────────────────────────────────
+
+    async def _probe(self, effect: Probe) -> Event:
+        async with self._probes:
+            return ProbeRead(effect.round, effect.key, await self.read(effect.call))
+
+    async def read(self, call: Call) -> Reading:
+        """One reading; what goes wrong is part of it."""
+        limit = self._limit(call)
+        try:
+            async with asyncio.timeout(limit + GRACE_S):
+                value = await self._connectors[call.connection].read(call, timeout=limit)
+            return Reading(self._clock.now(), ok=True, value=inert(value))
+        except RemediatorError as error:
+            problem = str(error)
+        except TimeoutError:
+            problem = f"no answer within {limit:g} s"
+        except Exception as error:  # a connector's bug must not look like a value
+            log.exception("a probe failed", extra={"operation": call.operation})
+            problem = f"{type(error).__name__}: {error}"
+        return Reading(self._clock.now(), ok=False, error=printable(problem))
+
+    async def _preview(self, effect: Preview) -> Event:
+        limit = self._limit(effect.call)
+        try:
+            async with self._probes, asyncio.timeout(limit + GRACE_S):
+                picture = await self._connectors[effect.call.connection].preview(effect.call, timeout=limit)
+            return Previewed(effect.round, effect.step, picture)
+        except (ConnectorError, TimeoutError) as error:
+            return Previewed(effect.round, effect.step, None, printable(str(error) or "no answer in time"))
+
+    # ── Acting ────────────────────────────────────────────────────────────────────────────────────
+
+    async def _act(self, effect: Act) -> Event:
+        deadline = self._clock.monotonic() + (effect.start_by - self._clock.now()).total_seconds()
+        async with self._acts:
+            result = await self._send(effect, deadline)
+        return StepFinished(effect.step, effect.attempt, effect.undo, result)
+
+    async def _send(self, effect: Act, deadline: float) -> Result:
+        """The start deadline is asked immediately before sending, by both clocks."""
+        call, limit = effect.call, self._limit(effect.call)
+        if self._clock.monotonic() >= deadline or self._clock.now() >= effect.start_by:
+            return Refused(f"never sent: not started by {_seconds(effect.start_by)}")
+        try:
+            async with asyncio.timeout(limit + GRACE_S):
+                return await self._connectors[call.connection].act(call, key=effect.key, timeout=limit)
+        except TimeoutError:
+            return Unknown(f"no answer within {limit:g} s")
+        except Exception as error:  # it may have been sent before it broke
+            log.exception("an act broke", extra={"operation": call.operation})
+            return Unknown(f"{type(error).__name__}: {error}")
+
+    def _limit(self, call: Call) -> float:
+        operation = self._catalog().operations.get(call.operation)
+        return (operation.longest if operation is not None else timedelta(seconds=10)).total_seconds()
+
+    # ── Cards ─────────────────────────────────────────────────────────────────────────────────────
+
+    async def _card(self, pending: Pending, effect: Card) -> None:
+        """Show the run as it is now; earlier wishes for the same card are thereby met as well."""
+        lock = self._cards.setdefault(effect.gate, asyncio.Lock())
+        attempt = 0
+        while True:
+            async with lock:
+                problem = await self._show(pending.run, effect.gate)
+            if not problem:
+                break
+            log.warning("a card cannot be shown", extra={"gate": effect.gate, "problem": problem})
+            if attempt == 1 and self._undelivered_card is not None:
+                await self._undelivered_card(
+                    pending.run, f"the card of gate {effect.gate} cannot be shown: {problem}"
+                )
+            await asyncio.sleep(CARD_RETRY_S[min(attempt, len(CARD_RETRY_S) - 1)])
+            attempt += 1
+        await self._dropped(pending.id)
+
+    async def _show(self, run_id: str, gate: str) -> str:
+        """The problem, or "" when every road shows it."""
+        run = await self._store.read(lambda tx: tx.run(run_id))
+        ref = await self._store.read(lambda tx: tx.card(gate))
+        if run is None:
+            return ""
+        for notifier in self._notifiers:
+            try:
+                shown = await notifier.card(with_gate(run, gate), ref)
+            except ConnectorError as error:
+                return str(error)
+            if shown is not None and shown != ref:
+                await self._keep(shown)
+        return ""
+
+    async def _keep(self, card: CardRef) -> None:
+        await self._store.transact(lambda tx: tx.put_card(card))
+
+    async def _dropped(self, number: int) -> None:
+        while True:
+            try:
+                await self._store.transact(lambda tx: tx.drop_effect(number))
+            except StoreError:
+                await asyncio.sleep(1.0)
+            else:
+                return
+
+
+def _seconds(at: datetime) -> str:
+    return f"{at:%H:%M:%S} UTC"

@@ -1,0 +1,209 @@
+"""What happens by the clock: watches, housekeeping. APScheduler fires; rows decide who does it."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from remediator.core.alert import Alert, Delivery
+from remediator.core.canonical import digest, inert
+from remediator.core.messages import Entry, Facts, Seen
+from remediator.core.planning import watch_call
+from remediator.core.policy import Policy, Watch
+from remediator.core.policyset import WATCH, PolicySet, Versioned
+from remediator.core.run import Reading
+from remediator.engine.driver import Driver
+from remediator.engine.perform import Performer
+from remediator.errors import EvaluationError, StoreError
+from remediator.ports import SYSTEM, Clock, Store, Tx
+
+if TYPE_CHECKING:
+    from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+log = logging.getLogger(__name__)
+
+MOST_ROWS = 1000
+"""Rows of one watch that may become alerts; more is a mistake of the query."""
+
+
+class Schedule:
+    """Owns the scheduler. `follow` replaces its watches when the policies change."""
+
+    def __init__(self, store: Store, clock: Clock, performer: Performer, driver: Driver) -> None:
+        self._store = store
+        self._clock = clock
+        self._performer = performer
+        self._driver = driver
+        self._scheduler: AsyncIOScheduler | None = None
+        self._policies: Mapping[str, Versioned] = {}
+
+    def start(self, chores: Mapping[str, tuple[float, Callable[[], Awaitable[None]]]]) -> None:
+        """chores: name → (every so many seconds, what)."""
+        from apscheduler.schedulers.asyncio import AsyncIOScheduler
+        from apscheduler.triggers.interval import IntervalTrigger
+
+        self._scheduler = AsyncIOScheduler(timezone=UTC, job_defaults={"coalesce": True, "max_instances": 1})
+        for name, (seconds, chore) in chores.items():
+            self._scheduler.add_job(chore, IntervalTrigger(seconds=seconds), id=name, misfire_grace_time=None)
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        """No more firings."""
+        if self._scheduler is not None:
+            self._scheduler.shutdown(wait=False)
+
+    def follow(self, policies: PolicySet) -> None:
+        """Take up the watches of this set, and drop all others."""
+        assert self._scheduler is not None
+        for job in self._scheduler.get_jobs():
+            if job.id.startswith(WATCH):
+                job.remove()
+        self._policies = policies.by_name
+        for name, versioned in policies.by_name.items():
+            if versioned.policy.watch is not None:
+                trigger = trigger_of(versioned.policy.watch)
+                self._scheduler.add_job(
+                    self._fire,
+                    trigger,
+                    id=WATCH + name,
+                    args=(name, policies),
+                    misfire_grace_time=60,
+                    next_run_time=_soon(versioned.policy.watch, trigger),
+                )
+
+    async def _fire(self, name: str, policies: PolicySet) -> None:
+        """One firing: claimed by a row, read, turned into alerts."""
+        policy = policies.by_name[name].policy
+        assert policy.watch is not None
+        scheduled_at = _slot(policy.watch, self._clock.now())
+        try:
+            if not await self._store.transact(lambda tx: tx.claim_firing(name, scheduled_at)):
+                return
+            reading = await self._read(policy, policies)
+            await self._store.transact(lambda tx: self._keep(tx, policy, reading))
+        except StoreError as error:
+            log.warning("a watch could not be kept", extra={"policy": name, "problem": str(error)})
+            return
+        self._driver.accepted()
+
+    async def _read(self, policy: Policy, policies: PolicySet) -> Reading:
+        now = self._clock.now()
+        facts = Facts(**vars(Seen(now=now)), policy=policy, current=None, catalog=policies.catalog)
+        try:
+            return await self._performer.read(watch_call(policy, facts))
+        except EvaluationError as error:
+            return Reading(now, ok=False, error=str(error))
+
+    async def _keep(self, tx: Tx, policy: Policy, reading: Reading) -> None:
+        """Rows become alerts; a row that has gone is resolved; a failed probe means nothing."""
+        source = WATCH + policy.name
+        rows = rows_of(reading)
+        if rows is None or len(rows) > MOST_ROWS:
+            problem = reading.error or f"{len(rows or ())} rows are too many"
+            log.warning("a watch could not be read", extra={"policy": policy.name, "problem": problem})
+            await tx.journal(SYSTEM, [Entry("watch-failed", {"policy": policy.name, "problem": problem})])
+            return
+        known = {row.alert.fingerprint: row.alert for row in await tx.alerts(firing_only=True, source=source)}
+        alerts = watched_alerts(policy, rows, known, tx.now)
+        if alerts:
+            await tx.put_delivery(Delivery(source=source, alerts=tuple(alerts), received_at=tx.now))
+
+
+def rows_of(reading: Reading) -> list[dict[str, Any]] | None:
+    """The rows of a query, or the labels of a PromQL result's series. None when it failed."""
+    if not reading.ok:
+        return None
+    if "rows" in reading.value:
+        return list(reading.value["rows"])
+    if "series" in reading.value:
+        return [dict(one["labels"]) for one in reading.value["series"]]
+    body = reading.value.get("json")
+    return [row for row in body if isinstance(row, dict)] if isinstance(body, list) else None
+
+
+def watched_alerts(
+    policy: Policy, rows: list[dict[str, Any]], known: Mapping[str, Alert], now: datetime
+) -> list[Alert]:
+    """One firing alert for each row not known yet, one resolved for each that has gone."""
+    assert policy.watch is not None
+    source, found = WATCH + policy.name, {}
+    for row in rows:
+        labels = {name: _text(value) for name, value in row.items()}
+        identity = [labels.get(key, "") for key in policy.watch.key]
+        found[digest([policy.name, *identity])[:16]] = {**labels, "alertname": policy.name}
+    fresh = [
+        Alert(fingerprint=fingerprint, status="firing", labels=labels, starts_at=now, source=source)
+        for fingerprint, labels in found.items()
+        if fingerprint not in known
+    ]
+    gone = [
+        Alert(
+            fingerprint=fingerprint,
+            status="resolved",
+            labels=alert.labels,
+            starts_at=alert.starts_at,
+            ends_at=now,
+            source=source,
+        )
+        for fingerprint, alert in known.items()
+        if fingerprint not in found
+    ]
+    return fresh + gone
+
+
+def trigger_of(watch: Watch) -> Any:
+    """APScheduler's trigger for a watch. Raises ValueError for a cron line that cannot be."""
+    from apscheduler.triggers.cron import CronTrigger
+    from apscheduler.triggers.interval import IntervalTrigger
+
+    if watch.every is not None:
+        return IntervalTrigger(seconds=watch.every.total_seconds(), timezone=UTC)
+    return CronTrigger.from_crontab(named_weekdays(watch.cron or ""), timezone=watch.timezone or UTC)
+
+
+_WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+def named_weekdays(cron: str) -> str:
+    """Numbers in the weekday field as names: cron counts from Sunday, APScheduler from Monday.
+
+    A range that starts on Sunday is written out, since APScheduler's week begins on Monday.
+    """
+    fields = cron.split()
+    if len(fields) != 5:
+        return cron
+    parts = [_named(part) for part in fields[4].split(",")]
+    return " ".join([*fields[:4], ",".join(parts)])
+
+
+def _named(part: str) -> str:
+    ranged = re.fullmatch(r"([0-7])-([0-7])(/([1-9]))?", part)
+    if ranged:
+        first, last, step = int(ranged[1]), int(ranged[2]), int(ranged[4] or 1)
+        return ",".join(dict.fromkeys(_WEEKDAYS[day] for day in range(first, last + 1, step)))
+    if re.fullmatch(r"\*/[2-7]", part):
+        return ",".join(_WEEKDAYS[day] for day in range(0, 7, int(part[2:])))
+    return _WEEKDAYS[int(part)] if re.fullmatch(r"[0-7]", part) else part
+
+
+def _slot(watch: Watch, now: datetime) -> datetime:
+    """The scheduled time that a firing belongs to, the same for every replica."""
+    seconds = watch.every.total_seconds() if watch.every is not None else 60.0
+    return datetime.fromtimestamp(now.timestamp() // seconds * seconds, UTC)
+
+
+def _soon(watch: Watch, trigger: Any) -> datetime:
+    """An interval fires at the next whole slot, so that replicas agree; cron when it says."""
+    now = datetime.now(UTC)
+    if watch.every is None:
+        found: datetime = trigger.get_next_fire_time(None, now)
+        return found
+    return _slot(watch, now) + watch.every
+
+
+def _text(value: Any) -> str:
+    plain = inert(value)
+    return plain if isinstance(plain, str) else ("" if plain is None else str(plain))
