@@ -1,0 +1,291 @@
+"""A gate's card: what is asked of people, and then what became of it. Pure: from a Run to Slack's blocks.
+
+The buttons are there only while the gate is open, and Approve only when everything that would be done
+stands on the card whole: nobody approves what they were not shown. After that the card follows the run
+to its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from remediator.core.canonical import digest
+from remediator.core.operators import format_duration
+from remediator.core.run import Gate, Intention, Picture, Reading, Run, Stage, StepRun, StepState
+from remediator.people.lettering import counted, cut, escaped, linked, plainly, spelled, when
+
+Block = dict[str, Any]
+
+SECTION = 2900
+"""Characters of one text; Slack refuses more than 3000."""
+MOST_ACTION_BLOCKS = 30
+MOST_ACTION_CHARACTERS = 12_000
+MOST_FACTS = 12
+MOST_PICTURES = 6
+MOST_ROWS = 10
+
+_TITLES = {
+    "open": "Approval needed",
+    "approved": "Approved",
+    "denied": "Denied",
+    "expired": "Nobody answered in time",
+    "void": "No longer valid",
+}
+
+
+@dataclass(frozen=True)
+class Card:
+    """What Slack is given. ``whole``: everything that would be done is shown."""
+
+    blocks: list[Block]
+    text: str
+    whole: bool = True
+
+    @property
+    def digest(self) -> str:
+        """The same card has the same digest, so that it is not sent again."""
+        return digest([self.blocks, self.text])
+
+
+def gate_card(run: Run, gate: Gate, public_url: str) -> Card:
+    """The card of one gate of a run, as the run is now."""
+    page = linked(public_url, run.id, f"the page of run {run.id}")
+    title = cut(plainly(f"{_TITLES[gate.state]}: {run.policy}"), 150)
+    actions, whole = _actions(gate)
+    asking = gate.state == "open" and run.stage is not Stage.CLOSED
+    blocks = [
+        {"type": "header", "text": {"type": "plain_text", "text": title, "emoji": False}},
+        _section(_alert(run)),
+        *_evidence(run, page),
+        *_pictures(gate, page),
+        *actions,
+        *([] if whole else [_section(_not_whole(gate, page))]),
+        _section(_people(gate, asking=asking)),
+        *([_buttons(gate, approvable=whole)] if asking else [_section(_progress(run, gate, page))]),
+        {"type": "context", "elements": [_mrkdwn(page)]},
+    ]
+    what = ", ".join(gate.steps)
+    text = cut(f"{escaped(title)} on {escaped(run.target)} ({escaped(what)})", SECTION)
+    return Card(blocks, text, whole)
+
+
+# ── What is the matter ────────────────────────────────────────────────────────────────────────────
+
+
+def _alert(run: Run) -> str:
+    alert = run.alert
+    severity = f" · {escaped(alert.labels['severity'])}" if alert.labels.get("severity") else ""
+    lines = [cut(f"*{escaped(alert.name)}*{severity} · on *{escaped(run.target)}*", 600)]
+    told = alert.annotations.get("summary") or alert.annotations.get("description")
+    if told:
+        lines.append(cut(escaped(told, lines=True), 1200))
+    others = len(run.members) - 1
+    more = f" · and {counted(others, 'more alert')}" if others > 0 else ""
+    lines.append(f"firing since {when(alert.starts_at)}{more}")
+    if run.opened_by.startswith("person:"):
+        lines.append(f"started by {escaped(run.opened_by.removeprefix('person:'))}")
+    return "\n".join(lines)
+
+
+def _evidence(run: Run, page: str) -> Iterator[Block]:
+    if not run.readings:
+        return
+    lines = ["*Evidence*"]
+    for name, reading in run.readings.items():
+        lines.append(cut(f"{escaped(name)}: {_reading(reading)}", 900))
+    yield _section(_fitting(lines, page))
+
+
+def _reading(reading: Reading) -> str:
+    if not reading.ok:
+        return f"could not be read: {escaped(reading.error)}"
+    value = reading.value
+    if "row" in value:  # a query: its first row and how many there are say it all
+        value = {"row": value["row"], "count": value.get("count")}
+    facts = list(_facts("", value))
+    shown = " · ".join(f"{escaped(name)} = {cut(escaped(fact), 120)}" for name, fact in facts[:MOST_FACTS])
+    return shown + (f" · … {len(facts) - MOST_FACTS} more" if len(facts) > MOST_FACTS else "")
+
+
+def _facts(name: str, value: Any, depth: int = 0) -> Iterator[tuple[str, str]]:
+    """A nested value as ``row.name`` → ``Teranga``."""
+    if isinstance(value, Mapping) and value and depth < 3:
+        for key, item in value.items():
+            yield from _facts(f"{name}.{key}" if name else str(key), item, depth + 1)
+    elif isinstance(value, list | tuple) and len(value) > 3:
+        yield name, f"[{counted(len(value), 'item')}]"
+    else:
+        yield name, value if isinstance(value, str) else spelled(value)
+
+
+def _pictures(gate: Gate, page: str) -> Iterator[Block]:
+    for step, picture in list(gate.pictures.items())[:MOST_PICTURES]:
+        yield _section(_fitting(list(_picture(step, picture)), page))
+    left = len(gate.pictures) - MOST_PICTURES
+    if left > 0:
+        yield _section(f"… {counted(left, 'more preview')}; see {page}")
+
+
+def _picture(step: str, picture: Picture) -> Iterator[str]:
+    yield f"*{escaped(step)}* would change {counted(picture.count, 'row')}: {cut(escaped(picture.text), 600)}"
+    for row in picture.rows[:MOST_ROWS]:
+        yield "• " + cut(escaped(spelled(row)), 240)
+    left = picture.count - min(len(picture.rows), MOST_ROWS)
+    if left > 0 and picture.rows:
+        yield f"… {left} more"
+
+
+# ── What would be done ────────────────────────────────────────────────────────────────────────────
+
+
+def _actions(gate: Gate) -> tuple[list[Block], bool]:
+    """Every step, whole, as text that nothing interprets; or as many steps as fit, and False."""
+    blocks: list[Block] = []
+    characters = 0
+    for number, intention in enumerate(gate.intentions, start=1):
+        text = _intention(number, intention)
+        pieces = [_preformatted(text[at : at + SECTION]) for at in range(0, len(text), SECTION)]
+        characters += len(text)
+        if len(blocks) + len(pieces) > MOST_ACTION_BLOCKS or characters > MOST_ACTION_CHARACTERS:
+            return blocks, False
+        blocks += pieces
+    return blocks, True
+
+
+def _intention(number: int, intention: Intention) -> str:
+    call = intention.call
+    what = f"{plainly(call.operation)} via {plainly(call.connection)} ({intention.risk})"
+    lines = [f"{number}. {plainly(intention.step)}: {what}"]
+    if intention.summary:
+        lines.append(plainly(intention.summary))
+    lines.append(spelled(call.args, indent=2))
+    if intention.verify is not None:
+        proof = intention.verify
+        lines.append(
+            f"proved by {plainly(proof.operation)} via {plainly(proof.connection)}: {spelled(proof.args)}"
+        )
+    lines.append(_undo(intention))
+    return "\n".join(lines)
+
+
+def _undo(intention: Intention) -> str:
+    undo = intention.undo
+    if undo is None:
+        return "not taken back by itself"
+    after = "" if undo.after_s is None else f" after {format_duration(timedelta(seconds=undo.after_s))}"
+    early = f", earlier if {' or '.join(plainly(one) for one in undo.early)}" if undo.early else ""
+    how = {"call": undo.call.operation, "args": undo.call.args} if undo.call is not None else undo.source
+    return f"taken back{after}{early}: {spelled(how)}"
+
+
+def _not_whole(gate: Gate, page: str) -> str:
+    steps = counted(len(gate.intentions), "step")
+    return (
+        f"*This card is too small for the {steps}, so nobody can approve here.* Read and approve on {page}."
+    )
+
+
+# ── Who, until when, and what came of it ──────────────────────────────────────────────────────────
+
+
+def _people(gate: Gate, *, asking: bool) -> str:
+    needs = " and ".join(f"{count} of {escaped(role)}" for role, count in gate.required.items())
+    distinct = ", different people" if sum(gate.required.values()) > 1 else ""
+    lines = [f"*Needs* {needs}{distinct}"]
+    if asking:
+        then = "a person is paged" if gate.late == "page" else "it counts as denied"
+        lines.append(f"until {when(gate.expires_at)}, then {then}")
+    elif gate.note:
+        lines.append(cut(escaped(gate.note), 600))
+    for vote in gate.votes:
+        word = "approved" if vote.approve else "denied"
+        why = f": {cut(escaped(vote.reason), 300)}" if vote.reason else ""
+        lines.append(f"• {escaped(vote.by)} {word} {when(vote.at)} by {escaped(vote.via)}{why}")
+    return cut("\n".join(lines), SECTION)
+
+
+def _buttons(gate: Gate, *, approvable: bool) -> Block:
+    value = f"{gate.id}:{gate.hash[:16]}"
+    approve = {
+        "type": "button",
+        "action_id": "approve",
+        "style": "primary",
+        "text": {"type": "plain_text", "text": "Approve", "emoji": False},
+        "value": value,
+    }
+    deny = {
+        "type": "button",
+        "action_id": "deny",
+        "style": "danger",
+        "text": {"type": "plain_text", "text": "Deny", "emoji": False},
+        "value": value,
+    }
+    return {"type": "actions", "block_id": "gate", "elements": [approve, deny] if approvable else [deny]}
+
+
+def _progress(run: Run, gate: Gate, page: str) -> str:
+    agreed = gate.state == "approved"
+    lines = [
+        f"*Outcome: {run.outcome}* · {cut(escaped(run.reason), 600)}" if run.outcome else f"*Now {run.stage}*"
+    ]
+    lines += [f"• {escaped(name)}: {_step(run.steps.get(name), agreed=agreed)}" for name in gate.steps]
+    return _fitting(lines, page)
+
+
+def _step(step: StepRun | None, *, agreed: bool) -> str:
+    if step is None or step.state is StepState.PLANNED:
+        return "next" if agreed else "not started"
+    error = f": {cut(escaped(step.error), 300)}" if step.error else ""
+    at = f" {when(step.started_at)}" if step.started_at is not None else ""
+    words = {
+        StepState.STARTED: f"started{at}",
+        StepState.DONE: f"done{at}",
+        StepState.VERIFIED: f"done{at}, and proved to have worked",
+        StepState.UNVERIFIED: f"done{at}, not proved to have worked{error}",
+        StepState.REFUSED: f"refused{error}",
+        StepState.UNKNOWN: f"outcome unknown{error}",
+        StepState.UNDONE: f"done{at}, and taken back",
+    }
+    return words[step.state] + _hold(step)
+
+
+def _hold(step: StepRun) -> str:
+    if step.undo_error:
+        return f"; could not be taken back: {cut(escaped(step.undo_error), 300)}"
+    if not step.owes_undo:
+        return ""
+    late = ", which is overdue: a person was paged" if step.undo_late else ""
+    return f"; stands until {when(step.undo_at)}{late}" if step.undo_at is not None else ""
+
+
+# ── Pieces ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _fitting(lines: list[str], page: str) -> str:
+    """As many lines as one section holds, and how many it does not."""
+    kept: list[str] = []
+    room = SECTION - 400
+    for line in lines:
+        room -= len(line) + 1
+        if room < 0:
+            break
+        kept.append(line)
+    left = len(lines) - len(kept)
+    return "\n".join([*kept, *([f"… {left} more; see {page}"] if left else [])])
+
+
+def _section(text: str) -> Block:
+    return {"type": "section", "text": _mrkdwn(text)}
+
+
+def _mrkdwn(text: str) -> Block:
+    return {"type": "mrkdwn", "text": text, "verbatim": True}
+
+
+def _preformatted(text: str) -> Block:
+    """Literal text: no markup is read in it, so nothing is escaped and nothing is lost."""
+    piece = {"type": "rich_text_preformatted", "elements": [{"type": "text", "text": text}]}
+    return {"type": "rich_text", "elements": [piece]}

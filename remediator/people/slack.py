@@ -1,0 +1,167 @@
+"""The Slack road: gates' cards and pages, in the channel of the config. slack_sdk is imported when first used."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from remediator.config import Person
+from remediator.config import Slack as SlackApp
+from remediator.core.run import Gate, Page, Run
+from remediator.people.cards import Block, gate_card
+from remediator.people.lettering import cut, escaped
+from remediator.ports import CardRef, Told
+
+if TYPE_CHECKING:
+    from slack_sdk.web.async_client import AsyncWebClient
+
+log = logging.getLogger(__name__)
+
+WITHIN = 10.0
+"""Seconds for one call."""
+PATIENCE = 30.0
+"""Seconds that Slack may make us wait by Retry-After, all in all."""
+
+_GONE = frozenset({"message_not_found", "cant_update_message", "channel_not_found", "edit_window_closed"})
+
+
+@dataclass(frozen=True)
+class _Answer:
+    data: Mapping[str, Any] = field(default_factory=dict)
+    error: str = ""
+
+
+class SlackRoad:
+    """A Notifier. An unreachable Slack is told in what is returned, never raised."""
+
+    road = "slack"
+
+    def __init__(self, app: SlackApp, public_url: str, people: Mapping[str, Person]) -> None:
+        self._app = app
+        self._public_url = public_url.rstrip("/")
+        self._people = people
+        self._made: AsyncWebClient | None = None
+
+    async def card(self, run: Run, ref: CardRef | None) -> CardRef | None:
+        """Post the card of the run's gate, or update the one that ``ref`` names.
+
+        None: the run has no such gate. An empty ``digest`` in what is returned: Slack could not be
+        reached, the card does not show the run as it is, call again with that ref.
+        """
+        gate = _gate_of(run, ref)
+        if gate is None:
+            return ref
+        card = gate_card(run, gate, self._public_url)
+        if ref is not None and ref.digest == card.digest:
+            return ref
+        content = {"text": card.text, "blocks": card.blocks}
+        answer = _Answer(error="never posted")
+        if ref is not None and ref.ts:
+            answer = await self._call("chat_update", channel=ref.channel, ts=ref.ts, **content)
+        if ref is None or not ref.ts or answer.error in _GONE:
+            answer = await self._call("chat_postMessage", channel=self._app.channel, **content)
+        if answer.error:
+            log.warning("the card of gate %s could not be shown: %s", gate.id, answer.error)
+            return CardRef(gate.id, ref.channel if ref else "", ref.ts if ref else "")
+        return CardRef(gate.id, str(answer.data["channel"]), str(answer.data["ts"]), card.digest)
+
+    async def page(self, page: Page, people: Sequence[str]) -> Told:
+        """Mention these people by their Slack ids; where none of them has one, the whole channel."""
+        ids = {person: self._slack_id(person) for person in people}
+        mentions = " ".join(f"<@{found}>" for found in ids.values() if found) or "<!channel>"
+        unknown = [person for person, found in ids.items() if not found]
+        also = f" (and {escaped(', '.join(unknown))})" if unknown else ""
+        text = f"{mentions}{also} {cut(escaped(page.text, lines=True), 2000)}"
+        answer = await self._call(
+            "chat_postMessage", channel=self._app.channel, text=text, blocks=self._page_blocks(page, text)
+        )
+        if answer.error:
+            return Told(ok=False, road=self.road, detail=answer.error)
+        return Told(ok=True, road=self.road, detail=f"{mentions} in {self._app.channel}")
+
+    def _page_blocks(self, page: Page, text: str) -> list[Block]:
+        acknowledge = {
+            "type": "button",
+            "action_id": "ack",
+            "style": "primary",
+            "text": {"type": "plain_text", "text": "Acknowledge", "emoji": False},
+            "value": page.id,
+        }
+        about = f"run {escaped(page.run)}" if page.run else f"page {escaped(page.id)}"
+        if page.run and self._public_url:
+            about = f"<{escaped(self._public_url)}/runs/{escaped(page.run)}|{about}>"
+        return [
+            {"type": "section", "text": {"type": "mrkdwn", "text": text, "verbatim": True}},
+            {"type": "actions", "block_id": "page", "elements": [acknowledge]},
+            {"type": "context", "elements": [{"type": "mrkdwn", "text": about, "verbatim": True}]},
+        ]
+
+    def _slack_id(self, person: str) -> str:
+        known = self._people.get(person)
+        return known.slack.rpartition("/")[2] if known is not None and known.slack else ""
+
+    def _client(self) -> AsyncWebClient:
+        if self._made is None:
+            from slack_sdk.web.async_client import AsyncWebClient
+
+            self._made = AsyncWebClient(
+                token=self._app.bot_token.get_secret_value(),
+                base_url=self._app.api_url,
+                timeout=int(WITHIN),
+                retry_handlers=[],
+            )
+            self._made.proxy = None  # slack_sdk takes one from the environment
+        return self._made
+
+    async def _call(self, method: str, **arguments: Any) -> _Answer:
+        """One call; waits as Slack asks, for `PATIENCE` all in all."""
+        patience = PATIENCE
+        while True:
+            answer, wait = await self._try(method, arguments)
+            if wait is None or wait > patience:
+                return answer
+            patience -= wait
+            await asyncio.sleep(wait)
+
+    async def _try(self, method: str, arguments: Mapping[str, Any]) -> tuple[_Answer, float | None]:
+        """The answer, and how long to wait before another try if Slack asks for that."""
+        from slack_sdk.errors import SlackApiError
+
+        try:
+            async with asyncio.timeout(WITHIN):
+                response = (
+                    await getattr(self._client(), method)(unfurl_links=False, unfurl_media=False, **arguments)
+                    if method == "chat_postMessage"
+                    else await self._client().chat_update(**arguments)
+                )
+            return _Answer({"channel": response["channel"], "ts": response["ts"]}), None
+        except SlackApiError as error:
+            return _refused(error)
+        except TimeoutError:
+            return _Answer(error=f"no answer from Slack within {WITHIN:g} s"), None
+        except Exception as error:  # noqa: BLE001 - a page must not die of what an answer did to the library
+            return _Answer(error=cut(str(error), 300) or type(error).__name__), None
+
+
+def _gate_of(run: Run, ref: CardRef | None) -> Gate | None:
+    if ref is None:
+        return run.gate
+    return next((gate for gate in run.all_gates if gate.id == ref.gate), None)
+
+
+def _refused(error: Any) -> tuple[_Answer, float | None]:
+    response = error.response
+    status = getattr(response, "status_code", getattr(response, "status", 0))
+    if status == 429:
+        return _Answer(error="Slack allows no more messages now (429)"), _retry_after(response.headers)
+    data = getattr(response, "data", None)
+    said = data.get("error") if isinstance(data, Mapping) else None
+    return _Answer(error=cut(str(said or f"Slack answered {status}"), 300)), None
+
+
+def _retry_after(headers: Mapping[str, str]) -> float:
+    given = next((value for name, value in headers.items() if name.lower() == "retry-after"), "")
+    return max(1.0, float(given)) if given.isascii() and given.isdigit() and len(given) < 6 else 1.0
