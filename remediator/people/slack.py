@@ -1,4 +1,7 @@
-"""The Slack road: gates' cards and pages, in the channel of the config. slack_sdk is imported when first used."""
+"""The Slack road: gates' cards and pages, in the channel of the config.
+
+slack_sdk is imported at the first call, and none of its retries: a rate limit is waited for here, bounded.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from remediator.config import Person
 from remediator.config import Slack as SlackApp
 from remediator.core.run import Gate, Page, Run
 from remediator.people.cards import Block, gate_card
-from remediator.people.lettering import cut, escaped
+from remediator.people.lettering import cut, escaped, linked
 from remediator.ports import CardRef, Told
 
 if TYPE_CHECKING:
@@ -60,9 +63,9 @@ class SlackRoad:
         content = {"text": card.text, "blocks": card.blocks}
         answer = _Answer(error="never posted")
         if ref is not None and ref.ts:
-            answer = await self._call("chat_update", channel=ref.channel, ts=ref.ts, **content)
+            answer = await self._call("chat_update", {"channel": ref.channel, "ts": ref.ts, **content})
         if ref is None or not ref.ts or answer.error in _GONE:
-            answer = await self._call("chat_postMessage", channel=self._app.channel, **content)
+            answer = await self._post(content)
         if answer.error:
             log.warning("the card of gate %s could not be shown: %s", gate.id, answer.error)
             return CardRef(gate.id, ref.channel if ref else "", ref.ts if ref else "")
@@ -75,9 +78,7 @@ class SlackRoad:
         unknown = [person for person, found in ids.items() if not found]
         also = f" (and {escaped(', '.join(unknown))})" if unknown else ""
         text = f"{mentions}{also} {cut(escaped(page.text, lines=True), 2000)}"
-        answer = await self._call(
-            "chat_postMessage", channel=self._app.channel, text=text, blocks=self._page_blocks(page, text)
-        )
+        answer = await self._post({"text": text, "blocks": self._page_blocks(page, text)})
         if answer.error:
             return Told(ok=False, road=self.road, detail=answer.error)
         return Told(ok=True, road=self.road, detail=f"{mentions} in {self._app.channel}")
@@ -90,9 +91,8 @@ class SlackRoad:
             "text": {"type": "plain_text", "text": "Acknowledge", "emoji": False},
             "value": page.id,
         }
-        about = f"run {escaped(page.run)}" if page.run else f"page {escaped(page.id)}"
-        if page.run and self._public_url:
-            about = f"<{escaped(self._public_url)}/runs/{escaped(page.run)}|{about}>"
+        words = f"run {page.run}" if page.run else f"page {page.id}"
+        about = linked(self._public_url if page.run else "", page.run, words)
         return [
             {"type": "section", "text": {"type": "mrkdwn", "text": text, "verbatim": True}},
             {"type": "actions", "block_id": "page", "elements": [acknowledge]},
@@ -116,7 +116,11 @@ class SlackRoad:
             self._made.proxy = None  # slack_sdk takes one from the environment
         return self._made
 
-    async def _call(self, method: str, **arguments: Any) -> _Answer:
+    async def _post(self, content: Mapping[str, Any]) -> _Answer:
+        where = {"channel": self._app.channel, "unfurl_links": False, "unfurl_media": False}
+        return await self._call("chat_postMessage", {**where, **content})
+
+    async def _call(self, method: str, arguments: Mapping[str, Any]) -> _Answer:
         """One call; waits as Slack asks, for `PATIENCE` all in all."""
         patience = PATIENCE
         while True:
@@ -132,11 +136,7 @@ class SlackRoad:
 
         try:
             async with asyncio.timeout(WITHIN):
-                response = (
-                    await getattr(self._client(), method)(unfurl_links=False, unfurl_media=False, **arguments)
-                    if method == "chat_postMessage"
-                    else await self._client().chat_update(**arguments)
-                )
+                response = await getattr(self._client(), method)(**arguments)
             return _Answer({"channel": response["channel"], "ts": response["ts"]}), None
         except SlackApiError as error:
             return _refused(error)
