@@ -266,7 +266,9 @@ class Tx(Protocol):
         """Append, numbered and hash-linked. `SYSTEM` for what belongs to no run."""
         ...
 
-    async def read_journal(self, run_id: str, *, after: int = 0, limit: int = 10_000) -> list[JournalEntry]: ...
+    async def read_journal(
+        self, run_id: str, *, after: int = 0, limit: int = 10_000
+    ) -> list[JournalEntry]: ...
 
     async def journal_head(self, run_id: str) -> JournalEntry | None:
         """The last entry of a journal."""
@@ -420,3 +422,56 @@ class Notifier(Protocol):
         """Show or update a gate's card. None when this road has no cards."""
         ...
 
+
+# ── What people do ────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of something that a person asked for."""
+
+    ok: bool
+    text: str  # one line for them
+    status: int = 200  # as HTTP would say it: 404 unknown, 409 too late or not counted
+    data: dict[str, Any] | None = None
+
+
+class Desk(Protocol):
+    """Everything that people may ask of the daemon, whichever door they come through.
+
+    ``by`` is a person of the config, already known to be who they are.
+    """
+
+    async def vote(
+        self, gate: str, *, by: str, approve: bool, via: str, reason: str = "", seen: str = ""
+    ) -> Answer:
+        """Approve or deny. ``seen``: the start of the hash that the person was shown, if known."""
+        ...
+
+    async def settle(self, run: str, *, by: str, verdict: str, reason: str = "") -> Answer:
+        """Say what became of an unknown outcome: happened | not-happened | handled."""
+        ...
+
+    async def halt(self, *, by: str, scope: str, reason: str, undos: bool = False) -> Answer:
+        """Throw the kill switch. ``data`` holds the halt's id."""
+        ...
+
+    async def resume(self, halt: str, *, by: str) -> Answer:
+        """Lift a halt."""
+        ...
+
+    async def acknowledge(self, page: str, *, by: str) -> Answer:
+        """A page has reached somebody."""
+        ...
+
+    async def reload(self, *, by: str) -> Answer:
+        """Read the policies again, all or nothing."""
+        ...
+
+
+class Feed(Protocol):
+    """Where those who watch hear of changes."""
+
+    def watch(self, changed: Callable[[str], None]) -> Callable[[], None]:
+        """Call this with a run's id after each change; returns how to stop."""
+        ...
