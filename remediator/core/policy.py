@@ -488,7 +488,7 @@ class Policy(_Part):
         min_length=1, description="The decision table; the first case that holds."
     )
     steps: dict[Name, Step] = Field(default_factory=dict, description="The actions that cases name.")
-    page: Page = Field(default=Page(), description="Who is paged.")
+    page: Page = Field(default=Page(), description="Whom it pages.")
 
     @model_validator(mode="after")
     def _one_opener(self) -> Self:
