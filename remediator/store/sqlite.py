@@ -214,12 +214,11 @@ class SqliteStore:
                 connection = self._begin()
                 connection.execute("SAVEPOINT work")
             except sqlite3.Error as error:
-                call.error = self._broken(error)
-                self._abandon(waiting, call.error)
+                self._abandon([*waiting, call], self._broken(error))
+                waiting.clear()
                 self._hang_up()
                 continue
-            tx = SqliteTx(connection, self._time.read(), self._broken)
-            self._drive(call, tx)
+            failure = self._drive(call, SqliteTx(connection, self._time.read(), self._broken))
             waiting.append(call)
             try:
                 if call.error is not None:
@@ -227,8 +226,9 @@ class SqliteStore:
                     connection.execute("ROLLBACK TO work")
                 connection.execute("RELEASE work")
             except sqlite3.Error as error:
-                # SQLite gives up a whole transaction when a disk is full or broken.
-                self._abandon(waiting, self._broken(error))
+                # SQLite gives up a whole transaction when a disk is full or broken: then the savepoint
+                # is gone, and the statement that failed says why.
+                self._abandon(waiting, failure or self._broken(error))
         if waiting:
             self._commit(waiting)
         else:
@@ -251,10 +251,10 @@ class SqliteStore:
         except sqlite3.Error as error:
             self._abandon(waiting, self._broken(error))
 
-    def _abandon(self, waiting: list[_Call], error: BaseException) -> None:
+    def _abandon(self, waiting: list[_Call], error: StoreError) -> None:
         """Tell those who ran that nothing of it was kept, and see to it."""
         for call in waiting:
-            call.value, call.error = None, error
+            call.value, call.error = None, StoreError(error.place, error.problem, remedy=error.remedy)
         waiting.clear()
         self._roll_back()
 
@@ -292,8 +292,11 @@ class SqliteStore:
 
     # ── Both ──────────────────────────────────────────────────────────────────────────────────────
 
-    def _drive(self, call: _Call, tx: SqliteTx) -> None:
-        """Run the work to its end in one go: on SQLite nothing that a `Tx` offers suspends."""
+    def _drive(self, call: _Call, tx: SqliteTx) -> StoreError | None:
+        """Run the work to its end in one go: on SQLite nothing that a `Tx` offers suspends.
+
+        Returns the failure of a statement, whatever the work made of it.
+        """
         try:
             steps = call.work(tx).__await__()
             try:
@@ -305,9 +308,11 @@ class SqliteStore:
                 call.error = RuntimeError("work on the store waited for something else than the store")
         except BaseException as error:  # noqa: BLE001 - whatever it is, it belongs to the caller
             call.error = error
-        if tx.failure is not None and call.error is None:
-            call.error = tx.failure  # the work swallowed it, yet it cannot be committed whole
-        tx.failure = tx.failure or StoreError("store", "the transaction is over")
+        failure = tx.failure
+        if failure is not None and call.error is None:
+            call.error = failure  # the work swallowed it, yet it cannot be committed whole
+        tx.failure = failure or StoreError("store", "the transaction is over")
+        return failure
 
     def _broken(self, error: sqlite3.Error) -> StoreError:
         name = str(getattr(error, "sqlite_errorname", "") or "")
