@@ -65,8 +65,7 @@ def _from_text(parse: Callable[[str], T], kind: type[T]) -> Callable[[object], T
         try:
             return parse(value)
         except ExpressionError as error:
-            told = {"problem": error.problem, "remedy": error.remedy, "offset": error.offset}
-            raise PydanticCustomError("expression", "{problem}", told) from error
+            raise _unparsed(error) from error
         except ValueError as error:
             raise PydanticCustomError("format", "{problem}", {"problem": str(error)}) from error
 
@@ -136,16 +135,31 @@ class Pattern:
         return self.text
 
 
-def templated(value: Any) -> Any:
-    """Any YAML value with every text in it made a Template; maps and lists are kept."""
+def templated(value: Any, *, within: tuple[str | int, ...] = ()) -> Any:
+    """Any YAML value with every text in it made a Template; maps and lists are kept.
+
+    ``within``: the way to it from the field, which an error tells as its context.
+    """
     match value:
         case str():
-            return _from_text(Template.parse, Template)(value)
+            return _template(value, within)
         case dict():
-            return {key: templated(item) for key, item in value.items()}
+            return {key: templated(item, within=(*within, key)) for key, item in value.items()}
         case list():
-            return [templated(item) for item in value]
+            return [templated(item, within=(*within, number)) for number, item in enumerate(value)]
     return value
+
+
+def _template(text: str, within: tuple[str | int, ...]) -> Template:
+    try:
+        return Template.parse(text)
+    except ExpressionError as error:
+        raise _unparsed(error, within) from error
+
+
+def _unparsed(error: ExpressionError, within: tuple[str | int, ...] = ()) -> PydanticCustomError:
+    told = {"problem": error.problem, "remedy": error.remedy, "offset": error.offset, "within": within}
+    return PydanticCustomError("expression", "{problem}", told)
 
 
 def _listed(value: object) -> object:

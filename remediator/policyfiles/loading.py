@@ -161,7 +161,8 @@ def _of_model(document: Document, error: dict[str, Any]) -> Finding:
                 document, "P011", "error", Problem(place, f"the key {last!r} is missing", on_key=True)
             )
         case "expression":
-            problem = Problem(place, told["problem"], told["remedy"], told["offset"])
+            inner = (*place, *told.get("within", ()))
+            problem = Problem(inner, told["problem"], told["remedy"], told["offset"])
             return _placed(document, "P013", "error", problem)
         case "literal_error":
             choices = [

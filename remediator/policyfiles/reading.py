@@ -237,7 +237,7 @@ def _position(event: Any) -> Position:
     start, end = event.start_mark, event.end_mark
     lead = -1
     if isinstance(event, yaml.ScalarEvent) and start.line == end.line:
-        quotes = 0 if event.style is None else 1 if event.style in "'\"" else None
+        quotes = {None: 0, "": 0, "'": 1, '"': 1}.get(event.style)
         if quotes is not None and end.column - start.column == len(event.value) + 2 * quotes:
             lead = quotes
     return Position(start.line + 1, start.column + 1, lead)

@@ -1,0 +1,423 @@
+"""From files to policies: findings with places and remedies, versions, and the whole example."""
+
+# ruff: noqa: E501 - in a table of cases, one line is one case
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from remediator.cli import policy as cli
+from remediator.core.catalog import Catalog, Connection, Escape, Kind, Operation, Param, Risk
+from remediator.policyfiles.checks import CHECKS
+from remediator.policyfiles.loading import Loaded, load, load_text
+from remediator.policyfiles.safety import satisfiable
+
+CATALOG = Catalog.of(
+    [
+        Operation(
+            "http.get",
+            Kind.PROBE,
+            "",
+            {
+                "path": Param("a path", escape=Escape.PATH, required=True),
+                "expect_status": Param("", type="int"),
+            },
+            reads=("status", "json"),
+        ),
+        Operation(
+            "http.request",
+            Kind.ACTION,
+            "",
+            {
+                "method": Param(
+                    "the method", escape=Escape.LITERAL, required=True, choices=("POST", "DELETE")
+                ),
+                "path": Param("a path", escape=Escape.PATH, required=True),
+                "body": Param("", type="any"),
+                "headers": Param("", type="strings"),
+                "ok": Param("", type="list"),
+                "force": Param("", type="bool"),
+            },
+            risk=Risk.DISRUPTIVE,
+        ),
+        Operation(
+            "prometheus.query",
+            Kind.PROBE,
+            "",
+            {"query": Param("PromQL", escape=Escape.PROMQL, required=True)},
+            reads=("value", "series", "count"),
+        ),
+        Operation(
+            "slack.message",
+            Kind.ACTION,
+            "",
+            {"channel": Param("", required=True), "text": Param("", escape=Escape.MRKDWN, required=True)},
+        ),
+    ],
+    connections={
+        "api": Connection(
+            "api",
+            "http",
+            {"POST /safe/*": Risk.SAFE, "DELETE /data/*": Risk.DESTRUCTIVE},
+            digest="api-1",
+        ),
+        "prometheus": Connection("prometheus", "prometheus", digest="prometheus-1"),
+        "slack": Connection("slack", "slack"),
+    },
+    roles={
+        "oncall": frozenset({"bob"}),
+        "finance_ops": frozenset({"amina"}),
+        "ops_marketing": frozenset({"bob"}),
+        "nobody": frozenset(),
+    },
+    targets=frozenset({"loyalty-program", "worker"}),
+    escalations=frozenset({"default"}),
+)
+
+GOOD = """\
+policy: restart-workers
+summary: Workers are stuck
+match: ['{alertname="WorkersStuck"}']
+target: worker/${name}
+params:
+  name: {from: labels.worker, pattern: '[a-z0-9-]+'}
+diagnose:
+  health: {use: http.get, via: api, with: {path: '/workers/${name}'}}
+decide:
+  - when: health.status != 200 && labels.env == "prod"
+    do: [restart, tell]
+steps:
+  restart:
+    use: http.request
+    via: api
+    with: {method: POST, path: '/workers/${name}/restart', body: {was: '${health.status}'}}
+    verify:
+      use: prometheus.query
+      via: prometheus
+      with: {query: 'up{worker="${name}"}'}
+      until: verify.value == 1 || before.value != null && verify.value > before.value
+    undo: {none: a restart needs no undo}
+  tell:
+    use: slack.message
+    with: {channel: C0OPS, text: 'Restarted ${name}: ${steps.restart.result.status}'}
+"""
+
+EXAMPLE = Path(__file__).parent / "example.yaml"
+
+
+def found(text: str, catalog: Catalog = CATALOG) -> list[str]:
+    return [str(finding) for finding in load_text(text, catalog, "web.yaml").findings]
+
+
+def one(text: str, catalog: Catalog = CATALOG) -> Any:
+    loaded = load_text(text, catalog, "web.yaml")
+    assert list(map(str, loaded.findings)) == []
+    return loaded.policies[0]
+
+
+def test_a_good_policy_loads_without_a_word() -> None:
+    loaded = one(GOOD)
+    assert loaded.policy.name == "restart-workers"
+    assert loaded.text == GOOD
+    assert (loaded.file, loaded.line) == ("web.yaml", 1)
+    assert len(loaded.version) == 64
+
+
+def test_the_example_of_the_language_parses_whole() -> None:
+    loaded = load_text(EXAMPLE.read_text(), CATALOG, "example.yaml")
+    assert [str(finding) for finding in loaded.findings] == [
+        "example.yaml:25:3: P900 bounds.budget is not supported yet",
+        "example.yaml:26:3: P900 bounds.breaker is not supported yet",
+        "example.yaml:27:3: P900 bounds.windows is not supported yet",
+        "example.yaml:31:10: P900 postgres.query is not supported yet",
+        "example.yaml:57:10: P900 postgres.execute is not supported yet",
+        "example.yaml:62:5: P900 rows is not supported yet",
+        "example.yaml:72:12: P900 how: restore is not supported yet; write an explicit undo: use, via, with",
+    ]
+    assert loaded.policies == ()
+
+
+# ── Errors of the model ─────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "finding"),
+    [
+        ("summary:", "sumary:", "2:1: P010 unknown key 'sumary'; did you mean summary?"),
+        ("undo: {none", "undo: {nine", "22:12: P010 unknown key 'nine'; did you mean none?"),
+        ("    verify:", "    verfy:", "17:5: P010 unknown key 'verfy'; did you mean verify?"),
+        ("summary: Workers are stuck\n", "", "1:1: P011 the key 'summary' is missing"),
+        ("    use: slack.message\n", "", "23:3: P011 the key 'use' is missing"),
+        ("restart-workers", "Restart", "1:9: P012 'Restart' is not a policy's name"),
+        ("summary: Workers are stuck", "summary: 5", "2:10: P012 a text must stand here; quote it"),
+        ("target:", "mode: actt\ntarget:", "4:7: P012 'actt' cannot stand here; did you mean act?"),
+        ("target:", "recheck: 5 min\ntarget:", "4:10: P012 '5 min' is not a duration; write 30s"),
+        ("'{alertname", "'alertname", "3:34: P013 expected a comma, found"),
+        ("!= 200", "= 200", "10:25: P013 unexpected '='; write == to compare"),
+        ("${health.status}", "${health.}", "16:82: P013 expected a name after the dot"),
+        ("worker/${name}", "worker/${name", "4:16: P013 ${ without its closing }"),
+        ("\n  health:", "\n  now:", "8:3: P014 'now' is a reserved word"),
+        ("[restart, tell]", "restart", "11:9: P012 do is either nothing or a list of steps"),
+        ("[restart, tell]", "[]", "10:5: P012 names no step; write do: nothing"),
+        ("['{alertname=\"WorkersStuck\"}']", "[]", "3:8: P012 this may not be empty"),
+    ],
+)
+def test_errors_of_the_model_have_their_place_and_remedy(old: str, new: str, finding: str) -> None:
+    assert old in GOOD
+    findings = found(GOOD.replace(old, new, 1))
+    assert any(one.startswith(f"web.yaml:{finding}") for one in findings), findings
+
+
+def test_all_errors_of_a_document_come_at_once() -> None:
+    text = GOOD.replace("summary", "sumary").replace("!= 200", "= 200").replace("method", "methd")
+    assert [finding.split()[1] for finding in found(text)] == ["P011", "P010", "P013"]
+
+
+def test_a_key_with_an_underscore_is_unknown() -> None:
+    assert (
+        "P010 unknown key 'with_'; did you mean with?"
+        in found(GOOD.replace("    with: {channel", "    with_: {channel"))[0]
+    )
+
+
+# ── Checks ──────────────────────────────────────────────────────────────────────────────────────
+
+PROOF = "    verify: {none: it answers at once}\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "finding"),
+    [
+        ("use: slack.message", "use: slack.mesage", "P101 unknown operation 'slack.mesage'; did you mean slack.message?"),
+        ("via: api, with", "via: apy, with", "8:32: P102 unknown connection 'apy'; did you mean api?"),
+        ("    via: api\n", "", "14:10: P102 http.request needs via: a connection"),
+        ("via: api, with", "via: prometheus, with", "P103 http.get cannot go via prometheus"),
+        ("    use: slack.message", "    use: http.get", "P104 http.get is a probe, and an action must stand here"),
+        ("use: http.get", "use: http.request", "P104 http.request is an action, and a probe must stand here"),
+        ("body:", "boddy:", "16:60: P105 http.request takes no 'boddy'; did you mean body?"),
+        ("method: POST, ", "", "16:5: P106 http.request needs 'method': the method"),
+        ("method: POST", "method: PUT", "P107 method cannot be 'PUT'; known: DELETE, POST"),
+        ("method: POST", "method: '${name}'", "P107 no expression is allowed here"),
+        ("method: POST", "method: 5", "P107 method must be a text"),
+        ("body: {was", "headers: {was", ""),
+        ("body: {was: '${health.status}'}", "ok: 200", "P107 ok must be a list"),
+        ("body: {was: '${health.status}'}", "ok: '200'", "P107 ok must be a list"),
+        ("body: {was: '${health.status}'}", "ok: '${health.json}'", ""),
+        ("body: {was: '${health.status}'}", "force: 'x'", "P107 force must be true or false"),
+        ("body: {was: '${health.status}'}", "force: true", ""),
+        ("body: {was: '${health.status}'}", "headers: {a: 1}", "P107 headers must be a map of texts"),
+        ('"${name}"', "`${name}`", "P107 no value can be escaped inside backticks"),
+        ("body: {was: '${health.status}'}", "body: '${labels.env}'", "P110 labels cannot be seen by an operation; declare"),
+        ("health.status != 200", "helth.status != 200", "10:11: P110 'helth' is not known here; did you mean health?"),
+        ("health.status != 200", "verify.value == 1", "10:11: P110 'verify' is not known here"),
+        ("from: labels.worker", "from: label.worker", "6:16: P110 'label' is not known here; did you mean labels?"),
+        ("worker/${name}", "worker/${labels.worker}", "P110"),
+        ("'/workers/${name}'", "'/workers/${health.status}'", "P110 'health' is not known here"),
+        ("health.status != 200", "health.stats != 200", "10:11: P111 health has no 'stats'; did you mean status?"),
+        ("verify.value == 1", "verify.valeu == 1", "P111 verify has no 'valeu'; did you mean value?"),
+        ("${steps.restart.result.status}", "${steps.restrt.result.status}", "P112 no step 'restrt'; did you mean restart?"),
+        ("${steps.restart.result.status}", "${steps.restart.status}", "P112 of a step only its result can be seen; write steps.restart.result"),
+        ("  health: {use", "  tell: {use", "P120 'tell' is already a name under diagnose"),
+        (", pattern: '[a-z0-9-]+'", "", "6:3: P121 name is a string and needs a pattern"),
+        (", pattern: '[a-z0-9-]+'", ", type: enum", "P122 name: enum and values go together"),
+        (", pattern: '[a-z0-9-]+'", ", type: enum, values: [a, b], default: c", "P123 'c' is no enum that name allows"),
+        (", pattern: '[a-z0-9-]+'", ", pattern: '[a-z]+', default: '1'", "P123"),
+        (", pattern: '[a-z0-9-]+'", ", type: int, default: 1.5", "P123"),
+        (", pattern: '[a-z0-9-]+'", ", type: duration, default: 5m", ""),
+        (", pattern: '[a-z0-9-]+'", ", type: uuid, default: x", "P123"),
+        ("worker/${name}", "woker/${name}", "4:9: P130 unknown kind of target 'woker'; declare it under targets"),
+        ("worker/${name}", "${name}/worker", "P130"),
+        ("worker/${name}", "worker", "P130"),
+        ("decide:", "page: {chain: nights}\ndecide:", "P131 unknown escalation chain 'nights'; known: default"),
+        ("    do: [restart, tell]", "    do: [restart, tell]\n    gate: {votes: {oncal: 1}}", "12:20: P132 unknown role 'oncal'; did you mean oncall?"),
+        ("    do: [restart, tell]", "    do: [restart, tell]\n    gate: {votes: {nobody: 1}}", "P133 nobody has the role 'nobody'"),
+        ("    do: [restart, tell]", "    do: [restart, tell]\n    gate: {votes: {oncall: 2}}", "P134 no set of distinct people"),
+        ("    do: [restart, tell]", "    do: [restart, tell]\n    gate: {votes: {oncall: 1, ops_marketing: 1}}", "P134"),
+        ("    do: [restart, tell]", "    do: [restart, tell]\n    gate: {votes: {oncall: 1, finance_ops: 1}}", ""),
+        ("[restart, tell]", "[restart, tel]", "11:19: P140 unknown step 'tel'; did you mean tell?"),
+        ("[restart, tell]", "[restart]", "23:3: P141 no case uses the step 'tell'"),
+        ("decide:\n", "decide:\n  - do: nothing\n", "11:5: P142 this case is never reached"),
+        ("method: POST, path: '/workers/${name}/restart'", "method: DELETE, path: '/data/${name}'", "13:3: P150 restart is destructive and has no gate"),
+        ("method: POST, path: '/workers/${name}/restart'", "method: DELETE, path: '/data/a-${name}'", "P150"),
+        ("path: '/workers/${name}'}}", "path: '/workers/${name}'}, expect: one row}", "P152 http.get reads no rows"),
+        ("decide:", "bounds: {deadline: 20m}\ndecide:", "P160 the deadline, 20m, is shorter than"),
+        ("    do: [restart, tell]", "    do: [restart, tell]\n    gate: {waived: harmless}", "P161 the gate is waived: harmless"),
+        ("    undo: {none: a restart needs no undo}", "    for_each: '${health.json}'\n    at_most: 3", "P900 for_each is not supported yet"),
+        ("use: http.get", "use: redis.info", "P900 redis.info is not supported yet"),
+    ],
+)  # fmt: skip
+def test_checks_against_the_catalogue(old: str, new: str, finding: str) -> None:
+    assert old in GOOD
+    findings = found(GOOD.replace(old, new, 1))
+    if finding == "":
+        assert findings == []
+    else:
+        assert any(finding in one for one in findings), findings
+
+
+def test_a_step_that_is_not_safe_must_be_proved_or_say_why_not() -> None:
+    start, end = GOOD.index("    verify:"), GOOD.index("    undo:")
+    bare = GOOD[:start] + GOOD[end:]
+    assert "P151 restart has no verify" in found(bare)[0]
+    assert found(GOOD[:start] + PROOF + GOOD[end:]) == []
+    assert found(bare.replace("/workers/${name}/restart", "/safe/${name}")) == []
+
+
+def test_a_gate_on_every_case_that_uses_it_covers_a_destructive_step() -> None:
+    text = GOOD.replace(
+        "method: POST, path: '/workers/${name}/restart'", "method: DELETE, path: '/data/${name}'"
+    )
+    gated = text.replace("    do: [restart, tell]", "    do: [restart, tell]\n    gate: {votes: {oncall: 1}}")
+    assert found(gated) == []
+    second = gated.replace("steps:\n", "  - do: [restart]\nsteps:\n", 1)
+    assert any("P150" in finding for finding in found(second))
+    own = text.replace("    undo: {none", "    gate: {votes: {oncall: 1}}\n    undo: {none")
+    assert found(own) == []
+
+
+def test_a_policy_with_warnings_only_may_run() -> None:
+    loaded = load_text(GOOD.replace("[restart, tell]", "[restart]"), CATALOG, "web.yaml")
+    assert len(loaded.policies) == len(loaded.findings) == 1
+    assert loaded.errors == ()
+
+
+@pytest.mark.parametrize(
+    ("votes", "people", "possible"),
+    [
+        ({"a": 1}, {"a": "x"}, True),
+        ({"a": 2}, {"a": "x"}, False),
+        ({"a": 1, "b": 1}, {"a": "x", "b": "x"}, False),
+        ({"a": 1, "b": 1}, {"a": "xy", "b": "x"}, True),
+        ({"a": 1, "b": 1, "c": 1}, {"a": "xy", "b": "xy", "c": "xy"}, False),
+        ({"a": 2, "b": 1, "c": 1}, {"a": "wxyz", "b": "wx", "c": "w"}, True),
+        ({"a": 10**9}, {"a": "x"}, False),
+    ],
+)
+def test_each_person_counts_for_one_role(
+    votes: dict[str, int], people: dict[str, str], possible: bool
+) -> None:
+    assert satisfiable(votes, {role: frozenset(who) for role, who in people.items()}) is possible
+
+
+def test_codes_are_unique_and_said_in_the_check() -> None:
+    codes = [check.code for check in CHECKS]
+    assert codes == sorted(set(codes))
+    assert all((check.look.__doc__ or "").startswith(check.code) for check in CHECKS)
+
+
+# ── Versions ────────────────────────────────────────────────────────────────────────────────────
+
+
+def changed(**parts: Any) -> Catalog:
+    return dataclasses.replace(CATALOG, **parts)
+
+
+def test_a_version_follows_the_document_and_what_it_uses() -> None:
+    version = one(GOOD).version
+    assert one("# words\n" + GOOD).version == version
+    assert one(GOOD.replace("stuck", "very stuck")).version != version
+    api = dataclasses.replace(CATALOG.connections["api"], digest="api-2")
+    assert one(GOOD, changed(connections={**CATALOG.connections, "api": api})).version != version
+    more = {**CATALOG.connections, "other": Connection("other", "http", digest="x")}
+    assert one(GOOD, changed(connections=more)).version == version
+    assert one(GOOD, changed(roles={**CATALOG.roles, "oncall": frozenset({"eve"})})).version != version
+    assert one(GOOD, changed(roles={**CATALOG.roles, "finance_ops": frozenset({"eve"})})).version == version
+
+
+def test_an_old_version_can_be_loaded_from_its_text() -> None:
+    loaded = load_text("---\n" + GOOD + "---\n" + GOOD.replace("restart-workers", "b"), CATALOG, "web.yaml")
+    for each in loaded.policies:
+        assert one(each.text).version == each.version
+
+
+# ── Files ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_folder_of_policies(tmp_path: Path) -> None:
+    (tmp_path / "team").mkdir()
+    (tmp_path / "a.yaml").write_text(GOOD)
+    (tmp_path / "team" / "b.yml").write_text(GOOD.replace("restart-workers", "b"))
+    (tmp_path / "a.test.yaml").write_text("policy: restart-workers\ntests: []\n")
+    (tmp_path / ".hidden.yaml").write_text("nonsense")
+    (tmp_path / "notes.txt").write_text("nonsense")
+    loaded = load([tmp_path, tmp_path / "a.yaml"], CATALOG)
+    assert [each.policy.name for each in loaded.policies] == ["restart-workers", "b"]
+    assert loaded.findings == ()
+
+
+def test_errors_of_all_files_come_at_once(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(GOOD.replace("summary", "sumary"))
+    (tmp_path / "b.yaml").write_text("a: [")
+    (tmp_path / "c.yaml").write_text("")
+    (tmp_path / "d.yaml").write_text("- a list\n")
+    loaded = load([tmp_path, tmp_path / "missing.yaml"], CATALOG)
+    files = {Path(finding.file).name for finding in loaded.errors}
+    assert files == {"a.yaml", "b.yaml", "c.yaml", "d.yaml", "missing.yaml"}
+
+
+def test_two_policies_may_not_share_a_name(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(GOOD)
+    (tmp_path / "b.yaml").write_text(GOOD)
+    errors = load([tmp_path], CATALOG).errors
+    assert [error.code for error in errors] == ["P015"]
+    assert "a.yaml:1" in errors[0].message
+
+
+# ── The command line ────────────────────────────────────────────────────────────────────────────
+
+
+def run(*words: str) -> int:
+    parser = argparse.ArgumentParser()
+    cli.add_commands(parser.add_subparsers())
+    args = parser.parse_args(["policy", *words])
+    return int(args.run(args))
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("remediator.config.load", lambda path: SimpleNamespace(path=path), raising=False)
+    monkeypatch.setattr("remediator.connectors.catalog", lambda config: CATALOG, raising=False)
+
+
+@pytest.mark.usefixtures("settings")
+def test_lint_says_everything_and_ends_with_a_summary(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
+    good.write_text(GOOD)
+    bad.write_text(GOOD.replace("[restart, tell]", "[restart, tel]"))
+    assert run("lint", str(good)) == 0
+    assert capsys.readouterr().out == "1 policy without errors; 0 errors, 0 warnings\n"
+    assert run("lint", str(tmp_path)) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{bad}:11:19: P140 unknown step 'tel'; did you mean tell?"
+    assert lines[-1] == "1 policy without errors; 1 error, 1 warning"
+    assert run("lint", "--json", str(bad)) == 1
+    assert json.loads(capsys.readouterr().out)["findings"][0]["code"] == "P140"
+
+
+def test_lint_without_a_usable_config_could_not_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def no(path: Path) -> None:
+        raise FileNotFoundError(2, "No such file or directory", str(path))
+
+    monkeypatch.setattr("remediator.config.load", no, raising=False)
+    monkeypatch.setattr("remediator.connectors.catalog", lambda config: CATALOG, raising=False)
+    assert run("lint", "x.yaml", "--config", "missing.yaml") == 2
+    assert "missing.yaml" in capsys.readouterr().err
+
+
+def test_the_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("schema") == 0
+    assert json.loads(capsys.readouterr().out)["properties"]["decide"]["description"]
+
+
+def test_loaded_is_a_value() -> None:
+    assert Loaded((), ()).errors == ()
