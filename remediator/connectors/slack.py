@@ -94,7 +94,10 @@ class SlackMessages(Unoffered):
                 answer = await client.chat_postMessage(
                     channel=channel, text=text, unfurl_links=False, unfurl_media=False
                 )
-                return Done({"channel": str(answer["channel"]), "ts": str(answer["ts"])})
+                where = {"channel": answer["channel"], "ts": answer["ts"]}
+            if not all(isinstance(one, str) for one in where.values()):
+                return Unknown("Slack answered ok, but not where")
+            return Done(where)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             return Refused(f"never sent: {str(error)[:300]}")
         except SlackApiError as error:

@@ -105,6 +105,8 @@ def _reading(reading: Reading) -> str:
     value = reading.value
     if "row" in value:  # a query: its first row and how many there are say it all
         value = {"row": value["row"], "count": value.get("count")}
+    elif value.get("value") is not None:  # one series
+        value = {"value": value["value"]}
     facts = list(_facts("", value))
     shown = " · ".join(f"{escaped(name)} = {cut(escaped(fact), 120)}" for name, fact in facts[:MOST_FACTS])
     return shown + (f" · … {len(facts) - MOST_FACTS} more" if len(facts) > MOST_FACTS else "")

@@ -6,7 +6,6 @@ slack_sdk is imported at the first call, and none of its retries: a rate limit i
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,14 +13,13 @@ from typing import TYPE_CHECKING, Any
 from remediator.config import Person
 from remediator.config import Slack as SlackApp
 from remediator.core.run import Gate, Page, Run
+from remediator.errors import ConnectorError
 from remediator.people.cards import Block, gate_card
 from remediator.people.lettering import cut, escaped, linked
 from remediator.ports import CardRef, Told
 
 if TYPE_CHECKING:
     from slack_sdk.web.async_client import AsyncWebClient
-
-log = logging.getLogger(__name__)
 
 WITHIN = 10.0
 """Seconds for one call."""
@@ -38,7 +36,7 @@ class _Answer:
 
 
 class SlackRoad:
-    """A Notifier. An unreachable Slack is told in what is returned, never raised."""
+    """A Notifier: cards and pages in one channel."""
 
     road = "slack"
 
@@ -51,8 +49,8 @@ class SlackRoad:
     async def card(self, run: Run, ref: CardRef | None) -> CardRef | None:
         """Post the card of the run's gate, or update the one that ``ref`` names.
 
-        None: the run has no such gate. An empty ``digest`` in what is returned: Slack could not be
-        reached, the card does not show the run as it is, call again with that ref.
+        None: the run has no such gate. Raises ConnectorError when the card could not be shown as the
+        run is now: call again, with the same ref.
         """
         gate = _gate_of(run, ref)
         if gate is None:
@@ -62,13 +60,12 @@ class SlackRoad:
             return ref
         content = {"text": card.text, "blocks": card.blocks}
         answer = _Answer(error="never posted")
-        if ref is not None and ref.ts:
+        if ref is not None:
             answer = await self._call("chat_update", {"channel": ref.channel, "ts": ref.ts, **content})
-        if ref is None or not ref.ts or answer.error in _GONE:
+        if ref is None or answer.error in _GONE:
             answer = await self._post(content)
         if answer.error:
-            log.warning("the card of gate %s could not be shown: %s", gate.id, answer.error)
-            return CardRef(gate.id, ref.channel if ref else "", ref.ts if ref else "")
+            raise ConnectorError("slack", f"the card of gate {gate.id} could not be shown: {answer.error}")
         return CardRef(gate.id, str(answer.data["channel"]), str(answer.data["ts"]), card.digest)
 
     async def page(self, page: Page, people: Sequence[str]) -> Told:
@@ -137,7 +134,9 @@ class SlackRoad:
         try:
             async with asyncio.timeout(WITHIN):
                 response = await getattr(self._client(), method)(**arguments)
-            return _Answer({"channel": response["channel"], "ts": response["ts"]}), None
+            where = {"channel": response["channel"], "ts": response["ts"]}
+            complete = all(isinstance(one, str) for one in where.values())
+            return _Answer(where, "" if complete else "Slack answered ok, but not where"), None
         except SlackApiError as error:
             return _refused(error)
         except TimeoutError:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -210,3 +212,13 @@ def test_no_problem_shows_a_secret() -> None:
     for header in ("canary-3\n", "canary-3\x00"):
         (problem,) = told(api={"kind": "http", "base_url": "http://h", "headers": {"Authorization": header}})
         assert "canary" not in problem
+
+
+def test_the_registry_weighs_little_until_it_is_used() -> None:
+    script = (
+        "import sys, remediator.connectors, remediator.people.slack, remediator.people.clicks\n"
+        "heavy = {'slack_sdk', 'prometheus_api_client', 'requests', 'pandas'} & set(sys.modules)\n"
+        "sys.exit(', '.join(sorted(heavy)) or 0)"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
