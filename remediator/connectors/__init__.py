@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from remediator.config import Config
-from remediator.connectors import http, prometheus, slack
+from remediator.connectors import http, people, prometheus, slack
 from remediator.connectors.settings import Settings
 from remediator.core.catalog import BUILT_IN, Catalog, Connection, Operation
 from remediator.errors import ConfigError
@@ -24,6 +24,7 @@ KINDS: dict[str, ConnectorKind] = {
         http.KIND,
         prometheus.KIND,
         slack.KIND,
+        people.KIND,
     )
 }
 
@@ -73,7 +74,10 @@ def _settled(config: Config) -> _Configured:
 
 
 def _read(config: Config) -> tuple[_Configured, list[ConfigError]]:
-    configured: _Configured = {BUILT_IN["slack"]: (slack.KIND, slack.SlackSettings.of(config.slack))}
+    configured: _Configured = {
+        BUILT_IN["slack"]: (slack.KIND, slack.SlackSettings.of(config.slack)),
+        BUILT_IN["people"]: (people.KIND, people.PeopleSettings()),
+    }
     wrong: list[ConfigError] = []
     for name, written in config.connections.items():
         place = f"connections.{name}"

@@ -109,7 +109,7 @@ class Connection:
     digest: str = ""
 
 
-BUILT_IN = MappingProxyType({"slack": "slack"})
+BUILT_IN = MappingProxyType({"slack": "slack", "people": "people"})
 """Connections that need no ``via``: operation prefix → connection name."""
 
 PLANNED = frozenset(

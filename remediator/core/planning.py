@@ -14,7 +14,7 @@ from typing import Any
 
 from remediator.core.alert import Alert
 from remediator.core.canonical import inert
-from remediator.core.catalog import Catalog, Escape, Fence, Operation, Risk
+from remediator.core.catalog import BUILT_IN, Catalog, Escape, Fence, Operation, Risk
 from remediator.core.expression import Template
 from remediator.core.messages import Facts
 from remediator.core.parameters import convert
@@ -22,8 +22,6 @@ from remediator.core.policy import Policy, Probe, Step, Undo, Verify
 from remediator.core.risk import risk_of
 from remediator.core.run import Call, Intention, Reading, Refusal, Run, UndoPlan
 from remediator.errors import EvaluationError, RemediatorError
-
-BUILT_IN_VIA = {"slack": "slack"}
 
 
 @dataclass(frozen=True)
@@ -222,7 +220,7 @@ def _call(
     place: str,
 ) -> Call:
     operation = catalog.operations[use]
-    connection = via or BUILT_IN_VIA.get(operation.connector, "")
+    connection = via or BUILT_IN.get(operation.connector, "")
     args = {
         name: inert(_resolved(value, scope, _escape(operation, name), f"{place}.with.{name}"))
         for name, value in arguments.items()

@@ -7,37 +7,49 @@ steps) is checked by policyfiles, which knows the catalogue.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import timedelta
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    PlainValidator,
-    StrictBool,
-    WithJsonSchema,
-    model_validator,
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, model_validator
+
+from remediator.core.expression import Expression, Template
+from remediator.core.fields import (
+    Count,
+    Duration,
+    Name,
+    Pattern,
+    PatternText,
+    PolicyName,
+    Rate,
+    RateText,
+    SelectorText,
+    Text,
+    With,
 )
-from pydantic_core import PydanticCustomError
+from remediator.core.selector import Selector
 
-from remediator.core.expression import Expression, Template, format_duration, parse_duration
-from remediator.core.operators import compiled
-from remediator.core.selector import Selector, parse_selector
-from remediator.core.syntax import RESERVED
-from remediator.errors import ExpressionError
-
-OUR_WORDS = frozenset(
-    {"alert", "annotations", "before", "each", "labels", "now", "steps", "target", "verify"}
-)
-"""Names that expressions give a meaning of their own: no probe, step or param may take them."""
+__all__ = [
+    "PATIENCE",
+    "AtMost",
+    "Bounds",
+    "Breaker",
+    "Case",
+    "EarlyProbe",
+    "Gate",
+    "Page",
+    "Param",
+    "Pattern",
+    "Policy",
+    "Probe",
+    "Rate",
+    "Step",
+    "Undo",
+    "Verify",
+    "Watch",
+    "Windows",
+]
 
 PATIENCE: Mapping[str, timedelta] = MappingProxyType(
     {
@@ -48,155 +60,6 @@ PATIENCE: Mapping[str, timedelta] = MappingProxyType(
     }
 )
 """Severity → how long a refusal may stand before it pages."""
-
-# ── Kinds of fields ─────────────────────────────────────────────────────────────────────────────
-
-T = TypeVar("T")
-
-
-def _from_text(parse: Callable[[str], T], kind: type[T]) -> Callable[[object], T]:
-    """A validator that parses text and lets a parsed value through."""
-
-    def validated(value: object) -> T:
-        if isinstance(value, kind):
-            return value
-        if not isinstance(value, str):
-            raise PydanticCustomError("string_type", "Input should be a text; quote it")
-        try:
-            return parse(value)
-        except ExpressionError as error:
-            raise _unparsed(error) from error
-        except ValueError as error:
-            raise PydanticCustomError("format", "{problem}", {"problem": str(error)}) from error
-
-    return validated
-
-
-def _name(name: str) -> str:
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or len(name) > 64:
-        raise ValueError(f"{name[:70]!r} is not a name: lower-case letters, digits and _, a letter first")
-    if name in RESERVED | OUR_WORDS:
-        raise ValueError(f"{name!r} is a reserved word")
-    return name
-
-
-def _kebab(name: str) -> str:
-    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name) or len(name) > 100:
-        raise ValueError(f"{name[:110]!r} is not a policy's name: write it like-this")
-    return name
-
-
-def _span(text: str) -> timedelta:
-    span = parse_duration(text)
-    if span < timedelta():
-        raise ValueError(f"{text} is negative")
-    return span
-
-
-@dataclass(frozen=True)
-class Rate:
-    """``3 in 24h``: at most ``limit`` within any ``per``."""
-
-    limit: int
-    per: timedelta
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Raises ValueError."""
-        found = re.fullmatch(r"(\d{1,9}) in (\S+)", text)
-        if not found:
-            raise ValueError(f"{text!r} is not a rate; write 3 in 24h")
-        per = _span(found[2])
-        if not per:
-            raise ValueError(f"{text!r} counts over no time at all")
-        return cls(int(found[1]), per)
-
-    def __str__(self) -> str:
-        return f"{self.limit} in {format_duration(self.per)}"
-
-
-@dataclass(frozen=True)
-class Pattern:
-    """A regular expression: RE2, anchored at both ends."""
-
-    text: str
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Raises ValueError when RE2 refuses it."""
-        compiled(text)
-        return cls(text)
-
-    def matches(self, text: str) -> bool:
-        """Does the whole text fit?"""
-        return compiled(self.text).fullmatch(text) is not None
-
-    def __str__(self) -> str:
-        return self.text
-
-
-def templated(value: Any, *, within: tuple[str | int, ...] = ()) -> Any:
-    """Any YAML value with every text in it made a Template; maps and lists are kept.
-
-    ``within``: the way to it from the field, which an error tells as its context.
-    """
-    match value:
-        case str():
-            return _template(value, within)
-        case dict():
-            return {key: templated(item, within=(*within, key)) for key, item in value.items()}
-        case list():
-            return [templated(item, within=(*within, number)) for number, item in enumerate(value)]
-    return value
-
-
-def _template(text: str, within: tuple[str | int, ...]) -> Template:
-    try:
-        return Template.parse(text)
-    except ExpressionError as error:
-        raise _unparsed(error, within) from error
-
-
-def _unparsed(error: ExpressionError, within: tuple[str | int, ...] = ()) -> PydanticCustomError:
-    told = {"problem": error.problem, "remedy": error.remedy, "offset": error.offset, "within": within}
-    return PydanticCustomError("expression", "{problem}", told)
-
-
-def _listed(value: object) -> object:
-    return value if isinstance(value, list | tuple) else [value]
-
-
-_DURATION_SCHEMA = {"type": "string", "pattern": r"^(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?$"}
-_RATE_SCHEMA = {"type": "string", "pattern": r"^\d+ in \S+$"}
-
-Name = Annotated[str, AfterValidator(_name)]
-Text = Annotated[str, Field(min_length=1)]
-Count = Annotated[int, Field(strict=True, ge=1)]
-Duration = Annotated[
-    timedelta,
-    PlainValidator(_from_text(_span, timedelta)),
-    PlainSerializer(format_duration, str),
-    WithJsonSchema(_DURATION_SCHEMA),
-]
-RateText = Annotated[
-    Rate,
-    PlainValidator(_from_text(Rate.parse, Rate)),
-    PlainSerializer(str, str),
-    WithJsonSchema(_RATE_SCHEMA),
-]
-SelectorText = Annotated[
-    Selector,
-    PlainValidator(_from_text(parse_selector, Selector)),
-    PlainSerializer(str, str),
-    WithJsonSchema({"type": "string"}),
-]
-PatternText = Annotated[
-    Pattern,
-    PlainValidator(_from_text(Pattern.parse, Pattern)),
-    PlainSerializer(str, str),
-    WithJsonSchema({"type": "string"}),
-]
-With = Annotated[dict[str, Any], AfterValidator(templated)]
 
 
 class _Part(BaseModel):
@@ -413,6 +276,10 @@ class EarlyProbe(_Call):
     for_: Duration = Field(default=timedelta(), description="How long it must stay true.")
 
 
+def _listed(value: object) -> object:
+    return value if isinstance(value, list | tuple) else [value]
+
+
 def _check_early(value: object) -> object:
     known = ("unverified", "resolved")
     for one in value if isinstance(value, list | tuple) else ():
@@ -476,7 +343,7 @@ class Page(_Part):
 class Policy(_Part):
     """One document: what may be done about one kind of alert."""
 
-    policy: Annotated[str, AfterValidator(_kebab)] = Field(description="Its name, in kebab-case.")
+    policy: PolicyName = Field(description="Its name, in kebab-case.")
     summary: Text = Field(description="What is wrong when it runs, for people.")
     owner: str = Field("", description="The team that answers for it.")
     runbook: str = Field("", description="Where people read more.")

@@ -53,14 +53,19 @@ class Driver:
         """The performer needs the driver and the driver needs it: tied here, once."""
         self._performer = performer
 
-    def watch(self, changed: Callable[[str], None]) -> None:
-        """Call this with a run's id after each commit that changed it."""
+    def watch(self, changed: Callable[[str], None]) -> Callable[[], None]:
+        """Call this with a run's id after each commit that changed it; returns how to stop."""
         self._watchers.append(changed)
+        return lambda: self._watchers.remove(changed)
 
     def accepted(self) -> None:
         """A delivery was committed to the inbox."""
         self.depth += 1
         self._inbox.set()
+
+    def look(self) -> None:
+        """Some deadline may have moved."""
+        self._deadlines.set()
 
     # ── Work that others bring ────────────────────────────────────────────────────────────────────
 

@@ -88,8 +88,9 @@ class Performer:
 
     async def finish(self, within_s: float) -> None:
         """Stop: let what is on the wire come home, for so long; then let go."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=within_s)
+        until = self._clock.monotonic() + within_s
+        while self._tasks and (left := until - self._clock.monotonic()) > 0:
+            await asyncio.wait(self._tasks, timeout=left)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -210,12 +211,11 @@ class Performer:
         if run is None:
             return ""
         for notifier in self._notifiers:
-            try:
-                shown = await notifier.card(with_gate(run, gate), ref)
-            except ConnectorError as error:
-                return str(error)
+            shown = await notifier.card(with_gate(run, gate), ref)
             if shown is not None and shown != ref:
                 await self._keep(shown)
+            if shown is not None and not shown.digest:
+                return f"{notifier.road} cannot be reached"
         return ""
 
     async def _keep(self, card: CardRef) -> None:

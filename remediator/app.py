@@ -1,0 +1,220 @@
+"""Wiring: the only place that names concrete classes. Starts everything in order, stops it in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+from aiohttp import web
+
+from remediator import connectors
+from remediator.clock import SystemClock, new_id
+from remediator.config import Config
+from remediator.connectors.people import People
+from remediator.core.catalog import BUILT_IN
+from remediator.core.messages import Entry
+from remediator.core.policyset import PolicySet
+from remediator.engine.decisions import Decisions, Terms
+from remediator.engine.desk import PeoplesDesk
+from remediator.engine.driver import Driver
+from remediator.engine.paging import Paging
+from remediator.engine.perform import Performer
+from remediator.engine.recovery import recover
+from remediator.engine.schedule import Schedule
+from remediator.errors import ConfigError, RemediatorError
+from remediator.intake.hook import AlertmanagerHook
+from remediator.people.identity import person_of
+from remediator.people.interactivity import SlackActions
+from remediator.people.pages import Pager
+from remediator.people.slack import SlackRoad
+from remediator.people.webhook import WebhookRoad
+from remediator.ports import SYSTEM, Clock, Connector, Notifier, Store
+from remediator.shelf import Shelf, read_kept
+from remediator.store import open_store
+from remediator.telemetry import Metrics
+from remediator.web.server import make_app
+from remediator.web.services import Services
+
+log = logging.getLogger(__name__)
+
+STOP_WITHIN_S = 10.0
+
+
+@dataclass
+class App:
+    """One daemon. `running` is its whole life."""
+
+    config: Config
+    folder: Path  # relative paths of the config start here
+    clock: Clock = field(default_factory=SystemClock)
+    freshness: timedelta = timedelta(seconds=10)
+    address: str = ""  # where it listens, once it does
+
+    def __post_init__(self) -> None:
+        """Everything that can be refused is refused here, before anything is opened."""
+        self.catalog = connectors.catalog(self.config)
+        self.shelf = Shelf(self.folder / self.config.policies, self.catalog)
+        self.shelf.load()
+        self.store: Store = open_store(_store_url(self.config.store, self.folder), self.clock)
+        self.connections: dict[str, Connector] = connectors.build(self.config)
+        self.metrics = Metrics()
+        self._wire()
+
+    def _wire(self) -> None:
+        config = self.config
+        roads = _roads(config)
+        self.pager = Pager(roads, config, self.clock)
+        self.paging = Paging(self.store, self.clock, self.pager.deliver, new_id)
+        terms = Terms(config.resolved_debounce, self.freshness)
+        self.decisions = Decisions(self.shelf, read_kept, new_id, terms)
+        self.driver = Driver(self.store, self.decisions, self.clock, self.paging.poke)
+        self.performer = Performer(
+            self.store,
+            self.clock,
+            self.connections,
+            roads,
+            catalog=lambda: self.catalog,
+            at_once=(config.limits.probes_at_once, config.limits.acts_at_once),
+        )
+        self.driver.attach(self.performer)
+        people = self.connections[BUILT_IN["people"]]
+        assert isinstance(people, People)
+        people.attach(self.paging.open)
+        self.performer.attach(self.driver, self._card_undelivered)
+        self.schedule = Schedule(self.store, self.clock, self.performer, self.driver)
+        self.desk = PeoplesDesk(self.store, self.driver, new_id, self.shelf.reload)
+        self.shelf.follow(self._policies_changed)
+        self.hook = AlertmanagerHook(
+            config.hooks.alertmanager,
+            config.loopback,
+            self.store,
+            self.driver.accepted,
+            config.limits.inbox,
+            depth=lambda: self.driver.depth,
+        )
+        self.web = make_app(self._services())
+
+    def _services(self) -> Services:
+        return Services(
+            config=self.config,
+            store=self.store,
+            desk=self.desk,
+            feed=self.driver,
+            policies=self.shelf,
+            identify=lambda token: person_of(token, self.config.people),
+            ready=self.problems,
+            metrics=self.metrics.render,
+            extra_routes=(
+                ("POST", "/hooks/alertmanager", self.hook),
+                ("POST", "/hooks/slack/actions", SlackActions(self.config, self.desk, self.clock)),
+            ),
+        )
+
+    def problems(self) -> list[str]:
+        """Why it is not ready; empty when it is."""
+        return [] if self.driver.store_works else ["the store does not work: nothing starts"]
+
+    async def _card_undelivered(self, run: str, problem: str) -> None:
+        await self.paging.open(f"card:{run}", problem, run=run)
+
+    async def _policies_changed(self, policies: PolicySet) -> None:
+        self.schedule.follow(policies)
+        await self.driver.policies_changed()
+
+    async def _page_impatient(self) -> None:
+        with contextlib.suppress(RemediatorError):
+            await self.paging.page_impatient(self.shelf())
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[App]:
+        """Everything started, in order; stopped in reverse. A dead part stops the daemon."""
+        await self.store.open()
+        try:
+            started = {"policies": {n: v.version for n, v in self.shelf().by_name.items()}}
+            await self.store.transact(lambda tx: tx.journal(SYSTEM, [Entry("started", started)]))
+            async with asyncio.TaskGroup() as tasks:
+                loops = [
+                    tasks.create_task(self.driver.run(), name="driver"),
+                    tasks.create_task(self.paging.run(), name="paging"),
+                ]
+                self.schedule.start({"patience": (15.0, self._page_impatient)})
+                self.schedule.follow(self.shelf())
+                await recover(self.store, self.driver, self.performer)
+                async with self._listening():
+                    yield self
+                self.schedule.stop()
+                for loop in loops:
+                    loop.cancel()
+                await self.performer.finish(STOP_WITHIN_S)
+            await self.store.transact(lambda tx: tx.journal(SYSTEM, [Entry("stopped", {})]))
+        finally:
+            for connection in self.connections.values():
+                await connection.close()
+            await self.store.close()
+
+    @contextlib.asynccontextmanager
+    async def _listening(self) -> AsyncIterator[None]:
+        runner = web.AppRunner(self.web, access_log=None, handle_signals=False, shutdown_timeout=2.0)
+        await runner.setup()
+        site = web.TCPSite(runner, self.config.host, self.config.port)
+        try:
+            await site.start()
+        except OSError as error:
+            await runner.cleanup()
+            remedy = "stop what listens there, or set another `listen:`"
+            raise ConfigError("listen", f"{self.config.listen}: {error.strerror}", remedy=remedy) from error
+        host, port = runner.addresses[0][:2]
+        self.address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        try:
+            yield
+        finally:
+            await runner.cleanup()
+
+
+async def serve(app: App, ready: Callable[[App], None]) -> None:
+    """Run until SIGTERM or SIGINT; SIGHUP reads the policies again."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    reloads: set[asyncio.Task[object]] = set()
+
+    def reload() -> None:
+        task: asyncio.Task[object] = loop.create_task(_reload(app))
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    async with app.running():
+        ready(app)
+        await stop.wait()
+        log.info("stopping")
+
+
+async def _reload(app: App) -> None:
+    answer = await app.desk.reload(by="SIGHUP")
+    level = logging.INFO if answer.ok else logging.ERROR
+    log.log(level, answer.text, extra={"problems": (answer.data or {}).get("problems")})
+
+
+def _roads(config: Config) -> list[Notifier]:
+    roads: list[Notifier] = []
+    if config.slack is not None:
+        roads.append(SlackRoad(config.slack, config.public_url, config.people))
+    if config.page_webhook is not None:
+        roads.append(WebhookRoad(config.page_webhook, config.public_url))
+    return roads
+
+
+def _store_url(url: str, folder: Path) -> str:
+    """A relative SQLite path starts at the config's folder."""
+    prefix = "sqlite:///"
+    path = url.removeprefix(prefix)
+    return (
+        url if not url.startswith(prefix) or path.startswith("/") else f"{prefix}{(folder / path).resolve()}"
+    )

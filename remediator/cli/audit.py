@@ -1,0 +1,78 @@
+"""``remediator audit verify``: is the record whole? Reads the store itself; no daemon is needed."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+from remediator.errors import ConfigError
+
+
+def add_commands(subparsers: Any) -> None:
+    """Add ``audit``."""
+    audit = subparsers.add_parser("audit", help="verify the journals")
+    commands = audit.add_subparsers(dest="audit_command", required=True, metavar="COMMAND")
+    verify = commands.add_parser(
+        "verify",
+        help="follow every journal link by link",
+        description="Follow every journal link by link and compare the runs' with the system's. Keep the head "
+        "that it prints somewhere else: given back with --head it shows whether the tail was cut.",
+    )
+    verify.add_argument(
+        "--config", type=Path, default=Path("remediator.yaml"), help="where the store is named"
+    )
+    verify.add_argument("--store", help="the store itself, such as sqlite:///state.db")
+    verify.add_argument("--head", type=_head, metavar="SEQ:HASH", help="a head that was kept before")
+    verify.add_argument("--json", action="store_true", help="print the findings as JSON")
+    verify.set_defaults(run=run_verify)
+
+
+def run_verify(args: argparse.Namespace) -> int:
+    """0 whole, 1 something is wrong."""
+    return asyncio.run(_verify(args))
+
+
+async def _verify(args: argparse.Namespace) -> int:
+    from remediator.clock import SystemClock
+    from remediator.store import open_store
+    from remediator.store.audit import audit
+
+    store = open_store(args.store or _from_config(args.config), SystemClock())
+    await store.open_reading()
+    try:
+        found = await audit(store, args.head)
+    finally:
+        await store.close()
+    if args.json:
+        print(
+            json.dumps({"problems": found.problems, "head": found.head, "entries": found.entries}, indent=2)
+        )
+    else:
+        for problem in found.problems:
+            print(problem)
+        verdict = f"{len(found.problems)} problems" if found.problems else "whole"
+        print(f"{found.journals} journals, {found.entries} entries: {verdict}\nhead {found.head}")
+    return 1 if found.problems else 0
+
+
+def _head(text: str) -> tuple[int, str]:
+    seq, colon, digest = text.partition(":")
+    if not (colon and seq.isdigit() and len(digest) in (0, 64)):
+        raise argparse.ArgumentTypeError("write SEQ:HASH as `audit verify` prints it")
+    return int(seq), digest
+
+
+def _from_config(path: Path) -> str:
+    from remediator.documents import read
+
+    try:
+        documents, _ = read(path.read_bytes(), str(path))
+        url = str(documents[0].value["store"])
+    except (OSError, IndexError, TypeError, KeyError) as error:
+        raise ConfigError(str(path), "names no store", remedy="give --config or --store") from error
+    prefix = "sqlite:///"
+    name = url.removeprefix(prefix)
+    return url if name.startswith("/") else f"{prefix}{(path.resolve().parent / name)}"

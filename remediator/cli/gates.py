@@ -1,0 +1,49 @@
+"""``remediator gates list | approve | deny``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from remediator.cli.client import add_options, ask, quoted
+from remediator.cli.table import printed
+
+
+def add_commands(subparsers: Any) -> None:
+    """Add ``gates``."""
+    gates = subparsers.add_parser("gates", help="what waits for people's approval")
+    commands = gates.add_subparsers(dest="gates_command", required=True, metavar="COMMAND")
+    listed = commands.add_parser("list", help="open gates: what exactly would be done, and who must agree")
+    add_options(listed)
+    listed.set_defaults(run=run_list)
+    for word in ("approve", "deny"):
+        vote = commands.add_parser(word, help=f"{word} a gate, as the person whose token you hold")
+        vote.add_argument("id", help="as in `gates list`")
+        vote.add_argument(
+            "--reason", default="", required=word == "deny", help="for the journal and the card"
+        )
+        add_options(vote)
+        vote.set_defaults(run=run_vote, vote=word)
+
+
+def run_list(args: argparse.Namespace) -> int:
+    """Each gate with its steps, whole: nobody should approve what they have not read."""
+    answer = ask(args, "GET", "/api/v1/gates")
+    text = "\n\n".join(_told(gate) for gate in answer["gates"]) or "no gate is open"
+    return printed(args, answer, text)
+
+
+def run_vote(args: argparse.Namespace) -> int:
+    """0 when the vote counted."""
+    body = {"vote": args.vote, "reason": args.reason}
+    answer = ask(args, "POST", f"/api/v1/gates/{quoted(args.id)}/votes", body)
+    return printed(args, answer, answer["text"])
+
+
+def _told(gate: dict[str, Any]) -> str:
+    roles = ", ".join(f"{count} × {role}" for role, count in gate["missing"].items()) or "nobody any more"
+    steps = "\n".join(f"    {step['step']}: {step['summary']}" for step in gate["steps"])
+    return (
+        f"{gate['id']}  {gate['policy']} on {gate['target']}, until {gate['expires_at'][11:19]} UTC\n"
+        f"{steps}\n    waits for: {roles}\n    remediator gates approve {gate['id']}"
+    )

@@ -1,0 +1,87 @@
+"""``remediator runs list | show | settle``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+from urllib.parse import urlencode
+
+from remediator.cli.client import add_options, ask, quoted
+from remediator.cli.table import printed, table
+
+
+def add_commands(subparsers: Any) -> None:
+    """Add ``runs``."""
+    runs = subparsers.add_parser("runs", help="what is being done, and what was done")
+    commands = runs.add_subparsers(dest="runs_command", required=True, metavar="COMMAND")
+    listed = commands.add_parser("list", help="runs, newest first")
+    listed.add_argument("--state", default="", help="open, holding, closed, or a stage")
+    listed.add_argument("--policy", default="", help="only this policy's")
+    listed.add_argument("--target", default="", help="only on this target")
+    add_options(listed)
+    listed.set_defaults(run=run_list)
+    show = commands.add_parser("show", help="one run with its timeline")
+    show.add_argument("id", help="as in `runs list`")
+    add_options(show)
+    show.set_defaults(run=run_show)
+    settle = commands.add_parser(
+        "settle",
+        help="say what became of a step whose outcome is unknown",
+        description="happened: go on as if it had been answered. not-happened: the step failed. "
+        "handled: you take the run from here.",
+    )
+    settle.add_argument("id", help="as in `runs list`")
+    settle.add_argument("verdict", choices=("happened", "not-happened", "handled"))
+    settle.add_argument("--reason", default="", help="what you saw")
+    add_options(settle)
+    settle.set_defaults(run=run_settle)
+
+
+def run_list(args: argparse.Namespace) -> int:
+    """A table, or JSON."""
+    wanted = {"state": args.state, "policy": args.policy, "target": args.target}
+    query = urlencode({name: value for name, value in wanted.items() if value})
+    answer = ask(args, "GET", f"/api/v1/runs?{query}")
+    rows = [
+        [
+            run["id"],
+            run["policy"],
+            run["target"],
+            run["outcome"] or run["stage"],
+            run["opened_at"][:19],
+            run["reason"],
+        ]
+        for run in answer["runs"]
+    ]
+    header = ["RUN", "POLICY", "TARGET", "STATE", "OPENED (UTC)", "WHY"]
+    return printed(args, answer, table(header, rows) if rows else "no runs")
+
+
+def run_show(args: argparse.Namespace) -> int:
+    """The run, then its journal line by line."""
+    run = ask(args, "GET", f"/api/v1/runs/{quoted(args.id)}")
+    journal = ask(args, "GET", f"/api/v1/runs/{quoted(args.id)}/journal")
+    state = run["outcome"] or run["stage"]
+    lines = [
+        f"{run['id']}  {run['policy']} on {run['target']}  ({run['mode']})",
+        f"{state}" + (f": {run['reason']}" if run["reason"] else ""),
+        "",
+        *(
+            f"{entry['at'][11:23]}  {entry['hash'][:8]}  {entry['kind']:<14} {_brief(entry['data'])}"
+            for entry in journal["entries"]
+        ),
+    ]
+    return printed(args, {"run": run, "journal": journal["entries"]}, "\n".join(lines))
+
+
+def run_settle(args: argparse.Namespace) -> int:
+    """A person's word on an unknown outcome."""
+    body = {"verdict": args.verdict, "reason": args.reason}
+    answer = ask(args, "POST", f"/api/v1/runs/{quoted(args.id)}/settle", body)
+    return printed(args, answer, answer["text"])
+
+
+def _brief(data: dict[str, Any]) -> str:
+    text = json.dumps(data, ensure_ascii=False)
+    return text if len(text) <= 160 else text[:159] + "…"

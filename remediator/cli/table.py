@@ -1,0 +1,26 @@
+"""How commands print: aligned columns for people, JSON for pipes. Control characters never reach a terminal."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from typing import Any
+
+
+def printed(args: argparse.Namespace, answer: Any, text: str) -> int:
+    """Print one or the other; returns 0."""
+    print(json.dumps(answer, indent=2, ensure_ascii=False) if args.json else _plain(text))
+    return 0
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns as wide as their widest cell; the last is not padded."""
+    cells = [list(header), *([_plain(str(cell)).replace("\n", " ") for cell in row] for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _plain(text: str) -> str:
+    return "".join(letter if letter.isprintable() or letter == "\n" else "�" for letter in text)

@@ -1,0 +1,164 @@
+"""What people ask for, turned into events and rows. Every door (page, API, Slack, CLI) ends here."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Literal, cast
+
+import msgspec
+
+from remediator.core.messages import Entry, Settled, VoteCast
+from remediator.core.run import Gate, Halt, Run, Stage, Vote
+from remediator.engine.driver import Driver
+from remediator.errors import PolicyError
+from remediator.ports import SYSTEM, Answer, Store, Tx
+
+Verdict = Literal["happened", "not-happened", "handled"]
+VERDICTS = ("happened", "not-happened", "handled")
+
+
+class PeoplesDesk:
+    """The one place that lets people in. They are known already; what they may do is the core's question."""
+
+    def __init__(
+        self,
+        store: Store,
+        driver: Driver,
+        new_id: Callable[[str], str],
+        reload_policies: Callable[[], Awaitable[str]],
+    ) -> None:
+        """``reload_policies`` returns what changed in a line, or raises PolicyError with every problem."""
+        self._store = store
+        self._driver = driver
+        self._new_id = new_id
+        self._reload = reload_policies
+
+    async def vote(
+        self, gate: str, *, by: str, approve: bool, via: str, reason: str = "", seen: str = ""
+    ) -> Answer:
+        """Hand the vote to the run, then say what it made of it."""
+        run_id = gate.rpartition(".")[0]
+        run = await self._store.read(lambda tx: tx.run(run_id))
+        found = _gate(run, gate)
+        if run is None or found is None:
+            return Answer(ok=False, text=f"there is no gate {gate}", status=404)
+        at = await self._store.read(_now)
+        vote = Vote(by, approve, at, via, seen or found.hash, reason[:500])
+        await self._driver.tell(run_id, VoteCast(gate, vote))
+        return await self._outcome(run_id, gate, vote)
+
+    async def _outcome(self, run_id: str, gate: str, vote: Vote) -> Answer:
+        """What the journal says of the vote: the truth, not a guess."""
+        run = await self._store.read(lambda tx: tx.run(run_id))
+        found = _gate(run, gate)
+        assert run is not None
+        assert found is not None
+        counted = any(one.by == vote.by and one.at == vote.at for one in found.votes)
+        data = {
+            "gate": gate,
+            "state": found.state,
+            "counted": counted,
+            "run": run_id,
+            "stage": str(run.stage),
+        }
+        if counted:
+            word = "approved" if vote.approve else "denied"
+            still = " More votes are needed." if found.state == "open" else f" The gate is {found.state}."
+            return Answer(ok=True, text=f"{vote.by} {word} {gate}.{still}", data=data)
+        why = await self._why_not(run_id, gate, vote)
+        return Answer(ok=False, text=f"this vote does not count: {why}", status=409, data=data)
+
+    async def _why_not(self, run_id: str, gate: str, vote: Vote) -> str:
+        entries = await self._store.read(lambda tx: tx.read_journal(run_id))
+        for entry in reversed(entries):
+            if entry.kind == "vote-refused" and (entry.data["gate"], entry.data["by"]) == (gate, vote.by):
+                return str(entry.data["reason"])
+        return "the run has closed"
+
+    async def settle(self, run: str, *, by: str, verdict: str, reason: str = "") -> Answer:
+        """A person says what became of an unknown outcome."""
+        found = await self._store.read(lambda tx: tx.run(run))
+        if found is None:
+            return Answer(ok=False, text=f"there is no run {run}", status=404)
+        if verdict not in VERDICTS:
+            return Answer(ok=False, text=f"say one of {', '.join(VERDICTS)}", status=400)
+        if found.stage is not Stage.ASKING:
+            return Answer(ok=False, text=f"run {run} is {found.stage}; nothing is unknown", status=409)
+        await self._driver.tell(run, Settled(by, cast("Verdict", verdict), reason[:500]))
+        return Answer(ok=True, text=f"{by} says: {verdict}", data={"run": run})
+
+    async def halt(self, *, by: str, scope: str, reason: str, undos: bool = False) -> Answer:
+        """Committed, and from then on no step starts anywhere."""
+        if not reason.strip():
+            return Answer(ok=False, text="say why: others will ask", status=400)
+        halt_id = self._new_id("h")
+
+        async def work(tx: Tx) -> Halt:
+            halt = Halt(id=halt_id, scope=scope, reason=reason[:500], by=by, at=tx.now, undos=undos)
+            await tx.put_halt(halt)
+            await tx.journal(SYSTEM, [Entry("halted", msgspec.to_builtins(halt))])
+            return halt
+
+        halt = await self._store.transact(work)
+        text = f"halted {scope}; lift it with: remediator resume {halt.id}"
+        return Answer(ok=True, text=text, data={"halt": halt.id, "scope": scope})
+
+    async def resume(self, halt: str, *, by: str) -> Answer:
+        """Lift a halt; whoever waited for that is decided again."""
+
+        async def work(tx: Tx) -> Halt | None:
+            lifted = await tx.lift_halt(halt, by)
+            if lifted is not None:
+                await tx.journal(SYSTEM, [Entry("resumed", {"halt": halt, "by": by, "scope": lifted.scope})])
+                await tx.wake_waiting("halt")
+            return lifted
+
+        lifted = await self._store.transact(work)
+        if lifted is None:
+            return Answer(ok=False, text=f"no halt {halt} is in force", status=404)
+        self._driver.look()
+        return Answer(ok=True, text=f"resumed {lifted.scope}", data={"halt": halt})
+
+    async def acknowledge(self, page: str, *, by: str) -> Answer:
+        """The page has reached somebody; it escalates no further."""
+
+        async def work(tx: Tx) -> str:
+            found = await tx.page(page)
+            if found is None:
+                return "unknown"
+            if found.acked_by:
+                return found.acked_by
+            acked = msgspec.structs.replace(found, acked_by=by, acked_at=tx.now, next_at=None)
+            await tx.save_page(acked)
+            journal = found.run or SYSTEM
+            await tx.journal(journal, [Entry("acknowledged", {"page": page, "by": by})])
+            return ""
+
+        before = await self._store.transact(work)
+        if before == "unknown":
+            return Answer(ok=False, text=f"there is no page {page}", status=404)
+        if before:
+            return Answer(ok=True, text=f"{before} has acknowledged it already", data={"page": page})
+        return Answer(ok=True, text=f"{by} acknowledged {page}", data={"page": page})
+
+    async def reload(self, *, by: str) -> Answer:
+        """All or nothing: on any error the old set goes on."""
+        try:
+            told = await self._reload()
+        except PolicyError as error:
+            problems = str(error).splitlines()
+            text = f"nothing was changed: {len(problems)} problems"
+            return Answer(ok=False, text=text, status=409, data={"problems": problems})
+        await self._store.transact(
+            lambda tx: tx.journal(SYSTEM, [Entry("reloaded", {"by": by, "what": told})])
+        )
+        return Answer(ok=True, text=told)
+
+
+def _gate(run: Run | None, gate: str) -> Gate | None:
+    return next((one for one in run.all_gates if one.id == gate), None) if run is not None else None
+
+
+async def _now(tx: Tx) -> datetime:
+    return tx.now

@@ -1,0 +1,128 @@
+"""The loop of the pages: whoever is due is told, until somebody acknowledges.
+
+It also opens pages that no decision asks for: refusals that outlast their severity's patience.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from remediator.core.expression import format_duration
+from remediator.core.messages import Entry
+from remediator.core.policyset import PolicySet
+from remediator.core.run import Page
+from remediator.errors import StoreError
+from remediator.ports import SYSTEM, Clock, Disposition, Store, Tx
+
+log = logging.getLogger(__name__)
+
+POLL_S = 1.0
+BATCH = 32
+
+
+class Paging:
+    """Delivers pages, one after the other, and opens those that belong to no decision."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        deliver: Callable[[Page], Awaitable[Page]],
+        new_id: Callable[[str], str],
+    ) -> None:
+        """``deliver`` tells whoever is due and returns the page as it is then."""
+        self._store = store
+        self._clock = clock
+        self._deliver = deliver
+        self._new_id = new_id
+        self._wake = asyncio.Event()
+
+    def poke(self) -> None:
+        """A page was opened."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            self._wake.clear()
+            try:
+                await self._deliver_due()
+            except StoreError as error:
+                log.warning("pages cannot be read", extra={"problem": str(error)})
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), POLL_S)
+
+    async def _deliver_due(self) -> None:
+        due = await self._store.read(lambda tx: tx.due(BATCH))
+        for page in due.pages:
+            told = await self._deliver(page)
+            await self._store.transact(lambda tx, told=told: _keep(tx, told))  # type: ignore[misc]
+
+    async def open(self, key: str, text: str, *, run: str = "", chain: str = "default") -> None:
+        """A page that no decision asked for. Raises StoreError."""
+
+        async def work(tx: Tx) -> None:
+            page = Page(
+                id=self._new_id("p"),
+                key=key,
+                chain=chain,
+                text=text,
+                opened_at=tx.now,
+                run=run,
+                next_at=tx.now,
+            )
+            if await tx.put_page(page):
+                await tx.journal(run or SYSTEM, [Entry("paged", {"key": key, "text": text})])
+
+        await self._store.transact(work)
+        self.poke()
+
+    async def page_impatient(self, policies: PolicySet) -> None:
+        """Refusals that stand longer than the severity's patience reach a person, once each."""
+        standing = await self._store.read(lambda tx: tx.dispositions(refused_only=True))
+        for one in standing:
+            if _is_overdue(one, policies, self._clock):
+                await self._page_refusal(one, policies)
+
+    async def _page_refusal(self, refused: Disposition, policies: PolicySet) -> None:
+        policy = policies.by_name[refused.policy].policy
+        text = (
+            f"{policy.name}: nothing has been done about {refused.target or refused.fingerprint} for "
+            f"{format_duration(policy.patience)}: {refused.bound}: {refused.reason}"
+        )
+        await self.open(f"refused:{refused.policy}:{refused.fingerprint}", text, chain=policy.page.chain)
+        await self._store.transact(lambda tx: _mark(tx, refused))
+
+
+def _is_overdue(one: Disposition, policies: PolicySet, clock: Clock) -> bool:
+    versioned = policies.by_name.get(one.policy)
+    if versioned is None or one.paged or one.refused_since is None:
+        return False
+    return clock.now() >= one.refused_since + versioned.policy.patience
+
+
+async def _mark(tx: Tx, refused: Disposition) -> None:
+    current = await tx.disposition(refused.policy, refused.fingerprint)
+    if current is not None:
+        await tx.put_disposition(msgspec.structs.replace(current, paged=True))
+
+
+async def _keep(tx: Tx, told: Page) -> None:
+    """What was told is kept, unless somebody has acknowledged in the meantime."""
+    current = await tx.page(told.id)
+    if current is None:
+        return
+    if current.acked_by:
+        told = msgspec.structs.replace(
+            told, acked_by=current.acked_by, acked_at=current.acked_at, next_at=None
+        )
+    await tx.save_page(told)
+    if told.sent != current.sent or told.error != current.error:
+        new = [line for line in told.sent if line not in current.sent]
+        entry = Entry("told", {"page": told.id, "told": new, "error": told.error})
+        await tx.journal(told.run or SYSTEM, [entry])

@@ -1,0 +1,80 @@
+"""Is the record whole? Every journal is followed link by link, and compared with the system's own.
+
+The system journal names each run when it opens and its last hash when it closes; so a run that was
+deleted, or whose tail was cut, shows. What was cut off the system journal itself shows against a head
+that was exported before (`remediator audit verify --head SEQ:HASH`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from remediator.ports import SYSTEM, JournalEntry, Store
+from remediator.store.journal import verify
+
+PAGE = 5_000
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was found. ``head``: SEQ:HASH of the system journal, to be kept elsewhere."""
+
+    journals: int
+    entries: int
+    problems: tuple[str, ...]
+    head: str
+
+
+async def audit(store: Store, exported: tuple[int, str] | None = None) -> Audit:
+    """Verify everything. ``exported``: a head of the system journal as it was noted before."""
+    names = await store.read(lambda tx: tx.journals())
+    problems: list[str] = []
+    ends: dict[str, list[JournalEntry]] = {}
+    total = 0
+    for name in names:
+        entries = await _whole(store, name)
+        total += len(entries)
+        ends[name] = entries
+        if problem := verify(entries):
+            problems.append(problem)
+    system = ends.get(SYSTEM, [])
+    for entry in system:
+        problems += _compared(entry.kind, entry.data, ends)
+    if exported is not None:
+        problems += _exported(system, *exported)
+    head = f"{system[-1].seq}:{system[-1].hash}" if system else "0:"
+    return Audit(len(names), total, tuple(problems), head)
+
+
+async def _whole(store: Store, name: str) -> list[JournalEntry]:
+    entries: list[JournalEntry] = []
+    while True:
+        after = entries[-1].seq if entries else 0
+        page = await store.read(lambda tx, after=after: tx.read_journal(name, after=after, limit=PAGE))  # type: ignore[misc]
+        entries += page
+        if len(page) < PAGE:
+            return entries
+
+
+def _compared(kind: str, data: dict[str, Any], journals: dict[str, list[JournalEntry]]) -> list[str]:
+    """What the system journal says of a run, against the run's own."""
+    run = str(data.get("run", ""))
+    entries = journals.get(run, [])
+    if kind == "run-opened" and not entries:
+        return [f"{run}: the system journal says it was opened, and its journal is gone"]
+    if kind == "run-closed":
+        seq = int(data.get("entries", 0))
+        if len(entries) < seq:
+            return [f"{run}: it closed with {seq} lines, and only {len(entries)} are left"]
+        if seq and entries[seq - 1].hash != data.get("head"):
+            return [f"{run}: its last line is not the one that the system journal noted"]
+    return []
+
+
+def _exported(system: list[JournalEntry], seq: int, digest: str) -> list[str]:
+    if len(system) < seq:
+        return [f"{SYSTEM}: {seq} lines were noted, and only {len(system)} are left"]
+    if seq and system[seq - 1].hash != digest:
+        return [f"{SYSTEM}: line {seq} is not the one that was noted"]
+    return []
