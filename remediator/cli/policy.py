@@ -30,11 +30,11 @@ def add_commands(subparsers: Any) -> None:
 
 def run_lint(args: argparse.Namespace) -> int:
     """0: fine, 1: there are errors, 2: the config could not be read."""
-    from remediator import config
+    from remediator.config_file import load as load_config
     from remediator.connectors import catalog
 
     try:
-        known = catalog(config.load(args.config))
+        known = catalog(load_config(args.config))
     except (RemediatorError, OSError) as error:
         print(error, file=sys.stderr)
         return COULD_NOT_RUN

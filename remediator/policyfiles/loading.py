@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from remediator.core.canonical import digest
 from remediator.core.catalog import Catalog
 from remediator.core.policy import Policy
+from remediator.errors import PolicyError
 from remediator.policyfiles.checks import check
 from remediator.policyfiles.finding import Finding, Severity, nearest
 from remediator.policyfiles.reading import Document, Place, read
@@ -68,6 +69,21 @@ def load_text(text: str, catalog: Catalog, file: str) -> Loaded:
     _load_file(text.encode("utf-8", "surrogatepass"), file, catalog, policies, findings)
     findings += _namesakes(policies)
     return Loaded(tuple(policies), tuple(sorted(findings)))
+
+
+def parse_text(text: str, file: str) -> Policy:
+    """The one policy of a text that was checked when it ran; the catalogue of today does not judge it.
+
+    Raises PolicyError.
+    """
+    documents, findings = read(text.encode("utf-8", "surrogatepass"), file)
+    policy = None
+    if len(documents) == 1:
+        policy, found = _parse(documents[0])
+        findings += found
+    if policy is None:
+        raise PolicyError(file, "; ".join(map(str, findings)) or "this is not one policy")
+    return policy
 
 
 def _files(path: Path) -> Iterator[Path]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,8 +15,9 @@ import pytest
 
 from remediator.cli import policy as cli
 from remediator.core.catalog import Catalog, Connection, Escape, Kind, Operation, Param, Risk
+from remediator.errors import PolicyError
 from remediator.policyfiles.checks import CHECKS
-from remediator.policyfiles.loading import Loaded, load, load_text
+from remediator.policyfiles.loading import Loaded, load, load_text, parse_text
 from remediator.policyfiles.safety import satisfiable
 
 CATALOG = Catalog.of(
@@ -336,6 +338,14 @@ def test_an_old_version_can_be_loaded_from_its_text() -> None:
         assert one(each.text).version == each.version
 
 
+def test_an_old_version_is_not_judged_by_todays_catalogue() -> None:
+    assert parse_text(GOOD.replace("via: api", "via: gone"), "kept").name == "restart-workers"
+    with pytest.raises(PolicyError, match="P011"):
+        parse_text(GOOD.replace("summary: Workers are stuck\n", ""), "kept")
+    with pytest.raises(PolicyError, match="not one policy"):
+        parse_text("", "kept")
+
+
 # ── Files ───────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -381,8 +391,8 @@ def run(*words: str) -> int:
 
 @pytest.fixture
 def settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("remediator.config.load", lambda path: SimpleNamespace(path=path), raising=False)
-    monkeypatch.setattr("remediator.connectors.catalog", lambda config: CATALOG, raising=False)
+    monkeypatch.setitem(sys.modules, "remediator.config_file", SimpleNamespace(load=str))  # type: ignore[arg-type]
+    monkeypatch.setattr("remediator.connectors.catalog", lambda config: CATALOG)
 
 
 @pytest.mark.usefixtures("settings")
@@ -408,8 +418,7 @@ def test_lint_without_a_usable_config_could_not_run(
     def no(path: Path) -> None:
         raise FileNotFoundError(2, "No such file or directory", str(path))
 
-    monkeypatch.setattr("remediator.config.load", no, raising=False)
-    monkeypatch.setattr("remediator.connectors.catalog", lambda config: CATALOG, raising=False)
+    monkeypatch.setitem(sys.modules, "remediator.config_file", SimpleNamespace(load=no))  # type: ignore[arg-type]
     assert run("lint", "x.yaml", "--config", "missing.yaml") == 2
     assert "missing.yaml" in capsys.readouterr().err
 
