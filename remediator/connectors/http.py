@@ -35,7 +35,8 @@ from remediator.ports import ConnectorKind
 METHODS = ("POST", "PUT", "PATCH", "DELETE")
 MOST_BYTES = 64 * 1024
 LONGEST = timedelta(seconds=60)
-CONNECT = 10.0
+CONNECT = 5.0
+"""Seconds to connect, at most; ever less than the whole, so that nothing sent is told from no answer."""
 
 _PATH = Param(
     "Path below the connection's base_url, from its first slash; each `${…}` is one percent-encoded segment.",
@@ -285,7 +286,7 @@ class Http(Unoffered):
     def _session(self, within: float) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(force_close=True, limit=1),
-            timeout=aiohttp.ClientTimeout(total=within, connect=min(within, CONNECT)),
+            timeout=aiohttp.ClientTimeout(total=within, connect=min(within / 2, CONNECT)),
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
             auto_decompress=False,

@@ -139,7 +139,7 @@ def _session(within: float) -> aiohttp.ClientSession:
     trace.on_request_redirect.append(_no_redirects)
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(force_close=True, limit=1),
-        timeout=aiohttp.ClientTimeout(total=within),
+        timeout=aiohttp.ClientTimeout(total=within, connect=within / 2),
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
         trace_configs=[trace],

@@ -12,7 +12,7 @@ from remediator.config import Config
 from remediator.connectors import KINDS, build, catalog, problems
 from remediator.connectors.settings import Settings
 from remediator.connectors.unoffered import Unoffered
-from remediator.core.catalog import Escape, Fence, Kind, Operation, Risk
+from remediator.core.catalog import BUILT_IN, Escape, Fence, Kind, Operation, Risk
 from remediator.core.messages import Refused
 from remediator.core.run import Call
 from remediator.errors import ConfigError, ConnectorError
@@ -25,6 +25,7 @@ SETTINGS: dict[str, dict[str, object]] = {
     "http": {"base_url": "http://127.0.0.1:1"},
     "prometheus": {"url": "http://127.0.0.1:1"},
     "slack": {},
+    "people": {},
 }
 
 
@@ -91,9 +92,9 @@ async def test_what_is_not_offered_is_refused_with_a_reason() -> None:
     await nothing.close()
 
 
-def test_slack_is_always_in_the_catalogue() -> None:
-    assert catalog(Config()).connections["slack"].kind == "slack"
-    assert set(build(Config())) == {"slack"}
+def test_the_built_in_connections_are_always_there() -> None:
+    assert {name: one.kind for name, one in catalog(Config()).connections.items()} == dict(BUILT_IN)
+    assert set(build(Config())) == set(BUILT_IN.values())
 
 
 def test_the_catalogue_knows_what_policies_may_name() -> None:
