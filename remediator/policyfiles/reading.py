@@ -92,19 +92,27 @@ def read(data: bytes, file: str) -> tuple[list[Document], list[Finding]]:
 # ── Bytes ───────────────────────────────────────────────────────────────────────────────────────
 
 
+_FORBIDDEN = re.compile("[\0\x85\u2028\u2029]")
+"""NUL, and what YAML 1.1 takes for line breaks while editors do not."""
+
+
 def _decoded(data: bytes) -> str:
     if len(data) > LARGEST:
         raise _Refused("P001", f"the file has {len(data)} bytes", f"at most {LARGEST}", Position(1, 1))
     try:
-        text = data.decode("utf-8-sig").replace("\r\n", "\n")
+        text = data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise _Refused("P001", "this is not UTF-8", "save it as UTF-8", Position(line, 1)) from error
-    if "\0" in text:
-        before = text[: text.index("\0")]
-        at = Position(before.count("\n") + 1, len(before) - before.rfind("\n"))
-        raise _Refused("P001", "there is a NUL character", "take it out", at)
+    if bad := _FORBIDDEN.search(text):
+        name = "a NUL character" if bad.group() == "\0" else "an invisible line break"
+        raise _Refused("P001", f"there is {name}", "take it out", _reached(text[: bad.start()]))
     return text
+
+
+def _reached(before: str) -> Position:
+    """The position right behind a text."""
+    return Position(before.count("\n") + 1, len(before) - before.rfind("\n"))
 
 
 def _complaint(error: yaml.YAMLError, text: str, lines: list[str]) -> _Refused:
@@ -112,13 +120,11 @@ def _complaint(error: yaml.YAMLError, text: str, lines: list[str]) -> _Refused:
     if mark is not None:
         at = Position(mark.line + 1, mark.column + 1)
     else:
-        before = text[: int(getattr(error, "position", 0) or 0)]
-        at = Position(before.count("\n") + 1, len(before) - before.rfind("\n"))
+        at = _reached(text[: int(getattr(error, "position", 0) or 0)])
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "unreadable"
     line = lines[at.line - 1] if at.line <= len(lines) else ""
-    above = lines[at.line - 2] if at.line > 1 else ""
     remedy = ""
-    if "${" in line or "${" in above:
+    if "${" in "".join(lines[max(at.line - 2, 0) : at.line]):
         remedy = "quote the text that holds ${…}"
     elif line[: len(line) - len(line.lstrip())].count("\t"):
         remedy = "indent with spaces, not with tabs"

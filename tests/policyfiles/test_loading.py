@@ -391,7 +391,7 @@ def run(*words: str) -> int:
 
 @pytest.fixture
 def settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "remediator.config_file", SimpleNamespace(load=str))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "remediator.config_file", SimpleNamespace(load=str))
     monkeypatch.setattr("remediator.connectors.catalog", lambda config: CATALOG)
 
 
@@ -418,7 +418,7 @@ def test_lint_without_a_usable_config_could_not_run(
     def no(path: Path) -> None:
         raise FileNotFoundError(2, "No such file or directory", str(path))
 
-    monkeypatch.setitem(sys.modules, "remediator.config_file", SimpleNamespace(load=no))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "remediator.config_file", SimpleNamespace(load=no))
     assert run("lint", "x.yaml", "--config", "missing.yaml") == 2
     assert "missing.yaml" in capsys.readouterr().err
 

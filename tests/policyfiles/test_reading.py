@@ -95,6 +95,8 @@ def test_quoted_scalars_are_texts() -> None:
         ("a: ${x ? 1 : 2}", "quote the text that holds ${…}"),
         ("a: x\0y", "web.yaml:1:5: P001 there is a NUL"),
         ('a: "x\\0y"', "web.yaml:1:4: P001 there is a NUL"),
+        ("a: 1\nb: x\u2028y", "web.yaml:2:5: P001 there is an invisible line break"),
+        ("\r\r%", "web.yaml:3:2: P002"),
         ("a: \x01", "web.yaml:1:4: P002"),
         (b"a: 1\nb: \xff", "web.yaml:2:1: P001 this is not UTF-8"),
         ("a: 1\n".encode("utf-16"), "P001 this is not UTF-8"),
