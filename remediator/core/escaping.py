@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import re2
 
-from remediator.core.operators import Wrong, format_duration, kind_of, plain_number, text_of
+from remediator.core.operators import Wrong, encodable, format_duration, kind_of, plain_number, text_of
 
 
 def path_segment(value: object) -> str:
@@ -23,7 +23,7 @@ def path_segment(value: object) -> str:
     text = text_of(value)
     if text in ("", ".", ".."):
         raise Wrong(f"{text!r} would change the path")
-    return quote(_encodable(text), safe="")
+    return quote(encodable(text), safe="")
 
 
 def never(value: object) -> str:
@@ -34,12 +34,6 @@ def never(value: object) -> str:
 def mrkdwn(value: object) -> str:
     """Slack's three control characters escaped: no link, no mention can be made from data."""
     return text_of(value).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _encodable(text: str) -> str:
-    if any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise Wrong("the text holds half a character (a surrogate)")
-    return text
 
 
 # ── PromQL ──────────────────────────────────────────────────────────────────────────────────────
@@ -101,7 +95,7 @@ class PromQL:
                 raise Wrong("a value stands in a comment")
         if self._dangling:
             raise Wrong("a backslash stands before the value")
-        text = _encodable(text_of(value))
+        text = encodable(text_of(value))
         return _go_text(re2.escape(text) if self._regex else text, self._inside)
 
 

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, Wit
 from pydantic_core import PydanticCustomError
 
 from remediator.core.expression import Template, format_duration, parse_duration
-from remediator.core.operators import compiled
+from remediator.core.operators import compiled, fits
 from remediator.core.selector import Selector, parse_selector
 from remediator.core.syntax import RESERVED
 from remediator.errors import ExpressionError
@@ -103,8 +103,8 @@ class Pattern:
         return cls(text)
 
     def matches(self, text: str) -> bool:
-        """Does the whole text fit?"""
-        return compiled(self.text).fullmatch(text) is not None
+        """Does the whole text fit? One that holds half a character (a surrogate) fits nothing."""
+        return not any("\ud800" <= letter <= "\udfff" for letter in text) and fits(compiled(self.text), text)
 
     def __str__(self) -> str:
         return self.text

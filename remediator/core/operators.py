@@ -80,6 +80,13 @@ def _text(value: object) -> str:
     return value
 
 
+def encodable(text: str) -> str:
+    """The text, unless UTF-8 has no form of it."""
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise Wrong("the text holds half a character (a surrogate)")
+    return text
+
+
 def _in_range(number: Any) -> Any:
     if isinstance(number, float):
         if not math.isfinite(number):
@@ -237,7 +244,16 @@ def within(item: Any, of: Any) -> bool:
 
 def matches(text: Any, pattern: Any) -> bool:
     """RE2, anchored at both ends, as Alertmanager's matchers are."""
-    return compiled(_text(pattern)).fullmatch(_text(text)) is not None
+    return fits(compiled(_text(pattern)), _text(text))
+
+
+def fits(pattern: Any, text: str) -> bool:
+    """Does the whole text fit a compiled pattern? Half a character (a surrogate) reads as in Go."""
+    try:
+        return pattern.fullmatch(text) is not None
+    except UnicodeEncodeError:
+        repaired = "".join("\ufffd" if "\ud800" <= letter <= "\udfff" else letter for letter in text)
+        return pattern.fullmatch(repaired) is not None
 
 
 @functools.lru_cache(maxsize=4096)
@@ -247,6 +263,8 @@ def compiled(pattern: str) -> Any:
     options.log_errors = False
     try:
         return re2.compile(pattern, options)
+    except UnicodeEncodeError as error:
+        raise Wrong("the pattern holds half a character (a surrogate)") from error
     except re2.error as error:
         reason = error.args[0] if error.args else error
         reason = reason.decode() if isinstance(reason, bytes) else reason

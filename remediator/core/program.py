@@ -94,6 +94,7 @@ def _spelled(key: str | int) -> str:
 
 
 def _short(text: str, limit: int = 200) -> str:
+    text = text.encode("utf-8", "backslashreplace").decode()  # a message must be fit to be printed
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
@@ -101,7 +102,7 @@ def shown(value: object) -> str:
     """The value for an error message: at most 200 characters."""
     try:
         return _short(json.dumps(value, ensure_ascii=False, default=str))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError):  # a key that is no text, a value that holds itself
         return _short(repr(value))
 
 
@@ -231,8 +232,10 @@ def _enter(value: object) -> object:
 def _inner(value: object) -> object:
     """Inside lists and maps an impossible number becomes NaN, which every operator refuses."""
     match value:
-        case None | bool() | str() | float() | timedelta():
+        case None | bool() | float() | timedelta():
             return value
+        case str():
+            return operators.encodable(value)
         case int():
             return math.nan if _too_large(value) else value
         case Decimal():

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from remediator.core.operators import Wrong, compiled
+from remediator.core.operators import Wrong, compiled, fits
 from remediator.errors import ExpressionError
 
 _REMEDY = 'write {alertname="X", env=~"a|b"}'
@@ -39,7 +39,7 @@ class Matcher:
         found = labels.get(self.name, "")
         if self._pattern is None:
             return (found == self.value) is (self.op == "=")
-        return (self._pattern.fullmatch(found) is not None) is (self.op == "=~")
+        return fits(self._pattern, found) is (self.op == "=~")
 
     def __str__(self) -> str:
         plain = re.fullmatch(r"[a-zA-Z_:][a-zA-Z0-9_:]*", self.name, re.ASCII)

@@ -208,6 +208,13 @@ def test_a_long_value_is_cut_in_errors() -> None:
     assert len(problem) < 400
 
 
+def test_half_a_character_is_refused_in_words_that_can_be_printed() -> None:
+    problem = refusal("labels.x.matches('.*')", labels={"x": "\ud800"})
+    assert "half a character" in problem
+    assert "ud800" in problem
+    assert problem.encode()
+
+
 def test_a_bare_path_keeps_its_very_value() -> None:
     assert value("budget.row.earn_rate") is SCOPE["budget"]["row"]["earn_rate"]  # type: ignore[index]
     assert value("budget.huge") == 2**70

@@ -144,6 +144,8 @@ def test_what_is_no_selector(text: str, words: str) -> None:
         ("!~", "x|y", {"a": "z"}, True),
         ("!~", "x|y", {"a": "y"}, False),
         ("!~", ".+", {}, True),
+        ("=~", "x.", {"a": "x\ud800"}, True),  # as Go reads it: a replacement character
+        ("=~", "x", {"a": "x\ud800"}, False),
     ],
 )
 def test_when_a_matcher_holds(op: str, value: str, labels: dict[str, str], holds: bool) -> None:

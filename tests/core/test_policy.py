@@ -148,6 +148,7 @@ def test_patterns_fit_whole_texts() -> None:
     pattern = Pattern.parse("[a-z]+")
     assert pattern.matches("abc")
     assert not pattern.matches("abc!")
+    assert not Pattern.parse(".*").matches("\ud800")
 
 
 def test_every_key_of_the_language_is_described() -> None:
