@@ -68,8 +68,8 @@ class App:
 
     def _wire(self) -> None:
         config = self.config
-        roads = _roads(config)
-        self.pager = Pager(roads, config, self.clock)
+        self.roads = _roads(config)
+        self.pager = Pager(self.roads, config, self.clock)
         self.paging = Paging(self.store, self.clock, self.pager.deliver, new_id)
         terms = Terms(config.resolved_debounce, self.freshness)
         self.decisions = Decisions(self.shelf, read_kept, new_id, terms)
@@ -78,7 +78,7 @@ class App:
             self.store,
             self.clock,
             self.connections,
-            roads,
+            self.roads,
             catalog=lambda: self.catalog,
             at_once=(config.limits.probes_at_once, config.limits.acts_at_once),
         )
@@ -112,7 +112,11 @@ class App:
             metrics=self.metrics.render,
             extra_routes=(
                 ("POST", "/hooks/alertmanager", self.hook),
-                ("POST", "/hooks/slack/actions", SlackActions(self.config, self.desk, self.clock)),
+                (
+                    "POST",
+                    "/hooks/slack/actions",
+                    SlackActions(self.config, self.desk, self.clock, self._whisper),
+                ),
             ),
         )
 
@@ -122,6 +126,11 @@ class App:
 
     async def _card_undelivered(self, run: str, problem: str) -> None:
         await self.paging.open(f"card:{run}", problem, run=run)
+
+    async def _whisper(self, user: str, text: str) -> None:
+        for road in self.roads:
+            if isinstance(road, SlackRoad):
+                await road.whisper(user, text)
 
     async def _policies_changed(self, policies: PolicySet) -> None:
         self.schedule.follow(policies)

@@ -1,15 +1,15 @@
 """The whole error hierarchy. A "no" of the core is a value; these are bugs and a broken world.
 
-    RemediatorError            place, problem, remedy: what a person needs to mend it
-    ├── ConfigError            remediator.yaml cannot be used; the daemon refuses to start
-    ├── PolicyError            a policy cannot be used; the running set is kept
-    ├── ExpressionError        an expression cannot be parsed
-    ├── EvaluationError        an expression has no answer for these values; the run is refused
-    ├── IntakeError            bytes that are not alerts (4xx; kept for the operator)
-    │   └── Overloaded         not now (503; the sender retries)
-    ├── ConnectorError         a probe could not be read
-    └── StoreError             state cannot be read or written; nothing starts
-        └── SchemaTooNew       the database was written by a newer version
+RemediatorError            place, problem, remedy: what a person needs to mend it
+├── ConfigError            remediator.yaml cannot be used; the daemon refuses to start
+├── PolicyError            a policy cannot be used; the running set is kept
+├── ExpressionError        an expression cannot be parsed
+├── EvaluationError        an expression has no answer for these values; the run is refused
+├── IntakeError            bytes that are not alerts (4xx; kept for the operator)
+│   └── Overloaded         not now (503; the sender retries)
+├── ConnectorError         a probe could not be read
+└── StoreError             state cannot be read or written; nothing starts
+    └── SchemaTooNew       the database was written by a newer version
 """
 
 from __future__ import annotations

@@ -245,8 +245,10 @@ class Tx(Protocol):
     async def runs(self, which: RunFilter) -> list[Run]: ...
 
     async def save_run(self, run: Run, wake_at: datetime | None) -> None:
-        """Insert or replace. Unique: one open run per (policy, target), observing runs apart; one
-        run that locks its target. A breach raises StoreError and rolls back."""
+        """Insert or replace; a breach of what is unique raises StoreError and rolls back.
+
+        Unique: the open run per (policy, target), observing runs apart; the run that locks a target.
+        """
         ...
 
     async def seen(self, scope: Scope) -> Seen:

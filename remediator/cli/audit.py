@@ -18,8 +18,8 @@ def add_commands(subparsers: Any) -> None:
     verify = commands.add_parser(
         "verify",
         help="follow every journal link by link",
-        description="Follow every journal link by link and compare the runs' with the system's. Keep the head "
-        "that it prints somewhere else: given back with --head it shows whether the tail was cut.",
+        description="Follow every journal link by link and compare the runs' with the system's. Keep the "
+        "head that it prints somewhere else: given back with --head it shows whether the tail was cut.",
     )
     verify.add_argument(
         "--config", type=Path, default=Path("remediator.yaml"), help="where the store is named"

@@ -1,4 +1,4 @@
-"""How commands print: aligned columns for people, JSON for pipes. Control characters never reach a terminal."""
+"""How commands print: columns for people, JSON for pipes; control characters never reach a terminal."""
 
 from __future__ import annotations
 

@@ -11,8 +11,9 @@ from collections.abc import Awaitable, Callable
 from remediator.connectors.settings import Settings
 from remediator.connectors.unoffered import Unoffered
 from remediator.core.catalog import Escape, Fence, Kind, Operation, Param, Risk
-from remediator.core.messages import Done, Refused, Result
+from remediator.core.messages import Done, Refused, Result, Unknown
 from remediator.core.run import Call
+from remediator.errors import StoreError
 from remediator.ports import ConnectorKind
 
 PAGE = Operation(
@@ -56,9 +57,11 @@ class People(Unoffered):
         if not isinstance(text, str) or not text.strip():
             return Refused("never sent: the page is empty")
         run = key.partition("/")[0]
-        await self._open(
-            f"step:{key}", text[:MOST_CHARACTERS], run=run, chain=call.args.get("chain") or "default"
-        )
+        chain = call.args.get("chain") or "default"
+        try:
+            await self._open(f"step:{key}", text[:MOST_CHARACTERS], run=run, chain=chain)
+        except StoreError as error:
+            return Unknown(str(error))
         return Done({})
 
 

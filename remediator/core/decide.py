@@ -98,6 +98,7 @@ def _common(turn: Turn, event: Event) -> bool:
             turn.note(
                 "vote-refused", gate=gate, by=vote.by, via=vote.via, approve=vote.approve, reason=reason
             )
+            turn.remark(gate, f"{vote.by}'s vote does not count: {reason}")
             return True
         case TimePassed():
             return _time(turn)

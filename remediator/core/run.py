@@ -147,6 +147,7 @@ class Gate(msgspec.Struct, frozen=True):
     votes: tuple[Vote, ...] = ()
     pictures: dict[str, Picture] = {}
     note: str = ""  # why it ended as it did
+    remarks: tuple[str, ...] = ()  # votes that did not count, and why; the last few
 
 
 class StepState(StrEnum):

@@ -88,6 +88,19 @@ class Turn:
         self.change(gate=gate)
         return gate
 
+    def remark(self, gate_id: str, text: str) -> None:
+        """Something that whoever looks at a gate's card should know; the last few are kept."""
+
+        def remarked(gate: Gate) -> Gate:
+            if gate.id != gate_id or text in gate.remarks:
+                return gate
+            return msgspec.structs.replace(gate, remarks=(*gate.remarks, text)[-5:])
+
+        if self.run.gate is not None:
+            past = tuple(remarked(gate) for gate in self.run.past_gates)
+            self.change(past_gates=past, gate=remarked(self.run.gate))
+        self.show_card()
+
     def void_gates(self, reason: str) -> None:
         """Whatever was agreed, or is being asked, no longer holds."""
         live = [gate.id for gate in self.run.all_gates if gate.state in ("open", "approved")]

@@ -206,6 +206,7 @@ def _people(gate: Gate, *, asking: bool) -> str:
         word = "approved" if vote.approve else "denied"
         why = f": {cut(escaped(vote.reason), 300)}" if vote.reason else ""
         lines.append(f"• {escaped(vote.by)} {word} {when(vote.at)} by {escaped(vote.via)}{why}")
+    lines += [f"_{cut(escaped(remark), 300)}_" for remark in gate.remarks]
     return cut("\n".join(lines), SECTION)
 
 

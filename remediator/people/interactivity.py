@@ -6,7 +6,10 @@ person should know comes back to them in Slack by the card, which follows the ru
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from aiohttp import web
 
@@ -21,17 +24,26 @@ log = logging.getLogger(__name__)
 class SlackActions:
     """The door for clicks."""
 
-    def __init__(self, config: Config, desk: Desk, clock: Clock) -> None:
+    def __init__(
+        self,
+        config: Config,
+        desk: Desk,
+        clock: Clock,
+        whisper: Callable[[str, str], Coroutine[Any, Any, None]],
+    ) -> None:
+        """whisper: ``(TEAM/USER, text)`` tells one person alone; never raises."""
         self._config = config
         self._desk = desk
         self._clock = clock
+        self._whisper = whisper
+        self._whispers: set[asyncio.Task[None]] = set()
 
     async def __call__(self, request: web.Request) -> web.Response:
         """200 once the click was dealt with; 401 unproved; 503 when it could not be kept."""
         app = self._config.slack
         if app is None:
             return web.json_response({"text": "Slack is not configured"}, status=404)
-        body = await request.content.read(MOST_BYTES + 1)
+        body = await _whole(request)
         secret = app.signing_secret.get_secret_value()
         if not verify(request.headers, body, secret, self._clock.now()):
             log.warning("a click was not signed by Slack", extra={"peer": request.remote})
@@ -39,13 +51,22 @@ class SlackActions:
         click = parse_click(body, app, self._config.people)
         if isinstance(click, Declined):
             log.warning("a click was declined", extra={"problem": click.reason})
-            return web.json_response({"response_type": "ephemeral", "text": click.reason})
+            return web.json_response({"text": click.reason})
         try:
             answer = await self._act(click)
         except StoreError:
             text = "Remediator cannot keep your vote just now; please click again"
-            return web.json_response({"response_type": "ephemeral", "text": text}, status=503)
-        return web.json_response({"response_type": "ephemeral", "text": answer.text})
+            self._whisper_soon(click, text)
+            return web.json_response({"text": text}, status=503)
+        if not answer.ok:
+            self._whisper_soon(click, answer.text)
+        return web.json_response({"text": answer.text})
+
+    def _whisper_soon(self, click: Click, text: str) -> None:
+        """Slack shows nothing of our answer, so the person is told apart; the click must not wait for it."""
+        task = asyncio.get_running_loop().create_task(self._whisper(click.user, text))
+        self._whispers.add(task)
+        task.add_done_callback(self._whispers.discard)
 
     async def _act(self, click: Click) -> Answer:
         if click.action == "ack":
@@ -57,3 +78,13 @@ class SlackActions:
             via="slack",
             seen=click.hash_prefix,
         )
+
+
+async def _whole(request: web.Request) -> bytes:
+    """The raw body, one byte over the limit at most: `verify` refuses what is longer."""
+    body = bytearray()
+    async for chunk in request.content.iter_any():
+        body += chunk
+        if len(body) > MOST_BYTES:
+            break
+    return bytes(body)

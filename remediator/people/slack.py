@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
+
 from remediator.config import Person
 from remediator.config import Slack as SlackApp
 from remediator.core.run import Gate, Page, Run
@@ -79,6 +81,19 @@ class SlackRoad:
         if answer.error:
             return Told(ok=False, road=self.road, detail=answer.error)
         return Told(ok=True, road=self.road, detail=f"{mentions} in {self._app.channel}")
+
+    async def whisper(self, user: str, text: str) -> None:
+        """Tell one person (TEAM/USER) something that only they see. Best effort."""
+        from slack_sdk.errors import SlackApiError
+
+        person = user.rpartition("/")[2]
+        try:
+            async with asyncio.timeout(WITHIN):
+                await self._client().chat_postEphemeral(
+                    channel=self._app.channel, user=person, text=cut(escaped(text), 1000)
+                )
+        except (SlackApiError, TimeoutError, OSError, aiohttp.ClientError) as error:
+            log.warning("a person could not be told", extra={"user": user, "problem": str(error)[:300]})
 
     def _page_blocks(self, page: Page, text: str) -> list[Block]:
         acknowledge = {

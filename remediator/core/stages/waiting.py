@@ -59,6 +59,7 @@ def _vote(turn: Turn, gate: Gate, vote: Vote) -> None:
         turn.note(
             "vote-refused", gate=gate.id, by=vote.by, via=vote.via, approve=vote.approve, reason=objection
         )
+        turn.remark(gate.id, f"{vote.by}'s vote does not count: {objection}")
         return
     turn.note(
         "vote",
