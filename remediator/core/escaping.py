@@ -13,7 +13,8 @@ from urllib.parse import quote
 
 import re2
 
-from remediator.core.operators import Wrong, encodable, format_duration, kind_of, plain_number, text_of
+from remediator.core.durations import format_duration
+from remediator.core.operators import Wrong, encodable, kind_of, plain_number, text_of
 
 
 def path_segment(value: object) -> str:

@@ -18,7 +18,8 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from remediator.core import escaping, operators, syntax, tokens
 from remediator.core.catalog import Escape
-from remediator.core.operators import Wrong, format_duration, parse_duration
+from remediator.core.durations import format_duration, parse_duration
+from remediator.core.operators import Wrong
 from remediator.core.program import Missing, Path, Program, shown, walk
 from remediator.errors import EvaluationError, ExpressionError
 
@@ -134,7 +135,7 @@ def _check_literal(call: syntax.Call) -> None:
         return
     try:
         _LITERALS[call.name](last.value)
-    except (Wrong, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise ExpressionError("", str(error), offset=last.offset) from error
 
 
