@@ -55,7 +55,7 @@ def check_hook(config: Config) -> list[str]:
 
 
 class AlertmanagerHook:
-    """The aiohttp handler; mount it for every method, it answers the wrong ones itself.
+    """Mount `handle` for every method: it answers the wrong ones itself.
 
     loopback: only this machine can reach us, so a hook without credentials is open. accepted: called
     after each commit. max_backlog: from so many waiting deliveries on (``depth()``), 503.
@@ -84,7 +84,7 @@ class AlertmanagerHook:
         self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
         self.counts = HookCounts()
 
-    async def __call__(self, request: web.Request) -> web.Response:
+    async def handle(self, request: web.Request) -> web.Response:
         """Answer 200, 400, 401, 405, 413, 415 or 503."""
         try:
             parsed = await self._take(request)

@@ -68,7 +68,8 @@ def mark_lone_surrogates(body: bytes) -> bytes:
     r"""The body with every half of a surrogate pair as ``\u0000``.
 
     JSON can spell such halves, Unicode text cannot hold them, and a decoder gives up the whole body
-    over one. NUL is refused as well, but later: in its own alert, without its siblings.
+    over one. NUL is refused as well, but later: in its own alert, without its siblings. A body with
+    a text of more than 256 KiB comes back unmarked.
     """
     if b"\x01" in body:
         return body  # no JSON; and below it stands for an escaped backslash
@@ -78,8 +79,8 @@ def mark_lone_surrogates(body: bytes) -> bytes:
         end = len(body)
         if end - start > _PIECE:  # cut before a quote: it is in no escape that matters here
             end = body.rfind(b'"', start + 1, start + _PIECE)
-            end = end if end > 0 else body.find(b'"', start + _PIECE)
-            end = end if end > 0 else len(body)
+            if end < 0:
+                return body  # a text that no limit allows: not worth a stall
         piece = body[start:end].replace(b"\\\\", b"\x01")
         pieces.append(_LONE.sub(rb"\\u0000", piece).replace(b"\x01", b"\\\\"))
         start = end
