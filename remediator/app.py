@@ -111,7 +111,7 @@ class App:
             ready=self.problems,
             metrics=self.metrics.render,
             extra_routes=(
-                ("POST", "/hooks/alertmanager", self.hook),
+                ("POST", "/hooks/alertmanager", self.hook.handle),
                 (
                     "POST",
                     "/hooks/slack/actions",

@@ -344,6 +344,10 @@ class Store(Protocol):
         """Connect, migrate, take the lock. Raises StoreError with a remedy."""
         ...
 
+    async def open_reading(self) -> None:
+        """Only read, beside a daemon that may be running: for audits."""
+        ...
+
     async def close(self) -> None:
         """Finish what was queued and let go."""
         ...

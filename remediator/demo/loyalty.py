@@ -57,6 +57,8 @@ class Campaign:
     points_awarded: float = 0.0
     points_planned: float = 1_000_000.0
     executions: dict[str, int] = field(default_factory=lambda: {"success": 0, "failure": 0})
+    paused_from: CampaignStatus = "running"
+    """What it was when it was paused."""
     blocked: bool = False
     """The executor passes it over: it stays scheduled until a retrigger helps."""
     retrigger: Retrigger = "helps"
@@ -137,12 +139,22 @@ class Business:
         return self.workers[name]
 
     def pause(self, name: str) -> Campaign:
-        """Stop a running campaign's awards until it is resumed."""
-        return self._move(name, "running", "paused")
+        """Hold back a campaign that runs or is about to, until it is resumed."""
+        campaign = self.campaign(name)
+        if campaign.status not in ("running", "scheduled"):
+            raise ConflictError(f"campaign {name} is {campaign.status}, neither running nor scheduled")
+        campaign.paused_from, campaign.status = campaign.status, "paused"
+        return campaign
 
     def resume(self, name: str) -> Campaign:
-        """Let a paused campaign award again."""
-        return self._move(name, "paused", "running")
+        """Let a paused campaign go on. One that had not begun is planned anew, from now."""
+        campaign = self.campaign(name)
+        if campaign.status != "paused":
+            raise ConflictError(f"campaign {name} is {campaign.status}, not paused")
+        campaign.status = campaign.paused_from
+        if campaign.status == "scheduled":
+            campaign.start_date = self.now
+        return campaign
 
     def execute_campaign(self, name: str) -> Campaign:
         """Accept a manual execution; its effect shows ``execution_seconds`` later."""
@@ -159,13 +171,6 @@ class Business:
         worker = self.worker("tier-evaluation")
         self._later(lambda now: _run_by_hand(worker, now))
         return worker
-
-    def _move(self, name: str, before: CampaignStatus, after: CampaignStatus) -> Campaign:
-        campaign = self.campaign(name)
-        if campaign.status != before:
-            raise ConflictError(f"campaign {name} is {campaign.status}, not {before}")
-        campaign.status = after
-        return campaign
 
     def _later(self, happen: Callable[[float], None]) -> None:
         self._due.append((self.now + self.execution_seconds, happen))

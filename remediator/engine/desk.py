@@ -46,15 +46,16 @@ class PeoplesDesk:
         at = await self._store.read(_now)
         vote = Vote(by, approve, at, via, seen or found.hash, reason[:500])
         await self._driver.tell(run_id, VoteCast(gate, vote))
-        return await self._outcome(run_id, gate, vote)
+        return await self._outcome(run_id, found, vote)
 
-    async def _outcome(self, run_id: str, gate: str, vote: Vote) -> Answer:
-        """What the journal says of the vote: the truth, not a guess."""
+    async def _outcome(self, run_id: str, before: Gate, vote: Vote) -> Answer:
+        """What became of the vote: read from the run and its journal, not guessed."""
+        gate = before.id
         run = await self._store.read(lambda tx: tx.run(run_id))
         found = _gate(run, gate)
         assert run is not None
         assert found is not None
-        counted = any(one.by == vote.by and one.at == vote.at for one in found.votes)
+        counted = _voted(found, vote.by) and not _voted(before, vote.by)
         data = {
             "gate": gate,
             "state": found.state,
@@ -158,6 +159,10 @@ class PeoplesDesk:
 
 def _gate(run: Run | None, gate: str) -> Gate | None:
     return next((one for one in run.all_gates if one.id == gate), None) if run is not None else None
+
+
+def _voted(gate: Gate, person: str) -> bool:
+    return any(vote.by == person for vote in gate.votes)
 
 
 async def _now(tx: Tx) -> datetime:

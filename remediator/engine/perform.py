@@ -211,11 +211,12 @@ class Performer:
         if run is None:
             return ""
         for notifier in self._notifiers:
-            shown = await notifier.card(with_gate(run, gate), ref)
+            try:
+                shown = await notifier.card(with_gate(run, gate), ref)
+            except ConnectorError as error:
+                return str(error)
             if shown is not None and shown != ref:
                 await self._keep(shown)
-            if shown is not None and not shown.digest:
-                return f"{notifier.road} cannot be reached"
         return ""
 
     async def _keep(self, card: CardRef) -> None:

@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 from remediator.core.canonical import digest
-from remediator.core.operators import format_duration
+from remediator.core.expression import format_duration
 from remediator.core.run import Gate, Intention, Picture, Reading, Run, Stage, StepRun, StepState
 from remediator.people.lettering import counted, cut, escaped, linked, plainly, spelled, when
 

@@ -6,6 +6,7 @@ slack_sdk is imported at the first call, and none of its retries: a rate limit i
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ from remediator.ports import CardRef, Told
 
 if TYPE_CHECKING:
     from slack_sdk.web.async_client import AsyncWebClient
+
+log = logging.getLogger(__name__)
 
 WITHIN = 10.0
 """Seconds for one call."""

@@ -12,8 +12,8 @@ from remediator.core.catalog import Escape
 from remediator.core.catalog import Param as Spec
 from remediator.core.expression import Template, parse_duration
 from remediator.core.policy import Param
-from remediator.policyfiles.finding import nearest
-from remediator.policyfiles.reading import Place
+from remediator.documents.finding import nearest
+from remediator.documents.reading import Place
 from remediator.policyfiles.uses import Look, Problem, templates
 
 

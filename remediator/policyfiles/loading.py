@@ -16,10 +16,10 @@ from pydantic import BaseModel, ValidationError
 from remediator.core.canonical import digest
 from remediator.core.catalog import Catalog
 from remediator.core.policy import Policy
+from remediator.documents.finding import Finding, Severity, nearest
+from remediator.documents.reading import Document, Place, read
 from remediator.errors import PolicyError
 from remediator.policyfiles.checks import check
-from remediator.policyfiles.finding import Finding, Severity, nearest
-from remediator.policyfiles.reading import Document, Place, read
 from remediator.policyfiles.uses import Look, Problem
 
 
@@ -48,7 +48,7 @@ class Loaded:
 
 
 def load(paths: Iterable[Path], catalog: Catalog) -> Loaded:
-    """The policies of these files and folders (``*.yaml``, ``*.yml``; tests are skipped)."""
+    """The policies of these files and folders; tests and Prometheus' ``alerts.yaml`` are skipped."""
     policies: list[LoadedPolicy] = []
     findings: list[Finding] = []
     for path in dict.fromkeys(chain.from_iterable(map(_files, paths))):
@@ -92,8 +92,8 @@ def _files(path: Path) -> Iterator[Path]:
         return
     for file in sorted(path.rglob("*")):
         hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
-        test = file.stem.endswith(".test")
-        if file.suffix in (".yaml", ".yml") and file.is_file() and not hidden and not test:
+        other = file.stem.endswith(".test") or file.stem == "alerts"  # stories, and Prometheus' own rules
+        if file.suffix in (".yaml", ".yml") and file.is_file() and not hidden and not other:
             yield file
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from remediator.core.catalog import PLANNED
 from remediator.core.expression import Path
-from remediator.policyfiles.finding import nearest
+from remediator.documents.finding import nearest
 from remediator.policyfiles.uses import FROM_ALERT, Look, Problem, Seen
 
 

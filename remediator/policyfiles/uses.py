@@ -13,8 +13,8 @@ from typing import Any
 from remediator.core.catalog import BUILT_IN, Catalog, Connection, Kind, Operation
 from remediator.core.expression import Expression, Template
 from remediator.core.policy import EarlyProbe, Gate, Policy, Undo, Verify
-from remediator.policyfiles.finding import Severity
-from remediator.policyfiles.reading import Place
+from remediator.documents.finding import Severity
+from remediator.documents.reading import Place
 
 FROM_ALERT = frozenset({"labels", "annotations"})
 

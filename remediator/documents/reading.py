@@ -1,4 +1,4 @@
-"""First door of a policy file: bytes to plain values, with the place of each. Called by loading.
+"""First door of a policy file and of the settings: bytes to plain values, with the place of each.
 
 YAML as people read it, on PyYAML's C parser: ``NO`` is a text, ``1:30`` is not 90, and nothing may
 stand for something else (no anchors, aliases, tags or merge keys). Built from events rather than by
@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from remediator.policyfiles.finding import Finding
+from remediator.documents.finding import Finding
 
 LARGEST = 256 * 1024
 """Bytes that one file may have."""

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remediator.policyfiles.reading import read, resolve
+from remediator.documents.reading import read, resolve
 
 
 def value(text: str | bytes) -> Any:
