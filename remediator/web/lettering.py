@@ -1,0 +1,118 @@
+"""Text from alerts, probes and people, made fit for a page: escaped, and nothing in it hides.
+
+What has no shape of its own (control characters, bidirectional overrides, zero-width letters) and
+look-alikes inside a Latin word are spelled out and marked, so that what a person approves is what
+they see.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from markupsafe import Markup, escape
+
+from remediator.core.canonical import inert
+
+_UNSEEN_KINDS = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"})
+_UNSEEN_LETTERS = frozenset("\u115f\u1160\u3164\uffa0\u2800")
+_WORD = re.compile(r"\w+")
+
+MOST = 4000
+"""Characters of one text on a page; what is left out is told."""
+
+
+def shown(value: object, *, lines: bool = False, most: int = MOST) -> Markup:
+    """Any text, safe and honest. ``lines`` keeps its line breaks."""
+    if isinstance(value, Markup):
+        return value
+    text = value if isinstance(value, str) else str(value)
+    left = len(text) - most
+    if left > 0:
+        text = text[:most]
+    body = escape(text) if text.isascii() and text.isprintable() else _marked(text, lines=lines)
+    return body + Markup(' <i class="cut">… {} more characters</i>').format(left) if left > 0 else body
+
+
+def _marked(text: str, *, lines: bool) -> Markup:
+    disguised = _look_alikes(text)
+    pieces: list[Markup] = []
+    plain: list[str] = []
+    for place, letter in enumerate(text):
+        if place not in disguised and (not _unseen(letter) or (lines and letter == "\n")):
+            plain.append(letter)
+            continue
+        pieces.append(escape("".join(plain)))
+        plain.clear()
+        pieces.append(_spelled_out(letter))
+    pieces.append(escape("".join(plain)))
+    return Markup("<bdi>{}</bdi>").format(Markup("").join(pieces))
+
+
+def _spelled_out(letter: str) -> Markup:
+    code = ord(letter)
+    spelled = f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+    name = unicodedata.name(letter, "control character")
+    return Markup('<b class="unseen" title="{}">{}</b>').format(name, spelled)
+
+
+def _unseen(letter: str) -> bool:
+    if letter.isascii():
+        return not letter.isprintable()
+    return unicodedata.category(letter) in _UNSEEN_KINDS or letter in _UNSEEN_LETTERS
+
+
+def _look_alikes(text: str) -> set[int]:
+    """Places of letters of another alphabet inside a word that has Latin letters."""
+    found: set[int] = set()
+    for word in _WORD.finditer(text):
+        letters = word.group()
+        if letters.isascii() or not any(one.isascii() and one.isalpha() for one in letters):
+            continue
+        for place, one in enumerate(letters, start=word.start()):
+            if not one.isascii() and one.isalpha() and not unicodedata.name(one, "").startswith("LATIN "):
+                found.add(place)
+    return found
+
+
+def link(address: str, words: str = "") -> Markup:
+    """A link when the address is http(s) and nothing else; otherwise the text alone."""
+    if not _is_web(address):
+        return shown(words or address)
+    return Markup('<a href="{}" rel="noreferrer noopener nofollow" target="_blank">{}</a>').format(
+        address, shown(words or address, most=200)
+    )
+
+
+def _is_web(address: str) -> bool:
+    if len(address) > 2000 or not address.isascii() or not address.isprintable() or " " in address:
+        return False
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return False
+    return parts.scheme.lower() in ("http", "https") and bool(parts.hostname) and "\\" not in address
+
+
+def as_json(value: object, *, indent: int | None = None) -> str:
+    """Any value as JSON, as people read it."""
+    return json.dumps(inert(value), ensure_ascii=False, indent=indent)
+
+
+def facts(value: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """A nested value, flat: ``row.name`` → ``Teranga``. Of a query, its first row and the count."""
+    if "row" in value:
+        value = {"row": value["row"], **({"count": value["count"]} if "count" in value else {})}
+    return list(_facts("", value, 0))
+
+
+def _facts(name: str, value: Any, depth: int) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping) and value and depth < 3:
+        for key, item in value.items():
+            yield from _facts(f"{name}.{key}" if name else str(key), item, depth + 1)
+    else:
+        yield name, value if isinstance(value, str) else as_json(value)

@@ -1,0 +1,132 @@
+"""The API described as OpenAPI 3.1, from the table of routes and the shapes that they take and give."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from remediator.web.access import Access
+from remediator.web.shapes import ProblemShape
+
+if TYPE_CHECKING:  # the table names our handler
+    from remediator.web.routes import Param, Route
+
+_REF = "#/components/schemas/{name}"
+
+_WHO = {
+    Access.OPEN: [{}],
+    Access.READ: [{}, {"token": []}, {"basic": []}],
+    Access.CHANGE: [{"token": []}],
+    Access.ITSELF: [{}],
+}
+_REFUSALS = {
+    400: "what was sent is not what is taken here",
+    401: "it is not known who you are",
+    403: "another site's page has sent this",
+    404: "there is no such thing",
+    409: "too late, or not counted; the text says why",
+    413: "the body is too large",
+    415: "not application/json",
+    503: "the store does not answer, or the daemon is busy; try again",
+}
+
+
+def document(routes: Iterable[Route], public_url: str = "") -> dict[str, Any]:
+    """The whole description."""
+    described = [route for route in routes if route.access is not Access.ITSELF]
+    shapes: dict[str, type[msgspec.Struct]] = {"ProblemShape": ProblemShape}
+    for route in described:
+        shapes |= {one.__name__: one for one in (route.gives, route.takes) if one is not None}
+    _, components = msgspec.json.schema_components(shapes.values(), ref_template=_REF)
+    paths: dict[str, dict[str, Any]] = {}
+    for route in described:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Remediator",
+            "version": "1",
+            "description": "Alerts repair production within bounds. Reading needs a person's token unless "
+            "the daemon listens on loopback only; changing always needs one, as a bearer token.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": public_url or "/"}],
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer", "description": "a person's API token"},
+                "basic": {"type": "http", "scheme": "basic", "description": "name and API token; reads only"},
+            },
+        },
+    }
+
+
+def _operation(route: Route) -> dict[str, Any]:
+    handler = route.handler
+    summary = (handler.__doc__ or "").strip().splitlines()[0] if handler is not None else ""
+    found: dict[str, Any] = {
+        "operationId": f"{route.method.lower()}{re.sub('[^a-z0-9]+', '_', route.path.lower()).rstrip('_')}",
+        "summary": summary,
+        "security": _WHO[route.access],
+        "responses": _responses(route),
+    }
+    in_path = [_path_parameter(name) for name in re.findall(r"{(\w+)}", route.path)]
+    parameters = in_path + [_query_parameter(name, param) for name, param in route.query.items()]
+    if parameters:
+        found["parameters"] = parameters
+    if route.takes is not None:
+        required = bool(msgspec.structs.fields(route.takes))
+        found["requestBody"] = {"required": required, "content": {"application/json": _schema(route.takes)}}
+    return found
+
+
+def _schema(shape: type[msgspec.Struct]) -> dict[str, Any]:
+    return {"schema": {"$ref": _REF.format(name=shape.__name__)}}
+
+
+def _responses(route: Route) -> dict[str, Any]:
+    content = {route.media: _schema(route.gives) if route.gives is not None else {"schema": {}}}
+    if route.path == "/status":
+        content["text/html"] = {"schema": {"type": "string"}}
+    answers: dict[str, Any] = {"200": {"description": "as asked", "content": content}}
+    if route.path == "/":
+        answers = {"302": {"description": "to the status page"}}
+    if route.path == "/readyz":
+        answers["503"] = {"description": "not ready", "content": content}
+    for status in _refusals(route):
+        body = {"application/json": _schema(ProblemShape)}
+        if status in (404, 409) and route.access is Access.CHANGE:
+            body = {
+                "application/json": {
+                    "schema": {
+                        "anyOf": [_schema(one)["schema"] for one in (ProblemShape, route.gives) if one]
+                    }
+                }
+            }
+        answers.setdefault(str(status), {"description": _REFUSALS[status], "content": body})
+    return answers
+
+
+def _refusals(route: Route) -> tuple[int, ...]:
+    if route.access is Access.CHANGE:
+        return (400, 401, 403, 404, 409, 413, 415, 503)
+    found: tuple[int, ...] = (401, 503) if route.access is Access.READ else ()
+    found += (400,) if route.path.startswith("/api/") else ()
+    return found + ((404,) if "{" in route.path else ())
+
+
+def _path_parameter(name: str) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "maxLength": 200}}
+
+
+def _query_parameter(name: str, param: Param) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "string", "maxLength": 300}
+    if param.choices:
+        schema = {"type": "string", "enum": list(param.choices)}
+    if param.most is not None:
+        schema = {"type": "integer", "minimum": 1, "maximum": param.most}
+    return {"name": name, "in": "query", "required": False, "description": param.doc, "schema": schema}

@@ -1,0 +1,45 @@
+"""The templates and what they may call. They see our words as templates and everything else as data."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from remediator.web import assets, lettering, wording
+
+
+@cache
+def _environment() -> Environment:
+    found = Environment(
+        loader=PackageLoader("remediator.web", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    found.filters |= {
+        "shown": lettering.shown,
+        "json": lettering.as_json,
+        "facts": lettering.facts,
+        "ago": wording.ago,
+        "left": wording.left,
+        "span": wording.span,
+        "clock": wording.clock,
+        "moment": wording.moment,
+        "iso": wording.iso,
+    }
+    found.globals |= {
+        "asset": assets.address,
+        "link": lettering.link,
+        "words": wording,
+        "counted": wording.counted,
+    }
+    return found
+
+
+def render(template: str, **what: Any) -> str:
+    """A page, or a part of one."""
+    return _environment().get_template(template).render(what)

@@ -1,0 +1,42 @@
+"""What the web needs of the rest of the daemon; built by app.py, read by every route."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from remediator.config import Config
+from remediator.core.policyset import PolicySet
+from remediator.ports import Desk, Feed, Store
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """Everything that a route may ask.
+
+    identify: an API token → the person whose it is. ready: why the daemon is not ready; empty when
+    it is. metrics: Prometheus' text format. extra_routes: (method, path, handler) of doors that check
+    their senders themselves; each must stand in `routes.ROUTES`.
+    """
+
+    config: Config
+    store: Store
+    desk: Desk
+    feed: Feed
+    policies: Callable[[], PolicySet]
+    identify: Callable[[str], str | None]
+    ready: Callable[[], list[str]]
+    metrics: Callable[[], bytes | Awaitable[bytes]]
+    extra_routes: Sequence[tuple[str, str, Handler]] = ()
+
+
+SERVICES = web.AppKey("services", Services)
+
+
+def services(request: web.Request) -> Services:
+    """Those of the application that answers this request."""
+    return request.config_dict[SERVICES]
