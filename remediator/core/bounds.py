@@ -139,7 +139,8 @@ def _over(rate: Rate, acts: Sequence[datetime], now: datetime, bound: str, whose
     if len(inside) < rate.limit:
         return None
     reason = f"{len(inside)} of {rate.limit} acts {whose} in {format_duration(rate.per)}"
-    return Refusal(bound, reason, again_at=inside[rate.limit - 1] + rate.per)
+    last = inside[rate.limit - 1] if rate.limit else now  # a limit of none at all never ends
+    return Refusal(bound, reason, again_at=last + rate.per)
 
 
 def _rounded(duration: timedelta) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -14,15 +15,19 @@ type_names = "null, booleans, numbers, strings, lists, maps, times and durations
 def inert(value: Any) -> Any:
     """The value as plain JSON: times become ISO strings, durations seconds, decimals strings.
 
+    So do numbers that are not finite: a store would make them null, and the hash would not fit.
+
     Raises TypeError for anything that has no such form.
     """
     match value:
+        case float() if not math.isfinite(value):
+            return str(value)  # JSON has no such number
         case None | bool() | int() | float() | str():
             return value
         case datetime():
             return value.isoformat()
         case timedelta():
-            return f"{value.total_seconds():g}s"
+            return f"{f'{value.total_seconds():.6f}'.rstrip('0').rstrip('.')}s"
         case Decimal():
             return str(value)
         case dict():
@@ -51,7 +56,12 @@ def _spelled(value: Any) -> Any:
         case float():
             return {"#": repr(value)}
         case dict():
-            return {str(key): _spelled(item) for key, item in value.items()}
+            return {_key(str(key)): _spelled(item) for key, item in value.items()}
         case list() | tuple():
             return [_spelled(item) for item in value]
     return _spelled(inert(value))
+
+
+def _key(key: str) -> str:
+    """``#`` alone marks a number; a map that has such a key itself may not pass for one."""
+    return f"#{key}" if key.startswith("#") else key

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID  # noqa: TID251 -- only to read one; none is made here
 
@@ -47,7 +47,7 @@ def _typed(param: Param, raw: Any) -> Any:
         case "enum":
             return _chosen(param, raw)
         case "int":
-            return raw if _is_number(raw) and float(raw).is_integer() else int(_fits(_INT, text, "an int"))
+            return _int(raw) if _is_number(raw) else int(_fits(_INT, text, "an int"))
         case "number":
             return _finite(raw) if _is_number(raw) else _finite(float(_fits(_NUMBER, text, "a number")))
         case "bool":
@@ -55,7 +55,7 @@ def _typed(param: Param, raw: Any) -> Any:
         case "uuid":
             return _uuid(text)
         case "duration":
-            return parse_duration(str(text))
+            return raw if isinstance(raw, timedelta) else parse_duration(str(text))
         case "time":
             return _time(raw)
     raise ValueError(f"has the unknown type {param.type}")
@@ -64,7 +64,9 @@ def _typed(param: Param, raw: Any) -> Any:
 def _string(param: Param, raw: Any) -> str:
     if not isinstance(raw, str):
         raise ValueError("is not a string")
-    if param.pattern is not None and not param.pattern.matches(raw):
+    if param.pattern is None:
+        raise ValueError("has no pattern to fit")
+    if not param.pattern.matches(raw):
         raise ValueError(f"does not fit the pattern {param.pattern.text}")
     if any(ord(letter) < 32 or ord(letter) == 127 for letter in raw):
         raise ValueError("holds control characters")
@@ -106,8 +108,14 @@ def _is_number(raw: Any) -> bool:
     return isinstance(raw, int | float) and not isinstance(raw, bool)
 
 
-def _finite(number: float) -> float:
-    if not math.isfinite(number):
+def _int(number: int | float) -> int:  # noqa: PYI041 -- mypy would take an int for a float
+    if isinstance(number, float) and not number.is_integer():
+        raise ValueError("is not an int")
+    return int(number)
+
+
+def _finite(number: int | float) -> float:  # noqa: PYI041 -- likewise
+    if isinstance(number, float) and not math.isfinite(number):
         raise ValueError("is not finite")
     return number
 
