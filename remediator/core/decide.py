@@ -15,6 +15,8 @@ from types import ModuleType
 import msgspec
 
 from remediator.core import admission
+from remediator.core.failure import alert_over
+from remediator.core.gate import not_open
 from remediator.core.messages import AlertHeard, Decision, Event, Facts, PolicyChanged, TimePassed, VoteCast
 from remediator.core.run import Member, Outcome, Run, Stage
 from remediator.core.stages import (
@@ -93,12 +95,8 @@ def _common(turn: Turn, event: Event) -> bool:
             if turn.run.stage in UNTOUCHED and not turn.run.acted and turn.facts.current != turn.run.version:
                 turn.decide_again("the policy has changed since this run was opened")
             return True
-        case VoteCast(gate=gate, vote=vote) if turn.run.stage is not Stage.WAITING:
-            reason = turn.run.gate.note if turn.run.gate is not None else "no gate is open"
-            turn.note(
-                "vote-refused", gate=gate, by=vote.by, via=vote.via, approve=vote.approve, reason=reason
-            )
-            turn.remark(gate, f"{vote.by}'s vote does not count: {reason}")
+        case VoteCast(gate=gate, vote=vote) if reason := not_open(turn.run, gate):
+            turn.refuse_vote(gate, vote, reason)
             return True
         case TimePassed():
             return _time(turn)
@@ -123,14 +121,10 @@ def _time(turn: Turn) -> bool:
     run = turn.run
     if run.stage in UNTOUCHED:
         if _recovered(turn):
-            if any(step.stands for step in run.steps.values()):
-                turn.void_gates("the alert resolved")
-                turn.enter(Stage.ENDING)
-            else:
-                turn.close(Outcome.RECOVERED, "the alert resolved before anything was started")
+            alert_over(turn)
             return True
         if turn.now >= run.opened_at + turn.policy.bounds.deadline:
-            turn.page("deadline", "its deadline has passed; it was closed as it stands")
+            turn.page("deadline", "its deadline has passed; no further step is started")
             turn.close(Outcome.EXPIRED, "the run's deadline has passed")
             return True
     return False
@@ -160,8 +154,7 @@ def next_deadline(run: Run, facts: Facts) -> datetime | None:
         case Stage.VERIFYING if step is not None and not run.pending:
             times.append(step.proof_next)
         case Stage.HOLDING:
-            owed = [name for name in run.plan if run.steps[name].owes_undo]
-            times += [holding.undo_time(run, name, settled) for name in owed]
+            times += [holding.undo_time(run, name, settled) for name in run.temporary]
         case Stage.UNDOING:
             times.append(run.wait_until)
     return min((at for at in times if at is not None), default=None)

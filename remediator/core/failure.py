@@ -1,15 +1,15 @@
-"""What a run does when a step cannot be started, was refused, or did not help."""
+"""What a run does when a step cannot be started, is not needed any more, was refused, or did not help."""
 
 from __future__ import annotations
 
-from remediator.core.run import Outcome, Refusal, Run, Stage, StepState, Verdict
+from remediator.core.run import Outcome, Refusal, Stage, StepState, Verdict
 from remediator.core.turn import Turn
 
 
 def stop_before(turn: Turn, bound: str, reason: str, refusal: Refusal | None = None) -> None:
     """The step at the cursor may not start. Nothing done yet: the run is refused. Otherwise it ends."""
     turn.change_step(turn.step.name, state=StepState.REFUSED, error=reason)
-    if not any(step.stands for step in turn.run.steps.values()):
+    if not turn.run.acted and not any(step.stands for step in turn.run.steps.values()):
         if refusal is not None:
             return turn.close(Outcome.REFUSED, str(refusal), refusal)
         return turn.refuse(bound, reason)
@@ -18,12 +18,20 @@ def stop_before(turn: Turn, bound: str, reason: str, refusal: Refusal | None = N
     return turn.enter(Stage.ENDING)
 
 
+def alert_over(turn: Turn) -> None:
+    """The alert resolved and nothing is on its way: no further step is started."""
+    if turn.run.acted:
+        return turn.close(Outcome.FIXED, "the alert resolved; no further step was needed")
+    return turn.close(Outcome.RECOVERED, "the alert resolved before anything was started")
+
+
 def step_failed(turn: Turn, outcome: Outcome, reason: str) -> None:
     """The step at the cursor was refused by the world or did not help.
 
     A rung gives way to the next one. Otherwise the step's ``on_failure`` says what follows.
     """
-    if turn.run.rungs and turn.run.cursor + 1 < len(turn.run.plan):
+    further = turn.run.plan[turn.run.cursor + 1 :]
+    if turn.run.rungs and any(name not in turn.facts.held for name in further):
         return _next(turn)
     if turn.spec.on_failure == "continue":
         return _next(turn)
@@ -60,14 +68,3 @@ def _queue(turn: Turn, names: list[str], after: Stage) -> None:
     """Latest change first."""
     queued = [name for name in reversed(names) if name not in turn.run.undoing]
     turn.change(undoing=(*turn.run.undoing, *queued), after_undo=after)
-
-
-def owed_undos(run: Run) -> list[str]:
-    """Steps whose change stands only for a time, in the order in which they were done."""
-    return [name for name in run.plan if run.steps[name].owes_undo and _is_held(run, name)]
-
-
-def _is_held(run: Run, name: str) -> bool:
-    intention = run.steps[name].intention
-    undo = intention.undo if intention is not None else None
-    return undo is not None and (undo.after_s is not None or "resolved" in undo.early)

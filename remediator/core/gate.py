@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -13,6 +14,8 @@ from remediator.core.run import Gate, Intention, Run, Vote
 
 DEFAULT_VOTES = {"oncall": 1}
 DEFAULT_PATIENCE = timedelta(minutes=15)
+SHORTEST_HASH = 12
+"""Characters of a gate's hash that stand for it: a card's button carries its beginning."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,16 @@ def need(policy: Policy, case: Case, step: str, risk: Risk, mode: str) -> Need |
     return Need((step,), DEFAULT_VOTES, DEFAULT_PATIENCE, "page")
 
 
+def needed(run: Run, policy: Policy) -> Need | None:
+    """The gate of the step at the cursor, for those that share it and were not started before."""
+    step = run.step
+    assert step is not None and step.intention is not None and run.case is not None
+    wanted = need(policy, policy.decide[run.case], step.name, step.intention.risk, run.mode)
+    if wanted is None:
+        return None
+    return replace(wanted, steps=tuple(name for name in wanted.steps if not run.steps[name].attempt))
+
+
 def covers(gate: Gate | None, step: str) -> bool:
     """Was this step agreed to?"""
     return gate is not None and gate.state == "approved" and step in gate.steps
@@ -58,13 +71,18 @@ def expired(gate: Gate, now: datetime) -> bool:
 def satisfied(
     required: Mapping[str, int], approvers: Sequence[str], roles: Mapping[str, frozenset[str]]
 ) -> bool:
-    """Can distinct people fill every place, each counting for one role only?
+    """Can distinct people fill every place, each counting for one role only?"""
+    return bool(required) and not _empty(required, approvers, roles)
+
+
+def _empty(
+    required: Mapping[str, int], approvers: Sequence[str], roles: Mapping[str, frozenset[str]]
+) -> Counter[str]:
+    """The places of each role that stay empty when as many as possible are filled.
 
     A bipartite matching by augmenting paths (Kuhn): places are few, so the plain form is enough.
     """
     places = [role for role, count in required.items() for _ in range(count)]
-    if not places:
-        return False
     seat_of: dict[str, int] = {}
 
     def seat(place: int, tried: set[str]) -> bool:
@@ -77,7 +95,7 @@ def satisfied(
                 return True
         return False
 
-    return all(seat(place, set()) for place in range(len(places)))
+    return Counter(role for place, role in enumerate(places) if not seat(place, set()))
 
 
 def approvers(gate: Gate) -> list[str]:
@@ -85,13 +103,24 @@ def approvers(gate: Gate) -> list[str]:
     return list(dict.fromkeys(vote.by for vote in gate.votes if vote.approve and vote.at < gate.expires_at))
 
 
+def is_for(vote: Vote, gate: Gate) -> bool:
+    """Was it cast on exactly what this gate is about?"""
+    return len(vote.hash) >= SHORTEST_HASH and gate.hash.startswith(vote.hash)
+
+
+def not_open(run: Run, gate_id: str) -> str:
+    """Why nobody can vote on this gate any more, or "" when people can."""
+    gate = next((one for one in run.all_gates if one.id == gate_id), None)
+    if gate is None:
+        return "there is no such gate"
+    return "" if gate.state == "open" else f"the gate is no longer open: {gate.note or gate.state}"
+
+
 def objection(run: Run, gate: Gate, vote: Vote, roles: Mapping[str, frozenset[str]], now: datetime) -> str:
     """Why this vote does not count, or "" when it does."""
-    if gate.state != "open":
-        return f"the gate is no longer open: {gate.note or gate.state}"
     if expired(gate, now):
         return "the gate has expired"
-    if not vote.hash or not gate.hash.startswith(vote.hash):
+    if not is_for(vote, gate):
         return "the plan has changed since that card was shown"
     if not any(vote.by in roles.get(role, frozenset()) for role in gate.required):
         return f"{vote.by} has none of the roles {', '.join(gate.required)}"
@@ -103,14 +132,8 @@ def objection(run: Run, gate: Gate, vote: Vote, roles: Mapping[str, frozenset[st
 
 
 def missing(gate: Gate, roles: Mapping[str, frozenset[str]]) -> dict[str, int]:
-    """How many places of each role are still open, filling greedily; for people's eyes."""
-    left, free = dict(gate.required), approvers(gate)
-    for role in gate.required:
-        for person in [one for one in free if one in roles.get(role, frozenset())]:
-            if left[role] > 0:
-                left[role] -= 1
-                free.remove(person)
-    return {role: count for role, count in left.items() if count > 0}
+    """How many places of each role are still open; for people's eyes."""
+    return dict(_empty(gate.required, approvers(gate), roles))
 
 
 def terms(run: Run, wanted: Need) -> dict[str, object]:
@@ -128,7 +151,7 @@ def terms(run: Run, wanted: Need) -> dict[str, object]:
 
 
 def same_plan(one: Sequence[Intention], other: Sequence[Intention]) -> bool:
-    """Would the steps that are not safe still do the very same?
+    """Would the steps that are not safe still do, and take back, the very same?
 
     A safe step's text may have moved with the figures; that alone voids nothing.
     """
@@ -136,7 +159,9 @@ def same_plan(one: Sequence[Intention], other: Sequence[Intention]) -> bool:
 
 
 def _changes(step: Intention) -> object:
-    return (step.step, step.call if step.risk is not Risk.SAFE else step.call.operation)
+    if step.risk is Risk.SAFE:
+        return (step.step, step.call.operation)
+    return (step.step, step.call, step.undo)
 
 
 def _votes(policy: Policy, step: str) -> bool:

@@ -151,14 +151,12 @@ def intend(run: Run, policy: Policy, name: str, facts: Facts) -> Intention:
     step, place = policy.steps[name], f"{policy.policy}: steps.{name}"
     scope = for_operations(run, policy, facts.now)
     call = _call(step.use, step.via, step.with_, scope, facts.catalog, place)
-    operation = facts.catalog.operations[call.operation]
-    connection = facts.catalog.connections[call.connection]
     proves = step.verify is not None and step.verify.use is not None
     return Intention(
         step=name,
         call=call,
         risk=call_risk(call, facts.catalog),
-        fence=Fence.KEY if Fence.KEY in (operation.fence, connection.fence) else Fence.NONE,
+        fence=_fence(call.operation, call.connection, facts.catalog),
         verify=probe_call(run, policy, facts, step.verify, f"{place}.verify")
         if proves and step.verify
         else None,
@@ -182,6 +180,17 @@ def call_risk(call: Call, catalog: Catalog) -> Risk:
     return risk_of(operation, connection, method, path)
 
 
+def previews(call: Call, catalog: Catalog) -> bool:
+    """Can it be shown what this call would change?"""
+    operation = catalog.operations.get(call.operation)
+    return operation is not None and operation.previews
+
+
+def offered(call: Call, catalog: Catalog) -> bool:
+    """Is what it needs still there? A reload may have taken a connection away."""
+    return call.operation in catalog.operations and call.connection in catalog.connections
+
+
 def summary(call: Call) -> str:
     """One line for people: what would be done, values included."""
     args = dict(call.args)
@@ -199,12 +208,21 @@ def _undo_plan(step: Step, scope: Mapping[str, Any], catalog: Catalog, place: st
         return None
     source = {"use": undo.use, "via": undo.via, "with": _text(undo.with_)}
     waits = any("steps" in template.names for template in _templates(undo.with_))
+    fence = _fence(undo.use, undo.via or step.via or "", catalog)
     return UndoPlan(
         source=source,
         call=None if waits else _undo_call(step, undo, scope, catalog, place),
         after_s=undo.after.total_seconds() if undo.after is not None else None,
         early=tuple(one for one in undo.early if isinstance(one, str)),
+        fence=fence,
     )
+
+
+def _fence(use: str, via: str, catalog: Catalog) -> Fence:
+    """What makes a second sending harmless: the operation itself, or the service behind the connection."""
+    operation, connection = catalog.operations.get(use), catalog.connections.get(via)
+    known = (operation.fence if operation else None, connection.fence if connection else None)
+    return Fence.KEY if Fence.KEY in known else Fence.NONE
 
 
 def _undo_call(step: Step, undo: Undo, scope: Mapping[str, Any], catalog: Catalog, place: str) -> Call:
@@ -219,8 +237,10 @@ def _call(
     catalog: Catalog,
     place: str,
 ) -> Call:
-    operation = catalog.operations[use]
-    connection = via or BUILT_IN.get(operation.connector, "")
+    operation = catalog.operations.get(use)
+    connection = via or BUILT_IN.get(use.partition(".")[0], "")
+    if operation is None or connection not in catalog.connections:
+        raise EvaluationError(place, f"{use} via {connection or 'nothing'} is not there any more")
     args = {
         name: inert(_resolved(value, scope, _escape(operation, name), f"{place}.with.{name}"))
         for name, value in arguments.items()

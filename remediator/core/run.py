@@ -82,6 +82,7 @@ class UndoPlan(msgspec.Struct, frozen=True):
     call: Call | None
     after_s: float | None  # time box, seconds from the act
     early: tuple[str, ...] = ()  # unverified | resolved
+    fence: Fence = Fence.NONE  # of the service that is asked to undo, which may be another one
 
 
 class Intention(msgspec.Struct, frozen=True):
@@ -184,6 +185,7 @@ class StepRun(msgspec.Struct, frozen=True):
     undo_at: datetime | None = None
     undo_started: bool = False
     undo_attempt: int = 0
+    undo_call: Call | None = None  # as it was sent
     undo_late: bool = False  # a person was paged that it is overdue
     undo_error: str = ""
 
@@ -197,6 +199,12 @@ class StepRun(msgspec.Struct, frozen=True):
         """Does a change stand that is to be taken back and has not been tried yet?"""
         has_undo = self.intention is not None and self.intention.undo is not None
         return self.stands and has_undo and not self.undo_started
+
+    @property
+    def temporary(self) -> bool:
+        """Does its change stand only for a time, that is still to come?"""
+        undo = self.intention.undo if self.intention is not None else None
+        return self.owes_undo and undo is not None and (undo.after_s is not None or "resolved" in undo.early)
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -261,6 +269,11 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     def step(self) -> StepRun | None:
         """The step at the cursor."""
         return self.steps[self.plan[self.cursor]] if self.cursor < len(self.plan) else None
+
+    @property
+    def temporary(self) -> list[str]:
+        """Steps whose change stands only for a time, in the order in which they were done."""
+        return [name for name, step in self.steps.items() if step.temporary]
 
     @property
     def all_gates(self) -> tuple[Gate, ...]:

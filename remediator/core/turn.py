@@ -19,11 +19,14 @@ from remediator.core.messages import (
     Probe,
 )
 from remediator.core.policy import Policy, Step
-from remediator.core.run import Call, Gate, Outcome, Refusal, Run, Stage, StepRun
+from remediator.core.run import Call, Gate, Outcome, Refusal, Run, Stage, StepRun, Verdict, Vote
 
 
 class Turn:
-    """Collects what one event changes. Nothing here decides anything."""
+    """Collects what one event changes, and decides nothing.
+
+    But one rule holds for all who use it: a run never closes over a temporary change (see `close`).
+    """
 
     def __init__(self, run: Run, facts: Facts) -> None:
         """``run`` as it was loaded, ``facts`` as they were read with it."""
@@ -101,9 +104,14 @@ class Turn:
             self.change(past_gates=past, gate=remarked(self.run.gate))
         self.show_card()
 
+    def refuse_vote(self, gate_id: str, vote: Vote, reason: str) -> None:
+        """A vote that does not count is written down, and whoever cast it can see why."""
+        self.note("vote-refused", gate=gate_id, by=vote.by, via=vote.via, approve=vote.approve, reason=reason)
+        self.remark(gate_id, f"{vote.by}'s vote does not count: {reason}")
+
     def void_gates(self, reason: str) -> None:
         """Whatever was agreed, or is being asked, no longer holds."""
-        live = [gate.id for gate in self.run.all_gates if gate.state in ("open", "approved")]
+        live = [gate.id for gate in self.run.all_gates if self._is_live(gate)]
         if not live:
             return
         gates = [
@@ -113,6 +121,11 @@ class Turn:
         self.change(past_gates=tuple(gates[:-1]), gate=gates[-1])
         self.note("gate-void", gates=live, reason=reason)
         self.show_card()
+
+    def _is_live(self, gate: Gate) -> bool:
+        """An approval that was carried out whole is history: nothing voids it any more."""
+        begun = all(name in self.run.steps and self.run.steps[name].attempt for name in gate.steps)
+        return gate.state == "open" or (gate.state == "approved" and not begun)
 
     def enter(self, stage: Stage) -> None:
         """Go to another stage; `decide` lets it begin."""
@@ -156,9 +169,15 @@ class Turn:
                 self.want(card)
 
     def close(self, outcome: Outcome, reason: str, refusal: Refusal | None = None) -> None:
-        """The end. Alerts that still fire are decided again after ``recheck``, or as refused."""
+        """The end. Alerts that still fire are decided again after ``recheck``, or as refused.
+
+        What stands only for a time is held and undone first; then the run closes with this verdict.
+        """
         if self.run.gate is not None and self.run.gate.state == "open":
             self.void_gates(reason)
+        if self.run.temporary:
+            self.change(verdict=Verdict(outcome, reason))
+            return self.enter(Stage.ENDING)
         self.change(
             stage=Stage.CLOSED,
             pending=(),
@@ -170,7 +189,7 @@ class Turn:
         self._refusal = refusal
         self._recheck_at = self.now + self.policy.recheck
         self.note("closed", outcome=str(outcome), reason=reason)
-        self.show_card()
+        return self.show_card()
 
     def refuse(self, bound: str, reason: str) -> None:
         """Close as refused, to be decided again after ``recheck``."""

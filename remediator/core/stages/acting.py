@@ -25,12 +25,13 @@ def hear(turn: Turn, event: Event) -> None:
     match event.result:
         case Done(result=result):
             return _done(turn, result)
-        case Refused(reason=reason):
+        case Refused(reason=reason) if turn.step.attempt == 1:
             turn.change_step(turn.step.name, state=StepState.REFUSED, finished_at=turn.now, error=reason)
             turn.note("finished", step=turn.step.name, result="refused", reason=reason)
             turn.show_card()
             return step_failed(turn, Outcome.FAILED, f"{turn.step.name} was refused: {reason}")
-        case Unknown(reason=reason):
+        case Refused(reason=reason) | Unknown(reason=reason):
+            # A refusal of a later sending says nothing about the first, whose answer was lost.
             return _unknown(turn, reason)
 
 
@@ -57,7 +58,7 @@ def _unknown(turn: Turn, reason: str) -> None:
     step, intention = turn.step, turn.step.intention
     assert intention is not None
     turn.note("unknown", step=step.name, attempt=step.attempt, reason=reason)
-    if intention.fence is Fence.KEY and step.attempt < MOST_ATTEMPTS:
+    if intention.fence is Fence.KEY and step.attempt < MOST_ATTEMPTS and not turn.facts.halts:
         turn.change_step(step.name, attempt=step.attempt + 1)
         turn.note("sent-again", step=step.name, attempt=step.attempt + 1, why="the service honours the key")
         return turn.act(step.name, intention.call, attempt=step.attempt + 1)

@@ -6,9 +6,9 @@ from remediator.core import bounds
 from remediator.core.catalog import Risk
 from remediator.core.expression import format_duration
 from remediator.core.failure import stop_before
-from remediator.core.gate import covers, need
+from remediator.core.gate import covers, needed
 from remediator.core.messages import Event
-from remediator.core.planning import intend
+from remediator.core.planning import intend, previews
 from remediator.core.run import Intention, Outcome, Refusal, Stage, StepState
 from remediator.core.turn import Turn
 from remediator.errors import EvaluationError
@@ -27,21 +27,27 @@ def enter(turn: Turn) -> None:
         return turn.decide_again("the policy has changed since this run was opened")
     if run.cursor == 0 and not run.all_gates and _stops_at_once(turn):
         return None
+    if turn.step.attempt:
+        return _skip(turn)  # started before the figures changed: nothing is done twice
     if run.rungs and turn.step.name in turn.facts.held:
         turn.change_step(turn.step.name, state=StepState.REFUSED, error="another run holds it")
         turn.note("skipped", step=turn.step.name, reason="another run holds it")
-        turn.change(cursor=run.cursor + 1)
-        return enter(turn)
+        return _skip(turn)
     if any(covers(gate, turn.step.name) for gate in run.all_gates):
         return turn.enter(Stage.PREPARING)
     return _intend(turn)
+
+
+def _skip(turn: Turn) -> None:
+    turn.change(cursor=turn.run.cursor + 1)
+    enter(turn)
 
 
 def _stops_at_once(turn: Turn) -> bool:
     """What is known to be refused later is refused before anybody is bothered."""
     run = turn.run
     held = [name for name in run.plan if name in turn.facts.held]
-    if held and not run.rungs:
+    if held and not (run.rungs and len(held) < len(run.plan)):
         turn.refuse("held", f"{', '.join(held)} is being held by another run")
         return True
     return _all_safe(turn) and _played_before(turn)
@@ -68,25 +74,23 @@ def _played_before(turn: Turn) -> bool:
 
 def _intend(turn: Turn) -> None:
     """Resolve the step; with it all the steps that share its gate."""
-    run, policy = turn.run, turn.policy
-    assert run.case is not None
+    run, policy, catalog = turn.run, turn.policy, turn.facts.catalog
     try:
         intention = intend(run, policy, turn.step.name, turn.facts)
-        wanted = need(policy, policy.decide[run.case], turn.step.name, intention.risk, run.mode)
-        together = wanted.steps if wanted is not None else (turn.step.name,)
-        intentions = {name: intend(run, policy, name, turn.facts) for name in together}
+        turn.change_step(intention.step, intention=intention)
+        wanted = needed(turn.run, policy)
+        together = [intend(run, policy, name, turn.facts) for name in wanted.steps] if wanted else []
     except EvaluationError as error:
         return stop_before(turn, "expression", str(error))
-    for name, one in intentions.items():
-        turn.change_step(name, intention=one)
     if wanted is None:
         return _ungated(turn, intention)
-    ask = bounds.Ask(policy, run.target, turn.facts)
-    no = None if run.acted else bounds.to_change(ask)
+    for one in together:
+        turn.change_step(one.step, intention=one)
+    no = None if run.acted else bounds.to_change(bounds.Ask(policy, run.target, turn.facts))
     if no is not None:
         return turn.close(Outcome.REFUSED, str(no), no)
-    previews = any(turn.facts.catalog.operations[one.call.operation].previews for one in intentions.values())
-    return turn.enter(Stage.PREVIEWING if previews else Stage.WAITING)
+    shows = any(previews(one.call, catalog) for one in together)
+    return turn.enter(Stage.PREVIEWING if shows else Stage.WAITING)
 
 
 def _ungated(turn: Turn, intention: Intention) -> None:

@@ -14,8 +14,9 @@ PREFIX = "diagnose:"
 
 
 def enter(turn: Turn) -> None:
-    """Send all probes of the policy, together."""
-    turn.change(readings={}, fresh={}, case=None, plan=(), cursor=0, steps={})
+    """Send all probes of the policy, together. Of an earlier decision only what was started is kept."""
+    started = {name: step for name, step in turn.run.steps.items() if step.attempt}
+    turn.change(readings={}, fresh={}, case=None, plan=(), cursor=0, steps=started)
     try:
         calls = {
             PREFIX + name: probe_call(
@@ -62,8 +63,8 @@ def _decide(turn: Turn) -> None:
     turn.note("decided", case=number, steps=list(case.steps), rungs=case.rungs)
     if not case.steps:
         return turn.close(Outcome.NOTHING_TO_DO, f"case {number + 1} says: do nothing")
-    steps = {name: StepRun(name) for name in case.steps}
-    turn.change(case=number, plan=case.steps, rungs=case.rungs, cursor=0, steps=steps)
+    steps = {name: turn.run.steps.get(name, StepRun(name)) for name in case.steps}
+    turn.change(case=number, plan=case.steps, rungs=case.rungs, cursor=0, steps={**turn.run.steps, **steps})
     return _observe(turn) if turn.run.observes else turn.enter(Stage.CHOOSING)
 
 
@@ -80,7 +81,7 @@ def _observe(turn: Turn) -> None:
         would.append(intention)
     asked = bounds.Ask(turn.policy, turn.run.target, turn.facts)
     no = bounds.to_observe(asked)
-    if any(intention.risk is not Risk.SAFE for intention in would):
+    if no is None and any(intention.risk is not Risk.SAFE for intention in would):
         turn.count("act")
     reason = f"would do: {', '.join(turn.run.plan)}"
     turn.close(Outcome.OBSERVED, reason if no is None else f"{reason}; but {no}", _pause(turn, no))

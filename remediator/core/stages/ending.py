@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from remediator.core.failure import owed_undos
 from remediator.core.messages import Event
 from remediator.core.run import Outcome, Run, Stage, StepState, Verdict
 from remediator.core.turn import Turn
@@ -18,7 +17,7 @@ def enter(turn: Turn) -> None:
     if run.undoing:
         turn.change(after_undo=Stage.ENDING)
         return turn.enter(Stage.UNDOING)
-    if owed_undos(run):
+    if run.temporary:
         return turn.enter(Stage.HOLDING)
     verdict = run.verdict or _verdict(run)
     if verdict.outcome is Outcome.FIXED and not run.acted:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from remediator.core.failure import owed_undos
 from remediator.core.messages import Event, TimePassed
 from remediator.core.run import Run, Stage
 from remediator.core.turn import Turn
@@ -12,7 +11,7 @@ from remediator.core.turn import Turn
 
 def enter(turn: Turn) -> None:
     """Say until when."""
-    owed = {name: turn.run.steps[name].undo_at for name in owed_undos(turn.run)}
+    owed = {name: turn.run.steps[name].undo_at for name in turn.run.temporary}
     turn.note("holding", until={name: at.isoformat() if at else "resolved" for name, at in owed.items()})
     turn.show_card()
     if due(turn):
@@ -31,7 +30,7 @@ def hear(turn: Turn, event: Event) -> None:
 
 def due(turn: Turn) -> list[str]:
     """Steps whose undo is due now."""
-    return [name for name in owed_undos(turn.run) if _is_due(turn, name)]
+    return [name for name in turn.run.temporary if _is_due(turn, name)]
 
 
 def _is_due(turn: Turn, name: str) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import msgspec
 
 from remediator.core.catalog import Risk
@@ -40,7 +38,7 @@ def enter(turn: Turn) -> None:
     turn.ask(calls)
     if stale:
         _preview_again(turn)
-    return None if turn.run.pending else turn.enter(Stage.STARTING)
+    return None if turn.run.pending else _compare(turn)
 
 
 def hear(turn: Turn, event: Event) -> None:
@@ -53,7 +51,9 @@ def hear(turn: Turn, event: Event) -> None:
             if key.startswith(BEFORE):
                 return _before(turn, reading)
             turn.change(fresh={**turn.run.fresh, key.removeprefix(diagnosing.PREFIX): reading})
-        case Previewed(round=number, step=name, picture=picture) if number == turn.run.round:
+        case Previewed(round=number, step=name, picture=picture) if (
+            number == turn.run.round and PREVIEW + name in turn.run.pending
+        ):
             _arrived(turn, PREVIEW + name)
             if picture is None:
                 return stop_before(turn, "preview", f"{name}: {event.error}")
@@ -102,16 +102,16 @@ def _preview_again(turn: Turn) -> None:
 
 def _compare(turn: Turn) -> None:
     """The same case, the same plan, the same rows; otherwise what was approved is void."""
-    if not turn.run.fresh:
+    if not _is_first_change(turn):
         return turn.enter(Stage.STARTING)
-    renewed = msgspec.structs.replace(turn.run, readings=turn.run.fresh)
+    renewed = msgspec.structs.replace(turn.run, readings={**turn.run.readings, **turn.run.fresh})
     change = _difference(turn, renewed)
     turn.note(
         "fresh", same=not change, change=change, readings={n: r.value for n, r in turn.run.fresh.items()}
     )
     if change:
         return _void(turn, change)
-    turn.change(readings=turn.run.fresh)
+    turn.change(readings=renewed.readings)
     return turn.enter(Stage.STARTING)
 
 
@@ -126,11 +126,13 @@ def _difference(turn: Turn, renewed: Run) -> str:
             return "the figures now lead to another case of the decision table"
         gate = _gate(turn.run)
         approved = gate.intentions if gate is not None else (turn.step.intention,)
-        planned = tuple(one for one in approved if one is not None)
-        # `${now}` in an argument means the time at which it was shown, so it may not tell a difference.
-        shown_at = gate.opened_at if gate is not None else turn.now
-        facts = replace(turn.facts, now=shown_at)
-        if not same_plan(planned, [intend(renewed, turn.policy, one.step, facts) for one in planned]):
+        # Both resolved now: `${now}` in an argument means the time at which it was shown, and may not
+        # tell a difference.
+        names = [one.step for one in approved if one is not None]
+        old, new = (
+            [intend(run, turn.policy, name, turn.facts) for name in names] for run in (turn.run, renewed)
+        )
+        if not same_plan(old, new):
             return "the figures that the step is made of have changed"
     except EvaluationError as error:
         return str(error)

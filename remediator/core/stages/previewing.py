@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from remediator.core.failure import stop_before
+from remediator.core.gate import needed
 from remediator.core.messages import Event, Preview, Previewed
-from remediator.core.run import Stage, StepState
+from remediator.core.planning import previews
+from remediator.core.run import Stage
 from remediator.core.turn import Turn
 
 PREFIX = "preview:"
 
 
 def enter(turn: Turn) -> None:
-    """One preview for every resolved step whose operation can show one."""
-    operations = turn.facts.catalog.operations
+    """One preview for every step of the gate whose operation can show one."""
+    gate = needed(turn.run, turn.policy)
+    steps = [turn.run.steps[name] for name in gate.steps] if gate is not None else []
     wanted = {
-        name: step.intention.call
-        for name, step in turn.run.steps.items()
-        if step.state is StepState.PLANNED
-        and step.intention is not None
-        and operations[step.intention.call.operation].previews
+        step.name: step.intention.call
+        for step in steps
+        if step.intention is not None and previews(step.intention.call, turn.facts.catalog)
     }
     turn.change(round=turn.run.round + 1, pending=tuple(PREFIX + name for name in wanted), pictures={})
     for name, call in wanted.items():
@@ -28,6 +29,8 @@ def enter(turn: Turn) -> None:
 def hear(turn: Turn, event: Event) -> None:
     """When all pictures are there, open the gate."""
     if not isinstance(event, Previewed) or event.round != turn.run.round:
+        return None
+    if PREFIX + event.step not in turn.run.pending:
         return None
     if event.picture is None:
         return stop_before(turn, "preview", f"{event.step}: {event.error}")

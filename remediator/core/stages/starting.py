@@ -10,10 +10,10 @@ from datetime import timedelta
 
 from remediator.core import bounds, gate
 from remediator.core.catalog import Risk
-from remediator.core.failure import stop_before
+from remediator.core.failure import alert_over, stop_before
 from remediator.core.messages import Event
-from remediator.core.planning import call_risk
-from remediator.core.run import Gate, Intention, Outcome, Refusal, Stage, StepState, gate_hash
+from remediator.core.planning import call_risk, offered
+from remediator.core.run import Gate, Intention, Refusal, Stage, StepState, gate_hash
 from remediator.core.turn import Turn
 
 
@@ -26,8 +26,8 @@ def enter(turn: Turn) -> None:
     run, intention = turn.run, turn.step.intention
     assert intention is not None
     first = not run.acted
-    if first and run.resolved_at is not None:
-        return turn.close(Outcome.RECOVERED, "the alert resolved before anything was started")
+    if run.resolved_at is not None and (first or run.rungs):
+        return alert_over(turn)
     if first and turn.facts.current != run.version:
         return turn.decide_again("the policy has changed since this run was opened")
     no = _bound(turn, intention)
@@ -48,11 +48,12 @@ def _bound(turn: Turn, intention: Intention) -> Refusal | None:
 
 def _unapproved(turn: Turn, intention: Intention) -> str:
     """Why the approvals do not carry this step, or "" when they do or none are needed."""
-    run, policy = turn.run, turn.policy
-    assert run.case is not None
-    if call_risk(intention.call, turn.facts.catalog).rank > intention.risk.rank:
+    run, catalog = turn.run, turn.facts.catalog
+    if not offered(intention.call, catalog):
+        return f"the connection {intention.call.connection} is not there any more"
+    if call_risk(intention.call, catalog).rank > intention.risk.rank:
         return f"{intention.step} is riskier now than when it was planned"
-    wanted = gate.need(policy, policy.decide[run.case], intention.step, intention.risk, run.mode)
+    wanted = gate.needed(run, turn.policy)
     if wanted is None:
         return ""
     given = next((one for one in run.all_gates if gate.covers(one, intention.step)), None)
@@ -66,8 +67,8 @@ def _does_not_hold(turn: Turn, given: Gate, wanted: gate.Need, intention: Intent
         return "the step is not the one that was approved"
     if gate_hash(given.intentions, gate.terms(turn.run, wanted)) != given.hash:
         return "the plan is not the one that was approved"
-    if any(not vote.approve or vote.hash == "" for vote in given.votes):
-        return "somebody denied it"
+    if any(not vote.approve or not gate.is_for(vote, given) for vote in given.votes):
+        return "somebody denied it, or voted on another plan"
     if not gate.satisfied(given.required, gate.approvers(given), turn.facts.catalog.roles):
         return "those who approved no longer hold the roles that are required"
     return ""

@@ -44,12 +44,14 @@ def _obstacle(turn: Turn) -> str:
 
 def _wait(turn: Turn, obstacle: str) -> None:
     step = turn.run.steps[turn.run.undoing[0]]
-    overdue = turn.now >= (step.undo_at or turn.now) + GRACE
+    due = min(step.undo_at or turn.now, turn.now)  # an early undo is due before its time box
+    overdue = turn.now >= due + GRACE
     if turn.run.wait_until is None:
         turn.note("undo-waits", step=step.name, reason=obstacle)
     if overdue and not step.undo_late:
         turn.page(f"undo-late:{step.name}", f"the undo of {step.name} is overdue: {obstacle}")
         turn.change_step(step.name, undo_late=True)
+    turn.change_step(step.name, undo_at=due)
     turn.change(wait_until=turn.now + PAUSE)
 
 
@@ -60,7 +62,7 @@ def _send(turn: Turn) -> None:
         call = _call(turn, name)
     except EvaluationError as error:
         return _gone_wrong(turn, name, str(error))
-    turn.change_step(name, undo_started=True, undo_attempt=1)
+    turn.change_step(name, undo_started=True, undo_attempt=1, undo_call=call)
     turn.note("undo-started", step=name, call={"operation": call.operation, "args": call.args})
     turn.act(name, call, attempt=1, undo=True)
     return turn.show_card()
@@ -79,17 +81,22 @@ def _finished(turn: Turn, event: StepFinished) -> None:
             turn.change_step(name, state=StepState.UNDONE)
             turn.note("undone", step=name, answer=answer)
             _on(turn)
-        case Refused(reason=reason):
+        case Refused(reason=reason) if event.attempt == 1:
             _gone_wrong(turn, name, f"refused: {reason}")
-        case Unknown(reason=reason):
-            step = turn.run.steps[name]
-            assert step.intention is not None
-            if step.intention.fence is Fence.KEY and step.undo_attempt < MOST_ATTEMPTS:
-                turn.change_step(name, undo_attempt=step.undo_attempt + 1)
-                turn.note("sent-again", step=name, undo=True, attempt=step.undo_attempt + 1)
-                turn.act(name, _call(turn, name), attempt=step.undo_attempt + 1, undo=True)
-            else:
-                _gone_wrong(turn, name, f"its outcome is unknown: {reason}")
+        case Refused(reason=reason) | Unknown(reason=reason):
+            _unknown(turn, name, reason)
+
+
+def _unknown(turn: Turn, name: str, reason: str) -> None:
+    step = turn.run.steps[name]
+    undo = step.intention.undo if step.intention is not None else None
+    assert undo is not None and step.undo_call is not None
+    attempt = step.undo_attempt + 1
+    if undo.fence is not Fence.KEY or attempt > MOST_ATTEMPTS or _obstacle(turn):
+        return _gone_wrong(turn, name, f"its outcome is unknown: {reason}")
+    turn.change_step(name, undo_attempt=attempt)
+    turn.note("sent-again", step=name, undo=True, attempt=attempt, why="the service honours the key")
+    return turn.act(name, step.undo_call, attempt=attempt, undo=True)
 
 
 def _gone_wrong(turn: Turn, name: str, reason: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from remediator.core import gate as gates
 from remediator.core.messages import Event, TimePassed, VoteCast
 from remediator.core.run import Gate, Outcome, Refusal, Stage, Vote, gate_hash
@@ -10,9 +12,8 @@ from remediator.core.turn import Turn
 
 def enter(turn: Turn) -> None:
     """Open the gate: from here on the arguments are frozen."""
-    run, policy = turn.run, turn.policy
-    assert run.case is not None and turn.step.intention is not None
-    wanted = gates.need(policy, policy.decide[run.case], turn.step.name, turn.step.intention.risk, run.mode)
+    run = turn.run
+    wanted = gates.needed(run, turn.policy)
     assert wanted is not None, "only steps that need a gate come here"
     resolved = (run.steps[name].intention for name in wanted.steps)
     intentions = tuple(one for one in resolved if one is not None)
@@ -46,7 +47,7 @@ def hear(turn: Turn, event: Event) -> None:
     gate = turn.run.gate
     assert gate is not None
     match event:
-        case VoteCast(gate=name, vote=vote) if name == gate.id:
+        case VoteCast(vote=vote):
             _vote(turn, gate, vote)
         case TimePassed() if gates.expired(gate, turn.now):
             _expire(turn, gate)
@@ -56,10 +57,7 @@ def _vote(turn: Turn, gate: Gate, vote: Vote) -> None:
     roles = turn.facts.catalog.roles
     objection = gates.objection(turn.run, gate, vote, roles, turn.now)
     if objection:
-        turn.note(
-            "vote-refused", gate=gate.id, by=vote.by, via=vote.via, approve=vote.approve, reason=objection
-        )
-        turn.remark(gate.id, f"{vote.by}'s vote does not count: {objection}")
+        turn.refuse_vote(gate.id, vote, objection)
         return
     turn.note(
         "vote",
@@ -70,6 +68,8 @@ def _vote(turn: Turn, gate: Gate, vote: Vote) -> None:
         reason=vote.reason,
         hash=gate.hash,
     )
+    # Its time is this decision's: the voter's own replica may have another clock.
+    vote = msgspec.structs.replace(vote, at=turn.now)
     gate = turn.change_gate(votes=(*gate.votes, vote))
     if not vote.approve:
         note = f"denied by {vote.by}" + (f": {vote.reason}" if vote.reason else "")

@@ -1,0 +1,127 @@
+"""Stories of `try`: one rung after the other until one verifies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from remediator.core.run import Stage, StepState
+from tests.core.stories import Story, policy, post, proof, undo, votes
+
+QUICK = proof(within="1s")
+
+
+def ladder(*, held: frozenset[str] = frozenset(), **steps: dict[str, Any]) -> Story:
+    rungs = {
+        "retrigger": post("/retrigger", verify=QUICK),
+        "restart": post("/restart", verify=QUICK),
+    }
+    return Story(policy(rungs | steps, decide=[{"try": list(rungs | steps)}]), held=held)
+
+
+def tried(story: Story, step: str) -> Story:
+    return story.reads_before(value=1).starts(step).done()
+
+
+def unproved(story: Story) -> Story:
+    return story.reads_proof(value=1).reads_proof(value=1)
+
+
+def test_the_first_rung_that_verifies_ends_it() -> None:
+    story = tried(ladder(), "retrigger").reads_proof(value=0).closes("fixed", "retrigger proved").pages()
+    assert [act.step for act in story.acts] == ["retrigger"]
+
+
+def test_an_unproved_rung_gives_way_to_the_next() -> None:
+    story = tried(unproved(tried(ladder(), "retrigger")), "restart").reads_proof(value=0)
+    story.closes("fixed", "restart proved").pages().counts("act")
+
+
+def test_a_refused_rung_gives_way_to_the_next() -> None:
+    story = ladder().reads_before(value=1).starts("retrigger").refused()
+    tried(story, "restart").reads_proof(value=0).closes("fixed").pages()
+
+
+def test_an_unproved_rung_is_undone_before_the_next() -> None:
+    retrigger = post("/a", verify=QUICK, undo=undo(after="1h"))
+    story = unproved(tried(ladder(retrigger=retrigger), "retrigger")).undoes("retrigger").done()
+    tried(story, "restart").reads_proof(value=0).closes("fixed").step_is("retrigger", StepState.UNDONE)
+
+
+def test_an_undo_that_goes_wrong_between_rungs_stops_the_ladder() -> None:
+    retrigger = post("/a", verify=QUICK, undo=undo(after="1h"))
+    story = unproved(tried(ladder(retrigger=retrigger), "retrigger")).undoes("retrigger").refused()
+    story.closes("failed", "the undo of retrigger went wrong").pages("undo of retrigger")
+
+
+def test_an_unknown_rung_stops_and_asks() -> None:
+    story = ladder().reads_before(value=1).unknown().reads_proof(value=1).reads_proof(value=1)
+    story.in_stage(Stage.ASKING).pages("unknown whether retrigger")
+    tried(story.settled("not-happened"), "restart").reads_proof(value=0).closes("fixed")
+
+
+def test_a_person_may_say_that_the_rung_worked() -> None:
+    story = ladder().reads_before(value=1).unknown().reads_proof(value=1).reads_proof(value=1)
+    story.settled("happened").closes("fixed")
+
+
+def test_when_all_rungs_fail_a_person_is_paged() -> None:
+    story = unproved(tried(unproved(tried(ladder(), "retrigger")), "restart"))
+    story.closes("ineffective").pages("restart was not proved")
+
+
+def test_a_rung_that_another_run_holds_is_skipped() -> None:
+    story = tried(ladder(held=frozenset({"retrigger"})), "restart").writes("skipped", "started")
+    story.reads_proof(value=0).closes("fixed")
+
+
+def test_when_the_last_rung_is_held_the_failure_of_the_one_before_pages() -> None:
+    story = unproved(tried(ladder(held=frozenset({"restart"})), "retrigger"))
+    story.closes("ineffective").pages("retrigger was not proved")
+
+
+def test_when_every_rung_is_held_it_is_refused() -> None:
+    story = ladder(held=frozenset({"retrigger", "restart"})).refuses("held").starts_nothing()
+    assert story.run.gate is None
+
+
+def test_resolved_between_rungs_counts_as_fixed() -> None:
+    story = ladder(restart=post("/restart", gate=votes(oncall=1)))
+    unproved(tried(story, "retrigger")).asks_people(oncall=1).resolves().passes("1m")
+    story.closes("fixed", "the alert resolved").pages()
+
+
+def test_resolved_between_rungs_starts_no_further_one() -> None:
+    story = (
+        unproved(tried(ladder(), "retrigger").resolves()).reads_before(value=1).closes("fixed", "resolved")
+    )
+    assert [act.step for act in story.acts] == ["retrigger"]
+
+
+def test_resolved_between_rungs_counts_as_fixed_even_when_the_rung_was_taken_back() -> None:
+    retrigger = post("/a", verify=QUICK, undo=undo(after="1h"))
+    story = unproved(tried(ladder(retrigger=retrigger), "retrigger").resolves()).undoes("retrigger").done()
+    story.reads_before(value=1).closes("fixed", "resolved")
+
+
+def test_a_halt_between_rungs_stops_and_pages() -> None:
+    retrigger = post("/a", verify=QUICK, undo=undo(after="1h"))
+    story = unproved(tried(ladder(retrigger=retrigger), "retrigger")).undoes("retrigger").halted().done()
+    story.reads_before(value=1).closes("failed", "halted").pages("stopped before restart")
+
+
+def test_a_gate_of_a_case_covers_every_rung() -> None:
+    steps = {"a": post("/a", gate=None, verify=QUICK), "b": post("/b", gate=None, verify=QUICK)}
+    story = Story(policy(steps, decide=[{"try": ["a", "b"], "gate": votes(lead=1)}])).approve("amina")
+    tried(unproved(tried(story, "a")), "b").reads_proof(value=0).closes("fixed")
+    assert len(story.run.all_gates) == 1
+
+
+def test_a_denied_rung_ends_it() -> None:
+    story = ladder(restart=post("/restart", gate=votes(oncall=1)))
+    unproved(tried(story, "retrigger")).deny("bob").closes("denied")
+
+
+def test_the_rung_that_helped_is_held_for_its_time() -> None:
+    retrigger = post("/a", verify=QUICK, undo=undo(after="1h"))
+    story = tried(ladder(retrigger=retrigger), "retrigger").reads_proof(value=0).holds(retrigger="1h")
+    story.passes("1h").undoes("retrigger").done().closes("fixed", "retrigger undone")

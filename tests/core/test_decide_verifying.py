@@ -1,0 +1,135 @@
+"""Stories of proof: did it work?"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from remediator.core.messages import ProbeRead
+from remediator.core.run import Reading, Stage, StepState
+from tests.core.stories import START, Story, policy, post, proof, undo
+
+
+def started(until: str = "verify.value == 0", *, before: int = 40, step: Any = None, **rest: Any) -> Story:
+    pause = post("/pause", verify=proof(until, **rest)) | (step or {})
+    return Story(policy({"pause": pause})).reads_before(value=before).starts("pause").done()
+
+
+def test_a_proof_that_holds_at_once_is_enough() -> None:
+    story = started().reads_proof(value=0).closes("fixed", "pause proved").pages()
+    story.step_is("pause", StepState.VERIFIED).writes("before", "started", "finished", "proof", "verified")
+
+
+def test_until_compares_with_before() -> None:
+    story = started("verify.value < 0.8 * before.value").reads_proof(value=39).in_stage(Stage.VERIFYING)
+    assert story.entry("proof")["holds"] is False
+    story.reads_proof(value=31).closes("fixed")
+    assert story.now == START + timedelta(seconds=30), "read again after `every`"
+
+
+def test_a_proof_must_hold_for_its_time() -> None:
+    story = started(for_="1m", every="20s").reads_proof(value=0).in_stage(Stage.VERIFYING)
+    story.reads_proof(value=0).reads_proof(value=0).in_stage(Stage.VERIFYING).reads_proof(value=0).closes(
+        "fixed"
+    )
+    assert story.now == START + timedelta(minutes=1)
+
+
+def test_a_proof_that_breaks_off_begins_anew() -> None:
+    story = started(for_="1m", every="30s").reads_proof(value=0).reads_proof(value=1).reads_proof(value=0)
+    story.reads_proof(value=0).in_stage(Stage.VERIFYING).reads_proof(value=0).closes("fixed")
+    assert story.now == START + timedelta(minutes=2)
+
+
+def test_the_next_look_comes_sooner_when_its_time_is_over_by_then() -> None:
+    story = started(for_="5s", every="30s").reads_proof(value=0).reads_proof(value=0).closes("fixed")
+    assert story.now == START + timedelta(seconds=5)
+
+
+def test_the_last_look_is_at_the_end_of_within() -> None:
+    story = started(within="45s", every="30s").reads_proof(value=1).reads_proof(value=1)
+    story.reads_proof(value=0).closes("fixed")
+    assert story.now == START + timedelta(seconds=45)
+
+
+def test_not_proved_in_time_is_ineffective_and_pages() -> None:
+    story = started(within="30s").reads_proof(value=1).reads_proof(value=1)
+    story.closes("ineffective", "'verify.value == 0' did not hold in time").pages("pause was not proved")
+    story.step_is("pause", StepState.UNVERIFIED).writes("unverified", "paged", "closed")
+
+
+@pytest.mark.parametrize(("value", "told"), [({"other": 1}, "value"), ({"value": None}, "null")])
+def test_an_error_in_until_means_not_yet_and_is_told(value: dict[str, Any], told: str) -> None:
+    story = started("verify.value > 0", within="30s").reads_proof(**value).in_stage(Stage.VERIFYING)
+    assert told in story.entry("proof")["error"]
+    story.reads_proof(value=1).closes("fixed")
+
+
+def test_an_until_that_is_not_true_or_false_proves_nothing() -> None:
+    started("verify.value", within="30s").reads_proof(value=1).reads_proof(value=1).closes("ineffective")
+
+
+def test_a_proof_that_cannot_be_read_means_not_yet() -> None:
+    story = started(within="30s").proof_fails("no route").in_stage(Stage.VERIFYING).proof_fails("no route")
+    story.closes("ineffective", "no route")
+
+
+def test_an_unproved_step_is_undone_early_where_the_policy_says_so() -> None:
+    step = {"undo": undo(after="24h", early="unverified")}
+    story = started(within="30s", step=step).reads_proof(value=1).reads_proof(value=1)
+    story.undoes("pause").pages("was not proved").done().closes("ineffective").step_is(
+        "pause", StepState.UNDONE
+    )
+
+
+def test_an_unproved_step_without_early_stands_for_its_time() -> None:
+    story = started(within="30s", step={"undo": undo(after="1h")}).reads_proof(value=1).reads_proof(value=1)
+    story.holds(pause="59m30s").passes("1h").undoes("pause").done().closes("ineffective")
+
+
+def test_a_proved_step_whose_undo_is_only_for_failure_stays() -> None:
+    started(step={"undo": undo(early="unverified")}).reads_proof(value=0).closes("fixed")
+
+
+def test_on_failure_undo_all_takes_back_the_earlier_steps_too() -> None:
+    steps = {
+        "a": post("/a", undo=undo("/-a", after="1h")),
+        "b": post(
+            "/b", verify=proof(within="1s"), on_failure="undo_all", undo=undo("/-b", early="unverified")
+        ),
+    }
+    story = Story(policy(steps)).done().reads_before(value=1).starts("b").done()
+    story.reads_proof(value=1).reads_proof(value=1).undoes("b").done().undoes("a").done().closes(
+        "ineffective"
+    )
+
+
+def test_on_failure_continue_undoes_and_goes_on() -> None:
+    steps = {
+        "a": post("/a", verify=proof(within="1s"), on_failure="continue", undo=undo(early="unverified")),
+        "b": post("/b"),
+    }
+    story = Story(policy(steps)).reads_before(value=1).done().reads_proof(value=1).reads_proof(value=1)
+    story.undoes("a").done().starts("b").done().closes("ineffective").pages()
+
+
+def test_a_step_that_nothing_can_prove_counts_as_done() -> None:
+    Story(policy({"pause": post("/a", verify={"none": "fire and forget"})})).done().closes(
+        "fixed", "pause done"
+    )
+
+
+def test_a_reading_of_an_older_round_proves_nothing() -> None:
+    story = started().reads_proof(value=1)
+    stale = ProbeRead(story.run.round - 1, "verify:pause", Reading(story.now, ok=True, value={"value": 0}))
+    story.hears(stale).in_stage(Stage.VERIFYING)
+    assert not story.last.entries
+
+
+def test_the_same_reading_twice_counts_once() -> None:
+    story = started(within="1m")
+    reading = ProbeRead(story.run.round, "verify:pause", Reading(story.now, ok=True, value={"value": 1}))
+    story.hears(reading).hears(reading)
+    assert not story.last.entries
