@@ -16,6 +16,7 @@ import aiohttp
 
 from tests.rig.processes import Child, Program, python_module, scratch, start
 from tests.rig.slack import FakeSlack
+from tests.rig.world import TOKEN as WORLD_TOKEN
 
 HOOK_TOKEN = "hook-token-of-the-tests"
 PEOPLE = {"amina": "U0AMINA", "bob": "U0BOB", "chen": "U0CHEN"}
@@ -32,7 +33,10 @@ def settings(
 ) -> dict[str, Any]:
     """A config as operators write it; ``more`` replaces whole keys."""
     people = {
-        name: {"slack": f"T01TEST/{user}", "token_sha256": hashlib.sha256(token_of(name).encode()).hexdigest()}
+        name: {
+            "slack": f"T01TEST/{user}",
+            "token_sha256": hashlib.sha256(token_of(name).encode()).hexdigest(),
+        }
         for name, user in PEOPLE.items()
     }
     config: dict[str, Any] = {
@@ -95,7 +99,7 @@ class Daemon:
 
     def start(self, port: int | None = None) -> Child:
         """Start it (again: on the same port), and wait until it is ready."""
-        environment = {"HOOK_TOKEN": HOOK_TOKEN, "LOYALTY_TOKEN": "demo-token", **self.environment}
+        environment = {"HOOK_TOKEN": HOOK_TOKEN, "LOYALTY_TOKEN": WORLD_TOKEN, **self.environment}
         port = port or (self.child.port if self.child is not None else None)
 
         def argv(port: int) -> list[str]:
@@ -103,7 +107,9 @@ class Daemon:
             file.write_text(json.dumps(self.config | {"listen": f"127.0.0.1:{port}"}))  # JSON is YAML
             return python_module("remediator", "serve", "--config", str(file))
 
-        self.child = start(Program("remediator", argv, "/readyz", environment=environment), self.folder, port=port)
+        self.child = start(
+            Program("remediator", argv, "/readyz", environment=environment), self.folder, port=port
+        )
         return self.child
 
     async def get(self, path: str) -> Any:
@@ -146,7 +152,9 @@ class Daemon:
                 if pleases(run):
                     return run
             if time.monotonic() > give_up:
-                told = [(run["id"], run["policy"], run["stage"], run["outcome"], run["reason"]) for run in runs]
+                told = [
+                    (run["id"], run["policy"], run["stage"], run["outcome"], run["reason"]) for run in runs
+                ]
                 raise AssertionError(f"no run pleased within {within} s: {told}")
             await asyncio.sleep(0.05)
 
@@ -187,7 +195,9 @@ def daemon(config: dict[str, Any], policies: Mapping[str, str]) -> Iterator[Daem
                 one.child.end()
 
 
-def alert(status: str = "firing", *, starts_at: str = "2026-11-21T07:00:00.123Z", **labels: str) -> dict[str, Any]:
+def alert(
+    status: str = "firing", *, starts_at: str = "2026-11-21T07:00:00.123Z", **labels: str
+) -> dict[str, Any]:
     """One alert of a webhook; its fingerprint is made of its labels."""
     ended = "2026-11-21T08:00:00Z" if status == "resolved" else "0001-01-01T00:00:00Z"
     return {
