@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -15,13 +14,9 @@ type_names = "null, booleans, numbers, strings, lists, maps, times and durations
 def inert(value: Any) -> Any:
     """The value as plain JSON: times become ISO strings, durations seconds, decimals strings.
 
-    So do numbers that are not finite: a store would make them null, and the hash would not fit.
-
     Raises TypeError for anything that has no such form.
     """
     match value:
-        case float() if not math.isfinite(value):
-            return str(value)  # JSON has no such number
         case None | bool() | int() | float() | str():
             return value
         case datetime():
