@@ -18,7 +18,7 @@ from remediator.clock import SystemClock, new_id
 from remediator.config import Config
 from remediator.connectors.people import People
 from remediator.core.catalog import BUILT_IN
-from remediator.core.messages import Entry
+from remediator.core.messages import Act, Entry, Result
 from remediator.core.policyset import PolicySet
 from remediator.engine.decisions import Decisions, Terms
 from remediator.engine.desk import PeoplesDesk
@@ -37,7 +37,7 @@ from remediator.people.webhook import WebhookRoad
 from remediator.ports import SYSTEM, Clock, Connector, Notifier, Store
 from remediator.shelf import Shelf, read_kept
 from remediator.store import open_store
-from remediator.telemetry import Metrics
+from remediator.telemetry import Metrics, TimedStore
 from remediator.web.server import make_app
 from remediator.web.services import Services
 
@@ -61,9 +61,11 @@ class App:
         self.catalog = connectors.catalog(self.config)
         self.shelf = Shelf(self.folder / self.config.policies, self.catalog)
         self.shelf.load()
-        self.store: Store = open_store(_store_url(self.config.store, self.folder), self.clock)
-        self.connections: dict[str, Connector] = connectors.build(self.config)
         self.metrics = Metrics()
+        self.metrics.policies(self.shelf())
+        store = open_store(_store_url(self.config.store, self.folder), self.clock)
+        self.store: Store = TimedStore(store, self.metrics)
+        self.connections: dict[str, Connector] = connectors.build(self.config)
         self._wire()
 
     def _wire(self) -> None:
@@ -82,6 +84,7 @@ class App:
             catalog=lambda: self.catalog,
             at_once=(config.limits.probes_at_once, config.limits.acts_at_once),
         )
+        self.performer.on_step = self._step_ended
         self.driver.attach(self.performer)
         people = self.connections[BUILT_IN["people"]]
         assert isinstance(people, People)
@@ -109,7 +112,7 @@ class App:
             policies=self.shelf,
             identify=lambda token: person_of(token, self.config.people),
             ready=self.problems,
-            metrics=self.metrics.render,
+            metrics=lambda: self.metrics.scrape(self.store),
             extra_routes=(
                 ("POST", "/hooks/alertmanager", self.hook.handle),
                 (
@@ -124,6 +127,10 @@ class App:
         """Why it is not ready; empty when it is."""
         return [] if self.driver.store_works else ["the store does not work: nothing starts"]
 
+    def _step_ended(self, act: Act, result: Result) -> None:
+        step = f"{act.step} (undo)" if act.undo else act.step
+        self.metrics.step(act.policy, step, type(result).__name__.lower())
+
     async def _card_undelivered(self, run: str, problem: str) -> None:
         await self.paging.open(f"card:{run}", problem, run=run)
 
@@ -133,6 +140,7 @@ class App:
                 await road.whisper(user, text)
 
     async def _policies_changed(self, policies: PolicySet) -> None:
+        self.metrics.policies(policies)
         self.schedule.follow(policies)
         await self.driver.policies_changed()
 

@@ -17,15 +17,18 @@ from remediator.errors import ConfigError
 _REFERENCE = re.compile(r"\$\{([^}]*)\}")
 
 
-def load(path: Path, env: Mapping[str, str] | None = None) -> Config:
+def load(path: Path, env: Mapping[str, str] | None = None, *, secrets: set[str] | None = None) -> Config:
     """The settings. Raises ConfigError with every problem, a line each.
 
-    env: the environment that ``${env:NAME}`` looks into; the process's own by default.
+    env: the environment that ``${env:NAME}`` looks into; the process's own by default. secrets: where
+    to put every value that a reference stood for, so that logs can hide it.
     """
     document = _document(path)
-    problems: list[Finding] = []
-    value = _resolved(document, document.value, (), os.environ if env is None else env, problems)
-    _complain(problems)
+    resolver = _Resolver(document, os.environ if env is None else env)
+    value = resolver.resolved(document.value, ())
+    _complain(resolver.problems)
+    if secrets is not None:
+        secrets |= resolver.secrets
     try:
         config = Config.model_validate(value)
     except ValidationError as error:
@@ -64,27 +67,34 @@ def _finding(
 # ── References ────────────────────────────────────────────────────────────────────────────────────
 
 
-def _resolved(
-    document: Document, value: Any, place: Place, env: Mapping[str, str], problems: list[Finding]
-) -> Any:
-    """The value with every reference in every text replaced."""
+class _Resolver:
+    """Replaces every reference in every text."""
 
-    def looked_up(found: re.Match[str]) -> str:
-        secret = _secret(found[1], env, Path(document.file).parent)
+    def __init__(self, document: Document, env: Mapping[str, str]) -> None:
+        self._document = document
+        self._env = env
+        self.problems: list[Finding] = []
+        self.secrets: set[str] = set()
+
+    def resolved(self, value: Any, place: Place) -> Any:
+        """The value with all its texts resolved."""
+        match value:
+            case str():
+                return _REFERENCE.sub(lambda found: self._looked_up(found[1], place), value)
+            case dict():
+                return {key: self.resolved(one, (*place, key)) for key, one in value.items()}
+            case list():
+                return [self.resolved(one, (*place, number)) for number, one in enumerate(value)]
+            case _:
+                return value
+
+    def _looked_up(self, reference: str, place: Place) -> str:
+        secret = _secret(reference, self._env, Path(self._document.file).parent)
         if isinstance(secret, ConfigError):
-            problems.append(_finding(document, place, secret.problem, secret.remedy))
+            self.problems.append(_finding(self._document, place, secret.problem, secret.remedy))
             return "unresolved"
+        self.secrets.add(secret)
         return secret
-
-    match value:
-        case str():
-            return _REFERENCE.sub(looked_up, value)
-        case dict():
-            return {key: _resolved(document, one, (*place, key), env, problems) for key, one in value.items()}
-        case list():
-            return [_resolved(document, one, (*place, n), env, problems) for n, one in enumerate(value)]
-        case _:
-            return value
 
 
 def _secret(reference: str, env: Mapping[str, str], folder: Path) -> str | ConfigError:

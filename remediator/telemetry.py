@@ -288,6 +288,10 @@ class TimedStore:
         await self._store.open()
         self._metrics.store_up(up=True)
 
+    async def open_reading(self) -> None:
+        """See `remediator.ports.Store`."""
+        await self._store.open_reading()
+
     async def close(self) -> None:
         """See `remediator.ports.Store`."""
         await self._store.close()

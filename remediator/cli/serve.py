@@ -30,9 +30,11 @@ def run_serve(args: argparse.Namespace) -> int:
     from remediator.config_file import load
     from remediator.telemetry import configure_logging
 
-    configure_logging(args.log, json=not args.log_text)
+    secrets: set[str] = set()
     try:
-        daemon = app.App(load(args.config), args.config.resolve().parent)
+        config = load(args.config, secrets=secrets)
+        configure_logging(args.log, json=not args.log_text, secrets=secrets)
+        daemon = app.App(config, args.config.resolve().parent)
         asyncio.run(app.serve(daemon, _told))
     except RemediatorError as error:
         return _refused(error)

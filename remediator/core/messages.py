@@ -124,6 +124,7 @@ class Act(msgspec.Struct, frozen=True, tag=True):
     key: str  # idempotency key: the same for every attempt at the same step
     start_by: datetime  # later than this it must not be sent any more
     undo: bool = False
+    policy: str = ""  # whose, for logs and metrics
 
 
 class Card(msgspec.Struct, frozen=True, tag=True):

@@ -149,7 +149,7 @@ class Turn:
         """Send an act or an undo. Committed with this decision, performed after it."""
         key = f"{self.run.id}/{name}/undo" if undo else f"{self.run.id}/{name}"
         start_by = self.now + timedelta(seconds=15)
-        self.want(Act(name, attempt, call, key, start_by, undo))
+        self.want(Act(name, attempt, call, key, start_by, undo, self.run.policy))
 
     def page(self, key: str, text: str) -> None:
         """A person must hear this, once per key and run."""

@@ -70,6 +70,7 @@ class Performer:
         self._catalog = catalog
         self._probes = asyncio.Semaphore(at_once[0])
         self._acts = asyncio.Semaphore(at_once[1])
+        self.on_step: Callable[[Act, Result], None] = lambda _act, _result: None  # for metrics
         self._tasks: set[asyncio.Task[None]] = set()
         self._cards: dict[str, asyncio.Lock] = {}
         self._driver: Hears | None = None
@@ -164,6 +165,7 @@ class Performer:
         deadline = self._clock.monotonic() + (effect.start_by - self._clock.now()).total_seconds()
         async with self._acts:
             result = await self._send(effect, deadline)
+        self.on_step(effect, result)
         return StepFinished(effect.step, effect.attempt, effect.undo, result)
 
     async def _send(self, effect: Act, deadline: float) -> Result:

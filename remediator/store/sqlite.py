@@ -88,6 +88,11 @@ class SqliteStore:
         self._writes.start()
         self._reads.start()
 
+    async def open_reading(self) -> None:
+        """See `remediator.ports.Store`."""
+        await asyncio.to_thread(self._open_reader)
+        self._reads.start()
+
     async def close(self) -> None:
         """Commit what was queued, end the threads, let go of the file."""
         await self._writes.stop()
@@ -120,6 +125,16 @@ class SqliteStore:
         except BaseException:
             self._let_go()
             raise
+
+    def _open_reader(self) -> None:
+        if not self._path.exists():
+            raise StoreError(str(self._path), "does not exist", remedy="name the daemon's own file")
+        try:
+            self._reader = self._connect_reader()
+            self._check_schema(self._reader)
+        except sqlite3.Error as error:
+            self._let_go()
+            raise self._broken(error) from error
 
     def _lock(self) -> None:
         """One daemon per file: a lock that ends with its process, however it ends."""
@@ -242,7 +257,7 @@ class SqliteStore:
         return self._connection
 
     def _commit(self, waiting: list[_Call]) -> None:
-        assert self._connection is not None  # noqa: S101 - for mypy: somebody ran on it
+        assert self._connection is not None
         try:
             self._connection.execute(
                 "UPDATE meta SET value = ? WHERE key = 'high_water'", (self._time.high_water,)
