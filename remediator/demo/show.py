@@ -44,6 +44,14 @@ SHOWN = frozenset(
 """Kinds of journal lines that are worth a line on the screen; the run's page shows all."""
 
 
+@dataclass(frozen=True)
+class Urls:
+    """Where the demo's own servers are."""
+
+    api: str
+    pager: str
+
+
 @dataclass
 class Stage:
     """What is set up: where the daemon is, and who may talk to it."""
@@ -69,7 +77,7 @@ async def show(*, port: int, auto: bool) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     try:
-        async with _world() as (world, world_url), _daemon(folder, world, world_url, port) as stage:
+        async with _world() as (world, urls), _daemon(folder, world, urls, port) as stage:
             return await _play(stage, stop, auto=auto)
     except _CannotStartError as error:
         print(error, file=sys.stderr)
@@ -86,24 +94,42 @@ class _CannotStartError(Exception):
 
 
 @contextlib.asynccontextmanager
-async def _world() -> AsyncIterator[tuple[World, str]]:
+async def _world() -> AsyncIterator[tuple[World, Urls]]:
     world = World(small_business(time.time()))
-    runner = web.AppRunner(application(world), access_log=None)
+    async with _serving(application(world)) as api, _serving(_pager()) as pager:
+        yield world, Urls(api, f"{pager}/page")
+
+
+@contextlib.asynccontextmanager
+async def _serving(app: web.Application) -> AsyncIterator[str]:
+    """An application on a free loopback port; its address."""
+    runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:
-        yield world, f"http://127.0.0.1:{runner.addresses[0][1]}"
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
 
 
+def _pager() -> web.Application:
+    """The demo's pager service: what it gets is already on the screen, as the run's line says."""
+
+    async def page(_request: web.Request) -> web.Response:
+        return web.json_response({"accepted": True})
+
+    app = web.Application()
+    app.router.add_post("/page", page)
+    return app
+
+
 @contextlib.asynccontextmanager
-async def _daemon(folder: Path, world: World, world_url: str, port: int) -> AsyncIterator[Stage]:
+async def _daemon(folder: Path, world: World, urls: Urls, port: int) -> AsyncIterator[Stage]:
     """The daemon as operators start it: a config, secrets in the environment, its own process."""
     token, hook_token = secrets.token_urlsafe(18), secrets.token_urlsafe(18)
     port = port or _free_port()
     config = folder / "remediator.yaml"
-    config.write_text(yaml.safe_dump(_config(port, world_url, token), sort_keys=False), "utf-8")
+    config.write_text(yaml.safe_dump(_config(port, urls, token), sort_keys=False), "utf-8")
     log = (folder / "daemon.log").open("wb")
     environment = {**os.environ, "HOOK_TOKEN": hook_token, "LOYALTY_TOKEN": TOKEN}
     process = await asyncio.create_subprocess_exec(
@@ -125,7 +151,7 @@ async def _daemon(folder: Path, world: World, world_url: str, port: int) -> Asyn
         log.close()
 
 
-def _config(port: int, world_url: str, token: str) -> dict[str, Any]:
+def _config(port: int, urls: Urls, token: str) -> dict[str, Any]:
     digest = hashlib.sha256(token.encode()).hexdigest()
     return {
         "listen": f"127.0.0.1:{port}",
@@ -136,7 +162,7 @@ def _config(port: int, world_url: str, token: str) -> dict[str, Any]:
         "connections": {
             "loyalty_api": {
                 "kind": "http",
-                "base_url": world_url,
+                "base_url": urls.api,
                 "headers": {"Authorization": "Bearer ${env:LOYALTY_TOKEN}"},
                 "endpoints": {
                     "POST /api/workers/*": "safe",
@@ -148,6 +174,7 @@ def _config(port: int, world_url: str, token: str) -> dict[str, Any]:
         "people": {PERSON: {"token_sha256": digest}, "bob": {}},
         "roles": {"oncall": ["bob"], "ops_marketing": [PERSON], "finance_ops": ["bob"]},
         "targets": ["campaign", "worker", "service", "loyalty-program"],
+        "page_webhook": {"url": urls.pager},
         "escalations": {"default": [{"role": "oncall", "after": "0s"}]},
         "resolved_debounce": "2s",
     }
@@ -260,10 +287,16 @@ async def _gate(stage: Stage, session: aiohttp.ClientSession, run: dict[str, Any
         ) as answer:
             stage.say(f"  {(await answer.json())['text']}", YELLOW)
         return
-    program = Path(sys.argv[0]).name if shutil.which("remediator") else sys.argv[0]
     stage.say("\n  It waits for you. Approve on the status page, or in another terminal:", YELLOW)
-    command = f"REMEDIATOR_URL={stage.url} REMEDIATOR_TOKEN={stage.token} {program} gates approve {gate}"
+    command = f"REMEDIATOR_URL={stage.url} REMEDIATOR_TOKEN={stage.token} {_program()} gates approve {gate}"
     stage.say(f"  {command}\n", BOLD)
+
+
+def _program() -> str:
+    """How to call the command line from here: as this very demo was."""
+    if sys.argv[0].endswith("__main__.py"):
+        return f"{sys.executable} -m remediator"
+    return os.path.relpath(sys.argv[0])
 
 
 async def _get(session: aiohttp.ClientSession, url: str) -> Any:

@@ -1,0 +1,25 @@
+"""The demo as a newcomer runs it."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from tests.rig.processes import REPOSITORY, python_module
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90)]
+
+
+def test_the_whole_story_plays_unattended_and_ends_as_told() -> None:
+    told = subprocess.run(
+        python_module("remediator", "demo", "--auto"),
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=80,
+    )
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert told.stdout.count("✓") == 4
+    assert "/api/campaigns/c-103/pause, /api/campaigns/c-103/resume" in told.stdout
+    assert told.stderr == ""
