@@ -20,6 +20,7 @@ from remediator.core.canonical import inert
 
 _UNSEEN_KINDS = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"})
 _UNSEEN_LETTERS = frozenset("\u115f\u1160\u3164\uffa0\u2800")
+_ADDRESS = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&()*+,;=%-]+")
 _WORD = re.compile(r"\w+")
 
 MOST = 4000
@@ -89,13 +90,13 @@ def link(address: str, words: str = "") -> Markup:
 
 
 def _is_web(address: str) -> bool:
-    if len(address) > 2000 or not address.isascii() or not address.isprintable() or " " in address:
+    if len(address) > 2000 or not _ADDRESS.fullmatch(address):
         return False
     try:
         parts = urlsplit(address)
     except ValueError:
         return False
-    return parts.scheme.lower() in ("http", "https") and bool(parts.hostname) and "\\" not in address
+    return parts.scheme.lower() in ("http", "https") and bool(parts.hostname)
 
 
 def as_json(value: object, *, indent: int | None = None) -> str:

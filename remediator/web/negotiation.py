@@ -19,8 +19,8 @@ def _rank(accept: str, kind: str, subkind: str) -> _Rank:
     best: _Rank = (0.0, 0)
     for part in accept.split(","):
         name, *parameters = (piece.strip().lower() for piece in part.split(";"))
-        if name in names:
-            best = max(best, (_quality(parameters), names[name]))
+        if name in names and (quality := _quality(parameters)):
+            best = max(best, (quality, names[name]))
     return best
 
 

@@ -32,7 +32,7 @@ async def status(request: web.Request) -> web.Response:
     """Show everything at a glance: a page for people, JSON for programs."""
     snapshot = await take(services(request), request.get(PERSON))
     if not wants_page(request):
-        answer = told(snapshot.shape())
+        answer = told(snapshot.shape(), 200 if snapshot.store_up else 503)
         answer.headers.update(VARIES)
         return answer
     roles = snapshot.policies.catalog.roles
@@ -43,7 +43,7 @@ async def status(request: web.Request) -> web.Response:
         rows=snapshot.rows,
         gates={run.id: gate_row(run, run.gate, roles) for run in snapshot.waiting if run.gate is not None},
     )
-    return _html(page)
+    return _html(page, 200 if snapshot.store_up else 503)
 
 
 async def run(request: web.Request) -> web.Response:
@@ -119,5 +119,5 @@ def _whole_or_part(request: web.Request, name: str) -> str:
     return f"_{name}.html" if request.query.get("fragment") == "1" else f"{name}.html"
 
 
-def _html(page: str) -> web.Response:
-    return web.Response(text=page, content_type="text/html", charset="utf-8", headers=VARIES)
+def _html(page: str, status: int = 200) -> web.Response:
+    return web.Response(text=page, status=status, content_type="text/html", charset="utf-8", headers=VARIES)

@@ -91,9 +91,9 @@ def _call(call: Call) -> dict[str, Any]:
 
 
 def outcomes(counts: Iterable[PolicyCount]) -> dict[str, dict[str, int]]:
-    """Policy → outcome → how many runs."""
+    """Policy → outcome → how many runs, the most frequent first."""
     found: dict[str, dict[str, int]] = {}
-    for one in counts:
+    for one in sorted(counts, key=lambda one: -one.runs):
         found.setdefault(one.policy, {})[one.outcome] = one.runs
     return found
 

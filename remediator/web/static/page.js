@@ -65,9 +65,7 @@ async function refresh() {
       headers: { Accept: "text/html" },
       cache: "no-store",
     });
-    if (!answer.ok) throw new Error(String(answer.status));
-    swap(await answer.text());
-    alive(true);
+    alive(swap(await answer.text()));
   } catch {
     alive(false);
   } finally {
@@ -82,13 +80,14 @@ async function refresh() {
 function swap(text) {
   const next = new DOMParser().parseFromString(text, "text/html").getElementById("fragment");
   const main = byId("main");
-  if (!next || !main) return;
+  if (!next || !main) return false;
   const open = [...main.querySelectorAll("details[open][id]")].map((one) => one.id);
   const focused = describe(document.activeElement);
   main.replaceChildren(document.adoptNode(next));
   for (const id of open) byId(id)?.setAttribute("open", "");
   if (focused) main.querySelector(focused)?.focus({ preventScroll: true });
   settle();
+  return true;
 }
 
 // How to find an element of the changing part again, after it was swapped.
