@@ -135,7 +135,7 @@ def test_a_failing_worker_is_mended_by_hand_or_not() -> None:
 
 def test_what_does_not_fit_is_refused() -> None:
     business = small_business(NOON)
-    with pytest.raises(ConflictError, match="c-104 is completed, not running"):
+    with pytest.raises(ConflictError, match="c-104 is completed, neither running nor scheduled"):
         business.pause("c-104")
     with pytest.raises(ConflictError, match="not scheduled"):
         business.execute_campaign("c-101")
@@ -143,6 +143,17 @@ def test_what_does_not_fit_is_refused() -> None:
         business.execute_campaign("c-0")
     with pytest.raises(UnknownThingError, match="no program p-0"):
         business.evaluate_tiers("p-0")
+
+
+def test_a_campaign_paused_before_it_began_is_planned_anew_when_it_is_resumed() -> None:
+    business = small_business(NOON)
+    campaign = business.campaign("c-103")
+    campaign.start_date, campaign.blocked = NOON - 3 * 3600, True
+    assert campaign.stuck(NOON)
+    business.pause("c-103")
+    assert not campaign.stuck(NOON)
+    business.resume("c-103")
+    assert (campaign.status, campaign.stuck(NOON)) == ("scheduled", False)
 
 
 def test_queues_drain_while_their_worker_is_well() -> None:
