@@ -118,7 +118,7 @@ class App:
                 (
                     "POST",
                     "/hooks/slack/actions",
-                    SlackActions(self.config, self.desk, self.clock, self._whisper),
+                    SlackActions(self.config, self.desk, self.clock, self._whisper, self.desk.turn_away),
                 ),
             ),
         )

@@ -35,7 +35,7 @@ def run_list(args: argparse.Namespace) -> int:
 
 def run_vote(args: argparse.Namespace) -> int:
     """0 when the vote counted."""
-    body = {"vote": args.vote, "reason": args.reason}
+    body = {"vote": args.vote, "reason": args.reason, "via": "cli"}
     answer = ask(args, "POST", f"/api/v1/gates/{quoted(args.id)}/votes", body)
     return printed(args, answer, answer["text"])
 

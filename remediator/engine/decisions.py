@@ -19,7 +19,8 @@ from remediator.core.messages import AlertHeard, Decision, Entry, Event, Facts, 
 from remediator.core.play import News
 from remediator.core.policy import Policy
 from remediator.core.policyset import PolicySet, Versioned
-from remediator.core.run import Outcome, Page, Refusal, Run, Stage
+from remediator.core.run import Outcome, Page, Refusal, Run, Stage, Vote
+from remediator.core.turn import Turn
 from remediator.ports import SYSTEM, AlertRow, Disposition, KeptPolicy, Pending, Received, Scope, Tx
 
 
@@ -159,6 +160,19 @@ class Decisions:
         run = await tx.run(run_id)
         if run is not None and run.stage is not Stage.CLOSED:
             await self._advance(tx, run, event, done)
+        return done
+
+    async def turn_away(self, tx: Tx, run_id: str, gate_id: str, who: str, why: str) -> Committed:
+        """Somebody whom the settings do not know tried to vote. Shown once for each of them at a gate."""
+        done, run = Committed(), await tx.run(run_id)
+        gate = next((one for one in run.all_gates if one.id == gate_id), None) if run is not None else None
+        if run is None or gate is None or gate.state != "open" or any(who in old for old in gate.remarks):
+            return done
+        policy = await self._policy_of(tx, run)
+        scope = _scope(policy, run.target, run.id, shadow=run.observes)
+        turn = Turn(run, self._facts(policy, await tx.seen(scope)))
+        turn.refuse_vote(gate_id, Vote(who, approve=False, at=tx.now, via="slack", hash=""), why)
+        await self._commit(tx, run, turn.decision(), scope, done)
         return done
 
     async def _advance(self, tx: Tx, run: Run, event: Event, done: Committed) -> None:

@@ -48,6 +48,11 @@ class PeoplesDesk:
         await self._driver.tell(run_id, VoteCast(gate, vote))
         return await self._outcome(run_id, found, vote)
 
+    async def turn_away(self, gate: str, who: str, why: str) -> None:
+        """Somebody who is nobody here tried to vote: the journal and the card say so. Raises StoreError."""
+        run_id = gate.rpartition(".")[0]
+        await self._driver.commit(lambda tx: self._driver.decisions.turn_away(tx, run_id, gate, who, why))
+
     async def _outcome(self, run_id: str, before: Gate, vote: Vote) -> Answer:
         """What became of the vote: read from the run and its journal, not guessed."""
         gate = before.id
@@ -67,7 +72,8 @@ class PeoplesDesk:
             word = "approved" if vote.approve else "denied"
             still = " More votes are needed." if found.state == "open" else f" The gate is {found.state}."
             return Answer(ok=True, text=f"{vote.by} {word} {gate}.{still}", data=data)
-        why = await self._why_not(run_id, gate, vote)
+        closed = f"the gate is {found.state}: {found.note}" if run.stage is Stage.CLOSED else ""
+        why = closed or await self._why_not(run_id, gate, vote)
         return Answer(ok=False, text=f"this vote does not count: {why}", status=409, data=data)
 
     async def _why_not(self, run_id: str, gate: str, vote: Vote) -> str:

@@ -39,7 +39,7 @@ class Driver:
     def __init__(self, store: Store, decisions: Decisions, clock: Clock, on_page: Callable[[], None]) -> None:
         """``on_page`` is called after a commit that asked for a person."""
         self._store = store
-        self._decisions = decisions
+        self.decisions = decisions
         self._clock = clock
         self._on_page = on_page
         self._performer: Performs | None = None
@@ -71,7 +71,7 @@ class Driver:
 
     async def tell(self, run_id: str, event: Event, effect: int | None = None) -> None:
         """Let a run hear an event; its result is committed when this returns. Raises StoreError."""
-        await self.commit(lambda tx: self._decisions.advance(tx, run_id, event, effect))
+        await self.commit(lambda tx: self.decisions.advance(tx, run_id, event, effect))
 
     async def commit(self, work: Callable[[Tx], Awaitable[Committed]]) -> Committed:
         """One deciding transaction, and what follows from it."""
@@ -95,7 +95,7 @@ class Driver:
         """Every run hears of it; alerts that no policy has decided on are looked at again."""
         for run in await self._store.read(lambda tx: tx.runs(RunFilter(state="open", limit=100_000))):
             await self.tell(run.id, PolicyChanged())
-        await self.commit(self._decisions.consider_all)
+        await self.commit(self.decisions.consider_all)
 
     # ── Loops ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -132,7 +132,7 @@ class Driver:
                 batch.create_task(self._admit(received))
 
     async def _admit(self, received: Received) -> None:
-        await self.commit(lambda tx: self._decisions.admit(tx, received))
+        await self.commit(lambda tx: self.decisions.admit(tx, received))
 
     async def _meet_deadlines(self) -> float:
         while True:
@@ -149,4 +149,4 @@ class Driver:
         return min(POLL_S, max(0.005, (next_due - self._clock.now()).total_seconds()))
 
     async def _reconsider(self, standing: Disposition) -> None:
-        await self.commit(lambda tx: self._decisions.reconsider(tx, standing))
+        await self.commit(lambda tx: self.decisions.reconsider(tx, standing))

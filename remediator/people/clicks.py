@@ -42,9 +42,14 @@ class Click:
 
 @dataclass(frozen=True)
 class Declined:
-    """Why a click does not count, in words for the person who clicked."""
+    """Why a click does not count, in words for the person who clicked.
+
+    user: TEAM/USER of somebody who is in no config; gate: the one that they clicked on. Else empty.
+    """
 
     reason: str
+    user: str = ""
+    gate: str = ""
 
 
 def verify(headers: Mapping[str, str], raw_body: bytes, secret: str, now: datetime) -> bool:
@@ -85,7 +90,9 @@ def parse_click(raw_body: bytes, app: SlackApp, people: Mapping[str, Person]) ->
     known = [name for name, person in people.items() if person.slack == user]
     if len(known) != 1:
         who = "nobody whom Remediator knows" if not known else "more than one person"
-        return Declined(f"{user} is {who}; see `people` in its config")
+        clicked = _action(payload, "", user)
+        gate = clicked.subject if isinstance(clicked, Click) and clicked.action != "ack" else ""
+        return Declined(f"{user} is {who}; see `people` in its config", user, gate)
     return _action(payload, known[0], user)
 
 

@@ -7,6 +7,7 @@ person should know comes back to them in Slack by the card, which follows the ru
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -30,12 +31,17 @@ class SlackActions:
         desk: Desk,
         clock: Clock,
         whisper: Callable[[str, str], Coroutine[Any, Any, None]],
+        turn_away: Callable[[str, str, str], Coroutine[Any, Any, None]],
     ) -> None:
-        """whisper: ``(TEAM/USER, text)`` tells one person alone; never raises."""
+        """whisper: ``(TEAM/USER, text)`` tells one person alone; never raises.
+
+        turn_away: ``(gate, TEAM/USER, why)`` shows at the gate that somebody unknown clicked there.
+        """
         self._config = config
         self._desk = desk
         self._clock = clock
         self._whisper = whisper
+        self._turn_away = turn_away
         self._whispers: set[asyncio.Task[None]] = set()
 
     async def __call__(self, request: web.Request) -> web.Response:
@@ -51,20 +57,29 @@ class SlackActions:
         click = parse_click(body, app, self._config.people)
         if isinstance(click, Declined):
             log.warning("a click was declined", extra={"problem": click.reason})
-            return web.json_response({"text": click.reason})
+            return await self._declined(click)
         try:
             answer = await self._act(click)
         except StoreError:
             text = "Remediator cannot keep your vote just now; please click again"
-            self._whisper_soon(click, text)
+            self._whisper_soon(click.user, text)
             return web.json_response({"text": text}, status=503)
         if not answer.ok:
-            self._whisper_soon(click, answer.text)
+            self._whisper_soon(click.user, answer.text)
         return web.json_response({"text": answer.text})
 
-    def _whisper_soon(self, click: Click, text: str) -> None:
+    async def _declined(self, click: Declined) -> web.Response:
+        """Whoever is told no hears it, and those who wait at the gate see it."""
+        if click.user:
+            self._whisper_soon(click.user, f"this click does not count: {click.reason}")
+        if click.gate:
+            with contextlib.suppress(StoreError):
+                await self._turn_away(click.gate, click.user, click.reason)
+        return web.json_response({"text": click.reason})
+
+    def _whisper_soon(self, user: str, text: str) -> None:
         """Slack shows nothing of our answer, so the person is told apart; the click must not wait for it."""
-        task = asyncio.get_running_loop().create_task(self._whisper(click.user, text))
+        task = asyncio.get_running_loop().create_task(self._whisper(user, text))
         self._whispers.add(task)
         task.add_done_callback(self._whispers.discard)
 
