@@ -425,6 +425,11 @@ class Story:
         assert moment >= self.now
         return self.sees(now=moment)
 
+    def tampered(self, **fields: Any) -> Self:
+        """Somebody changed the stored run behind its back."""
+        self.decisions.append(replace(self.last, run=msgspec.structs.replace(self.run, **fields)))
+        return self
+
     def later(self, span: str) -> Self:
         """The same, by a span."""
         return self.at(self.now + parse_duration(span))

@@ -100,6 +100,11 @@ def test_the_target_is_locked_from_the_first_change_to_the_end_or_the_hold() -> 
     assert not story.run.locks_target
 
 
+def test_the_target_stays_locked_while_people_are_asked_about_the_next_step() -> None:
+    steps = {"pause": post("/a"), "cut": post("/b", gate=votes(oncall=1))}
+    Story(policy(steps)).done().asks_people(oncall=1).locks().approve("bob").locks()
+
+
 def test_a_step_that_another_run_holds_is_not_repeated() -> None:
     story = Story(policy({"pause": post("/a")}), held=frozenset({"pause"}))
     story.refuses("held", "pause is being held by another run").starts_nothing()

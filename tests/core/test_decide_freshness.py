@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from remediator.core.messages import ProbeRead
 from remediator.core.policy import Policy
-from remediator.core.run import Stage, StepState
+from remediator.core.run import Reading, Stage, StepState
 from tests.core.stories import Story, budget_probe, policy, post, proof, say, undo, votes
 
 RATE: dict[str, Any] = {"row": {"left": 3, "rate": 8}}
@@ -211,6 +212,27 @@ def test_a_policy_that_changed_voids_the_gate_and_decides_again_at_once() -> Non
 def test_a_policy_that_changed_between_card_and_click_starts_nothing(current: str | None) -> None:
     story = waiting().policy_changes(current, told=False).approve("bob").starts_nothing()
     story.closes("refused", "the policy has changed").counts()
+
+
+def test_a_policy_that_changed_while_a_message_was_sent_asks_nobody() -> None:
+    steps = {"warn": say(), "pause": post("/pause", gate=votes(oncall=1))}
+    story = Story(policy(steps)).starts("warn").policy_changes().starts("warn").done()
+    story.closes("refused", "the policy has changed")
+    assert story.run.gate is None
+
+
+def test_a_reading_of_an_older_round_is_not_fresh() -> None:
+    story = waiting().hangs("budget").approve("bob").in_stage(Stage.PREPARING)
+    old = Reading(story.now, ok=True, value={"row": {"left": 50, "rate": 8}})
+    story.hears(ProbeRead(story.run.round - 1, "diagnose:budget", old)).in_stage(Stage.PREPARING)
+    story.probe("budget", **RATE).starts("halve")
+
+
+def test_a_reading_from_before_a_void_decides_nothing() -> None:
+    story = waiting().hangs("budget").approve("bob").probe_fails("budget").in_stage(Stage.DIAGNOSING)
+    old = Reading(story.now, ok=True, value={"row": {"left": 50, "rate": 8}})
+    story.hears(ProbeRead(1, "diagnose:budget", old)).in_stage(Stage.DIAGNOSING)
+    story.probe("budget", **RATE).asks_people(oncall=1)
 
 
 def test_a_reload_that_left_the_policy_alone_voids_nothing() -> None:

@@ -7,11 +7,25 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace as with_fields
 
 from remediator.core.messages import Card, Previewed, VoteCast
 from remediator.core.policy import Policy
 from remediator.core.run import Picture, Stage, Vote
-from tests.core.stories import CATALOG, ROLES, START, Story, acted, policy, post, say, undo, votes
+from tests.core.stories import (
+    CATALOG,
+    ROLES,
+    START,
+    VERSION,
+    Story,
+    acted,
+    policy,
+    post,
+    proof,
+    say,
+    undo,
+    votes,
+)
 
 DELETE = {"use": "http.request", "via": "api", "with": {"method": "DELETE", "path": "/${campaign}"}}
 
@@ -190,6 +204,34 @@ def test_a_connection_that_is_gone_refuses() -> None:
     gone = {name: one for name, one in CATALOG.connections.items() if name != "api"}
     story = Story(gated(oncall=1)).sees(catalog=replace(CATALOG, connections=gone)).approve("bob")
     story.starts_nothing().closes("refused", "api")
+
+
+def approved_but_not_started() -> Story:
+    story = Story(policy({"pause": post("/pause", verify=proof(), gate=votes(oncall=1))}))
+    return story.approve("bob").in_stage(Stage.PREPARING)
+
+
+def test_another_step_than_the_approved_one_never_starts() -> None:
+    story = approved_but_not_started()
+    step = story.run.steps["pause"]
+    assert step.intention is not None
+    call = with_fields(step.intention.call, args={"method": "POST", "path": "/wipe"})
+    other = with_fields(step, intention=with_fields(step.intention, call=call))
+    story.tampered(steps={"pause": other}).reads_before(value=1)
+    story.refuses("gate", "not the one that was approved").starts_nothing()
+
+
+@pytest.mark.parametrize("changed", [{"target": "campaign/c-2"}, {"version": "v2"}, {"id": "r2"}])
+def test_an_approval_for_another_run_target_or_version_starts_nothing(changed: dict[str, str]) -> None:
+    story = approved_but_not_started().sees(current=changed.get("version", VERSION)).tampered(**changed)
+    story.reads_before(value=1).refuses("gate", "the plan is not the one that was approved").starts_nothing()
+
+
+def test_a_vote_that_was_slipped_in_starts_nothing() -> None:
+    story = approved_but_not_started()
+    vote = Vote(by="carl", approve=True, at=START, via="api", hash="f" * 64)
+    story.tampered(gate=with_fields(story.gate, votes=(*story.gate.votes, vote))).reads_before(value=1)
+    story.refuses("gate", "voted on another plan").starts_nothing()
 
 
 def test_what_is_known_to_be_refused_bothers_nobody() -> None:

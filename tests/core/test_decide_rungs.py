@@ -31,6 +31,15 @@ def test_the_first_rung_that_verifies_ends_it() -> None:
     assert [act.step for act in story.acts] == ["retrigger"]
 
 
+def test_a_rung_that_nothing_can_prove_ends_it_when_it_is_done() -> None:
+    fire = post("/retrigger", verify={"none": "fire and forget"})
+    story = ladder(retrigger=fire).starts("retrigger").done()
+        ladder(retrigger=post("/retrigger", verify={"none": "fire and forget"})).starts("retrigger").done()
+    )
+    story.closes("fixed", "retrigger done")
+    assert len(story.acts) == 1
+
+
 def test_an_unproved_rung_gives_way_to_the_next() -> None:
     story = tried(unproved(tried(ladder(), "retrigger")), "restart").reads_proof(value=0)
     story.closes("fixed", "restart proved").pages().counts("act")

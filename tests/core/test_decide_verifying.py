@@ -122,7 +122,7 @@ def test_a_step_that_nothing_can_prove_counts_as_done() -> None:
 
 
 def test_a_reading_of_an_older_round_proves_nothing() -> None:
-    story = started().reads_proof(value=1)
+    story = started()
     stale = ProbeRead(story.run.round - 1, "verify:pause", Reading(story.now, ok=True, value={"value": 0}))
     story.hears(stale).in_stage(Stage.VERIFYING)
     assert not story.last.entries
