@@ -39,6 +39,12 @@ def shown(value: object, *, lines: bool = False, most: int = MOST) -> Markup:
     return body + Markup(' <i class="cut">… {} more characters</i>').format(left) if left > 0 else body
 
 
+def whole(value: object) -> Markup:
+    """`shown`, with its line breaks and to its last letter: what people approve is never cut."""
+    text = value if isinstance(value, str) else as_json(value)
+    return shown(text, lines=True, most=len(text))
+
+
 def _marked(text: str, *, lines: bool) -> Markup:
     disguised = _look_alikes(text)
     pieces: list[Markup] = []

@@ -11,7 +11,8 @@ from remediator.web import assets, lettering, wording
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Made once; templates are compiled when first used."""
     found = Environment(
         loader=PackageLoader("remediator.web", "templates"),
         autoescape=True,
@@ -22,6 +23,7 @@ def _environment() -> Environment:
     )
     found.filters |= {
         "shown": lettering.shown,
+        "whole": lettering.whole,
         "json": lettering.as_json,
         "facts": lettering.facts,
         "ago": wording.ago,
@@ -42,4 +44,4 @@ def _environment() -> Environment:
 
 def render(template: str, **what: Any) -> str:
     """A page, or a part of one."""
-    return _environment().get_template(template).render(what)
+    return environment().get_template(template).render(what)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+import msgspec
+
 from remediator.core.alert import Alert
 from remediator.core.policyset import PolicySet
 from remediator.core.run import Halt, Page, Run, Stage
@@ -19,6 +21,8 @@ MOST_RUNS = 200
 MOST_RECENT = 40
 MOST_REFUSALS = 100
 MOST_REJECTED = 20
+MOST_BODY = 2000
+"""Characters of a rejected body; `/api/v1/rejected` has all that was kept."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +166,11 @@ async def _read(tx: Tx) -> Rows:
         counts=await tx.policy_counts(),
         refusals=refusals,
         refused=len(refused),
-        rejected=(await tx.rejected())[:MOST_REJECTED],
+        rejected=[_short(one) for one in (await tx.rejected())[:MOST_REJECTED]],
         inbox=await tx.inbox_depth(),
         truncated=max((row.alert.truncated for row in firing), default=0),
     )
+
+
+def _short(one: Rejected) -> Rejected:
+    return msgspec.structs.replace(one, body=one.body[:MOST_BODY])

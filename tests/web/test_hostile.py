@@ -18,7 +18,9 @@ from remediator.core.policyset import PolicySet, Versioned
 from remediator.core.run import Outcome, Picture, Reading, Run, Stage, StepState
 from remediator.core.run import Page as PersonsPage
 from remediator.ports import Answer, Disposition, Rejected, Tx
+from remediator.web import rendering
 from remediator.web.lettering import link, shown
+from remediator.web.views import gate_row
 from tests.rig.components import program
 from tests.store.samples import NOON
 from tests.web.conftest import TOKENS, Opened, Site
@@ -290,6 +292,43 @@ async def test_the_page_follows_changes_and_keeps_what_is_open(site: Site) -> No
         site.clock.advance(timedelta(minutes=1))
         await site.app.shutdown()
         assert (await page.inner_text("#live")) in ("live", "")
+
+
+@pytest.mark.real
+@pytest.mark.needs("chromium")
+@pytest.mark.timeout(120)
+async def test_off_loopback_a_browser_asks_once_and_then_follows(open_site: Opened) -> None:
+    site = await open_site(exposed=True)
+    await fill(site.store)
+    async with chromium() as browser:
+        stranger = await browser.new_page()
+        answer = await stranger.goto(f"{site.url}/healthz")
+        assert answer is not None
+        assert answer.status == 200
+        context = await browser.new_context(
+            http_credentials={"username": "amina", "password": TOKENS["amina"]}
+        )
+        page = await context.new_page()
+        watcher = Watcher(page)
+        await watcher.see(f"{site.url}/status")
+        await page.wait_for_selector("#live:not([hidden]):not(.lost)")
+        await page.click("button[data-do=ack]")
+        assert await page.is_visible("#ask-token")  # what opened the page changes nothing
+        await page.fill("#ask-token", TOKENS["bob"])
+        await page.click("#ask-yes")
+        await page.wait_for_selector("#said:not([hidden])")
+        assert site.desk.asked == [("acknowledge", {"page": "p-1", "by": "bob"})]
+
+
+def test_what_is_approved_is_shown_to_its_last_letter() -> None:
+    page = rendering.environment().from_string('{% from "macros.html" import steps %}{{ steps(gate) }}')
+    call = msgspec.structs.replace(halve().call, args={"sql": "x" * 50_000 + " THE END"})
+    made = waiting()
+    assert made.gate is not None
+    gate = gate_row(made, msgspec.structs.replace(made.gate, intentions=(halve(call=call),)), {})
+    told = page.render(gate=gate)
+    assert "THE END" in told
+    assert "more characters" not in told
 
 
 @pytest.mark.real

@@ -55,11 +55,13 @@ let fetching = false;
 let again = false;
 
 async function refresh() {
+  timer = 0;
   if (fetching) {
     again = true;
     return;
   }
   fetching = true;
+  last = Date.now();
   try {
     const answer = await fetch(`${location.pathname}?fragment=1`, {
       headers: { Accept: "text/html" },
@@ -105,10 +107,12 @@ function settle() {
   tick();
 }
 
+// At most once a second, however stormy the night.
 let timer = 0;
+let last = 0;
 function soon() {
-  clearTimeout(timer);
-  timer = setTimeout(refresh, 250);
+  if (timer) return;
+  timer = setTimeout(refresh, Math.max(150, last + 1000 - Date.now()));
 }
 
 function alive(yes) {
