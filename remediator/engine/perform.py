@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -29,6 +29,7 @@ from remediator.core.messages import (
     Unknown,
 )
 from remediator.core.planning import printable
+from remediator.core.play import repeatable
 from remediator.core.run import Call, Reading
 from remediator.errors import ConnectorError, RemediatorError, StoreError
 from remediator.ports import CardRef, Clock, Connector, Notifier, Pending, Store
@@ -37,6 +38,9 @@ log = logging.getLogger(__name__)
 
 GRACE_S = 2.0
 """How long a connector may overrun its own limit before it is cut off here."""
+
+REPEATABLE_S = 1.5
+"""How long a stop waits for probes and cards; they are sent again after the next start."""
 
 CARD_RETRY_S = (0.5, 1, 2, 5, 10, 30)
 
@@ -71,7 +75,7 @@ class Performer:
         self._probes = asyncio.Semaphore(at_once[0])
         self._acts = asyncio.Semaphore(at_once[1])
         self.on_step: Callable[[Act, Result], None] = lambda _act, _result: None  # for metrics
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], Pending] = {}
         self._cards: dict[str, asyncio.Lock] = {}
         self._driver: Hears | None = None
         self._undelivered_card: Callable[[str, str], Awaitable[None]] | None = None
@@ -84,17 +88,28 @@ class Performer:
     def start(self, pending: Pending) -> None:
         """Perform it soon."""
         task = asyncio.get_running_loop().create_task(self._perform(pending), name=f"effect-{pending.id}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = pending
+        task.add_done_callback(self._tasks.pop)
 
     async def finish(self, within_s: float) -> None:
-        """Stop: let what is on the wire come home, for so long; then let go."""
-        until = self._clock.monotonic() + within_s
-        while self._tasks and (left := until - self._clock.monotonic()) > 0:
-            await asyncio.wait(self._tasks, timeout=left)
-        for task in self._tasks:
+        """Stop: let acts that are on the wire come home, for so long; what may be repeated, shorter."""
+        began = self._clock.monotonic()
+        await self._settle(began + min(REPEATABLE_S, within_s), self._tasks.keys)
+        for task, pending in self._tasks.items():
+            if repeatable(pending.effect):
+                task.cancel()
+        await self._settle(began + within_s, self._acting)
+        left = list(self._tasks)
+        for task in left:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*left, return_exceptions=True)
+
+    async def _settle(self, until: float, which: Callable[[], Iterable[asyncio.Task[None]]]) -> None:
+        while (tasks := list(which())) and (left := until - self._clock.monotonic()) > 0:
+            await asyncio.wait(tasks, timeout=left)
+
+    def _acting(self) -> list[asyncio.Task[None]]:
+        return [task for task, pending in self._tasks.items() if not repeatable(pending.effect)]
 
     async def _perform(self, pending: Pending) -> None:
         try:

@@ -17,7 +17,7 @@ from typing import Any
 from tests.e2e.policies import text
 from tests.fakes.slack_clicks import Click
 from tests.rig.daemon import PEOPLE, Daemon, alert, daemon, settings, token_of, webhook
-from tests.rig.processes import python_module
+from tests.rig.processes import REPOSITORY, python_module
 from tests.rig.slack import Answer, FakeSlack
 from tests.rig.world import LoyaltyWorld
 
@@ -151,7 +151,8 @@ class Stage:
 
     async def cli(self, *words: str, by: str = "", **environment: str) -> Said:
         """Run a command against the daemon, as a person."""
-        return await terminal(*words, by=by, REMEDIATOR_URL=self.daemon.url, **environment)
+        given: dict[str, Any] = {"REMEDIATOR_URL": self.daemon.url, **environment}
+        return await terminal(*words, by=by, **given)
 
 
 @dataclass(frozen=True)
@@ -168,11 +169,9 @@ class Said:
         return json.loads(self.out)
 
 
-async def terminal(*words: str, by: str = "", cwd: Path | None = None, **environment: str) -> Said:
+async def terminal(*words: str, by: str = "", cwd: Path = REPOSITORY, **environment: str) -> Said:
     """``remediator WORDS``, as a person types it."""
-    given = {**os.environ, **environment}
-    if cwd is not None:
-        given["PYTHONPATH"] = str(Path.cwd())
+    given = {**os.environ, "PYTHONPATH": str(REPOSITORY), **environment}
     if by:
         given["REMEDIATOR_TOKEN"] = token_of(by)
     run = await asyncio.to_thread(
@@ -212,9 +211,7 @@ async def until(holds: Callable[[], Awaitable[object]], otherwise: str, *, withi
 
 
 @contextmanager
-def stage(
-    world: LoyaltyWorld, slack: FakeSlack, *policies: dict[str, Any], **config: object
-) -> Iterator[Stage]:
+def stage(world: LoyaltyWorld, slack: FakeSlack, *policies: dict[str, Any], **config: Any) -> Iterator[Stage]:
     """A daemon with these policies before this world and this Slack. ``config``: replaces whole keys."""
     texts = {policy["policy"]: text(policy) for policy in policies}
     with daemon(settings(world=world.url, slack=slack, **config), texts) as one:
