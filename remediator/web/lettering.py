@@ -45,6 +45,16 @@ def whole(value: object) -> Markup:
     return shown(text, lines=True, most=len(text))
 
 
+def plain(value: object) -> str:
+    """The same as bare text, for titles and for what the script sets as text."""
+    text = str(value)
+    disguised = _look_alikes(text)
+    return "".join(
+        _code_point(letter) if place in disguised or _unseen(letter) else letter
+        for place, letter in enumerate(text)
+    )
+
+
 def _marked(text: str, *, lines: bool) -> Markup:
     disguised = _look_alikes(text)
     pieces: list[Markup] = []
@@ -61,10 +71,13 @@ def _marked(text: str, *, lines: bool) -> Markup:
 
 
 def _spelled_out(letter: str) -> Markup:
-    code = ord(letter)
-    spelled = f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
     name = unicodedata.name(letter, "control character")
-    return Markup('<b class="unseen" title="{}">{}</b>').format(name, spelled)
+    return Markup('<b class="unseen" title="{}">{}</b>').format(name, _code_point(letter))
+
+
+def _code_point(letter: str) -> str:
+    code = ord(letter)
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
 def _unseen(letter: str) -> bool:

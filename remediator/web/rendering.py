@@ -24,6 +24,7 @@ def environment() -> Environment:
     found.filters |= {
         "shown": lettering.shown,
         "whole": lettering.whole,
+        "plain": lettering.plain,
         "json": lettering.as_json,
         "facts": lettering.facts,
         "ago": wording.ago,
