@@ -7,6 +7,7 @@ import re
 import time
 from datetime import timedelta
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -257,6 +258,18 @@ def test_every_kind_of_line_has_a_sentence_of_its_own() -> None:
             "settled",
         )
         assert "{" not in one.sentence
+
+
+def test_whatever_a_run_notes_has_a_sentence() -> None:
+    """A stage that notes something new must also say how it reads."""
+    package = Path(timeline.__file__).parents[1]
+    noted = {
+        kind
+        for file in (package / "core").rglob("*.py")
+        for kind in re.findall(r'\.note\(\s*"([a-z-]+)"', file.read_text("utf-8"))
+    }
+    assert len(noted) > 25
+    assert noted - set(timeline._KINDS) == set()
 
 
 def _entry(entry: Entry) -> JournalEntry:
