@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +17,45 @@ from remediator.errors import ConfigError
 _REFERENCE = re.compile(r"\$\{([^}]*)\}")
 
 
-def load(path: Path, env: Mapping[str, str] | None = None, *, secrets: set[str] | None = None) -> Config:
+Check = Callable[[Config], Iterable[ConfigError]]
+"""What is wrong with the settings beyond their form; each place reads ``connections.loyalty_db.dsn``."""
+
+
+def load(
+    path: Path,
+    env: Mapping[str, str] | None = None,
+    *,
+    secrets: set[str] | None = None,
+    check: Check = lambda _config: (),
+) -> Config:
     """The settings. Raises ConfigError with every problem, a line each.
 
     env: the environment that ``${env:NAME}`` looks into; the process's own by default. secrets: where
-    to put every value that a reference stood for, so that logs can hide it.
+    to put every value that a reference stood for, so that logs can hide it. check: `connectors.problems`,
+    which this floor may not know.
     """
     document = _document(path)
     resolver = _Resolver(document, os.environ if env is None else env)
     value = resolver.resolved(document.value, ())
-    _complain(resolver.problems)
     if secrets is not None:
         secrets |= resolver.secrets
+    config, problems = _validated(document, value)
+    problems += (_placed(document, error) for error in check(config))
+    known = {(one.line, one.col) for one in resolver.problems}  # what follows of an unresolved one is no news
+    _complain([*resolver.problems, *(one for one in problems if (one.line, one.col) not in known)])
+    return config
+
+
+def _validated(document: Document, value: dict[str, Any]) -> tuple[Config, list[Finding]]:
+    """The settings with their problems; sections that cannot be used are left out of the settings."""
     try:
         config = Config.model_validate(value)
     except ValidationError as error:
-        _complain([_told(document, one) for one in error.errors(include_url=False, include_input=False)])
-        raise
-    _complain(list(_cross_checked(document, config)))
-    return config
+        wrong = error.errors(include_url=False, include_input=False)
+        broken = {one["loc"][0] for one in wrong}
+        config = Config.model_validate({key: part for key, part in value.items() if key not in broken})
+        return config, [*(_told(document, one) for one in wrong), *_cross_checked(document, config, broken)]
+    return config, list(_cross_checked(document, config, set()))
 
 
 def _document(path: Path) -> Document:
@@ -62,6 +82,22 @@ def _finding(
     at = document.position(place, key=key)
     name = ".".join(str(part) for part in place)
     return Finding(document.file, at.line, at.col, "C100", "error", f"{name}: {message}", remedy)
+
+
+def _placed(document: Document, error: ConfigError) -> Finding:
+    """A problem that was found by its name in the settings, with its place in the file."""
+    place: Place = ()
+    rest = error.place
+    while rest:  # names may hold dots: the longest one that is there
+        parts = rest.split(".")
+        names = (".".join(parts[:count]) for count in range(len(parts), 0, -1))
+        name = next((one for one in names if (*place, one) in document.keys), None)
+        if name is None:
+            break
+        place, rest = (*place, name), rest[len(name) + 1 :]
+    at = document.position(place, key=bool(rest))
+    message = f"{error.place}: {error.problem}"
+    return Finding(document.file, at.line, at.col, "C100", "error", message, error.remedy)
 
 
 # ── References ────────────────────────────────────────────────────────────────────────────────────
@@ -150,21 +186,14 @@ def _known_keys(place: Place) -> list[str]:
     return list(getattr(model, "model_fields", {}))
 
 
-def _cross_checked(document: Document, config: Config) -> Iterator[Finding]:
-    for role, people in config.roles.items():
-        for number, person in enumerate(people):
-            if person not in config.people:
-                remedy = nearest(person, config.people)
-                yield _finding(document, ("roles", role, number), f"nobody is called {person}", remedy)
-    for chain, rungs in config.escalations.items():
-        for number, rung in enumerate(rungs):
-            if rung.role not in config.roles:
-                place = ("escalations", chain, number, "role")
-                yield _finding(
-                    document, place, f"there is no role {rung.role}", nearest(rung.role, config.roles)
-                )
+def _cross_checked(document: Document, config: Config, broken: Collection[object]) -> Iterator[Finding]:
+    """What the sections say of each other, as far as they can be read."""
+    if "people" not in broken:
+        yield from _members(document, config)
+    if "roles" not in broken:
+        yield from _rungs(document, config)
     hook = config.hooks.alertmanager
-    if not config.loopback and hook.bearer is None and hook.basic is None:
+    if "hooks" not in broken and not config.loopback and hook.bearer is None and hook.basic is None:
         remedy = "set hooks.alertmanager.bearer or .basic, or listen on 127.0.0.1"
         yield _finding(
             document, ("listen",), f"{config.host} is open to others and the hook has no secret", remedy
@@ -173,3 +202,21 @@ def _cross_checked(document: Document, config: Config) -> Iterator[Finding]:
         yield _finding(
             document, ("store",), "only sqlite:///PATH is supported yet", "write sqlite:///remediator.db"
         )
+
+
+def _members(document: Document, config: Config) -> Iterator[Finding]:
+    for role, people in config.roles.items():
+        for number, person in enumerate(people):
+            if person not in config.people:
+                remedy = nearest(person, config.people)
+                yield _finding(document, ("roles", role, number), f"nobody is called {person}", remedy)
+
+
+def _rungs(document: Document, config: Config) -> Iterator[Finding]:
+    for chain, rungs in config.escalations.items():
+        for number, rung in enumerate(rungs):
+            if rung.role not in config.roles:
+                place = ("escalations", chain, number, "role")
+                yield _finding(
+                    document, place, f"there is no role {rung.role}", nearest(rung.role, config.roles)
+                )

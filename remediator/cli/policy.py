@@ -31,10 +31,10 @@ def add_commands(subparsers: Any) -> None:
 def run_lint(args: argparse.Namespace) -> int:
     """0: fine, 1: there are errors, 2: the config could not be read."""
     from remediator.config_file import load as load_config
-    from remediator.connectors import catalog
+    from remediator.connectors import catalog, problems
 
     try:
-        known = catalog(load_config(args.config))
+        known = catalog(load_config(args.config, check=problems))
     except (RemediatorError, OSError) as error:
         print(error, file=sys.stderr)
         return COULD_NOT_RUN

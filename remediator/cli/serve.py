@@ -26,13 +26,13 @@ def add_commands(subparsers: Any) -> None:
 
 def run_serve(args: argparse.Namespace) -> int:
     """0 after a graceful stop, 2 when it cannot start: every error at once, none acted upon."""
-    from remediator import app
+    from remediator import app, connectors
     from remediator.config_file import load
     from remediator.telemetry import configure_logging
 
     secrets: set[str] = set()
     try:
-        config = load(args.config, secrets=secrets)
+        config = load(args.config, secrets=secrets, check=connectors.problems)
         configure_logging(args.log, json=not args.log_text, secrets=secrets)
         daemon = app.App(config, args.config.resolve().parent)
         asyncio.run(app.serve(daemon, _told))

@@ -415,7 +415,7 @@ def test_lint_says_everything_and_ends_with_a_summary(
 def test_lint_without_a_usable_config_could_not_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def no(path: Path) -> None:
+    def no(path: Path, **_more: object) -> None:
         raise FileNotFoundError(2, "No such file or directory", str(path))
 
     monkeypatch.setitem(sys.modules, "remediator.config_file", SimpleNamespace(load=no))
