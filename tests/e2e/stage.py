@@ -44,7 +44,8 @@ class Stage:
     async def fire(self, policy: str, campaign: str, status: str = "firing", **more: str) -> None:
         """The alert of this name about a campaign, as Alertmanager would post it."""
         labels = {"alertname": policy, "campaign_id": campaign, "program_id": f"p-{campaign}", **more}
-        assert await self.daemon.webhook(webhook(alert(status, **labels))) == 200
+        answered = await self.daemon.webhook(webhook(alert(status, **labels)))
+        assert answered == 200, f"the webhook was answered {answered}"
 
     async def asked(self, policy: str, campaign: str) -> dict[str, Any]:
         """Fire it, and wait until its run waits at a gate; the run."""

@@ -114,7 +114,8 @@ class Daemon:
 
     async def get(self, path: str) -> Any:
         """An API answer."""
-        async with aiohttp.ClientSession() as session, session.get(self.url + path) as answer:
+        headers = {"Accept": "application/json"}
+        async with aiohttp.ClientSession(headers=headers) as session, session.get(self.url + path) as answer:
             return await answer.json()
 
     async def post(self, path: str, body: Mapping[str, object], *, by: str = "") -> tuple[int, Any]:
