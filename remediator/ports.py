@@ -73,7 +73,7 @@ class Disposition(msgspec.Struct, frozen=True, kw_only=True):
 
     policy: str
     fingerprint: str
-    kind: str  # run-opened | joined | refused | closed
+    kind: str  # run-opened | joined | refused | holding | closed
     target: str = ""
     params: dict[str, Any] = {}
     run: str = ""

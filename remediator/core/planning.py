@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
+
 from remediator.core.alert import Alert
 from remediator.core.canonical import inert
 from remediator.core.catalog import BUILT_IN, Catalog, Escape, Fence, Operation, Risk
@@ -114,6 +116,15 @@ def choose_case(policy: Policy, run: Run, now: datetime) -> int | None:
     return None
 
 
+def as_read(policy: Policy, catalog: Catalog, name: str, reading: Reading) -> Reading:
+    """An optional probe that failed reads as null under every name that its operation gives."""
+    probe = policy.diagnose[name]
+    operation = catalog.operations.get(probe.use)
+    if reading.ok or not probe.optional or operation is None:
+        return reading
+    return msgspec.structs.replace(reading, value=dict.fromkeys(operation.reads))
+
+
 def unexpected(probe: Probe, reading: Reading) -> str:
     """Why a reading may not be used, or "" when it may."""
     if not reading.ok:
@@ -122,6 +133,8 @@ def unexpected(probe: Probe, reading: Reading) -> str:
     match probe.expect:
         case "one row" if count != 1:
             return f"expected one row, read {count}"
+        case "any rows" if not count:
+            return "expected rows, read none"
         case "no rows" if count != 0:
             return f"expected no rows, read {count}"
         case _:

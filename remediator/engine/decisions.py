@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -31,6 +31,13 @@ class Committed:
     pending: list[Pending] = field(default_factory=list)
     pages: int = 0
     runs: list[str] = field(default_factory=list)  # runs that changed, for those who watch
+
+    def __iadd__(self, more: Committed) -> Self:
+        """What several decisions in one transaction leave."""
+        self.pending += more.pending
+        self.pages += more.pages
+        self.runs += more.runs
+        return self
 
 
 @dataclass(frozen=True)
@@ -99,11 +106,12 @@ class Decisions:
             await _stand(tx, _no(versioned.policy.name, alert.fingerprint, refusal, tx.now))
 
     async def consider_all(self, tx: Tx) -> Committed:
-        """After a change of policies: every alert that fires and was never decided for a policy."""
+        """After a change of policies: alerts that fire and that a policy has not decided on, or refused."""
         done = Committed()
         for row in await tx.alerts(firing_only=True, limit=100_000):
             for versioned in self._policies().matching(row.alert):
-                if await tx.disposition(versioned.policy.name, row.alert.fingerprint) is None:
+                standing = await tx.disposition(versioned.policy.name, row.alert.fingerprint)
+                if standing is None or standing.kind == "refused" or standing.bound == "policy":
                     await self._consider(tx, versioned, row.alert, done)
         return done
 
@@ -232,6 +240,8 @@ class Decisions:
         await self._release(tx, old, run)
         if run.stage is Stage.CLOSED:
             await self._closed(tx, decision)
+        elif run.stage is Stage.HOLDING and (old is None or old.stage is not Stage.HOLDING):
+            await self._held(tx, run, policy)
         done.runs.append(run.id)
 
     async def _release(self, tx: Tx, old: Run | None, run: Run) -> None:
@@ -240,6 +250,14 @@ class Decisions:
             await tx.wake_waiting(f"target:{run.target}")
         if not run.stage.open and (old is None or old.stage.open):
             await tx.wake_waiting(f"policy:{run.policy}")
+
+    async def _held(self, tx: Tx, run: Run, policy: Policy) -> None:
+        """A change stands for a time; whatever still fires is decided again meanwhile, by another run."""
+        again = Refusal("recheck", f"run {run.id} holds", again_at=tx.now + policy.recheck)
+        for fingerprint, member in run.members.items():
+            if member.firing:
+                about = {"target": run.target, "kind": "holding", "run": run.id}
+                await _stand(tx, _no(run.policy, fingerprint, again, tx.now, **about))
 
     async def _closed(self, tx: Tx, decision: Decision) -> None:
         """Alerts that still fire are decided again; nothing is forgotten."""

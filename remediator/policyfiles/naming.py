@@ -199,6 +199,8 @@ def unsupported(look: Look) -> Iterator[Problem]:
         if step.undo and step.undo.how:
             remedy = "write an explicit undo: use, via, with"
             yield Problem(("steps", name, "undo", "how"), "how: restore is not supported yet", remedy)
+        if step.undo and step.undo.verify is not None:
+            yield Problem(("steps", name, "undo", "verify"), "undo.verify is not supported yet", on_key=True)
         for number, early in enumerate(step.undo.early if step.undo else ()):
             if not isinstance(early, str):
                 place = ("steps", name, "undo", "early", number)

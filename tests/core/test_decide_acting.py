@@ -183,3 +183,9 @@ def test_a_closed_run_hears_nothing_any_more() -> None:
 def test_a_word_that_nobody_asked_for_changes_nothing(verdict: Any) -> None:
     story = Story(policy({"pause": post("/a")})).settled(verdict).starts("pause")
     assert not story.last.entries
+
+
+def test_a_key_is_not_used_again_when_the_service_may_have_forgotten_it() -> None:
+    story = Story(policy({"pause": KEYED})).starts("pause")
+    story.later("11m").unknown("the daemon was down").in_stage(Stage.ASKING)
+    assert len(story.acts) == 1

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from remediator.core.catalog import Escape, Kind, Operation, Param
 from remediator.core.messages import Use
 from remediator.core.run import Stage
-from tests.core.stories import START, Story, acted, budget_probe, policy, post, proof, say, votes
+from tests.core.stories import CATALOG, START, Story, acted, budget_probe, policy, post, proof, say, votes
 
 LOW: dict[str, Any] = {"row": {"left": 3.2}, "count": 1}
 PLENTY: dict[str, Any] = {"row": {"left": 12.0}, "count": 1}
@@ -215,3 +217,19 @@ def test_a_safe_step_that_was_not_proved_is_not_counted_as_played() -> None:
         Story(policy({"warn": say(verify=proof(within="1m"))})).reads_before(value=1).starts("warn").done()
     )
     story.reads_proof(value=1).reads_proof(value=1).reads_proof(value=1).closes("ineffective").counts()
+
+
+def test_an_optional_probe_that_fails_reads_as_null() -> None:
+    sees_null = [{"when": "budget.row == null && !budget.ok", "do": ["warn"]}]
+    rows = Operation(
+        "sql.query", Kind.PROBE, "", {"sql": Param("", escape=Escape.LITERAL)}, reads=("row", "count")
+    )
+    catalog = replace(CATALOG, operations={**CATALOG.operations, "sql.query": rows})
+    careful = policy({"warn": say("no row")}, diagnose=budget_probe(optional=True), decide=sees_null)
+    Story(careful, catalog=catalog).probe_fails("budget").starts("warn").done().closes("fixed")
+
+
+def test_any_rows_means_at_least_one() -> None:
+    Story(budget_policy(diagnose=budget_probe(expect="any rows"))).probe("budget", count=0).refuses(
+        "probe", "budget: expected rows, read none"
+    )

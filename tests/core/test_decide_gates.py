@@ -312,3 +312,8 @@ def test_the_card_is_shown_again_at_each_vote_and_at_the_end() -> None:
     assert Card("r1.1") in story.approve("bob").last.effects
     assert Card("r1.1") in story.approve("carl").last.effects
     assert Card("r1.1") in story.done().last.effects
+
+
+def test_whoever_approved_may_still_deny_while_the_gate_is_open() -> None:
+    story = Story(gated(oncall=1, lead=1)).approve("bob").deny("bob", "I looked again")
+    story.closes("denied", "denied by bob: I looked again").starts_nothing().counts("denied")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from remediator.core.catalog import Fence, Risk
 from remediator.core.failure import step_failed
 from remediator.core.messages import Done, Event, Refused, StepFinished, Unknown
-from remediator.core.run import Outcome, Stage, StepState
+from remediator.core.run import Outcome, Stage, StepRun, StepState
 from remediator.core.turn import Turn
 
 MOST_ATTEMPTS = 3
 """Sends of one idempotent request under one key before its outcome counts as unknown."""
+KEY_KNOWN = timedelta(minutes=10)
+"""How long after the start a service is trusted to remember a key; services keep them for hours."""
 
 
 def enter(turn: Turn) -> None:
@@ -54,11 +58,18 @@ def _pass_on(turn: Turn) -> None:
     return turn.enter(Stage.CHOOSING)
 
 
+def _may_repeat(turn: Turn, step: StepRun) -> bool:
+    """Under one key a second sending is no second effect, while the service still knows the key."""
+    keyed = step.intention is not None and step.intention.fence is Fence.KEY
+    young = step.started_at is not None and turn.now < step.started_at + KEY_KNOWN
+    return keyed and young and step.attempt < MOST_ATTEMPTS and not turn.facts.halts
+
+
 def _unknown(turn: Turn, reason: str) -> None:
     step, intention = turn.step, turn.step.intention
     assert intention is not None
     turn.note("unknown", step=step.name, attempt=step.attempt, reason=reason)
-    if intention.fence is Fence.KEY and step.attempt < MOST_ATTEMPTS and not turn.facts.halts:
+    if _may_repeat(turn, step):
         turn.change_step(step.name, attempt=step.attempt + 1)
         turn.note("sent-again", step=step.name, attempt=step.attempt + 1, why="the service honours the key")
         return turn.act(step.name, intention.call, attempt=step.attempt + 1)

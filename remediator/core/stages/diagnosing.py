@@ -5,7 +5,7 @@ from __future__ import annotations
 from remediator.core import bounds
 from remediator.core.catalog import Risk
 from remediator.core.messages import Event, ProbeRead
-from remediator.core.planning import choose_case, intend, probe_call, unexpected
+from remediator.core.planning import as_read, choose_case, intend, probe_call, unexpected
 from remediator.core.run import Outcome, Refusal, Stage, StepRun
 from remediator.core.turn import Turn
 from remediator.errors import EvaluationError
@@ -38,7 +38,7 @@ def hear(turn: Turn, event: Event) -> None:
         return
     name = event.key.removeprefix(PREFIX)
     turn.change(
-        readings={**turn.run.readings, name: event.reading},
+        readings={**turn.run.readings, name: as_read(turn.policy, turn.facts.catalog, name, event.reading)},
         pending=tuple(key for key in turn.run.pending if key != event.key),
     )
     turn.note(

@@ -8,7 +8,7 @@ from remediator.core.catalog import Risk
 from remediator.core.failure import stop_before
 from remediator.core.gate import covers, same_plan
 from remediator.core.messages import Event, Preview, Previewed, ProbeRead
-from remediator.core.planning import choose_case, intend, probe_call, unexpected
+from remediator.core.planning import as_read, choose_case, intend, probe_call, unexpected
 from remediator.core.run import Call, Gate, Picture, Reading, Run, Stage
 from remediator.core.stages import diagnosing
 from remediator.core.turn import Turn
@@ -50,7 +50,9 @@ def hear(turn: Turn, event: Event) -> None:
             _arrived(turn, key)
             if key.startswith(BEFORE):
                 return _before(turn, reading)
-            turn.change(fresh={**turn.run.fresh, key.removeprefix(diagnosing.PREFIX): reading})
+            name = key.removeprefix(diagnosing.PREFIX)
+            read = as_read(turn.policy, turn.facts.catalog, name, reading)
+            turn.change(fresh={**turn.run.fresh, name: read})
         case Previewed(round=number, step=name, picture=picture) if (
             number == turn.run.round and PREVIEW + name in turn.run.pending
         ):

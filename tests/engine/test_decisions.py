@@ -1,0 +1,182 @@
+"""Stories of alerts and the runs they open, over the real store: nothing double, nothing forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from remediator.core.policy import Policy
+from remediator.core.run import Outcome, Stage
+from remediator.ports import SYSTEM
+from remediator.store.audit import audit
+from tests.core.stories import policy, post, undo
+from tests.engine.world import START, Engine, alert, engine
+
+PAUSES = policy({"pause": post("/pause/${campaign}")}, bounds={"cooldown": "30m"}, recheck="5m")
+
+
+def named(name: str, **rest: Any) -> Policy:
+    return policy({"pause": post("/pause/${campaign}")}, policy=name, **rest)
+
+
+@pytest.fixture
+async def one(tmp_path: Path) -> AsyncIterator[Engine]:
+    async with engine(tmp_path, PAUSES) as running:
+        yield running
+
+
+async def test_a_firing_alert_opens_one_run_and_its_repeats_open_none(one: Engine) -> None:
+    await one.delivers(alert(), alert())
+    await one.delivers(alert())
+    (run,) = await one.runs()
+    assert run.stage is Stage.ACTING
+    assert one.acts() == ["pause"]
+    standing = await one.stands("late-campaign")
+    assert standing is not None
+    assert (standing.kind, standing.run) == ("run-opened", run.id)
+
+
+async def test_another_alert_on_the_same_target_joins_the_open_run(one: Engine) -> None:
+    await one.delivers(alert())
+    await one.delivers(alert("f2"))
+    (run,) = await one.runs()
+    assert set(run.members) == {"f1", "f2"}
+    standing = await one.stands("late-campaign", "f2")
+    assert standing is not None
+    assert standing.kind == "joined"
+
+
+async def test_an_alert_that_keeps_firing_is_decided_again_and_the_cooldown_says_when(one: Engine) -> None:
+    await one.delivers(alert())
+    await one.answers()
+    one.later(minutes=5)
+    await one.meets_deadlines()
+    standing = await one.stands("late-campaign")
+    assert standing is not None
+    assert (standing.kind, standing.bound) == ("refused", "cooldown")
+    assert standing.again_at == START + timedelta(minutes=30)
+    one.later(minutes=25)
+    await one.meets_deadlines()
+    assert len(await one.runs()) == 2
+
+
+async def test_an_alert_that_has_resolved_is_not_decided_again(one: Engine) -> None:
+    await one.delivers(alert())
+    await one.answers()
+    await one.delivers(alert(firing=False))
+    one.later(hours=2)
+    await one.meets_deadlines()
+    assert len(await one.runs()) == 1
+
+
+async def test_a_busy_target_refuses_and_is_tried_as_soon_as_it_is_free(tmp_path: Path) -> None:
+    async with engine(tmp_path, named("first"), named("second")) as one:
+        await one.delivers(alert())
+        (run,) = await one.runs()
+        other = "second" if run.policy == "first" else "first"
+        standing = await one.stands(other)
+        assert standing is not None
+        assert (standing.bound, standing.waits_for) == ("target", "target:campaign/c-1")
+        await one.answers()
+        await one.meets_deadlines()
+        assert [run.policy for run in await one.runs()] == ["first", "second"]
+        assert one.acts() == ["pause"]
+
+
+async def test_an_alert_that_fires_while_a_change_is_held_is_decided_again_meanwhile(tmp_path: Path) -> None:
+    held = policy(
+        {"pause": post("/pause/${campaign}", undo=undo(after="12h"))}, bounds={"cooldown": "1m"}, recheck="5m"
+    )
+    async with engine(tmp_path, held) as one:
+        await one.delivers(alert())
+        await one.answers()
+        (run,) = await one.runs()
+        assert run.stage is Stage.HOLDING
+        one.later(minutes=5)
+        await one.meets_deadlines()
+        first, second = await one.runs()
+        assert first.stage is Stage.HOLDING
+        assert (second.outcome, second.reason) == (
+            Outcome.REFUSED,
+            "held: pause is being held by another run",
+        )
+
+
+async def test_at_once_refuses_the_third_and_takes_it_when_one_has_closed(tmp_path: Path) -> None:
+    async with engine(tmp_path, named("two", bounds={"at_once": 2})) as one:
+        await one.delivers(*(alert(f"f{n}", campaign=f"c-{n}") for n in (1, 2, 3)))
+        standing = await one.stands("two", "f3")
+        assert standing is not None
+        assert (standing.bound, standing.waits_for) == ("at_once", "policy:two")
+        await one.answers()
+        await one.meets_deadlines()
+        assert len(await one.runs()) == 3
+
+
+async def test_a_label_that_fits_no_parameter_is_refused_until_the_policy_is_mended(one: Engine) -> None:
+    await one.delivers(alert(campaign="; rm -rf /"))
+    standing = await one.stands("late-campaign")
+    assert standing is not None
+    assert standing.bound == "params"
+    assert "does not fit the pattern" in standing.reason
+    assert await one.runs() == []
+    mended = policy({"pause": post("/pause")}, params={}, target="campaign/all")
+    one.runs_with(mended, version="v2")
+    one._caught(await one.store.transact(one.decisions.consider_all))
+    assert [run.target for run in await one.runs()] == ["campaign/all"]
+
+
+async def test_an_old_start_is_an_old_message(one: Engine) -> None:
+    await one.delivers(alert(started=START))
+    await one.answers()
+    await one.delivers(alert(firing=False, started=START))
+    await one.delivers(alert(firing=True, started=START - timedelta(hours=1)))
+    row = await one.store.read(lambda tx: tx.alert("f1"))
+    assert row is not None
+    assert not row.alert.firing
+    assert row.deliveries == 3
+
+
+async def test_firing_again_just_after_the_end_waits_for_the_debounce(one: Engine) -> None:
+    await one.delivers(alert())
+    await one.answers()
+    await one.delivers(alert(firing=False))
+    one.later(hours=1)
+    await one.delivers(alert(started=one.clock.now()))
+    await one.answers()
+    await one.delivers(alert(firing=False, started=one.clock.now()))
+    await one.delivers(alert(started=one.clock.now()))
+    standing = await one.stands("late-campaign")
+    assert standing is not None
+    assert standing.bound == "debounce"
+    assert len(await one.runs()) == 2
+
+
+async def test_the_same_result_twice_counts_once(one: Engine) -> None:
+    await one.delivers(alert())
+    waiting = list(one.pending)
+    await one.answers()
+    (before,) = await one.runs()
+    one.pending = waiting
+    await one.answers()
+    assert await one.runs() == [before]
+
+
+async def test_every_run_is_named_in_the_systems_journal_with_its_last_hash(one: Engine) -> None:
+    await one.delivers(alert())
+    await one.answers()
+    (run,) = await one.runs()
+    entries = await one.store.read(lambda tx: tx.read_journal(SYSTEM))
+    assert [(entry.kind, entry.data["run"]) for entry in entries] == [
+        ("run-opened", run.id),
+        ("run-closed", run.id),
+    ]
+    head = await one.store.read(lambda tx: tx.journal_head(run.id))
+    assert head is not None
+    assert entries[-1].data["head"] == head.hash
+    found = await audit(one.store)
+    assert found.problems == ()
