@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from itertools import accumulate
 
 from remediator.errors import IntakeError
 
@@ -15,7 +16,9 @@ MAX_VALUES = 500_000
 """Objects, arrays and their members in one body: what a decoder may have to build."""
 
 _PIECE = 256 * 1024
-_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_MATTERS = b'[]{},"'
+_STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+_WITHOUT_MEANING = bytes(set(range(256)) - set(_MATTERS))
 _HIGH = rb"\\u[dD][89abAB][0-9a-fA-F]{2}"
 _LOW = rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 _LONE = re.compile(rb"%b(?!%b)|(?<!%b)%b" % (_HIGH, _LOW, _HIGH, _LOW))
@@ -34,22 +37,24 @@ def check_shape(body: bytes) -> None:
         if (len(piece) - len(piece.rstrip(b"\\"))) % 2 and start + len(piece) < len(body):
             piece = piece[:-1]  # a backslash goes with what it escapes
         start += len(piece)
-        unescaped = piece.replace(b"\\\\", b"").replace(b'\\"', b"")
-        parts = unescaped.split(b'"')
+        if b"\\" in piece:
+            piece = piece.replace(b"\\\\", b"").replace(b'\\"', b"")
+        marks = piece.translate(None, _WITHOUT_MEANING).replace(b'""', b"")  # pairs change no other's side
+        parts = marks.split(b'"')
         outside = b"".join(parts[in_string::2])
         in_string ^= len(parts) % 2 == 0
-        brackets = outside.translate(None, _NOT_BRACKETS)
-        values += outside.count(b",") + len(brackets) // 2
+        brackets = outside.replace(b",", b"")
+        values += len(outside) - len(brackets) + len(brackets) // 2
         if values > MAX_VALUES:
             raise IntakeError(
                 "body",
                 f"has more than {MAX_VALUES:,} values",
                 remedy="set max_alerts in the webhook's config",
             )
-        for bracket in brackets:
-            depth += 1 if bracket in b"[{" else -1
-            if depth > MAX_DEPTH:
-                raise IntakeError("body", f"is nested more than {MAX_DEPTH} levels deep")
+        depths = list(accumulate(map(_STEP.__getitem__, brackets), initial=depth))
+        if max(depths) > MAX_DEPTH:
+            raise IntakeError("body", f"is nested more than {MAX_DEPTH} levels deep")
+        depth = depths[-1]
 
 
 def _check_utf8(body: bytes) -> None:
