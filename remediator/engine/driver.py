@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Protocol, TypeVar
 
 from remediator.core.messages import Event, PolicyChanged, TimePassed
@@ -23,6 +23,8 @@ T = TypeVar("T")
 
 POLL_S = 1.0
 BATCH = 64
+PORTION = 100
+"""Alerts that are decided on in one transaction, if they came in several deliveries: some milliseconds."""
 
 
 class Performs(Protocol):
@@ -121,18 +123,23 @@ class Driver:
 
     async def _drain_inbox(self) -> float:
         while waiting := await self._store.read(lambda tx: tx.inbox(BATCH)):
-            await self._admit_all(waiting)
-            self.depth = max(0, self.depth - len(waiting)) if len(waiting) == BATCH else 0
+            for few in _portions(waiting):
+                await self._admit(few)
+                self.depth = max(0, self.depth - len(few))
+            if len(waiting) < BATCH:
+                self.depth = 0
         return POLL_S
 
-    async def _admit_all(self, waiting: list[Received]) -> None:
-        """In order, sharing commits: the store runs them one after the other."""
-        async with asyncio.TaskGroup() as batch:
-            for received in waiting:
-                batch.create_task(self._admit(received))
+    async def _admit(self, few: list[Received]) -> None:
+        """In order, in one transaction: what is being accepted meanwhile waits no longer than that."""
 
-    async def _admit(self, received: Received) -> None:
-        await self.commit(lambda tx: self.decisions.admit(tx, received))
+        async def work(tx: Tx) -> Committed:
+            done = Committed()
+            for received in few:
+                done += await self.decisions.admit(tx, received)
+            return done
+
+        await self.commit(work)
 
     async def _meet_deadlines(self) -> float:
         while True:
@@ -150,3 +157,16 @@ class Driver:
 
     async def _reconsider(self, standing: Disposition) -> None:
         await self.commit(lambda tx: self.decisions.reconsider(tx, standing))
+
+
+def _portions(waiting: list[Received]) -> Iterator[list[Received]]:
+    """The deliveries in order, as many together as hold `PORTION` alerts; a larger one alone."""
+    few: list[Received] = []
+    alerts = 0
+    for received in waiting:
+        alerts += len(received.delivery.alerts)
+        if few and alerts > PORTION:
+            yield few
+            few, alerts = [], len(received.delivery.alerts)
+        few.append(received)
+    yield few
