@@ -7,7 +7,7 @@ that an alert must have for it to hold: the pair that the fewest selectors share
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Generic, TypeVar
 
@@ -25,7 +25,7 @@ class Index(Generic[K]):
 
     def __init__(self) -> None:
         self._keys: list[K] = []
-        self._under: dict[_Pair, list[tuple[int, Selector]]] = defaultdict(list)
+        self._under: dict[str, dict[str, list[tuple[int, Selector]]]] = {}  # label → value → selectors
         self._anywhere: list[tuple[int, Selector]] = []  # selectors that no pair stands for
 
     @classmethod
@@ -39,8 +39,8 @@ class Index(Generic[K]):
         shared = Counter(pair for *_, demands in wanted for demand in demands for pair in demand)
         for number, selector, demands in wanted:
             rarest = min(demands, key=lambda demand: sum(shared[pair] for pair in demand), default=[])
-            for pair in rarest:
-                index._under[pair].append((number, selector))
+            for label, value in rarest:
+                index._under.setdefault(label, {}).setdefault(value, []).append((number, selector))
             if not rarest:
                 index._anywhere.append((number, selector))
         return index
@@ -48,8 +48,8 @@ class Index(Generic[K]):
     def find(self, labels: Mapping[str, str]) -> list[K]:
         """The keys that want these labels, in the order they were put in, each once."""
         found = {number for number, selector in self._anywhere if selector.holds(labels)}
-        for pair in labels.items():
-            for number, selector in self._under.get(pair, ()):
+        for label in self._under.keys() & labels.keys():
+            for number, selector in self._under[label].get(labels[label], ()):
                 if number not in found and selector.holds(labels):
                     found.add(number)
         return [self._keys[number] for number in sorted(found)]
