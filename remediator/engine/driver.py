@@ -10,12 +10,13 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterator
+from datetime import datetime
 from typing import Protocol, TypeVar
 
 from remediator.core.messages import Event, PolicyChanged, TimePassed
 from remediator.engine.decisions import Committed, Decisions
 from remediator.errors import StoreError
-from remediator.ports import Clock, Disposition, Pending, Received, RunFilter, Store, Tx
+from remediator.ports import Clock, Disposition, Due, Pending, Received, RunFilter, Store, Tx
 
 log = logging.getLogger(__name__)
 
@@ -143,20 +144,24 @@ class Driver:
 
     async def _meet_deadlines(self) -> float:
         while True:
-            due = await self._store.read(lambda tx: tx.due(BATCH))
+            due, next_due = await self._store.read(_due)
             if not due.runs and not due.dispositions:
                 break
             for run_id in due.runs:
                 await self.tell(run_id, TimePassed())
             for standing in due.dispositions:
                 await self._reconsider(standing)
-        next_due = await self._store.read(lambda tx: tx.next_due())
         if next_due is None:
             return POLL_S
         return min(POLL_S, max(0.005, (next_due - self._clock.now()).total_seconds()))
 
     async def _reconsider(self, standing: Disposition) -> None:
         await self.commit(lambda tx: self.decisions.reconsider(tx, standing))
+
+
+async def _due(tx: Tx) -> tuple[Due, datetime | None]:
+    """What is due, and when the next thing will be: one look, since each commit makes us look."""
+    return await tx.due(BATCH), await tx.next_due()
 
 
 def _portions(waiting: list[Received]) -> Iterator[list[Received]]:
