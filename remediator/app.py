@@ -27,14 +27,14 @@ from remediator.engine.paging import Paging
 from remediator.engine.perform import Performer
 from remediator.engine.recovery import recover
 from remediator.engine.schedule import Schedule
-from remediator.errors import ConfigError, RemediatorError
+from remediator.errors import ConfigError, RemediatorError, StoreError
 from remediator.intake.hook import AlertmanagerHook
 from remediator.people.identity import person_of
 from remediator.people.interactivity import SlackActions
 from remediator.people.pages import Pager
 from remediator.people.slack import SlackRoad
 from remediator.people.webhook import WebhookRoad
-from remediator.ports import SYSTEM, Clock, Connector, Notifier, Store
+from remediator.ports import SYSTEM, Clock, Connector, Notifier, Store, Tx
 from remediator.shelf import Shelf, read_kept
 from remediator.store import open_store
 from remediator.telemetry import Metrics, TimedStore
@@ -56,6 +56,7 @@ class App:
     clock: Clock = field(default_factory=SystemClock)
     freshness: timedelta = timedelta(seconds=10)
     address: str = ""  # where it listens, once it does
+    _writable: bool = True  # as the last pulse found
 
     def __post_init__(self) -> None:
         """Everything that can be refused is refused here, before anything is opened."""
@@ -102,6 +103,7 @@ class App:
             config.limits.inbox,
             depth=lambda: self.driver.depth,
         )
+        self.metrics.deliveries(self.hook.counts.by_result)
         self.web = make_app(self._services())
 
     def _services(self) -> Services:
@@ -126,7 +128,8 @@ class App:
 
     def problems(self) -> list[str]:
         """Why it is not ready; empty when it is."""
-        return [] if self.driver.store_works else ["the store does not work: nothing starts"]
+        works = self.driver.store_works and self._writable
+        return [] if works else ["the store does not work: nothing starts"]
 
     def _step_ended(self, act: Act, result: Result) -> None:
         step = f"{act.step} (undo)" if act.undo else act.step
@@ -145,6 +148,17 @@ class App:
         self.schedule.follow(policies)
         await self.driver.policies_changed()
 
+    async def _pulse(self) -> None:
+        """A write every so often, so that a full disk shows before the next alert needs it."""
+        try:
+            await self.store.transact(_nothing)
+        except StoreError as error:
+            if self._writable:
+                log.warning("the store takes nothing", extra={"problem": str(error)})
+            self._writable = False
+        else:
+            self._writable = True
+
     async def _page_impatient(self) -> None:
         with contextlib.suppress(RemediatorError):
             await self.paging.page_impatient(self.shelf())
@@ -161,7 +175,7 @@ class App:
                     tasks.create_task(self.driver.run(), name="driver"),
                     tasks.create_task(self.paging.run(), name="paging"),
                 ]
-                self.schedule.start({"patience": (15.0, self._page_impatient)})
+                self.schedule.start({"patience": (15.0, self._page_impatient), "pulse": (2.0, self._pulse)})
                 self.schedule.follow(self.shelf())
                 await recover(self.store, self.driver, self.performer)
                 async with self._listening():
@@ -178,7 +192,9 @@ class App:
 
     @contextlib.asynccontextmanager
     async def _listening(self) -> AsyncIterator[None]:
-        runner = web.AppRunner(self.web, access_log=None, handle_signals=False, shutdown_timeout=2.0)
+        runner = web.AppRunner(
+            self.web, access_log=None, auto_decompress=False, handle_signals=False, shutdown_timeout=2.0
+        )
         await runner.setup()
         site = web.TCPSite(runner, self.config.host, self.config.port)
         try:
@@ -218,6 +234,10 @@ async def _reload(app: App) -> None:
     answer = await app.desk.reload(by="SIGHUP")
     level = logging.INFO if answer.ok else logging.ERROR
     log.log(level, answer.text, extra={"problems": (answer.data or {}).get("problems")})
+
+
+async def _nothing(_tx: Tx) -> None:
+    """A transaction keeps the time, whatever else it does."""
 
 
 def _roads(config: Config) -> list[Notifier]:

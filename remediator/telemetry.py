@@ -171,8 +171,6 @@ class Metrics:
         def gauge(name: str, doc: str, *labels: str) -> prometheus.Gauge:
             return prometheus.Gauge(f"remediator_{name}", doc, labels, registry=self.registry)
 
-        self._deliveries = counter("deliveries", "Webhooks, by what became of them.", "source", "result")
-        self._alerts = counter("alerts", "Alerts in accepted deliveries, repeats included.")
         self._steps = counter("steps", "Steps that ended, undos included.", "policy", "step", "result")
         self._commits = prometheus.Histogram(
             "remediator_store_commit_seconds",
@@ -190,10 +188,12 @@ class Metrics:
 
     # What others call
 
-    def delivery(self, source: str, result: str, alerts: int = 0) -> None:
-        """A webhook ended: ``accepted``, ``rejected``, ``unauthorized`` or ``overloaded``."""
-        self._deliveries.labels(source, result).inc()
-        self._alerts.inc(alerts)
+    def deliveries(self, count: Callable[[], Mapping[tuple[str, str], int]]) -> None:
+        """Ask this, whenever metrics are read: (source, result) → how many webhooks ended so.
+
+        The result ``alerts`` counts the alerts of accepted ones.
+        """
+        self.registry.register(_Deliveries(count))
 
     def step(self, policy: str, step: str, result: str) -> None:
         """A step ended: ``done``, ``refused`` or ``unknown``."""
@@ -263,6 +263,35 @@ class _Rows:
             if stage != Stage.HOLDING:
                 live.add_metric([policy, stage], number)
         yield live
+
+
+class _Deliveries:
+    """Turns what the doors have counted into metrics."""
+
+    def __init__(self, count: Callable[[], Mapping[tuple[str, str], int]]) -> None:
+        self._count = count
+
+    def describe(self) -> Iterable[Any]:
+        """Nothing to declare beforehand."""
+        return ()
+
+    def collect(self) -> Iterable[Any]:
+        """Two counters."""
+        from prometheus_client.core import CounterMetricFamily
+
+        webhooks = CounterMetricFamily(
+            "remediator_deliveries", "Webhooks, by what became of them.", labels=("source", "result")
+        )
+        alerts = CounterMetricFamily(
+            "remediator_alerts", "Alerts in accepted deliveries, repeats included.", labels=("source",)
+        )
+        for (source, result), number in self._count().items():
+            if result == "alerts":
+                alerts.add_metric([source], number)
+            else:
+                webhooks.add_metric([source, result], number)
+        yield webhooks
+        yield alerts
 
 
 def _holding(census: Census) -> int:

@@ -44,6 +44,11 @@ class HookCounts:
     rejected: Counter[int] = field(default_factory=Counter)  # by HTTP status
     not_kept: int = 0  # rejected bodies that could not be kept for the operator
 
+    def by_result(self) -> dict[tuple[str, str], int]:
+        """(source, result) → how many, for the metrics; a rejected one's result is its status."""
+        told = {("alertmanager", "accepted"): self.deliveries, ("alertmanager", "alerts"): self.alerts}
+        return told | {("alertmanager", str(status)): number for status, number in self.rejected.items()}
+
 
 def check_hook(config: Config) -> list[str]:
     """Why the daemon may not start with this hook: anybody on the network could post alerts."""

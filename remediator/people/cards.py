@@ -15,7 +15,8 @@ from typing import Any
 from remediator.core.canonical import digest
 from remediator.core.expression import format_duration
 from remediator.core.run import Gate, Intention, Picture, Reading, Run, Stage, StepRun, StepState
-from remediator.people.lettering import counted, cut, escaped, linked, plainly, spelled, when
+from remediator.core.letters import plainly
+from remediator.people.lettering import counted, cut, escaped, linked, spelled, when
 
 Block = dict[str, Any]
 

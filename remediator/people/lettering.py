@@ -8,24 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
 from remediator.core.canonical import inert
-
-_UNSEEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
-_WORD = re.compile(r"\w+")
-
-
-def plainly(text: str, *, lines: bool = False) -> str:
-    r"""The text with everything unseen spelled as ``\u202e``; line breaks too, unless ``lines``."""
-    spelled = "".join(
-        letter if not _unseen(letter) or (lines and letter == "\n") else _code_point(letter)
-        for letter in text
-    )
-    return spelled if spelled.isascii() else _WORD.sub(_look_alikes, spelled)
+from remediator.core.letters import plainly
 
 
 def escaped(text: str, *, lines: bool = False) -> str:
@@ -65,30 +53,3 @@ def linked(public_url: str, run: str, words: str) -> str:
 def counted(number: int, one: str, many: str = "") -> str:
     """``1 row``, ``2 rows``."""
     return f"{number} {one if number == 1 else many or one + 's'}"
-
-
-def _unseen(letter: str) -> bool:
-    if letter.isascii():
-        return not letter.isprintable()
-    category = unicodedata.category(letter)
-    return category in _UNSEEN or (category == "Zs") or letter in "\u115f\u1160\u3164\uffa0\u2800"
-
-
-def _look_alikes(word: re.Match[str]) -> str:
-    r"""A letter of another alphabet inside a word with Latin letters: spelled out (``p\u0430ypal``)."""
-    letters = word.group()
-    if letters.isascii() or not any(letter.isascii() and letter.isalpha() for letter in letters):
-        return letters
-    return "".join(
-        letter if letter.isascii() or not letter.isalpha() or _latin(letter) else _code_point(letter)
-        for letter in letters
-    )
-
-
-def _latin(letter: str) -> bool:
-    return unicodedata.name(letter, "").startswith("LATIN ")
-
-
-def _code_point(letter: str) -> str:
-    code = ord(letter)
-    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"

@@ -17,11 +17,9 @@ from urllib.parse import urlsplit
 from markupsafe import Markup, escape
 
 from remediator.core.canonical import inert
+from remediator.core.letters import code_point, look_alikes, plainly, unseen
 
-_UNSEEN_KINDS = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"})
-_UNSEEN_LETTERS = frozenset("\u115f\u1160\u3164\uffa0\u2800")
 _ADDRESS = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&()*+,;=%-]+")
-_WORD = re.compile(r"\w+")
 
 MOST = 4000
 """Characters of one text on a page; what is left out is told."""
@@ -47,20 +45,15 @@ def whole(value: object) -> Markup:
 
 def plain(value: object) -> str:
     """The same as bare text, for titles and for what the script sets as text."""
-    text = str(value)
-    disguised = _look_alikes(text)
-    return "".join(
-        _code_point(letter) if place in disguised or _unseen(letter) else letter
-        for place, letter in enumerate(text)
-    )
+    return plainly(str(value))
 
 
 def _marked(text: str, *, lines: bool) -> Markup:
-    disguised = _look_alikes(text)
+    disguised = look_alikes(text)
     pieces: list[Markup] = []
     plain: list[str] = []
     for place, letter in enumerate(text):
-        if place not in disguised and (not _unseen(letter) or (lines and letter == "\n")):
+        if place not in disguised and (not unseen(letter) or (lines and letter == "\n")):
             plain.append(letter)
             continue
         pieces.append(escape("".join(plain)))
@@ -72,31 +65,7 @@ def _marked(text: str, *, lines: bool) -> Markup:
 
 def _spelled_out(letter: str) -> Markup:
     name = unicodedata.name(letter, "control character")
-    return Markup('<b class="unseen" title="{}">{}</b>').format(name, _code_point(letter))
-
-
-def _code_point(letter: str) -> str:
-    code = ord(letter)
-    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
-
-
-def _unseen(letter: str) -> bool:
-    if letter.isascii():
-        return not letter.isprintable()
-    return unicodedata.category(letter) in _UNSEEN_KINDS or letter in _UNSEEN_LETTERS
-
-
-def _look_alikes(text: str) -> set[int]:
-    """Places of letters of another alphabet inside a word that has Latin letters."""
-    found: set[int] = set()
-    for word in _WORD.finditer(text):
-        letters = word.group()
-        if letters.isascii() or not any(one.isascii() and one.isalpha() for one in letters):
-            continue
-        for place, one in enumerate(letters, start=word.start()):
-            if not one.isascii() and one.isalpha() and not unicodedata.name(one, "").startswith("LATIN "):
-                found.add(place)
-    return found
+    return Markup('<b class="unseen" title="{}">{}</b>').format(name, code_point(letter))
 
 
 def link(address: str, words: str = "") -> Markup:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remediator.people.lettering import counted, cut, escaped, linked, plainly, run_page
+from remediator.core.letters import plainly
+from remediator.people.lettering import counted, cut, escaped, linked, run_page
 
 
 @given(st.text(st.characters(codec=None)))

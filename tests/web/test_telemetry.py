@@ -144,14 +144,14 @@ async def test_a_store_that_is_down_shows_and_leaves_no_old_numbers(tmp_path: Pa
 
 def test_what_no_row_remembers_is_counted_here() -> None:
     metrics = Metrics()
-    metrics.delivery("alertmanager", "accepted", alerts=3)
-    metrics.delivery("alertmanager", "rejected")
+    counts = {("alertmanager", "accepted"): 1, ("alertmanager", "alerts"): 3, ("alertmanager", "400"): 1}
+    metrics.deliveries(lambda: counts)
     metrics.step("stuck-worker", "restart_worker", "unknown")
     metrics.commit(0.004)
     metrics.policies(policies())
     found = values(metrics.render())
     assert found['remediator_deliveries_total{result="accepted",source="alertmanager"}'] == 1
-    assert found["remediator_alerts_total"] == 3
+    assert found['remediator_alerts_total{source="alertmanager"}'] == 3
     assert found['remediator_steps_total{policy="stuck-worker",result="unknown",step="restart_worker"}'] == 1
     assert found['remediator_store_commit_seconds_bucket{le="0.005"}'] == 1
     assert found['remediator_policies{mode="act"}'] == 2
@@ -178,5 +178,5 @@ async def test_a_timed_store_is_the_store_and_counts_its_commits(tmp_path: Path)
 
 def test_two_registries_do_not_meet() -> None:
     one, other = telemetry.Metrics(), telemetry.Metrics()
-    one.delivery("alertmanager", "accepted")
-    assert "remediator_deliveries_total{" not in str(values(other.render()))
+    one.step("p", "s", "done")
+    assert "remediator_steps_total{" not in str(values(other.render()))
