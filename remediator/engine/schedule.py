@@ -47,7 +47,13 @@ class Schedule:
 
         self._scheduler = AsyncIOScheduler(timezone=UTC, job_defaults={"coalesce": True, "max_instances": 1})
         for name, (seconds, chore) in chores.items():
-            self._scheduler.add_job(chore, IntervalTrigger(seconds=seconds), id=name, misfire_grace_time=None)
+            self._scheduler.add_job(
+                chore,
+                IntervalTrigger(seconds=seconds),
+                id=name,
+                misfire_grace_time=None,
+                next_run_time=datetime.now(UTC),  # the first time at once
+            )
         self._scheduler.start()
 
     def stop(self) -> None:

@@ -19,7 +19,7 @@ from remediator.ports import Clock, Notifier, Told
 
 log = logging.getLogger(__name__)
 
-RETRY = timedelta(seconds=30)
+RETRY = timedelta(seconds=10)
 """When no road was open."""
 MOST_SENT = 50
 """Lines of what was told that a page keeps."""

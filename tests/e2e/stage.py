@@ -91,7 +91,7 @@ class Stage:
     # ── In Slack ──────────────────────────────────────────────────────────────────────────────────
 
     async def card(self, gate: str, *, within: float = 10.0) -> dict[str, Any]:
-        """The message that shows a gate."""
+        """The message that shows a gate: the last, should Slack have lost an answer."""
         found: list[dict[str, Any]] = []
 
         async def there() -> bool:
@@ -99,7 +99,7 @@ class Stage:
             return bool(found)
 
         await until(there, f"no card shows {gate}", within=within)
-        return found[0]
+        return found[-1]
 
     async def card_says(self, gate: str, *words: str, within: float = 10.0) -> None:
         """Wait until the card of a gate holds all these words."""

@@ -1,4 +1,4 @@
-"""Nothing is forgotten: an alert that still fires is decided again, and so is whatever a refusal waited for."""
+"""Nothing is forgotten: an alert that fires on is decided again, and so is whatever a refusal waited for."""
 
 from __future__ import annotations
 
@@ -43,9 +43,15 @@ def _worsening() -> dict[str, Any]:
     return {
         **pausing(WORSE),
         "target": "loyalty-program/${program_id}",
-        "params": {"program_id": {"from": "labels.program_id", "type": "string", "pattern": "[a-z0-9-]{1,64}"}},
+        "params": {
+            "program_id": {"from": "labels.program_id", "type": "string", "pattern": "[a-z0-9-]{1,64}"}
+        },
         "diagnose": {
-            "program": {"use": "http.get", "via": "loyalty_api", "with": {"path": "/api/programs/${program_id}"}}
+            "program": {
+                "use": "http.get",
+                "via": "loyalty_api",
+                "with": {"path": "/api/programs/${program_id}"},
+            }
         },
         "decide": [
             {"when": f"{left} > 10.0", "do": "nothing"},
@@ -79,7 +85,9 @@ def play(one_world: LoyaltyWorld, one_slack: FakeSlack) -> Iterator[Stage]:
         _quick(holding(after="1s"), cooldown="4s"),
         _moded("observe"),
         _moded("suggest"),
-        _quick(pausing("once-an-hour", gate=UNATTENDED, verify=UNPROVABLE), per_target="1 in 1h", cooldown="1s"),
+        _quick(
+            pausing("once-an-hour", gate=UNATTENDED, verify=UNPROVABLE), per_target="1 in 1h", cooldown="1s"
+        ),
     ]
     with stage(one_world, one_slack, *policies) as one:
         yield one
@@ -167,7 +175,9 @@ async def test_a_cooldown_is_waited_for_and_then_it_acts_again(play: Stage) -> N
     assert refusal["again_at"]
     assert await play.calls(campaign) == 1
     await until(lambda: _reached(play, campaign, 2), "it did not act again after the cooldown", within=15)
-    at = [one["at"] for one in await play.world.requests() if one["path"] == f"/api/campaigns/{campaign}/pause"]
+    at = [
+        one["at"] for one in await play.world.requests() if one["path"] == f"/api/campaigns/{campaign}/pause"
+    ]
     assert at[1] - at[0] >= 4.0
     await play.fire("hold-campaign", campaign, "resolved")
 

@@ -56,7 +56,13 @@ async def listing() -> AsyncIterator[Listing]:
 def _watching(**more: Any) -> dict[str, Any]:
     policy = pausing(WATCHES, **more)
     policy.pop("match")
-    watch = {"every": "1s", "use": "http.get", "via": "listing", "with": {"path": "/troubles"}, "key": ["campaign_id"]}
+    watch = {
+        "every": "1s",
+        "use": "http.get",
+        "via": "listing",
+        "with": {"path": "/troubles"},
+        "key": ["campaign_id"],
+    }
     return {**policy, "watch": watch}
 
 
@@ -137,7 +143,9 @@ async def test_a_watch_that_was_removed_looks_no_more(play: Stage, listing: List
     assert listing.asked == before
 
 
-@pytest.mark.parametrize("body", ['[{"campaign_id": 7}]', '["x", 1, null, {}]', '{"rows": []}', "[]"], ids=str)
+@pytest.mark.parametrize(
+    "body", ['[{"campaign_id": 7}]', '["x", 1, null, {}]', '{"rows": []}', "[]"], ids=str
+)
 async def test_rows_of_any_shape_break_nothing(play: Stage, listing: Listing, body: str) -> None:
     listing.rows = json.loads(body)
     before = listing.asked

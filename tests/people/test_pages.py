@@ -141,17 +141,17 @@ async def test_one_open_road_is_enough_and_the_other_is_noted() -> None:
 
 async def test_when_no_road_is_open_it_is_tried_again_soon() -> None:
     told = await pager(Road("slack", ok=False), Road("webhook", breaks=True)).deliver(page())
-    assert (told.level, told.next_at, told.sent) == (-1, NOW + timedelta(seconds=30), ())
+    assert (told.level, told.next_at, told.sent) == (-1, NOW + timedelta(seconds=10), ())
     assert told.error == "slack: down; webhook: RuntimeError: bug"
     slack = Road("slack")
-    again = await pager(slack, now=NOW + timedelta(seconds=30)).deliver(told)
+    again = await pager(slack, now=NOW + timedelta(seconds=10)).deliver(told)
     assert (again.level, again.error, slack.told) == (0, "", [(0, ["bob", "carol"])])
 
 
 async def test_without_any_road_it_says_so() -> None:
     told = await pager().deliver(page())
     assert "configure slack or page_webhook" in told.error
-    assert told.next_at == NOW + timedelta(seconds=30)
+    assert told.next_at == NOW + timedelta(seconds=10)
 
 
 async def test_a_page_that_is_not_due_is_left_alone() -> None:
