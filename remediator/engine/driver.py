@@ -123,13 +123,14 @@ class Driver:
                 await asyncio.wait_for(wake.wait(), pause)
 
     async def _drain_inbox(self) -> float:
-        while waiting := await self._store.read(lambda tx: tx.inbox(BATCH)):
+        while True:
+            waiting = await self._store.read(lambda tx: tx.inbox(BATCH))
             for few in _portions(waiting):
                 await self._admit(few)
                 self.depth = max(0, self.depth - len(few))
-            if len(waiting) < BATCH:
+            if len(waiting) < BATCH:  # whatever came meanwhile has woken us again
                 self.depth = 0
-        return POLL_S
+                return POLL_S
 
     async def _admit(self, few: list[Received]) -> None:
         """In order, in one transaction: what is being accepted meanwhile waits no longer than that."""
@@ -174,4 +175,5 @@ def _portions(waiting: list[Received]) -> Iterator[list[Received]]:
             yield few
             few, alerts = [], len(received.delivery.alerts)
         few.append(received)
-    yield few
+    if few:
+        yield few
