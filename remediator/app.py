@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -23,6 +23,7 @@ from remediator.core.policyset import PolicySet
 from remediator.engine.decisions import Decisions, Terms
 from remediator.engine.desk import PeoplesDesk
 from remediator.engine.driver import Driver
+from remediator.engine.hiding import Discreet, hider
 from remediator.engine.paging import Paging
 from remediator.engine.perform import Performer
 from remediator.engine.recovery import recover
@@ -56,6 +57,7 @@ class App:
     clock: Clock = field(default_factory=SystemClock)
     freshness: timedelta = timedelta(seconds=10)
     address: str = ""  # where it listens, once it does
+    secrets: Collection[str] = ()  # what the settings' references stood for; shown nowhere
     _writable: bool = True  # as the last pulse found
 
     def __post_init__(self) -> None:
@@ -78,10 +80,11 @@ class App:
         terms = Terms(config.resolved_debounce, self.freshness)
         self.decisions = Decisions(self.shelf, read_kept, new_id, terms)
         self.driver = Driver(self.store, self.decisions, self.clock, self.paging.poke)
+        hide = hider(self.secrets)
         self.performer = Performer(
             self.store,
             self.clock,
-            self.connections,
+            {name: Discreet(connection, hide) for name, connection in self.connections.items()},
             self.roads,
             catalog=lambda: self.catalog,
             at_once=(config.limits.probes_at_once, config.limits.acts_at_once),

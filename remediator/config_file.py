@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,8 @@ def load(
     config, problems = _validated(document, value)
     problems += (_placed(document, error) for error in check(config))
     known = {(one.line, one.col) for one in resolver.problems}  # what follows of an unresolved one is no news
-    _complain([*resolver.problems, *(one for one in problems if (one.line, one.col) not in known)])
+    told = (one for one in problems if (one.line, one.col) not in known)
+    _complain([*resolver.problems, *(_without(resolver.secrets, one) for one in told)])
     return config
 
 
@@ -74,6 +76,14 @@ def _document(path: Path) -> Document:
 def _complain(findings: list[Finding]) -> None:
     if findings:
         raise ConfigError("", "\n".join(str(one) for one in sorted(findings)))
+
+
+def _without(secrets: Collection[str], finding: Finding) -> Finding:
+    """The finding with no secret in its words: somebody may have put one where a number belongs."""
+    message = finding.message
+    for secret in sorted(secrets, key=len, reverse=True):
+        message = message.replace(secret, "…") if len(secret) > 3 else message
+    return replace(finding, message=message)
 
 
 def _finding(

@@ -20,7 +20,7 @@ remediator.yaml) and show who you are with the token in REMEDIATOR_TOKEN.
 
 def parser() -> argparse.ArgumentParser:
     """All commands."""
-    from remediator.cli import audit, demo, gates, halts, pages, policy, runs, serve
+    from remediator.cli import audit, demo, examples, gates, halts, pages, policy, runs, serve
 
     top = argparse.ArgumentParser(
         prog="remediator",
@@ -31,6 +31,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for group in (serve, demo, policy, runs, gates, halts, pages, audit):
         group.add_commands(commands)
+    examples.teach(top)
     return top
 
 

@@ -32,7 +32,8 @@ def add_commands(subparsers: Any) -> None:
         "handled: you take the run from here.",
     )
     settle.add_argument("id", help="as in `runs list`")
-    settle.add_argument("verdict", choices=("happened", "not-happened", "handled"))
+    verdicts = ("happened", "not-happened", "handled")
+    settle.add_argument("verdict", choices=verdicts, metavar="VERDICT", help=", ".join(verdicts))
     settle.add_argument("--reason", default="", help="what you saw")
     add_options(settle)
     settle.set_defaults(run=run_settle)

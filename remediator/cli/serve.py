@@ -34,7 +34,7 @@ def run_serve(args: argparse.Namespace) -> int:
     try:
         config = load(args.config, secrets=secrets, check=connectors.problems)
         configure_logging(args.log, json=not args.log_text, secrets=secrets)
-        daemon = app.App(config, args.config.resolve().parent)
+        daemon = app.App(config, args.config.resolve().parent, secrets=secrets)
         asyncio.run(app.serve(daemon, _told))
     except RemediatorError as error:
         return _refused(error)

@@ -178,10 +178,10 @@ class Daemon:
 
 
 @contextmanager
-def daemon(config: dict[str, Any], policies: Mapping[str, str]) -> Iterator[Daemon]:
+def daemon(config: dict[str, Any], policies: Mapping[str, str], **environment: str) -> Iterator[Daemon]:
     """A folder with a config and policies, the daemon started in it, ended and removed at the end."""
     with scratch("daemon") as folder:
-        one = Daemon(folder, config)
+        one = Daemon(folder, config, environment=environment)
         for name, text in policies.items():
             one.policy(name, text)
         one.start()

@@ -1,0 +1,63 @@
+"""What `--help` shows of each command: the lines that somebody would type. A test parses every one."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
+EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "serve": ("serve --config /etc/remediator/remediator.yaml",),
+        "demo": ("demo", "demo --auto --port 8080"),
+        "policy lint": ("policy lint policies/", "policy lint --json policies/stuck-campaign.yaml"),
+        "policy schema": ("policy schema",),
+        "runs list": ("runs list --state open", "runs list --policy stuck-campaign --json"),
+        "runs show": ("runs show r-1m7yr2k8t2f4b9",),
+        "runs settle": ("runs settle r-1m7yr2k8t2f4b9 happened --reason 'the campaign is paused'",),
+        "gates list": ("gates list",),
+        "gates approve": ("gates approve r-1m7yr2k8t2f4b9.1",),
+        "gates deny": ("gates deny r-1m7yr2k8t2f4b9.1 --reason 'the sale ends tonight'",),
+        "halt": (
+            "halt --reason 'the database is being moved'",
+            "halt --policy stuck-campaign --reason 'its probe reads nonsense'",
+            "halt --target campaign/c-103 --undos --reason 'I work on it'",
+        ),
+        "resume": ("resume", "resume h-1m7yr2k8t2f4b9"),
+        "pages list": ("pages list",),
+        "pages ack": ("pages ack p-1m7yr2k8t2f4b9",),
+        "audit verify": ("audit verify --store sqlite:///state.db", "audit verify --head 812:"),
+    }
+)
+
+
+def commands(
+    parser: argparse.ArgumentParser, name: str = ""
+) -> Iterator[tuple[str, str, argparse.ArgumentParser]]:
+    """Every command that does something: its words, its help in a line, its parser."""
+    groups = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]  # noqa: SLF001 - argparse offers no other way
+    for group in groups:
+        helps = {one.dest: one.help or "" for one in group._choices_actions}  # noqa: SLF001
+        for word, inner in group.choices.items():
+            path = f"{name} {word}".strip()
+            if any(isinstance(one, argparse._SubParsersAction) for one in inner._actions):  # noqa: SLF001
+                yield from commands(inner, path)
+            else:
+                yield path, helps.get(word, ""), inner
+
+
+def teach(parser: argparse.ArgumentParser) -> None:
+    """Give every command a description, and examples below its options."""
+    for path, text, command in commands(parser):
+        if not command.description:
+            command.description = f"{text[:1].upper()}{text[1:]}."
+        shown = "\n".join(f"  remediator {line}" for line in EXAMPLES.get(path, ()))
+        command.epilog = f"examples:\n{shown}" if shown else None
+        command.formatter_class = argparse.RawDescriptionHelpFormatter
+        command.description = _wrapped(command.description)
+
+
+def _wrapped(text: str) -> str:
+    import textwrap
+
+    return textwrap.fill(text, 100)
