@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Protocol, TypeVar
 
@@ -150,14 +150,22 @@ class Driver:
                 break
             for run_id in due.runs:
                 await self.tell(run_id, TimePassed())
-            for standing in due.dispositions:
-                await self._reconsider(standing)
+            if due.dispositions:
+                await self._reconsider(due.dispositions)
         if next_due is None:
             return POLL_S
         return min(POLL_S, max(0.005, (next_due - self._clock.now()).total_seconds()))
 
-    async def _reconsider(self, standing: Disposition) -> None:
-        await self.commit(lambda tx: self.decisions.reconsider(tx, standing))
+    async def _reconsider(self, standing: Sequence[Disposition]) -> None:
+        """In one transaction: one run's end may wake all who were refused in a storm."""
+
+        async def work(tx: Tx) -> Committed:
+            done = Committed()
+            for one in standing:
+                done += await self.decisions.reconsider(tx, one)
+            return done
+
+        await self.commit(work)
 
 
 async def _due(tx: Tx) -> tuple[Due, datetime | None]:

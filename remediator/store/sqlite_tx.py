@@ -148,9 +148,11 @@ class SqliteTx(RunStatements):
     async def wake_waiting(self, waits_for: str) -> int:
         if not waits_for:
             return 0
+        # Those who were woken before keep their place: in a storm the last must have their turn, too.
         return self._execute(
-            "UPDATE dispositions SET again_at = ? WHERE waits_for = ? AND waits_for <> ''",
-            (micros(self.now), waits_for),
+            "UPDATE dispositions SET again_at = :now WHERE waits_for = :waits_for AND waits_for <> '' "
+            "AND (again_at IS NULL OR again_at > :now)",
+            {"now": micros(self.now), "waits_for": waits_for},
         ).rowcount
 
     # ── Journals ──────────────────────────────────────────────────────────────────────────────────
