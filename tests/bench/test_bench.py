@@ -1,0 +1,52 @@
+"""The bench itself works, and two figures that no other load on the machine can spoil."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from bench.figures import Bar, Figure, percentile
+from tests.rig.processes import REPOSITORY
+
+
+def bench(*options: str) -> tuple[int, list[dict[str, Any]], str]:
+    """Exit status, the figures, and what was said beside them."""
+    command = [sys.executable, "-m", "bench", *options]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=55, check=False)
+    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
+
+
+@pytest.mark.e2e
+def test_what_was_answered_200_survives_a_kill() -> None:
+    status, (lost,), said = bench("--quick", "lost")
+    assert (status, lost["value"], lost["ok"]) == (0, 0, True), said
+    assert lost["accepted"][0] >= 1000
+    assert lost["limit"] == "at most 0"
+
+
+def test_ten_thousand_policies_cost_no_more_than_a_look_into_an_index() -> None:
+    _, (match,), said = bench("--quick", "match")
+    assert match["ratio"] < 0.05, said  # beside asking each policy: true on any machine, however busy
+    assert match["policies"] == 10_000
+
+
+def test_a_figure_that_misses_its_limit_says_so() -> None:
+    late = Figure("late", Bar("ms", "at most", 10), runs=[9, 12, 11], baseline=[1, 2, 3])
+    told = json.loads(late.line(others_busy=0.5))
+    assert (told["value"], told["ok"], told["ratio"]) == (11, False, 5.5)
+    assert not Figure("few", Bar("POST/s", "at least", 10), runs=[9], baseline=[]).ok
+
+
+def test_nothing_that_never_arrived_counts_as_quick() -> None:
+    assert percentile([1.0] * 98 + [float("inf")] * 2, 0.99) == float("inf")
+    assert percentile([], 0.5) == float("inf")
+
+
+def test_an_unknown_name_is_refused() -> None:
+    status, figures, said = bench("acept_1")
+    assert (status, figures) == (2, [])
+    assert "there is no acept_1" in said
