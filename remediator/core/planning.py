@@ -6,6 +6,7 @@ What an expression may see is decided here: `everything` for decisions and texts
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -211,7 +212,7 @@ def summary(call: Call) -> str:
         line = f"{args.pop('method')} {args.pop('path')} via {call.connection}"
     else:
         line = f"{call.operation} via {call.connection}"
-    rest = ", ".join(f"{name}={value!r}" for name, value in args.items())
+    rest = ", ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in args.items())
     return f"{line} ({rest})" if rest else line
 
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from remediator.core.canonical import digest
 from remediator.core.expression import format_duration
-from remediator.core.run import Gate, Intention, Picture, Reading, Run, Stage, StepRun, StepState
 from remediator.core.letters import plainly
+from remediator.core.run import Gate, Intention, Picture, Reading, Run, Stage, StepRun, StepState
 from remediator.people.lettering import counted, cut, escaped, linked, spelled, when
 
 Block = dict[str, Any]
@@ -108,6 +108,8 @@ def _reading(reading: Reading) -> str:
         value = {"row": value["row"], "count": value.get("count")}
     elif value.get("value") is not None:  # one series
         value = {"value": value["value"]}
+    elif value.get("json") is not None:
+        value = {name: item for name, item in value.items() if name != "text"}  # the same, unread
     facts = list(_facts("", value))
     shown = " · ".join(f"{escaped(name)} = {cut(escaped(fact), 120)}" for name, fact in facts[:MOST_FACTS])
     return shown + (f" · … {len(facts) - MOST_FACTS} more" if len(facts) > MOST_FACTS else "")

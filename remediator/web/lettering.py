@@ -96,6 +96,8 @@ def facts(value: Mapping[str, Any]) -> list[tuple[str, str]]:
     """A nested value, flat: ``row.name`` → ``Teranga``. Of a query, its first row and the count."""
     if "row" in value:
         value = {"row": value["row"], **({"count": value["count"]} if "count" in value else {})}
+    if value.get("json") is not None:
+        value = {name: item for name, item in value.items() if name != "text"}  # the same, unread
     return list(_facts("", value, 0))
 
 

@@ -200,10 +200,10 @@ def test_whether_a_reading_may_be_used(expect: str | None, count: int | None, pr
 
 def test_a_summary_is_one_line_with_every_value() -> None:
     assert summary(Call("sql.execute", "db", {"sql": "UPDATE", "args": [1]})) == (
-        "sql.execute via db (sql='UPDATE', args=[1])"
+        'sql.execute via db (sql="UPDATE", args=[1])'
     )
     body = Call("http.request", "api", {"method": "PUT", "path": "/a", "body": {"b": 1}})
-    assert summary(body) == "PUT /a via api (body={'b': 1})"
+    assert summary(body) == 'PUT /a via api (body={"b": 1})'
     assert "\n" not in summary(Call("slack.message", "slack", {"text": "a\nb"}))
 
 
