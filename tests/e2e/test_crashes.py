@@ -4,38 +4,46 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
 from tests.e2e.policies import UNATTENDED, UNPROVABLE, holding, pausing, text
 from tests.e2e.stage import Stage, stage, until
 from tests.rig.slack import FakeSlack
-from tests.rig.webhook import Webhook, running_webhook
+from tests.rig.webhook import Webhook
 from tests.rig.world import LoyaltyWorld
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90), pytest.mark.asyncio(loop_scope="module")]
 
 PROVED, UNPROVED, ASKS, HOLDS = "prove-pause", "pause-unproved", "pause-campaign", "hold-campaign"
 Point = Callable[[Stage, str], Awaitable[None]]
 
 
-@pytest.fixture
-async def pager() -> AsyncIterator[Webhook]:
-    async with running_webhook() as one:
-        yield one
-
-
-@pytest.fixture
-def play(one_world: LoyaltyWorld, one_slack: FakeSlack, pager: Webhook) -> Iterator[Stage]:
+@pytest.fixture(scope="module")
+def shared(one_world: LoyaltyWorld, one_slack: FakeSlack, one_pager: Webhook) -> Iterator[Stage]:
     policies = [
         pausing(PROVED, gate=UNATTENDED),
         pausing(UNPROVED, gate=UNATTENDED, verify=UNPROVABLE),
         pausing(ASKS),
         {**holding(after="3s"), "recheck": "1h"},
     ]
-    with stage(one_world, one_slack, *policies, page_webhook={"url": pager.url}) as one:
+    with stage(one_world, one_slack, *policies, page_webhook={"url": one_pager.url}) as one:
         yield one
+
+
+@pytest.fixture
+def play(shared: Stage) -> Stage:
+    """The stage; up again, should a story have left the daemon down."""
+    assert shared.daemon.child is not None
+    if shared.daemon.child.process.poll() is not None:
+        shared.daemon.start()
+    return shared
+
+
+@pytest.fixture
+def pager(one_pager: Webhook) -> Webhook:
+    return one_pager
 
 
 # ── The points at which it is struck ──────────────────────────────────────────────────────────────
@@ -256,12 +264,14 @@ async def test_stopped_while_it_holds_and_undoes(play: Stage) -> None:
 
 async def test_stopped_while_a_slow_service_keeps_it_waiting(play: Stage) -> None:
     connections = play.daemon.config["connections"]
-    connections["loyalty_api"] = {**connections["loyalty_api"], "timeout": "20s"}
+    slow = {**connections["loyalty_api"], "timeout": "20s"}
+    play.daemon.config["connections"] = connections | {"loyalty_api": slow}
     _stop(play)
     play.daemon.start()
     campaign = await play.campaign()
     await _done_unanswered(play, campaign)
     assert _stop(play) < 10
+    play.daemon.config["connections"] = connections
     play.daemon.start()
     await play.closed(campaign, "fixed")
     assert await play.calls(campaign) == 1

@@ -142,7 +142,7 @@ async def test_no_secret_is_ever_written_shown_or_sent(play: Stage, pager: Webho
     await _a_day_of_trouble(play, pager)
     said = await _everything_said(play, pager)
     assert sum(len(words) for name, words in said.items() if name.startswith("state.db")) > 50_000
-    assert "pause-campaign" in said["the log"] + said["state.db"]
+    assert any("pause-campaign" in words for name, words in said.items() if name.startswith("state.db"))
     found = [
         f"{name} in {place}"
         for place, text_ in said.items()
