@@ -118,12 +118,23 @@ async def test_a_click_by_somebody_unknown_is_turned_away_and_shown(
     assert await play.calls(campaign) == 0
 
 
+async def test_a_vote_on_another_plan_does_not_count(play: Stage) -> None:
+    campaign, _run, gate = await _asked(play)
+    assert (await play.click(gate, "amina")).status == 200
+    assert (await play.vote(gate, "bob", hash="0" * 64))[0] == 409
+    await _refused(play, gate, "the plan has changed since that card was shown")
+    assert (await play.click(gate, "bob", value=f"{gate}:{'f' * 16}")).status == 200
+    assert (await play.daemon.kinds(gate.rpartition(".")[0])).count("vote") == 1
+    assert await play.calls(campaign) == 0
+
+
 async def test_a_click_in_another_app_means_nothing(play: Stage) -> None:
     campaign, run, gate = await _asked(play)
     assert (await play.click(gate, "amina")).status == 200
     answer = await play.click(gate, "bob", app_id="A0OTHER")
     assert "another Slack app" in answer.body
-    assert "another Slack app" in play.daemon.child.said() if play.daemon.child else False
+    assert play.daemon.child is not None
+    assert "another Slack app" in play.daemon.child.said()
     assert (await play.daemon.kinds(run["id"])).count("vote") == 1
     assert await play.calls(campaign) == 0
 
