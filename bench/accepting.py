@@ -44,7 +44,7 @@ def _measured(name: str, per_post: int, policies: int, rate: Bar, *, quick: bool
         with daemon(strangers(policies)) as one:
             ours.append(asyncio.run(_storm(one.aim, per_post, seconds)))
             left = one.waiting()
-            decided.append(ours[-1].alerts - left * per_post / seconds)
+            decided.append(one.decided() * per_post / (WARM_UP + seconds))
             drained.append(left * per_post / max(asyncio.run(one.drained()), 0.001) if left else 0.0)
     refused = sum((load.others for load in ours), Counter())
     more = {
@@ -62,9 +62,12 @@ def _measured(name: str, per_post: int, policies: int, rate: Bar, *, quick: bool
     yield Figure(f"{name}_p99", _P99, [_p99(load) for load in ours], [_p99(load) for load in bares])
 
 
+WARM_UP = 0.5
+
+
 async def _storm(aim: Aim, per_post: int, seconds: float) -> Load:
     posts = bodies(per_post)
-    await storm(aim, posts, connections=CONNECTIONS[per_post], seconds=0.5)  # warm up
+    await storm(aim, posts, connections=CONNECTIONS[per_post], seconds=WARM_UP)
     return await storm(aim, posts, connections=CONNECTIONS[per_post], seconds=seconds)
 
 

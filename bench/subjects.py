@@ -44,8 +44,15 @@ class Daemon(Subject):
 
     def waiting(self) -> int:
         """Deliveries that were accepted and not yet decided on."""
+        return self._count("waiting")
+
+    def decided(self) -> int:
+        """Deliveries that were decided on."""
+        return self._count("inbox") - self._count("waiting")
+
+    def _count(self, table: str) -> int:
         with closing(sqlite3.connect(f"{self.store.as_uri()}?mode=ro", uri=True)) as connection:
-            (count,) = connection.execute("SELECT count(*) FROM inbox WHERE settled_at IS NULL").fetchone()
+            (count,) = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
             return int(count)
 
     async def drained(self, within: float = 120.0) -> float:

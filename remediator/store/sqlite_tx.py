@@ -60,24 +60,21 @@ class SqliteTx(RunStatements):
     # ── The inbox ─────────────────────────────────────────────────────────────────────────────────
 
     async def put_delivery(self, delivery: Delivery) -> int:
-        return self._execute("INSERT INTO inbox (doc) VALUES (?)", (as_json(delivery),)).lastrowid or 0
+        number = self._execute("INSERT INTO inbox (doc) VALUES (?)", (as_json(delivery),)).lastrowid or 0
+        self._execute("INSERT INTO waiting (id) VALUES (?)", (number,))
+        return number
 
     async def inbox(self, limit: int) -> list[Received]:
         rows = self._rows(
-            "SELECT id, doc FROM inbox INDEXED BY inbox_new WHERE settled_at IS NULL ORDER BY id LIMIT ?",
-            (limit,),
+            "SELECT id, doc FROM waiting CROSS JOIN inbox USING (id) ORDER BY id LIMIT ?", (limit,)
         )
         return [Received(number, _delivery.decode(doc)) for number, doc in rows]
 
     async def inbox_depth(self) -> int:
-        return int(
-            self._rows("SELECT count(*) FROM inbox INDEXED BY inbox_new WHERE settled_at IS NULL")[0][0]
-        )
+        return int(self._rows("SELECT count(*) FROM waiting")[0][0])
 
     async def settle_delivery(self, number: int) -> None:
-        self._execute(
-            "UPDATE inbox SET settled_at = ? WHERE id = ? AND settled_at IS NULL", (micros(self.now), number)
-        )
+        self._execute("DELETE FROM waiting WHERE id = ?", (number,))
 
     async def put_rejected(self, rejected: Rejected) -> None:
         cursor = self._execute(

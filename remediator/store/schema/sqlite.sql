@@ -8,11 +8,13 @@ CREATE TABLE meta (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE inbox (
-    id         INTEGER PRIMARY KEY AUTOINCREMENT,
-    settled_at INTEGER,      -- NULL: not yet decided on
-    doc        BLOB NOT NULL
+    id  INTEGER PRIMARY KEY AUTOINCREMENT,
+    doc BLOB NOT NULL        -- may be large: a row is written once, and never touched again
 ) STRICT;
-CREATE INDEX inbox_new ON inbox (id) WHERE settled_at IS NULL;
+
+CREATE TABLE waiting (           -- the deliveries that are not yet decided on
+    id INTEGER PRIMARY KEY REFERENCES inbox (id)
+) STRICT;
 
 CREATE TABLE rejected (
     id      INTEGER PRIMARY KEY AUTOINCREMENT,
