@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -205,19 +206,24 @@ async def test_killed_while_it_holds_it_undoes_at_once_what_was_due_meanwhile(pl
     await _whole(play)
 
 
-@pytest.mark.parametrize("fault", ["hang", "late"])
-async def test_killed_while_it_undoes_it_never_undoes_twice(play: Stage, pager: Webhook, fault: str) -> None:
-    campaign = await play.campaign()
-    await play.world.fault(fault, path=f"/api/campaigns/{campaign}/resume", seconds=20.0)
-    await play.fire(HOLDS, campaign)
-    await until(lambda: play.calls(campaign, "resume"), "it was not undone", within=15)
+async def test_killed_while_it_undoes_it_never_undoes_twice(play: Stage, pager: Webhook) -> None:
+    done, not_done = await play.campaign(), await play.campaign()
+    for campaign, fault in ((done, "hang"), (not_done, "late")):
+        await play.world.fault(fault, path=f"/api/campaigns/{campaign}/resume", seconds=20.0)
+        await play.fire(HOLDS, campaign)
+    for campaign in (done, not_done):
+        await until(partial(play.calls, campaign, "resume"), "it was not undone", within=15)
     _kill(play)
     play.daemon.start()
-    run = await play.closed(campaign, "failed")
-    await pager.wait_for(lambda one: one.body["run"] == run["id"] and "the undo of pause" in one.body["text"])
+    for campaign in (done, not_done):
+        run = await play.closed(campaign, "failed")
+        await pager.wait_for(
+            lambda one, run=run: one.body["run"] == run["id"] and "the undo of pause" in one.body["text"]
+        )
     await play.paged("the undo of pause went wrong")
     await asyncio.sleep(1.5)
-    assert (await play.calls(campaign), await play.calls(campaign, "resume")) == (1, 1)
+    for campaign in (done, not_done):
+        assert (await play.calls(campaign), await play.calls(campaign, "resume")) == (1, 1)
 
 
 # ── Stopped ───────────────────────────────────────────────────────────────────────────────────────
