@@ -12,7 +12,7 @@ import pytest
 from tests.e2e.policies import UNATTENDED, UNPROVABLE, holding, pausing, text
 from tests.e2e.stage import Stage, stage, until
 from tests.rig.slack import FakeSlack
-from tests.rig.webhook import Webhook
+from tests.rig.webhook import Delivery, Webhook
 from tests.rig.world import LoyaltyWorld
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90), pytest.mark.asyncio(loop_scope="module")]
@@ -217,13 +217,17 @@ async def test_killed_while_it_undoes_it_never_undoes_twice(play: Stage, pager: 
     play.daemon.start()
     for campaign in (done, not_done):
         run = await play.closed(campaign, "failed")
-        await pager.wait_for(
-            lambda one, run=run: one.body["run"] == run["id"] and "the undo of pause" in one.body["text"]
-        )
+        await pager.wait_for(partial(_is_about, run["id"]))
+        told = [one.body["text"] for one in pager.deliveries if one.body["run"] == run["id"]]
+        assert "the undo of pause went wrong" in told[-1]
     await play.paged("the undo of pause went wrong")
     await asyncio.sleep(1.5)
     for campaign in (done, not_done):
         assert (await play.calls(campaign), await play.calls(campaign, "resume")) == (1, 1)
+
+
+def _is_about(run: str, delivery: Delivery) -> bool:
+    return bool(delivery.body["run"] == run)
 
 
 # ── Stopped ───────────────────────────────────────────────────────────────────────────────────────
