@@ -79,7 +79,7 @@ class App:
         self.paging = Paging(self.store, self.clock, self.pager.deliver, new_id)
         terms = Terms(config.resolved_debounce, self.freshness)
         self.decisions = Decisions(self.shelf, read_kept, new_id, terms)
-        self.driver = Driver(self.store, self.decisions, self.clock, self.paging.poke)
+        self.driver = Driver(self.store, self.decisions, self.clock, self.paging.poke, self.paging.open)
         hide = hider(self.secrets)
         self.performer = Performer(
             self.store,
@@ -94,7 +94,7 @@ class App:
         people = self.connections[BUILT_IN["people"]]
         assert isinstance(people, People)
         people.attach(self.paging.open)
-        self.performer.attach(self.driver, self._card_undelivered)
+        self.performer.attach(self.driver, self._page_about)
         self.schedule = Schedule(self.store, self.clock, self.performer, self.driver)
         self.desk = PeoplesDesk(self.store, self.driver, new_id, self.shelf.reload)
         self.shelf.follow(self._policies_changed)
@@ -138,8 +138,8 @@ class App:
         step = f"{act.step} (undo)" if act.undo else act.step
         self.metrics.step(act.policy, step, type(result).__name__.lower())
 
-    async def _card_undelivered(self, run: str, problem: str) -> None:
-        await self.paging.open(f"card:{run}", problem, run=run)
+    async def _page_about(self, run: str, problem: str) -> None:
+        await self.paging.open(f"perform:{run}", problem, run=run)
 
     async def _whisper(self, user: str, text: str) -> None:
         for road in self.roads:

@@ -14,7 +14,7 @@ from typing import Any, Self
 import msgspec
 
 from remediator.core import planning, play
-from remediator.core.alert import Alert
+from remediator.core.alert import Alert, Delivery
 from remediator.core.messages import AlertHeard, Decision, Entry, Event, Facts, Seen
 from remediator.core.play import News
 from remediator.core.policy import Policy
@@ -68,11 +68,16 @@ class Decisions:
     # ── Alerts ────────────────────────────────────────────────────────────────────────────────────
 
     async def admit(self, tx: Tx, received: Received) -> Committed:
-        """Everything that a delivery means, in one transaction."""
-        done = Committed()
-        for alert in received.delivery.alerts:
-            await self._hear(tx, alert, done)
+        """Everything that a delivery of the inbox means, in one transaction."""
+        done = await self.hear(tx, received.delivery)
         await tx.settle_delivery(received.id)
+        return done
+
+    async def hear(self, tx: Tx, delivery: Delivery) -> Committed:
+        """Everything that some alerts mean."""
+        done = Committed()
+        for alert in delivery.alerts:
+            await self._hear(tx, alert, done)
         return done
 
     async def _hear(self, tx: Tx, alert: Alert, done: Committed) -> None:

@@ -10,10 +10,13 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
+import msgspec
+
 from remediator.core.messages import Event, PolicyChanged, TimePassed
+from remediator.core.planning import printable
 from remediator.engine.decisions import Committed, Decisions
 from remediator.errors import StoreError
 from remediator.ports import Clock, Disposition, Due, Pending, Received, RunFilter, Store, Tx
@@ -28,6 +31,10 @@ PORTION = 100
 """Alerts that are decided on in one transaction, if they came in several deliveries: some milliseconds."""
 
 
+BROKEN_PAUSE = timedelta(minutes=1)
+"""How long what cannot be decided, for a defect of ours, is left alone."""
+
+
 class Performs(Protocol):
     """What the driver asks of the performer."""
 
@@ -39,12 +46,20 @@ class Performs(Protocol):
 class Driver:
     """Moves every run as far as it can go."""
 
-    def __init__(self, store: Store, decisions: Decisions, clock: Clock, on_page: Callable[[], None]) -> None:
-        """``on_page`` is called after a commit that asked for a person."""
+    def __init__(
+        self,
+        store: Store,
+        decisions: Decisions,
+        clock: Clock,
+        on_page: Callable[[], None],
+        on_bug: Callable[[str, str], Awaitable[None]],
+    ) -> None:
+        """on_page: called after a commit that asked for a person; on_bug: ``(key, text)`` pages one."""
         self._store = store
         self.decisions = decisions
         self._clock = clock
         self._on_page = on_page
+        self._on_bug = on_bug
         self._performer: Performs | None = None
         self._inbox = asyncio.Event()
         self._deadlines = asyncio.Event()
@@ -141,7 +156,31 @@ class Driver:
                 done += await self.decisions.admit(tx, received)
             return done
 
-        await self.commit(work)
+        try:
+            await self.commit(work)
+        except StoreError:
+            raise
+        except Exception:  # a bug of ours: find the alert that it is about, and let its siblings through
+            log.exception("deliveries cannot be decided together")
+            for received in few:
+                await self._admit_singly(received)
+
+    async def _admit_singly(self, received: Received) -> None:
+        """Each alert by itself; one that cannot be decided is set aside, and a person told."""
+        for alert in received.delivery.alerts:
+            alone = msgspec.structs.replace(received.delivery, alerts=(alert,))
+            try:
+                await self.commit(lambda tx, one=alone: self.decisions.hear(tx, one))  # type: ignore[misc]
+            except StoreError:
+                raise
+            except Exception as error:
+                log.exception("an alert cannot be decided", extra={"fingerprint": alert.fingerprint})
+                await self._bug(f"alert:{alert.fingerprint}", f"alert {alert.name} cannot be decided", error)
+        await self._store.transact(lambda tx: tx.settle_delivery(received.id))
+
+    async def _bug(self, key: str, what: str, error: Exception) -> None:
+        problem = printable(f"{type(error).__name__}: {error}")
+        await self._on_bug(f"bug:{key}", f"{what}: {problem}. This is a defect of Remediator: see its log")
 
     async def _meet_deadlines(self) -> float:
         while True:
@@ -149,12 +188,23 @@ class Driver:
             if not due.runs and not due.dispositions:
                 break
             for run_id in due.runs:
-                await self.tell(run_id, TimePassed())
+                await self._wake(run_id)
             if due.dispositions:
                 await self._reconsider(due.dispositions)
         if next_due is None:
             return POLL_S
         return min(POLL_S, max(0.005, (next_due - self._clock.now()).total_seconds()))
+
+    async def _wake(self, run_id: str) -> None:
+        """A run's deadline. One that cannot be decided waits a minute, and keeps nobody else waiting."""
+        try:
+            await self.tell(run_id, TimePassed())
+        except StoreError:
+            raise
+        except Exception as error:
+            log.exception("a run cannot be decided", extra={"run": run_id})
+            await self._store.transact(lambda tx: _postpone(tx, run_id))
+            await self._bug(f"run:{run_id}", f"run {run_id} cannot be decided", error)
 
     async def _reconsider(self, standing: Sequence[Disposition]) -> None:
         """In one transaction: one run's end may wake all who were refused in a storm."""
@@ -165,7 +215,31 @@ class Driver:
                 done += await self.decisions.reconsider(tx, one)
             return done
 
-        await self.commit(work)
+        try:
+            await self.commit(work)
+        except StoreError:
+            raise
+        except Exception as error:
+            log.exception("refusals cannot be decided again together")
+            if len(standing) > 1:
+                for one in standing:
+                    await self._reconsider([one])
+                return
+            await self._store.transact(lambda tx: tx.put_disposition(_later(standing[0], tx.now)))
+            about = standing[0]
+            await self._bug(
+                f"again:{about.policy}:{about.fingerprint}", f"policy {about.policy} cannot decide", error
+            )
+
+
+async def _postpone(tx: Tx, run_id: str) -> None:
+    run = await tx.run(run_id)
+    if run is not None:
+        await tx.save_run(run, tx.now + BROKEN_PAUSE)
+
+
+def _later(standing: Disposition, now: datetime) -> Disposition:
+    return msgspec.structs.replace(standing, again_at=now + BROKEN_PAUSE)
 
 
 async def _due(tx: Tx) -> tuple[Due, datetime | None]:

@@ -7,6 +7,7 @@ deadline: what was decided long ago must not happen now.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -78,12 +79,12 @@ class Performer:
         self._tasks: dict[asyncio.Task[None], Pending] = {}
         self._cards: dict[str, asyncio.Lock] = {}
         self._driver: Hears | None = None
-        self._undelivered_card: Callable[[str, str], Awaitable[None]] | None = None
+        self._tell_people: Callable[[str, str], Awaitable[None]] | None = None
 
-    def attach(self, driver: Hears, undelivered_card: Callable[[str, str], Awaitable[None]]) -> None:
-        """driver: who hears results; undelivered_card: told once when a gate's card cannot be shown."""
+    def attach(self, driver: Hears, tell_people: Callable[[str, str], Awaitable[None]]) -> None:
+        """driver: who hears results; tell_people: ``(run, text)`` pages, once for each run."""
         self._driver = driver
-        self._undelivered_card = undelivered_card
+        self._tell_people = tell_people
 
     def start(self, pending: Pending) -> None:
         """Perform it soon."""
@@ -124,10 +125,18 @@ class Performer:
                     await self._card(pending, pending.effect)
         except asyncio.CancelledError:
             raise
-        except Exception:  # a bug of ours: the row stays, and a restart looks at it again
+        except Exception as error:  # a bug of ours: the row stays, and a restart looks at it again
             log.exception(
                 "an effect could not be performed", extra={"effect": pending.id, "run": pending.run}
             )
+            await self._bug(pending, error)
+
+    async def _bug(self, pending: Pending, error: Exception) -> None:
+        """A run that waits for this would wait for ever: a person must know."""
+        what = f"run {pending.run} cannot go on: {printable(f'{type(error).__name__}: {error}')}"
+        if self._tell_people is not None:
+            with contextlib.suppress(StoreError):
+                await self._tell_people(pending.run, f"{what}. This is a defect of Remediator: see its log")
 
     async def _tell(self, pending: Pending, event: Event) -> None:
         """The result must reach the store, however long that takes; a crash before means unknown."""
@@ -213,8 +222,8 @@ class Performer:
             if not problem:
                 break
             log.warning("a card cannot be shown", extra={"gate": effect.gate, "problem": problem})
-            if attempt == 1 and self._undelivered_card is not None:
-                await self._undelivered_card(
+            if attempt == 1 and self._tell_people is not None:
+                await self._tell_people(
                     pending.run, f"the card of gate {effect.gate} cannot be shown: {problem}"
                 )
             await asyncio.sleep(CARD_RETRY_S[min(attempt, len(CARD_RETRY_S) - 1)])

@@ -1,0 +1,109 @@
+"""Stories of a loop that meets a defect of ours: one alert or run is set aside, all others go on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from remediator.core import play
+from remediator.core.alert import Delivery
+from remediator.engine.driver import Driver
+from remediator.ports import Pending
+from tests.core.stories import policy, post, votes
+from tests.engine.world import Engine, alert, engine
+
+GATED = policy({"pause": post("/pause/${campaign}", gate=votes(oncall=1, within="5m"))})
+
+
+@dataclass
+class Bench:
+    """A driver over the engine's store; effects are only kept."""
+
+    engine: Engine
+    started: list[Pending] = field(default_factory=list)
+    bugs: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        one = self.engine
+        self.driver = Driver(one.store, one.decisions, one.clock, lambda: None, self._bug)
+        self.driver.attach(self)
+
+    def start(self, pending: Pending) -> None:
+        self.started.append(pending)
+
+    async def _bug(self, key: str, text: str) -> None:
+        self.bugs.append(f"{key} {text}")
+
+    async def receives(self, *alerts: Any) -> None:
+        delivery = Delivery(source="alertmanager", alerts=alerts, received_at=self.engine.clock.now())
+        await self.engine.store.transact(lambda tx: tx.put_delivery(delivery))
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    async with engine(tmp_path, GATED) as one:
+        yield Bench(one)
+
+
+def break_for(monkeypatch: pytest.MonkeyPatch, name: str, target: str) -> None:
+    """A rule of the core that raises for one target, as a defect would."""
+    real = getattr(play, name)
+
+    def broken(first: Any, *rest: Any) -> Any:
+        if target in repr(first):
+            raise ZeroDivisionError("a defect")
+        return real(first, *rest)
+
+    monkeypatch.setattr(play, name, broken)
+
+
+async def test_an_alert_that_cannot_be_decided_is_set_aside_and_its_siblings_go_on(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_for(monkeypatch, "begin", "campaign/c-2")
+    await bench.receives(alert("f1", campaign="c-1"), alert("f2", campaign="c-2"))
+    await bench.receives(alert("f3", campaign="c-3"))
+    await bench.driver._drain_inbox()
+    assert sorted(run.target for run in await bench.engine.runs()) == ["campaign/c-1", "campaign/c-3"]
+    assert await bench.engine.store.read(lambda tx: tx.inbox_depth()) == 0
+    (told,) = bench.bugs
+    assert told.startswith("bug:alert:f2 alert CampaignLate cannot be decided: ZeroDivisionError: a defect")
+
+
+async def test_a_run_that_cannot_be_decided_waits_a_minute_and_keeps_nobody_waiting(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.receives(alert("f1", campaign="c-1"), alert("f2", campaign="c-2"))
+    await bench.driver._drain_inbox()
+    first, second = await bench.engine.runs()
+    break_for(monkeypatch, "decide", first.target)
+    bench.engine.later(minutes=6)
+    await bench.driver._meet_deadlines()
+    stages = {run.id: str(run.outcome) for run in await bench.engine.runs()}
+    assert stages[second.id] == "expired"
+    assert stages[first.id] == "None"
+    assert [one.split()[0] for one in bench.bugs] == [f"bug:run:{first.id}"]
+    monkeypatch.undo()
+    bench.engine.later(minutes=2)
+    await bench.driver._meet_deadlines()
+    assert {str(run.outcome) for run in await bench.engine.runs()} == {"expired"}
+
+
+async def test_a_refusal_that_cannot_be_decided_again_is_left_alone_for_a_minute(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three = [alert(f"f{n}", campaign=f"c-{n}") for n in (1, 2, 3, 4)]
+    await bench.receives(*three)
+    await bench.driver._drain_inbox()
+    assert len(await bench.engine.runs()) == 2  # at_once
+    bench.engine.later(minutes=6)
+    break_for(monkeypatch, "begin", "campaign/c-3")
+    await bench.driver._meet_deadlines()
+    targets = [run.target for run in await bench.engine.runs()]
+    assert "campaign/c-4" in targets
+    assert "campaign/c-3" not in targets
+    assert [one.split()[0] for one in bench.bugs] == ["bug:again:late-campaign:f3"]
