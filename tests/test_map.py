@@ -40,5 +40,7 @@ def test_every_folder_is_on_the_map() -> None:
 
 def test_the_floors_on_the_map_are_those_that_are_enforced() -> None:
     tower = MAP.partition("```\n")[2].partition("```")[0]
-    drawn = {word for line in tower.splitlines() for word in re.split(r"[ ,|]+", line.split("   ")[0]) if word}
+    drawn = {
+        word for line in tower.splitlines() for word in re.split(r"[ ,|]+", line.split("   ")[0]) if word
+    }
     assert drawn == _there(PACKAGE)

@@ -136,9 +136,13 @@ def _from_aiohttp(error: web.HTTPException) -> Problem:
 
 
 def _log(request: web.Request, response: web.StreamResponse, seconds: float) -> None:
-    quiet = request.method in ("GET", "HEAD") and response.status < 500
+    usual = request.method in ("GET", "HEAD") or request.path.startswith("/hooks/")
+    quiet = response.status < (500 if request.method in ("GET", "HEAD") else 300)
+    level = logging.DEBUG if usual and quiet else logging.INFO
+    if not log.isEnabledFor(level):
+        return
     log.log(
-        logging.DEBUG if quiet else logging.INFO,
+        level,
         "%s %s %s",
         request.method,
         request.path[:200],

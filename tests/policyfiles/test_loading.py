@@ -391,7 +391,9 @@ def run(*words: str) -> int:
 
 @pytest.fixture
 def settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "remediator.config_file", SimpleNamespace(load=lambda path, **_more: str(path)))
+    monkeypatch.setitem(
+        sys.modules, "remediator.config_file", SimpleNamespace(load=lambda path, **_more: str(path))
+    )
     monkeypatch.setattr("remediator.connectors.catalog", lambda config: CATALOG)
 
 
