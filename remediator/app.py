@@ -67,7 +67,7 @@ class App:
         self.shelf.load()
         self.metrics = Metrics()
         self.metrics.policies(self.shelf())
-        store = open_store(_store_url(self.config.store, self.folder), self.clock)
+        store = open_store(self.config.store, self.clock, self.folder)
         self.store: Store = TimedStore(store, self.metrics)
         self.connections: dict[str, Connector] = connectors.build(self.config)
         self._wire()
@@ -250,12 +250,3 @@ def _roads(config: Config) -> list[Notifier]:
     if config.page_webhook is not None:
         roads.append(WebhookRoad(config.page_webhook, config.public_url))
     return roads
-
-
-def _store_url(url: str, folder: Path) -> str:
-    """A relative SQLite path starts at the config's folder."""
-    prefix = "sqlite:///"
-    path = url.removeprefix(prefix)
-    return (
-        url if not url.startswith(prefix) or path.startswith("/") else f"{prefix}{(folder / path).resolve()}"
-    )

@@ -100,7 +100,7 @@ class Config(Section):
 
     listen: str = "127.0.0.1:8080"
     public_url: str = ""
-    store: str = "sqlite:///remediator.db"
+    store: str = "sqlite:remediator.db"
     policies: str = "./policies"
     hooks: Hooks = Hooks()
     connections: dict[str, dict[str, Any]] = {}

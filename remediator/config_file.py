@@ -208,9 +208,12 @@ def _cross_checked(document: Document, config: Config, broken: Collection[object
         yield _finding(
             document, ("listen",), f"{config.host} is open to others and the hook has no secret", remedy
         )
-    if not config.store.startswith("sqlite:///"):
+    if not config.store.startswith("sqlite:"):
         yield _finding(
-            document, ("store",), "only sqlite:///PATH is supported yet", "write sqlite:///remediator.db"
+            document,
+            ("store",),
+            "only SQLite is supported yet",
+            "write sqlite:///PATH, or sqlite:state.db beside the settings",
         )
 
 

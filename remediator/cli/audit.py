@@ -24,7 +24,7 @@ def add_commands(subparsers: Any) -> None:
     verify.add_argument(
         "--config", type=Path, default=Path("remediator.yaml"), help="where the store is named"
     )
-    verify.add_argument("--store", help="the store itself, such as sqlite:///state.db")
+    verify.add_argument("--store", help="the store itself, such as sqlite:state.db")
     verify.add_argument("--head", type=_head, metavar="SEQ:HASH", help="a head that was kept before")
     verify.add_argument("--json", action="store_true", help="print the findings as JSON")
     verify.set_defaults(run=run_verify)
@@ -40,7 +40,10 @@ async def _verify(args: argparse.Namespace) -> int:
     from remediator.store import open_store
     from remediator.store.audit import audit
 
-    store = open_store(args.store or _from_config(args.config), SystemClock())
+    url, folder = (
+        (args.store, Path()) if args.store else (_from_config(args.config), args.config.resolve().parent)
+    )
+    store = open_store(url, SystemClock(), folder)
     await store.open_reading()
     try:
         found = await audit(store, args.head)
@@ -70,9 +73,6 @@ def _from_config(path: Path) -> str:
 
     try:
         documents, _ = read(path.read_bytes(), str(path))
-        url = str(documents[0].value["store"])
+        return str(documents[0].value["store"])
     except (OSError, IndexError, TypeError, KeyError) as error:
         raise ConfigError(str(path), "names no store", remedy="give --config or --store") from error
-    prefix = "sqlite:///"
-    name = url.removeprefix(prefix)
-    return url if name.startswith("/") else f"{prefix}{(path.resolve().parent / name)}"

@@ -26,7 +26,10 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "resume": ("resume", "resume h-1m7yr2k8t2f4b9"),
         "pages list": ("pages list",),
         "pages ack": ("pages ack p-1m7yr2k8t2f4b9",),
-        "audit verify": ("audit verify --store sqlite:///state.db", "audit verify --head 812:"),
+        "audit verify": (
+            "audit verify --store sqlite:///var/lib/remediator/state.db",
+            "audit verify --head 812:",
+        ),
     }
 )
 

@@ -92,7 +92,7 @@ def _common(turn: Turn, event: Event) -> bool:
             _alert(turn, event)
             return True
         case PolicyChanged():
-            if turn.run.stage in UNTOUCHED and not turn.run.acted and turn.facts.current != turn.run.version:
+            if turn.facts.current != turn.run.version and _depends_on_policy(turn.run):
                 turn.decide_again("the policy has changed since this run was opened")
             return True
         case VoteCast(gate=gate, vote=vote) if reason := not_open(turn.run, gate):
@@ -102,6 +102,11 @@ def _common(turn: Turn, event: Event) -> bool:
             return _time(turn)
         case _:
             return False
+
+
+def _depends_on_policy(run: Run) -> bool:
+    """Not touched yet, or people are being asked: a run that has acted keeps its version for the rest."""
+    return run.stage in UNTOUCHED and (not run.acted or run.stage is Stage.WAITING)
 
 
 def _alert(turn: Turn, event: AlertHeard) -> None:

@@ -63,6 +63,12 @@ def covers(gate: Gate | None, step: str) -> bool:
     return gate is not None and gate.state == "approved" and step in gate.steps
 
 
+def opens_with(run: Run, step: str) -> bool:
+    """Is this the first step under a gate of its own? Then people agreed to what they saw just now."""
+    given = next((gate for gate in run.all_gates if covers(gate, step)), None)
+    return given is not None and not any(run.steps[name].attempt for name in given.steps if name in run.steps)
+
+
 def expired(gate: Gate, now: datetime) -> bool:
     """Is it too late for a vote?"""
     return now >= gate.expires_at

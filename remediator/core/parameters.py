@@ -27,7 +27,7 @@ def convert(name: str, param: Param, scope: Mapping[str, Any]) -> Any:
     try:
         raw = param.from_.evaluate(scope, place=place)
     except RemediatorError as error:
-        if not param.has_default:
+        if not (param.has_default and param.from_.is_missing(scope)):
             raise EvaluationError(place, f"no value: {error.problem}", remedy=error.remedy) from error
         raw = param.default
     if raw in (None, "") and param.has_default:

@@ -41,23 +41,24 @@ class News(StrEnum):
 def news(
     known: Alert | None, changed_at: datetime | None, heard: Alert, now: datetime, debounce: timedelta
 ) -> News:
-    """Identity is (fingerprint, starts_at): an older start is an old message.
+    """What a delivery tells beside what is known. Status counts first; starts only settle the order.
 
-    An alert that fires again with the same start after its end may be a duplicate that was overtaken
-    (two Alertmanagers), or Alertmanager lost sight of it for a while. It is taken as firing, so that
-    nothing is forgotten, but when its end was heard only just now the decision waits.
+    Alertmanager keeps the earliest start when it merges alerts (two Prometheus, or two of its own), so
+    a start may go back, and a skewed clock may put it into the future: neither may hide an end or a
+    trouble. Only an end that was over before the known trouble began is an old message.
+
+    An alert that fires just after its end, and began no later, may be a duplicate that was overtaken.
+    It is taken as firing, so that nothing is forgotten, but the decision waits.
     """
-    if known is None:
-        return News.FIRST if heard.firing else News.RESOLVED
-    if heard.starts_at < known.starts_at:
-        return News.STALE
-    if heard.starts_at > known.starts_at:
+    if known is None or changed_at is None:
         return News.FIRST if heard.firing else News.RESOLVED
     if heard.status == known.status:
         return News.REPEAT
     if not heard.firing:
-        return News.RESOLVED
-    just_ended = changed_at is not None and now < changed_at + debounce
+        began = min(known.starts_at, changed_at)
+        old = heard.starts_at < known.starts_at and heard.ends_at is not None and heard.ends_at < began
+        return News.STALE if old else News.RESOLVED
+    just_ended = now < changed_at + debounce and heard.starts_at <= known.starts_at
     return News.DOUBTFUL if just_ended else News.FIRST
 
 

@@ -156,7 +156,7 @@ def _config(port: int, urls: Urls, token: str) -> dict[str, Any]:
     return {
         "listen": f"127.0.0.1:{port}",
         "public_url": f"http://127.0.0.1:{port}",
-        "store": "sqlite:///state.db",
+        "store": "sqlite:state.db",
         "policies": str(POLICIES),
         "hooks": {"alertmanager": {"bearer": "${env:HOOK_TOKEN}"}},
         "connections": {

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from remediator.errors import StoreError
 from remediator.ports import Clock, Store
 from remediator.store.sqlite import SqliteStore
 
+REMEDY = "write sqlite:///var/lib/remediator/state.db, or sqlite:state.db beside the settings"
 
-def open_store(url: str, clock: Clock) -> Store:
+
+def open_store(url: str, clock: Clock, folder: Path = Path()) -> Store:
     """The store that a ``store:`` setting names; not opened yet.
 
-    ``sqlite:///relative/path`` or ``sqlite:////absolute/path``. The URL is never repeated in an
-    error: it may hold a password.
+    ``sqlite:///absolute/path``, or ``sqlite:relative/path``, which starts at ``folder``. The URL is
+    never repeated in an error: it may hold a password.
     """
-    scheme, _, rest = url.partition("://")
+    scheme, _, rest = url.partition(":")
     if scheme in ("postgresql", "postgres"):
-        raise StoreError("store", "PostgreSQL is not supported yet", remedy="write sqlite:///state.db")
+        raise StoreError("store", "PostgreSQL is not supported yet", remedy=REMEDY)
     if scheme != "sqlite":
-        raise StoreError("store", "not a store that is known", remedy="write sqlite:///state.db")
-    host, slash, path = rest.partition("/")
-    if host or not slash or not path or path.endswith("/") or set(path) & {"?", "#", "\0"}:
-        raise StoreError(
-            "store",
-            "not the address of a SQLite file",
-            remedy="write sqlite:///relative/path.db or sqlite:////absolute/path.db",
-        )
-    return SqliteStore(path, clock)
+        raise StoreError("store", "not a store that is known", remedy=REMEDY)
+    absolute = rest.startswith("///")
+    path = "/" + rest.lstrip("/") if absolute else rest
+    if (
+        not path
+        or path.endswith("/")
+        or (rest.startswith("/") and not absolute)
+        or set(path) & {"?", "#", "\0"}
+    ):
+        raise StoreError("store", "not the address of a SQLite file", remedy=REMEDY)
+    return SqliteStore(folder / path, clock)

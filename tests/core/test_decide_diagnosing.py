@@ -201,7 +201,9 @@ def test_an_endpoint_that_the_config_calls_safe_is_safe() -> None:
 
 def test_a_case_of_safe_steps_is_not_repeated_within_the_cooldown() -> None:
     played = Use(safe_plays={"0": START - timedelta(minutes=10)})
-    story = Story(policy({"warn": say()}), use=played).closes("nothing-to-do", "warn was done at 09:50:00")
+    story = Story(policy({"warn": say()}), use=played).closes(
+        "nothing-to-do", "this case was played at 09:50:00 UTC"
+    )
     story.starts_nothing().counts()
     assert story.last.refusal is not None
     assert story.last.refusal.again_at == START + timedelta(minutes=20)
@@ -233,3 +235,12 @@ def test_any_rows_means_at_least_one() -> None:
     Story(budget_policy(diagnose=budget_probe(expect="any rows"))).probe("budget", count=0).refuses(
         "probe", "budget: expected rows, read none"
     )
+
+
+def test_a_safe_rung_that_helped_is_not_tried_again_within_the_cooldown_either() -> None:
+    ladder = {"retrigger": post("/safe/retrigger", verify=proof()), "pause": post("/pause", verify=proof())}
+    tried = policy(ladder, decide=[{"try": ["retrigger", "pause"]}])
+    story = Story(tried).reads_before(value=0).starts("retrigger").done().reads_proof(value=0).closes("fixed")
+    story.counts("safe")
+    played = Use(safe_plays={"0": START - timedelta(minutes=10)})
+    Story(tried, use=played).closes("nothing-to-do").starts_nothing()

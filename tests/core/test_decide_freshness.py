@@ -240,11 +240,52 @@ def test_a_reload_that_left_the_policy_alone_voids_nothing() -> None:
 
 
 def test_a_run_that_has_acted_keeps_its_version_through_the_undo_even_if_the_policy_is_gone() -> None:
-    steps = {"pause": post("/pause", undo=undo(after="1h")), "cut": post("/cut", gate=votes(oncall=1))}
-    story = (
-        Story(policy(steps)).starts("pause").done().policy_changes(None).approve("bob").starts("cut").done()
-    )
+    steps = {"pause": post("/pause", undo=undo(after="1h")), "cut": post("/cut")}
+    story = Story(policy(steps)).starts("pause").policy_changes(None).done().starts("cut").done()
     story.holds(pause="1h").passes("1h").undoes("pause").done().closes("fixed")
+
+
+ASKED_APART = {"pause": post("/pause", undo=undo(after="1h")), "cut": post("/cut", gate=votes(oncall=1))}
+
+
+def test_a_later_gate_is_void_when_the_policy_changes_while_people_are_asked() -> None:
+    story = Story(policy(ASKED_APART)).starts("pause").done().asks_people(oncall=1).policy_changes()
+    assert story.gate.state == "void"
+    story.holds(pause="1h").passes("1h").undoes("pause").done().closes("refused", "the policy has changed")
+
+
+def test_a_later_gate_does_not_carry_a_step_of_a_policy_that_has_changed_unnoticed() -> None:
+    story = Story(policy(ASKED_APART)).starts("pause").done().policy_changes(told=False).approve("bob")
+    assert [act.step for act in story.acts] == ["pause"]
+    story.holds(pause="1h")
+
+
+def test_an_alert_that_resolves_between_a_later_card_and_the_click_stops_the_step() -> None:
+    story = Story(policy(ASKED_APART)).starts("pause").done().resolves().approve("bob")
+    assert [act.step for act in story.acts] == ["pause"]
+    story.holds(pause="1h").passes("1h").undoes("pause").done().closes("fixed")
+
+
+def test_figures_that_change_between_a_later_card_and_the_click_ask_again() -> None:
+    cases = [{"when": "budget.row.left > 10.0", "do": "nothing"}, {"do": ["pause", "cut"]}]
+    story = Story(policy(ASKED_APART, diagnose=budget_probe(), decide=cases)).probe(
+        "budget", row={"left": 3.0}
+    )
+    story.starts("pause").done().asks_people(oncall=1).now_reads("budget", row={"left": 12.0}).approve("bob")
+    assert story.journal[-1].kind != "started"
+    assert [act.step for act in story.acts] == ["pause"]
+    story.holds(pause="1h")
+
+
+def test_later_steps_under_the_same_gate_are_not_asked_again() -> None:
+    cases = [
+        {"when": "budget.row.left > 10.0", "do": "nothing"},
+        {"do": ["pause", "cut"], "gate": votes(oncall=1)},
+    ]
+    steps = {"pause": post("/pause", gate=None), "cut": post("/cut", gate=None)}
+    story = Story(policy(steps, diagnose=budget_probe(), decide=cases)).probe("budget", row={"left": 3.0})
+    story.approve("bob").starts("pause").now_reads("budget", row={"left": 12.0}).resolves().done()
+    story.starts("cut").done().closes("fixed")
 
 
 def test_a_safe_change_is_undone_although_the_policy_has_changed() -> None:

@@ -17,7 +17,12 @@ JUST = START - timedelta(seconds=59)
 LONG = START - timedelta(minutes=1)
 
 FIRING, RESOLVED = alert("firing", starts_at=START), alert("resolved", starts_at=START)
-OLD, OLD_END = alert("firing", starts_at=LONG), alert("resolved", starts_at=LONG)
+OLD = alert("firing", starts_at=LONG)
+OLD_END = alert("resolved", starts_at=LONG, ends_at=START)
+OVER = alert("resolved", starts_at=LONG - DEBOUNCE, ends_at=LONG - timedelta(seconds=1))
+AHEAD, AHEAD_END = (
+    alert(state, starts_at=START + timedelta(days=30_000)) for state in ("firing", "resolved")
+)
 NEW, NEW_END = (alert(state, starts_at=START + DEBOUNCE) for state in ("firing", "resolved"))
 
 
@@ -30,15 +35,20 @@ NEW, NEW_END = (alert(state, starts_at=START + DEBOUNCE) for state in ("firing",
         (RESOLVED, LONG, RESOLVED, News.REPEAT),
         (FIRING, LONG, RESOLVED, News.RESOLVED),
         (FIRING, JUST, RESOLVED, News.RESOLVED),
-        # an older trouble than the one that is known
-        (FIRING, LONG, OLD, News.STALE),
-        (FIRING, LONG, OLD_END, News.STALE),
-        (RESOLVED, LONG, OLD, News.STALE),
-        # a new trouble of a known alert, whose end may have been missed
-        (FIRING, LONG, NEW, News.FIRST),
+        # merged alerts keep the earliest start: the end of what is known all the same
+        (FIRING, LONG, OLD_END, News.RESOLVED),
+        # over before the known trouble began: an old message
+        (FIRING, LONG, OVER, News.STALE),
+        (FIRING, LONG, OLD, News.REPEAT),
+        (RESOLVED, LONG, OLD, News.FIRST),
+        (RESOLVED, JUST, OLD, News.DOUBTFUL),
+        # a new trouble of a known alert; if its end was missed, the recheck looks after it
+        (FIRING, LONG, NEW, News.REPEAT),
         (RESOLVED, JUST, NEW, News.FIRST),
         (FIRING, LONG, NEW_END, News.RESOLVED),
-        (RESOLVED, LONG, NEW_END, News.RESOLVED),
+        # a clock far ahead hides nothing
+        (AHEAD, LONG, RESOLVED, News.RESOLVED),
+        (AHEAD_END, LONG, FIRING, News.FIRST),
         # the same trouble, firing again after its end
         (RESOLVED, JUST, FIRING, News.DOUBTFUL),
         (RESOLVED, LONG, FIRING, News.FIRST),

@@ -138,7 +138,7 @@ async def test_a_store_that_cannot_be_is_told(folder: Folder) -> None:
     folder.config["store"] = "sqlite:////nowhere/at/all/state.db"
     assert "/nowhere/at/all" in (await folder.serve()).err
     (folder.path / "state.db").write_bytes(b"this is no database, and never was one" * 100)
-    folder.config["store"] = "sqlite:///state.db"
+    folder.config["store"] = "sqlite:state.db"
     assert "state.db" in (await folder.serve()).err
     folder.config["store"] = "mysql://nope"
     _told(await folder.serve(), "store", "sqlite:///")

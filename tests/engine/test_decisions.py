@@ -130,15 +130,24 @@ async def test_a_label_that_fits_no_parameter_is_refused_until_the_policy_is_men
     assert [run.target for run in await one.runs()] == ["campaign/all"]
 
 
-async def test_an_old_start_is_an_old_message(one: Engine) -> None:
+async def test_an_end_with_an_earlier_start_ends_the_alert(one: Engine) -> None:
     await one.delivers(alert(started=START))
-    await one.answers()
-    await one.delivers(alert(firing=False, started=START))
-    await one.delivers(alert(firing=True, started=START - timedelta(hours=1)))
+    await one.delivers(alert(firing=False, started=START - timedelta(hours=1)))
     row = await one.store.read(lambda tx: tx.alert("f1"))
     assert row is not None
     assert not row.alert.firing
-    assert row.deliveries == 3
+    (run,) = await one.runs()
+    assert run.resolved_at is not None
+
+
+async def test_a_start_in_the_far_future_hides_no_later_trouble(one: Engine) -> None:
+    ahead = START + timedelta(days=20_000)
+    await one.delivers(alert(started=ahead))
+    await one.answers()
+    await one.delivers(alert(firing=False, started=ahead))
+    one.later(hours=1)
+    await one.delivers(alert(started=one.clock.now()))
+    assert len(await one.runs()) == 2
 
 
 async def test_firing_again_just_after_the_end_waits_for_the_debounce(one: Engine) -> None:

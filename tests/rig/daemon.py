@@ -42,7 +42,7 @@ def settings(
     config: dict[str, Any] = {
         "listen": "127.0.0.1:0",
         "public_url": "http://127.0.0.1",
-        "store": "sqlite:///state.db",
+        "store": "sqlite:state.db",
         "policies": "policies",
         "hooks": {"alertmanager": {"bearer": "${env:HOOK_TOKEN}"}},
         "connections": {

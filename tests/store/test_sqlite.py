@@ -186,7 +186,7 @@ async def test_nobody_else_on_the_machine_may_read_it(store: Store, rig: SqliteR
         ("sqlite://", "not the address"),
         ("sqlite:///", "not the address"),
         ("sqlite:////tmp/", "not the address"),
-        ("sqlite:///state.db?mode=memory", "not the address"),
+        ("sqlite:state.db?mode=memory", "not the address"),
     ],
 )
 def test_a_url_that_names_no_store_is_refused_without_repeating_it(url: str, problem: str) -> None:
@@ -199,7 +199,7 @@ async def test_a_relative_url_is_relative_to_the_working_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    store = open_store("sqlite:///my state.db", HandClock())
+    store = open_store("sqlite:my state.db", HandClock())
     await store.open()
     await store.close()
     assert (tmp_path / "my state.db").exists()

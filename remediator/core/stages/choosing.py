@@ -50,24 +50,21 @@ def _stops_at_once(turn: Turn) -> bool:
     if held and not (run.rungs and len(held) < len(run.plan)):
         turn.refuse("held", f"{', '.join(held)} is being held by another run")
         return True
-    return _all_safe(turn) and _played_before(turn)
-
-
-def _all_safe(turn: Turn) -> bool:
-    try:
-        plan = [intend(turn.run, turn.policy, name, turn.facts) for name in turn.run.plan]
-    except EvaluationError:
-        return False  # it needs what an earlier step returns; if it is simply wrong, `_intend` says so
-    return all(intention.risk is Risk.SAFE for intention in plan)
+    return _played_before(turn)
 
 
 def _played_before(turn: Turn) -> bool:
-    """A case of safe steps is not repeated within the cooldown: nobody wants it every recheck."""
+    """A case that ended well with safe steps alone is not repeated within the cooldown.
+
+    Bounds count only acts that are not safe; without this, a message or a retrigger that helps for a
+    moment would be sent at every recheck.
+    """
     played = turn.facts.use.safe_plays.get(str(turn.run.case))
     cooldown = turn.policy.bounds.cooldown
     if played is None or turn.now >= played + cooldown:
         return False
-    reason = f"{', '.join(turn.run.plan)} was done at {played:%H:%M:%S}; cooldown {format_duration(cooldown)}"
+    done = f"this case was played at {played:%H:%M:%S} UTC"
+    reason = f"{done} and ended well with safe steps; cooldown {format_duration(cooldown)}"
     turn.close(Outcome.NOTHING_TO_DO, reason, Refusal("cooldown", reason, again_at=played + cooldown))
     return True
 

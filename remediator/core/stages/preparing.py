@@ -6,7 +6,7 @@ import msgspec
 
 from remediator.core.catalog import Risk
 from remediator.core.failure import stop_before
-from remediator.core.gate import covers, same_plan
+from remediator.core.gate import covers, opens_with, same_plan
 from remediator.core.messages import Event, Preview, Previewed, ProbeRead
 from remediator.core.planning import as_read, choose_case, intend, probe_call, unexpected
 from remediator.core.run import Call, Gate, Picture, Reading, Run, Stage
@@ -23,7 +23,7 @@ def enter(turn: Turn) -> None:
     """Send what has to be read. With nothing to read, start."""
     run, step = turn.run, turn.step
     assert step.intention is not None
-    stale = _is_first_change(turn) and not _fresh(turn)
+    stale = _must_be_fresh(turn) and not _fresh(turn)
     calls: dict[str, Call] = {}
     try:
         if stale:
@@ -77,9 +77,14 @@ def _arrived(turn: Turn, key: str) -> None:
     turn.change(pending=tuple(one for one in turn.run.pending if one != key))
 
 
-def _is_first_change(turn: Turn) -> bool:
+def _must_be_fresh(turn: Turn) -> bool:
+    """The run's first change, and every step that people have just agreed to.
+
+    Later steps under the same gate, or under none, are not asked: the first may have moved the figures.
+    """
     intention = turn.step.intention
-    return not turn.run.acted and intention is not None and intention.risk is not Risk.SAFE
+    first_change = not turn.run.acted and intention is not None and intention.risk is not Risk.SAFE
+    return first_change or (turn.run.acted and opens_with(turn.run, turn.step.name))
 
 
 def _fresh(turn: Turn) -> bool:
@@ -104,7 +109,7 @@ def _preview_again(turn: Turn) -> None:
 
 def _compare(turn: Turn) -> None:
     """The same case, the same plan, the same rows; otherwise what was approved is void."""
-    if not _is_first_change(turn):
+    if not _must_be_fresh(turn):
         return turn.enter(Stage.STARTING)
     renewed = msgspec.structs.replace(turn.run, readings={**turn.run.readings, **turn.run.fresh})
     change = _difference(turn, renewed)

@@ -25,10 +25,10 @@ def enter(turn: Turn) -> None:
     """Start the step at the cursor, or say why not."""
     run, intention = turn.run, turn.step.intention
     assert intention is not None
-    first = not run.acted
-    if run.resolved_at is not None and (first or run.rungs):
+    asked = not run.acted or gate.opens_with(run, intention.step)
+    if run.resolved_at is not None and (asked or run.rungs):
         return alert_over(turn)
-    if first and turn.facts.current != run.version:
+    if asked and turn.facts.current != run.version:
         return turn.decide_again("the policy has changed since this run was opened")
     no = _bound(turn, intention)
     if no is not None:
