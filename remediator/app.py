@@ -58,6 +58,7 @@ class App:
     freshness: timedelta = timedelta(seconds=10)
     address: str = ""  # where it listens, once it does
     secrets: Collection[str] = ()  # what the settings' references stood for; shown nowhere
+    _asides: set[asyncio.Task[None]] = field(default_factory=set)
     _writable: bool = True  # as the last pulse found
 
     def __post_init__(self) -> None:
@@ -96,7 +97,7 @@ class App:
         people.attach(self.paging.open)
         self.performer.attach(self.driver, self._page_about)
         self.schedule = Schedule(self.store, self.clock, self.performer, self.driver)
-        self.desk = PeoplesDesk(self.store, self.driver, new_id, self.shelf.reload)
+        self.desk = PeoplesDesk(self.store, self.driver, new_id, self.shelf, self.shelf.reload)
         self.shelf.follow(self._policies_changed)
         self.hook = AlertmanagerHook(
             config.hooks.alertmanager,
@@ -106,6 +107,7 @@ class App:
             config.limits.inbox,
             depth=lambda: self.driver.depth,
         )
+        self.hook.on_lost = self._webhook_lost
         self.metrics.deliveries(self.hook.counts.by_result)
         self.web = make_app(self._services())
 
@@ -138,6 +140,19 @@ class App:
         step = f"{act.step} (undo)" if act.undo else act.step
         self.metrics.step(act.policy, step, type(result).__name__.lower())
 
+    def _webhook_lost(self, problem: str) -> None:
+        """A sender's alerts were refused for good; it must not wait for the page."""
+        text = (
+            f"a webhook of Alertmanager was refused for good, and its alerts with it: {problem}. See /status"
+        )
+        task = asyncio.get_running_loop().create_task(self._page_quietly("webhook", text))
+        self._asides.add(task)
+        task.add_done_callback(self._asides.discard)
+
+    async def _page_quietly(self, key: str, text: str) -> None:
+        with contextlib.suppress(RemediatorError):
+            await self.paging.open(key, text)
+
     async def _page_about(self, run: str, problem: str) -> None:
         await self.paging.open(f"perform:{run}", problem, run=run)
 
@@ -156,11 +171,13 @@ class App:
         try:
             await self.store.transact(_nothing)
         except StoreError as error:
-            if self._writable:
-                log.warning("the store takes nothing", extra={"problem": str(error)})
+            log.warning("the store takes nothing", extra={"problem": str(error)})
+            if not self._writable:  # twice in a row
+                await self.paging.without_store(error.problem)
             self._writable = False
         else:
             self._writable = True
+            self.paging.with_store()
 
     async def _page_impatient(self) -> None:
         with contextlib.suppress(RemediatorError):

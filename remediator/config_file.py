@@ -44,7 +44,8 @@ def load(
     problems += (_placed(document, error) for error in check(config))
     known = {(one.line, one.col) for one in resolver.problems}  # what follows of an unresolved one is no news
     told = (one for one in problems if (one.line, one.col) not in known)
-    _complain([*resolver.problems, *(_without(resolver.secrets, one) for one in told)])
+    literal = _literal_secrets(document, document.value, ())
+    _complain([*resolver.problems, *literal, *(_without(resolver.secrets, one) for one in told)])
     return config
 
 
@@ -200,6 +201,7 @@ def _cross_checked(document: Document, config: Config, broken: Collection[object
     """What the sections say of each other, as far as they can be read."""
     if "people" not in broken:
         yield from _members(document, config)
+        yield from _twins(document, config)
     if "roles" not in broken:
         yield from _rungs(document, config)
     hook = config.hooks.alertmanager
@@ -215,6 +217,37 @@ def _cross_checked(document: Document, config: Config, broken: Collection[object
             "only SQLite is supported yet",
             "write sqlite:///PATH, or sqlite:state.db beside the settings",
         )
+
+
+_SECRET_KEYS = frozenset({"bearer", "password", "bot_token", "app_token", "signing_secret", "dsn"})
+_SECRET_HEADER = re.compile(r"authorization|token|secret|key|cookie|passw", re.IGNORECASE)
+
+
+def _literal_secrets(document: Document, value: Any, place: Place) -> Iterator[Finding]:
+    """Secrets that are written out: they would end in backups, reviews and chats."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _literal_secrets(document, item, (*place, key))
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _literal_secrets(document, item, (*place, number))
+    elif isinstance(value, str) and place and not _REFERENCE.search(value):
+        name = str(place[-1])
+        header = len(place) > 1 and place[-2] == "headers" and _SECRET_HEADER.search(name)
+        if header or name in _SECRET_KEYS:
+            remedy = "write ${env:NAME} or ${file:PATH}"
+            yield _finding(document, place, "a secret may stand here by reference only", remedy)
+
+
+def _twins(document: Document, config: Config) -> Iterator[Finding]:
+    """Two people who could not be told apart: neither would be let in."""
+    for field, what in (("slack", "Slack id"), ("token_sha256", "token")):
+        first: dict[str, str] = {}
+        for name, person in config.people.items():
+            mark = getattr(person, field)
+            if mark is not None and first.setdefault(mark, name) != name:
+                problem = f"{name} and {first[mark]} have the same {what}"
+                yield _finding(document, ("people", name, field), problem, "give each their own")
 
 
 def _members(document: Document, config: Config) -> Iterator[Finding]:

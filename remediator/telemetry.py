@@ -183,6 +183,7 @@ class Metrics:
         gauge("build_info", "Always 1; the version is in the label.", "version", "python").labels(
             _version(), platform.python_version()
         ).set(1)
+        self._takes = True  # writes, as the last one found
         self._census: Census | None = None
         self.registry.register(_Rows(lambda: self._census))
 
@@ -205,7 +206,8 @@ class Metrics:
 
     def store_up(self, up: bool) -> None:  # noqa: FBT001 - it is the value
         """Does the store answer?"""
-        self._store_up.set(1 if up else 0)
+        self._takes = up
+        self._store_up.set(up)
 
     def policies(self, running: PolicySet) -> None:
         """The set that runs now."""
@@ -219,7 +221,7 @@ class Metrics:
             self._census = await store.read(take_census)
         except StoreError:
             self._census = None
-        self.store_up(self._census is not None)
+        self._store_up.set(self._census is not None and self._takes)
         return self.render()
 
     def render(self) -> bytes:
@@ -334,6 +336,7 @@ class TimedStore:
             self._metrics.store_up(up=False)
             raise
         self._metrics.commit(time.perf_counter() - began)
+        self._metrics.store_up(up=True)
         return value
 
     async def read(self, work: Callable[[Tx], Awaitable[T]]) -> T:

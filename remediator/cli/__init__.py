@@ -28,11 +28,21 @@ def parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    top.add_argument("--version", action="version", version=f"remediator {_version()}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for group in (serve, demo, policy, runs, gates, halts, pages, audit):
         group.add_commands(commands)
     examples.teach(top)
     return top
+
+
+def _version() -> str:
+    from importlib import metadata
+
+    try:
+        return metadata.version("remediator")
+    except metadata.PackageNotFoundError:
+        return "(not installed)"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

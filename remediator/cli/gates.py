@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from typing import Any
 
 from remediator.cli.client import add_options, ask, quoted
@@ -42,8 +43,28 @@ def run_vote(args: argparse.Namespace) -> int:
 
 def _told(gate: dict[str, Any]) -> str:
     roles = ", ".join(f"{count} × {role}" for role, count in gate["missing"].items()) or "nobody any more"
-    steps = "\n".join(f"    {step['step']}: {step['summary']}" for step in gate["steps"])
-    return (
-        f"{gate['id']}  {gate['policy']} on {gate['target']}, until {gate['expires_at'][11:19]} UTC\n"
-        f"{steps}\n    waits for: {roles}\n    remediator gates approve {gate['id']}"
-    )
+    voted = ", ".join(f"{vote['by']} {'approved' if vote['approve'] else 'denied'}" for vote in gate["votes"])
+    lines = [
+        f"{gate['id']}  {gate['policy']} on {gate['target']}, until {gate['expires_at'][11:19]} UTC",
+        *(line for step in gate["steps"] for line in _step(step)),
+        f"    waits for: {roles}" + (f" ({voted})" if voted else ""),
+        f"    evidence:  remediator runs show {gate['run']}",
+        f"    remediator gates approve {gate['id']}",
+    ]
+    return "\n".join(lines)
+
+
+def _step(step: dict[str, Any]) -> list[str]:
+    """What it would do, how that is proved, and how it is taken back: what the card shows."""
+    lines = [f"    {step['step']} ({step['risk']}): {step['summary']}"]
+    if step["verify"]:
+        lines.append(f"      proved by:  {step['verify']['operation']} {_json(step['verify']['args'])}")
+    if step["undo"]:
+        lines.append(f"      taken back: {_json(step['undo'])}")
+    if step["picture"]:
+        lines.append(f"      would change {step['picture']['count']}: {step['picture']['text']}")
+    return lines
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

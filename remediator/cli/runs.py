@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 from urllib.parse import urlencode
 
+import msgspec
+
 from remediator.cli.client import add_options, ask, quoted
 from remediator.cli.table import printed, table
+from remediator.ports import JournalEntry
+from remediator.web.timeline import Told, told
 
 
 def add_commands(subparsers: Any) -> None:
@@ -68,10 +71,7 @@ def run_show(args: argparse.Namespace) -> int:
         f"{run['id']}  {run['policy']} on {run['target']}  ({run['mode']})",
         f"{state}" + (f": {run['reason']}" if run["reason"] else ""),
         "",
-        *(
-            f"{entry['at'][11:23]}  {entry['hash'][:8]}  {entry['kind']:<14} {_brief(entry['data'])}"
-            for entry in journal["entries"]
-        ),
+        *(f"{line.entry.at:%H:%M:%S}  {line.hash}  {line.sentence}" for line in _told(journal["entries"])),
     ]
     return printed(args, {"run": run, "journal": journal["entries"]}, "\n".join(lines))
 
@@ -83,6 +83,6 @@ def run_settle(args: argparse.Namespace) -> int:
     return printed(args, answer, answer["text"])
 
 
-def _brief(data: dict[str, Any]) -> str:
-    text = json.dumps(data, ensure_ascii=False)
-    return text if len(text) <= 160 else text[:159] + "…"
+def _told(entries: list[dict[str, Any]]) -> list[Told]:
+    """The journal in words, as on the run's page; the data itself comes with --json."""
+    return [told(entry) for entry in msgspec.convert(entries, list[JournalEntry])]

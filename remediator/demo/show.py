@@ -127,7 +127,7 @@ def _pager() -> web.Application:
 async def _daemon(folder: Path, world: World, urls: Urls, port: int) -> AsyncIterator[Stage]:
     """The daemon as operators start it: a config, secrets in the environment, its own process."""
     token, hook_token = secrets.token_urlsafe(18), secrets.token_urlsafe(18)
-    port = port or _free_port()
+    port = _free_port(port)
     config = folder / "remediator.yaml"
     config.write_text(yaml.safe_dump(_config(port, urls, token), sort_keys=False), "utf-8")
     log = (folder / "daemon.log").open("wb")
@@ -196,9 +196,14 @@ def _said(log: Path) -> str:
     return log.read_text("utf-8", "replace")[-2000:]
 
 
-def _free_port() -> int:
+def _free_port(wanted: int) -> int:
+    """The wanted port, or any; never one where somebody else's daemon listens."""
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", wanted))
+        except OSError as error:
+            raise _CannotStartError(f"--port {wanted}: {error.strerror}; give another, or none") from error
         number: int = listener.getsockname()[1]
         return number
 
@@ -231,7 +236,7 @@ async def _play(stage: Stage, stop: asyncio.Event, *, auto: bool) -> int:
             task.cancel()
         results = await asyncio.gather(*tasks, return_exceptions=True)
         for problem in (one for one in results if isinstance(one, Exception)):
-            stage.say(f"the demo broke: {problem!r}", RED)
+            stage.say(f"the demo broke: {type(problem).__name__}", RED)
             return 2
         return await _verdict(stage, session, auto=auto)
 

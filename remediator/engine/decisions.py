@@ -19,7 +19,7 @@ from remediator.core.messages import AlertHeard, Decision, Entry, Event, Facts, 
 from remediator.core.play import News
 from remediator.core.policy import Policy
 from remediator.core.policyset import PolicySet, Versioned
-from remediator.core.run import Outcome, Page, Refusal, Run, Stage, Vote
+from remediator.core.run import Outcome, Page, Refusal, Run, Stage
 from remediator.core.turn import Turn
 from remediator.ports import SYSTEM, AlertRow, Disposition, KeptPolicy, Pending, Received, Scope, Tx
 
@@ -113,6 +113,10 @@ class Decisions:
     async def consider_all(self, tx: Tx) -> Committed:
         """After a change of policies: alerts that fire and that a policy has not decided on, or refused."""
         done = Committed()
+        for refused in await tx.dispositions(refused_only=True):
+            if refused.policy not in self._policies().by_name:
+                gone = Refusal("policy", "the policy is gone")
+                await _stand(tx, _no(refused.policy, refused.fingerprint, gone, tx.now, kind="closed"))
         for row in await tx.alerts(firing_only=True, limit=100_000):
             for versioned in self._policies().matching(row.alert):
                 standing = await tx.disposition(versioned.policy.name, row.alert.fingerprint)
@@ -184,7 +188,8 @@ class Decisions:
         policy = await self._policy_of(tx, run)
         scope = _scope(policy, run.target, run.id, shadow=run.observes)
         turn = Turn(run, self._facts(policy, await tx.seen(scope)))
-        turn.refuse_vote(gate_id, Vote(who, approve=False, at=tx.now, via="slack", hash=""), why)
+        turn.note("turned-away", gate=gate_id, by=who, reason=why)
+        turn.remark(gate_id, f"{who} was turned away: {why}")
         await self._commit(tx, run, turn.decision(), scope, done)
         return done
 

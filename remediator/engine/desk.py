@@ -9,10 +9,11 @@ from typing import Literal, cast
 import msgspec
 
 from remediator.core.messages import Entry, Settled, VoteCast
+from remediator.core.policyset import PolicySet
 from remediator.core.run import Gate, Halt, Run, Stage, Vote
 from remediator.engine.driver import Driver
 from remediator.errors import PolicyError
-from remediator.ports import SYSTEM, Answer, Store, Tx
+from remediator.ports import SYSTEM, Answer, RunFilter, Store, Tx
 
 Verdict = Literal["happened", "not-happened", "handled"]
 VERDICTS = ("happened", "not-happened", "handled")
@@ -26,12 +27,17 @@ class PeoplesDesk:
         store: Store,
         driver: Driver,
         new_id: Callable[[str], str],
+        policies: Callable[[], PolicySet],
         reload_policies: Callable[[], Awaitable[str]],
     ) -> None:
-        """``reload_policies`` returns what changed in a line, or raises PolicyError with every problem."""
+        """policies: the running set, and with it who has which role.
+
+        reload_policies: returns what changed in a line, or raises PolicyError with every problem.
+        """
         self._store = store
         self._driver = driver
         self._new_id = new_id
+        self._policies = policies
         self._reload = reload_policies
 
     async def vote(
@@ -88,6 +94,8 @@ class PeoplesDesk:
         found = await self._store.read(lambda tx: tx.run(run))
         if found is None:
             return Answer(ok=False, text=f"there is no run {run}", status=404)
+        if not self._has_role(by):
+            return Answer(ok=False, text=f"{by} has no role; this takes one", status=403)
         if verdict not in VERDICTS:
             return Answer(ok=False, text=f"say one of {', '.join(VERDICTS)}", status=400)
         if found.stage is not Stage.ASKING:
@@ -99,6 +107,9 @@ class PeoplesDesk:
         """Committed, and from then on no step starts anywhere."""
         if not reason.strip():
             return Answer(ok=False, text="say why: others will ask", status=400)
+        unknown = await self._nothing_to_halt(scope)
+        if unknown:
+            return Answer(ok=False, text=f"nothing was halted: {unknown}", status=404)
         halt_id = self._new_id("h")
 
         async def work(tx: Tx) -> Halt:
@@ -111,8 +122,29 @@ class PeoplesDesk:
         text = f"halted {scope}; lift it with: remediator resume {halt.id}"
         return Answer(ok=True, text=text, data={"halt": halt.id, "scope": scope})
 
+    def _has_role(self, person: str) -> bool:
+        return any(person in people for people in self._policies().catalog.roles.values())
+
+    async def _nothing_to_halt(self, scope: str) -> str:
+        """Why a scope can only be a slip of the pen, or "" when it covers something."""
+        what, _, name = scope.partition(":")
+        policies = self._policies()
+        if what == "policy" and name not in policies.by_name:
+            open_runs = await self._store.read(
+                lambda tx: tx.runs(RunFilter(state="open", policy=name, limit=1))
+            )
+            if not open_runs:
+                return f"there is no policy {name}; there are {', '.join(sorted(policies.by_name)) or 'none'}"
+        kind, slash, identity = name.partition("/")
+        if what == "target" and not (slash and identity and kind in policies.catalog.targets):
+            kinds = ", ".join(sorted(policies.catalog.targets))
+            return f"{name} is no target; write kind/id, kind one of {kinds}"
+        return ""
+
     async def resume(self, halt: str, *, by: str) -> Answer:
         """Lift a halt; whoever waited for that is decided again."""
+        if not self._has_role(by):
+            return Answer(ok=False, text=f"{by} has no role; lifting a halt takes one", status=403)
 
         async def work(tx: Tx) -> Halt | None:
             lifted = await tx.lift_halt(halt, by)

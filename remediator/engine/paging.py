@@ -41,6 +41,8 @@ class Paging:
         self._deliver = deliver
         self._new_id = new_id
         self._wake = asyncio.Event()
+        self._unkept: dict[str, Page] = {}  # told, and not yet written down
+        self._homeless: Page | None = None  # about the store itself
 
     def poke(self) -> None:
         """A page was opened."""
@@ -58,10 +60,30 @@ class Paging:
                 await asyncio.wait_for(self._wake.wait(), POLL_S)
 
     async def _deliver_due(self) -> None:
+        """Who was told is remembered here until it is kept: a full disk must not page every second."""
         due = await self._store.read(lambda tx: tx.due(BATCH))
         for page in due.pages:
-            told = await self._deliver(page)
+            told = self._unkept.get(page.id)
+            if told is None or self._is_due(told):
+                told = self._unkept[page.id] = await self._deliver(told or page)
             await self._store.transact(lambda tx, told=told: _keep(tx, told))  # type: ignore[misc]
+            del self._unkept[page.id]
+
+    async def without_store(self, problem: str) -> None:
+        """The store takes nothing, so this page is kept nowhere: told by what is left, until it is mended."""
+        now = self._clock.now()
+        text = f"the store takes nothing ({problem}): webhooks are answered 503, and no step starts"
+        page = self._homeless or Page(
+            id=self._new_id("p"), key="store", chain="default", text=text, opened_at=now, next_at=now
+        )
+        self._homeless = await self._deliver(page) if self._is_due(page) else page
+
+    def with_store(self) -> None:
+        """It takes everything again."""
+        self._homeless = None
+
+    def _is_due(self, page: Page) -> bool:
+        return page.next_at is not None and self._clock.now() >= page.next_at
 
     async def open(self, key: str, text: str, *, run: str = "", chain: str = "default") -> None:
         """A page that no decision asked for. Raises StoreError."""

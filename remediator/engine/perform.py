@@ -223,12 +223,24 @@ class Performer:
                 break
             log.warning("a card cannot be shown", extra={"gate": effect.gate, "problem": problem})
             if attempt == 1 and self._tell_people is not None:
-                await self._tell_people(
-                    pending.run, f"the card of gate {effect.gate} cannot be shown: {problem}"
-                )
+                await self._tell_people(pending.run, await self._asked(pending.run, effect.gate, problem))
             await asyncio.sleep(CARD_RETRY_S[min(attempt, len(CARD_RETRY_S) - 1)])
             attempt += 1
         await self._dropped(pending.id)
+
+    async def _asked(self, run_id: str, gate_id: str, problem: str) -> str:
+        """What a card that cannot be shown would have said, for a page."""
+        run = await self._store.read(lambda tx: tx.run(run_id))
+        gate = next((one for one in run.all_gates if one.id == gate_id), None) if run is not None else None
+        if run is None or gate is None or gate.state != "open":
+            return f"the card of gate {gate_id} cannot be brought up to date: {problem}"
+        roles = ", ".join(f"{count} of {role}" for role, count in gate.required.items())
+        what = "; ".join(one.summary for one in gate.intentions)
+        return (
+            f"{run.policy} asks for approval on {run.target} and Slack cannot show it ({problem}). "
+            f"It would do: {what}. It needs {roles} until {_seconds(gate.expires_at)}. "
+            f"Vote on the status page, or: remediator gates approve {gate.id}"
+        )
 
     async def _show(self, run_id: str, gate: str) -> str:
         """The problem, or "" when every road shows it."""

@@ -34,6 +34,10 @@ _TOLD = 20
 """Of so many bad alerts the reason is told."""
 
 
+_FOR_GOOD = (400, 413, 415)
+"""Statuses after which the sender gives up: the operator must know."""
+
+
 @dataclass
 class HookCounts:
     """What came in since the start; read by telemetry."""
@@ -86,6 +90,8 @@ class AlertmanagerHook:
         self._accepted = accepted
         self._max_backlog = max_backlog
         self._depth = depth
+        self.on_lost: Callable[[str], None] = lambda _problem: None
+        """Told when a known sender's alerts were refused for good."""
         self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
         self.counts = HookCounts()
 
@@ -107,17 +113,20 @@ class AlertmanagerHook:
             raise IntakeError("request", "only POST is taken here", status=405)
         if not self._known(request):
             raise IntakeError("request", "the credentials are missing or wrong", status=401)
-        _check_headers(request)
-        if self._depth() >= self._max_backlog:
-            raise Overloaded("too many deliveries wait to be decided on")
-        async with AsyncExitStack() as until_answered:
-            body = await self._read(request, until_answered)
-            try:
+        body = b""
+        try:
+            _check_headers(request)
+            if self._depth() >= self._max_backlog:
+                raise Overloaded("too many deliveries wait to be decided on")
+            async with AsyncExitStack() as until_answered:
+                body = await self._read(request, until_answered)
                 parsed = await _parsed(body)
-            except IntakeError as error:
+                await self._keep(parsed, body)
+        except IntakeError as error:
+            if error.status in _FOR_GOOD:
                 await self._keep_rejected(str(error), body)
-                raise
-            await self._keep(parsed, body)
+                self.on_lost(str(error))
+            raise
         return parsed
 
     # ── Who ───────────────────────────────────────────────────────────────────────────────────────

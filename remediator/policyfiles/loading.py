@@ -5,6 +5,7 @@ Called by the daemon at start and reload, by lint, and by the store for the vers
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -21,6 +22,10 @@ from remediator.documents.reading import Document, Place, read
 from remediator.errors import PolicyError
 from remediator.policyfiles.checks import check
 from remediator.policyfiles.uses import Look, Problem
+
+MOST_MENDS = 5
+"""How often what is wrong is taken out of a policy, to check the rest."""
+DEFINITIONS = ("params", "diagnose", "steps", "decide")
 
 
 @dataclass(frozen=True)
@@ -107,9 +112,9 @@ def _load_file(
     for document in documents:
         policy, found = _parse(document)
         if policy is not None:
-            found = [
-                _placed(document, one.code, one.severity, problem) for one, problem in check(policy, catalog)
-            ]
+            found = _checked(document, policy, catalog, ())
+        else:
+            found += _checked_in_part(document, catalog)
         if policy is not None and not any(finding.severity == "error" for finding in found):
             version = _version(document, policy, catalog)
             policies.append(LoadedPolicy(policy, version, document.text, file, document.line))
@@ -140,6 +145,49 @@ def _version(document: Document, policy: Policy, catalog: Catalog) -> str:
             "roles": {role: sorted(catalog.roles[role]) for role in roles},
         }
     )
+
+
+def _checked(document: Document, policy: Policy, catalog: Catalog, without: Iterable[Place]) -> list[Finding]:
+    """What the checks find, but for what stands around places that were taken out."""
+    around = [place[:-1] or place for place in without]
+    return [
+        _placed(document, one.code, one.severity, problem)
+        for one, problem in check(policy, catalog)
+        if not any(problem.place[: len(place)] == place for place in around)
+    ]
+
+
+def _checked_in_part(document: Document, catalog: Catalog) -> list[Finding]:
+    """The checks over what is left of a policy that does not parse: people want all errors at once.
+
+    What is wrong is taken out until the rest parses. Where a whole definition had to go, the checks
+    would complain of its absence, and are left out.
+    """
+    value, taken = copy.deepcopy(document.value), list[Place]()
+    for _ in range(MOST_MENDS):
+        try:
+            policy = Policy.model_validate(value, by_alias=True, by_name=False)
+        except ValidationError as error:
+            errors = [one for one in error.errors(include_url=False) if not _is_echo(dict(one))]
+            places = {_within(document, one["loc"], value) for one in errors}
+            if any(not place or (place[0] in DEFINITIONS and len(place) <= 2) for place in places):
+                return []
+            for place in sorted(places, key=len, reverse=True):
+                _take_out(value, place)
+            taken += places
+        else:
+            return _checked(document, policy, catalog, taken)
+    return []
+
+
+def _take_out(value: Any, place: Place) -> None:
+    *path, last = place
+    for part in path:
+        value = value[part] if part in (value if isinstance(value, dict) else range(len(value))) else {}
+    if isinstance(value, dict):
+        value.pop(last, None)
+    elif isinstance(value, list) and isinstance(last, int) and last < len(value):
+        value.pop(last)
 
 
 # ── Errors of the model, with their places ──────────────────────────────────────────────────────
@@ -200,10 +248,10 @@ def _of_model(document: Document, error: dict[str, Any]) -> Finding:
     return _placed(document, "P014" if on_key else "P012", "error", Problem(place, message, on_key=on_key))
 
 
-def _within(document: Document, loc: Iterable[str | int]) -> Place:
-    """The part of pydantic's location that the document has: without the tags of unions."""
+def _within(document: Document, loc: Iterable[str | int], within: Any = None) -> Place:
+    """The part of pydantic's location that the document (or a copy) has: without the tags of unions."""
     place: list[str | int] = []
-    value = document.value
+    value = document.value if within is None else within
     for part in loc:
         known = range(len(value)) if isinstance(value, list) else value if isinstance(value, dict) else ()
         if part in known:

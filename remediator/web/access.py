@@ -65,9 +65,12 @@ def _may_read(request: web.Request, config: Config, identify: Identify) -> None:
 
 def _may_change(request: web.Request, config: Config, identify: Identify) -> None:
     _same_site(request, config)
-    who = _bearer(request.headers.getall(hdrs.AUTHORIZATION, []), identify)
+    given = request.headers.getall(hdrs.AUTHORIZATION, [])
+    who = _bearer(given, identify)
     if who is None:
+        bearer = any(one.lower().startswith("bearer ") for one in given)
         told = "changes need Authorization: Bearer and a person's API token"
+        told = "this token is nobody's" if bearer else told
         raise Problem(401, told, {hdrs.WWW_AUTHENTICATE: _BEARER})
     json_only(request)
     request[PERSON] = who

@@ -113,7 +113,7 @@ class Snapshot:
             needs_you=self.needs_you,
             problems=self.problems,
             you=self.you,
-            store="up" if self.store_up else "down",
+            store="up" if self.healthy else "down",
             inbox=rows.inbox,
             truncated=rows.truncated,
             halts=list(rows.halts),

@@ -219,6 +219,7 @@ _KINDS: dict[str, tuple[Callable[[_Data], str], str]] = {
     "gate-opened": (_gate_opened, "warn"),
     "vote": (_vote, "busy"),
     "vote-refused": (_vote_refused, "warn"),
+    "turned-away": (lambda data: f"{data['by']} clicked and was turned away{data.because()}", "warn"),
     "gate-approved": (lambda data: f"Gate approved by {data.names('by')}", "good"),
     "gate-expired": (lambda _: "Gate expired: nobody answered in time", "warn"),
     "gate-void": (lambda data: f"Gate void{data.because()}", "warn"),

@@ -80,7 +80,13 @@ async def test_runs_are_listed_and_shown_with_their_timeline(play: Stage) -> Non
     rows = (await play.cli("runs", "list", "--policy", ACTS, "--json")).json["runs"]
     assert {one["policy"] for one in rows} == {ACTS}
     shown = await play.cli("runs", "show", run["id"])
-    for word in ("opened", "decided", "started", "verified", "closed"):
+    for word in (
+        "Run opened by alert",
+        "Decided: case",
+        "started, attempt 1",
+        "proved to have worked",
+        "Run closed",
+    ):
         assert word in shown.out
     whole = (await play.cli("runs", "show", run["id"], "--json")).json
     assert whole["run"]["id"] == run["id"]

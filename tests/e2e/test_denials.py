@@ -114,7 +114,9 @@ async def test_a_click_by_somebody_unknown_is_turned_away_and_shown(
     answer = await play.click(gate, "bob", **forged)
     assert answer.status == 200
     assert why in answer.body
-    await _refused(play, gate, why)
+    entry = await play.entry(gate.rpartition(".")[0], "turned-away")
+    assert why in entry["data"]["reason"]
+    await play.card_says(gate, "was turned away", why)
     assert await play.calls(campaign) == 0
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.policies import pausing, text
 from tests.e2e.stage import Said, stage, terminal
-from tests.rig.daemon import HOOK_TOKEN, settings
+from tests.rig.daemon import SECRETS, settings
 from tests.rig.processes import free_port
 from tests.rig.slack import FakeSlack
 from tests.rig.world import LoyaltyWorld
@@ -30,9 +30,7 @@ class Folder:
     path: Path
     config: dict[str, Any]
     port: int
-    environment: dict[str, str] = field(
-        default_factory=lambda: {"HOOK_TOKEN": HOOK_TOKEN, "LOYALTY_TOKEN": "t"}
-    )
+    environment: dict[str, str] = field(default_factory=lambda: SECRETS | {"LOYALTY_TOKEN": "t"})
 
     def policy(self, name: str, words: str) -> None:
         (self.path / "policies").mkdir(exist_ok=True)

@@ -259,8 +259,19 @@ async def test_a_body_over_the_cap_is_refused_without_reading_it_all(door: Door)
     async with asyncio.timeout(2):
         assert b" 413 " in await reader.readline()
     writer.close()
-    assert await door.rejected() == []
+    kept = await door.rejected()
     await runner.cleanup()
+    assert [(one.body, "larger than 1,000 bytes" in one.problem) for one in kept] == [("", True), ("", True)]
+
+
+async def test_what_is_refused_for_good_is_told_once_it_is_kept(door: Door) -> None:
+    told: list[str] = []
+    door.hook.on_lost = told.append
+    assert (await door.post(b"[]")).status == 400
+    assert (await door.post(b"{}", Content_Encoding="gzip")).status == 415
+    assert len(told) == len(await door.rejected()) == 2
+    assert (await door.post(b"[]", Authorization="Bearer wrong")).status == 401
+    assert len(told) == 2
 
 
 async def test_a_body_that_does_not_arrive_is_given_up(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:

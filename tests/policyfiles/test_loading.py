@@ -432,3 +432,51 @@ def test_the_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_loaded_is_a_value() -> None:
     assert Loaded((), ()).errors == ()
+
+
+def test_what_does_not_parse_hides_no_other_error() -> None:
+    text = """
+policy: many-errors
+summary: many
+mode: atc
+match: ['{alertname="X"}']
+params: {id: {from: lables.id, type: string, pattern: '[a-z]+'}}
+target: campaign/${id}
+bounds: {cooldown: 5x}
+decide:
+  - do: [stop]
+steps:
+  stop:
+    use: http.request
+    via: no_such_api
+    with: {method: POST, path: '/a/${id}'}
+    gate: {votes: {opsmarketing: 1}}
+    verify: {none: nothing can}
+"""
+    told = [str(finding) for finding in load_text(text, CATALOG, "many.yaml").findings]
+    for part in (
+        "'atc' cannot stand here",
+        "'5x' is not a duration",
+        "no_such_api",
+        "opsmarketing",
+        "lables",
+    ):
+        assert any(part in line for line in told), (part, told)
+
+
+def test_what_had_to_be_taken_out_is_not_said_to_be_missing() -> None:
+    text = """
+policy: one-error
+summary: one
+match: ['{alertname="X"}']
+target: worker/all
+decide: [{do: [stop]}]
+steps:
+  stop:
+    use: http.request
+    via: loyalty_api
+    with: {method: POST, path: /a}
+    verify: {use: prometheus.query, via: prometheus, with: {query: up}, until: 'verify.value ==='}
+"""
+    (finding,) = load_text(text, CATALOG, "one.yaml").findings
+    assert finding.code == "P013"

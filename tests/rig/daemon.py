@@ -15,10 +15,17 @@ from typing import Any
 import aiohttp
 
 from tests.rig.processes import Child, Program, python_module, scratch, start
-from tests.rig.slack import FakeSlack
+from tests.rig.slack import BOT_TOKEN, SIGNING_SECRET, FakeSlack
 from tests.rig.world import TOKEN as WORLD_TOKEN
 
 HOOK_TOKEN = "hook-token-of-the-tests"
+SECRETS = {
+    "HOOK_TOKEN": HOOK_TOKEN,
+    "LOYALTY_TOKEN": WORLD_TOKEN,
+    "SLACK_BOT_TOKEN": BOT_TOKEN,
+    "SLACK_SIGNING_SECRET": SIGNING_SECRET,
+}
+"""What the references of `settings` stand for."""
 PEOPLE = {"amina": "U0AMINA", "bob": "U0BOB", "chen": "U0CHEN"}
 ROLES = {"oncall": ["bob"], "ops_marketing": ["amina"], "lead": ["chen"]}
 
@@ -63,8 +70,8 @@ def settings(
     }
     if slack is not None:
         config["slack"] = {
-            "bot_token": slack.bot_token,
-            "signing_secret": slack.signing_secret,
+            "bot_token": "${env:SLACK_BOT_TOKEN}",
+            "signing_secret": "${env:SLACK_SIGNING_SECRET}",
             "channel": "C0OPS",
             "app_id": slack.app_id,
             "api_url": slack.api_url,
@@ -99,7 +106,7 @@ class Daemon:
 
     def start(self, port: int | None = None) -> Child:
         """Start it (again: on the same port), and wait until it is ready."""
-        environment = {"HOOK_TOKEN": HOOK_TOKEN, "LOYALTY_TOKEN": WORLD_TOKEN, **self.environment}
+        environment = {**SECRETS, **self.environment}
         port = port or (self.child.port if self.child is not None else None)
 
         def argv(port: int) -> list[str]:

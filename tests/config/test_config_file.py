@@ -1,0 +1,98 @@
+"""Reading the settings: every problem at once, each with its place and remedy, and no secret in sight."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from remediator.config import Config
+from remediator.config_file import load
+from remediator.errors import ConfigError
+
+ENV = {"HOOK": "a-hook-token", "SLACK": "xoxb-1", "SIGN": "signing"}
+
+WHOLE = """
+listen: 127.0.0.1:0
+hooks: {alertmanager: {bearer: "${env:HOOK}"}}
+connections:
+  api: {kind: http, base_url: http://127.0.0.1:1, headers: {Authorization: "Bearer ${file:token}"}}
+people: {amina: {slack: T01/U0AMINA}, bob: {slack: T01/U0BOB}}
+roles: {oncall: [bob], lead: [amina]}
+slack: {bot_token: "${env:SLACK}", signing_secret: "${env:SIGN}", channel: C0OPS}
+escalations: {default: [{role: oncall}, {role: lead, after: 15m}]}
+"""
+
+
+def read(folder: Path, text: str, secrets: set[str] | None = None) -> Config:
+    (folder / "token").write_text("api-token\n")
+    (folder / "remediator.yaml").write_text(text)
+    return load(folder / "remediator.yaml", ENV, secrets=secrets)
+
+
+def problems(folder: Path, text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        read(folder, text)
+    return [line.partition("remediator.yaml:")[2] for line in str(caught.value).splitlines()]
+
+
+def test_references_are_looked_up_in_the_environment_and_in_files(tmp_path: Path) -> None:
+    secrets: set[str] = set()
+    config = read(tmp_path, WHOLE, secrets)
+    assert config.hooks.alertmanager.bearer is not None
+    assert config.hooks.alertmanager.bearer.get_secret_value() == "a-hook-token"
+    assert config.connections["api"]["headers"]["Authorization"] == "Bearer api-token"
+    assert secrets == {"a-hook-token", "api-token", "xoxb-1", "signing"}
+    assert "a-hook-token" not in repr(config)
+
+
+def test_every_problem_is_told_at_once_with_its_place_and_remedy(tmp_path: Path) -> None:
+    text = WHOLE.replace("lead: [amina]", "lead: [aminaa]").replace("role: lead,", "role: leed,")
+    text = text.replace("${env:HOOK}", "${env:NOWHERE}") + "\nlisten_to: nobody\nstore: mysql://x\n"
+    told = problems(tmp_path, text)
+    for place, words in (
+        ("3:", "the environment variable NOWHERE is not there; export NOWHERE"),
+        ("7:", "nobody is called aminaa; did you mean amina?"),
+        ("9:", "there is no role leed; did you mean lead?"),
+        ("11:", "unknown key; did you mean listen?"),
+        ("12:", "only SQLite is supported yet"),
+    ):
+        assert any(line.startswith(place) and words in line for line in told), (words, told)
+
+
+@pytest.mark.parametrize(
+    ("written", "place"),
+    [
+        ('bearer: "${env:HOOK}"', "hooks.alertmanager.bearer"),
+        ('Authorization: "Bearer ${file:token}"', "connections.api.headers.Authorization"),
+        ('bot_token: "${env:SLACK}"', "slack.bot_token"),
+        ('signing_secret: "${env:SIGN}"', "slack.signing_secret"),
+    ],
+)
+def test_a_secret_that_is_written_out_is_refused_and_not_repeated(
+    tmp_path: Path, written: str, place: str
+) -> None:
+    name = written.partition(":")[0]
+    (told,) = problems(tmp_path, WHOLE.replace(written, f"{name}: written-out-secret"))
+    assert f"{place}: a secret may stand here by reference only; write ${{env:NAME}}" in told
+    assert "written-out-secret" not in told
+
+
+def test_two_people_who_could_not_be_told_apart_are_refused(tmp_path: Path) -> None:
+    (told,) = problems(tmp_path, WHOLE.replace("U0BOB", "U0AMINA"))
+    assert "bob and amina have the same Slack id" in told
+
+
+def test_without_credentials_it_listens_on_loopback_only(tmp_path: Path) -> None:
+    text = WHOLE.replace("127.0.0.1:0", "0.0.0.0:80").replace(
+        'hooks: {alertmanager: {bearer: "${env:HOOK}"}}', ""
+    )
+    (told,) = problems(tmp_path, text)
+    assert "0.0.0.0 is open to others and the hook has no secret" in told
+
+
+def test_a_blank_secret_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "remediator.yaml").write_text(WHOLE)
+    (tmp_path / "token").write_text(" \n")
+    with pytest.raises(ConfigError, match="the file token is blank"):
+        load(tmp_path / "remediator.yaml", ENV)
