@@ -1,0 +1,79 @@
+"""Stories of pages that cannot be kept: told by what is left, and not every second."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from remediator.core.run import Page
+from remediator.engine.paging import Paging
+from remediator.errors import StoreError
+from tests.core.stories import policy
+from tests.engine.world import Engine, engine
+
+
+class Pager:
+    """Remembers who was told what; the next word is a minute later."""
+
+    def __init__(self, one: Engine) -> None:
+        self.engine = one
+        self.told: list[str] = []
+
+    async def deliver(self, page: Page) -> Page:
+        self.told.append(page.text)
+        at = self.engine.clock.now() + timedelta(minutes=1)
+        return msgspec.structs.replace(page, next_at=at, sent=(*page.sent, "bob by webhook"))
+
+
+@pytest.fixture
+async def one(tmp_path: Path) -> AsyncIterator[Engine]:
+    async with engine(tmp_path, policy()) as running:
+        yield running
+
+
+def paging(one: Engine, pager: Pager) -> Paging:
+    return Paging(one.store, one.clock, pager.deliver, lambda prefix: f"{prefix}-1")
+
+
+async def test_a_page_that_was_told_but_cannot_be_written_down_is_not_told_every_second(
+    one: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pager = Pager(one)
+    pages = paging(one, pager)
+    await pages.open("trouble", "look at this")
+
+    async def full(_work: Any) -> Any:
+        raise StoreError("store", "disk full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(one.store, "transact", full)
+        for _ in range(5):
+            with pytest.raises(StoreError):
+                await pages._deliver_due()
+    assert pager.told == ["look at this"]
+    await pages._deliver_due()
+    (kept,) = await one.store.read(lambda tx: tx.pages())
+    assert kept.sent == ("bob by webhook",)
+    assert pager.told == ["look at this"]
+
+
+async def test_a_store_that_takes_nothing_pages_by_what_is_left_and_again_until_it_is_mended(
+    one: Engine,
+) -> None:
+    pager = Pager(one)
+    pages = paging(one, pager)
+    for _ in range(3):
+        await pages.without_store("disk full")
+    assert len(pager.told) == 1
+    assert "the store takes nothing (disk full)" in pager.told[0]
+    one.later(minutes=2)
+    await pages.without_store("disk full")
+    assert len(pager.told) == 2
+    pages.with_store()
+    await pages.without_store("disk full again")
+    assert "disk full again" in pager.told[2]
