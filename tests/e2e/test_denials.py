@@ -185,8 +185,8 @@ async def test_a_vote_after_expiry_is_too_late_and_somebody_is_paged(play: Stage
     late = await _prepared(play, gate, "bob")
     assert (await play.click(gate, "amina")).status == 200
     await play.closed(campaign, "expired")
-    assert "the gate is expired" in (await late()).body
-    await play.whispered("bob", "the gate is expired")
+    assert "the gate is no longer open" in (await late()).body
+    await play.whispered("bob", "the gate is no longer open")
     await play.card_says(gate, "Nobody answered in time", "approved only by amina")
     await play.paged(f"gate {gate} expired")
     assert "gate-expired" in await play.daemon.kinds(run["id"])
@@ -234,8 +234,8 @@ async def test_an_alert_that_ended_for_good_closes_its_gate(play: Stage) -> None
     assert (await play.click(gate, "amina")).status == 200
     await play.fire(ASKS, campaign, "resolved")
     await play.closed(campaign, "recovered")
-    assert "the gate is void" in (await late()).body
-    await play.whispered("bob", "the gate is void")
+    assert "the gate is no longer open" in (await late()).body
+    await play.whispered("bob", "the gate is no longer open")
     await play.card_says(gate, "No longer valid", "Outcome: recovered")
     assert await play.calls(campaign) == 0
 

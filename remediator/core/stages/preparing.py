@@ -113,9 +113,9 @@ def _compare(turn: Turn) -> None:
         return turn.enter(Stage.STARTING)
     renewed = msgspec.structs.replace(turn.run, readings={**turn.run.readings, **turn.run.fresh})
     change = _difference(turn, renewed)
-    turn.note(
-        "fresh", same=not change, change=change, readings={n: r.value for n, r in turn.run.fresh.items()}
-    )
+    if turn.run.fresh or turn.run.pictures or change:
+        readings = {name: reading.value for name, reading in turn.run.fresh.items()}
+        turn.note("fresh", same=not change, change=change, readings=readings)
     if change:
         return _void(turn, change)
     turn.change(readings=renewed.readings)
