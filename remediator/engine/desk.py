@@ -78,8 +78,9 @@ class PeoplesDesk:
             word = "approved" if vote.approve else "denied"
             still = " More votes are needed." if found.state == "open" else f" The gate is {found.state}."
             return Answer(ok=True, text=f"{vote.by} {word} {gate}.{still}", data=data)
-        closed = f"the gate is no longer open: {found.note or found.state}" if run.stage is Stage.CLOSED else ""
-        why = closed or await self._why_not(run_id, gate, vote)
+        why = f"the gate is no longer open: {found.note or found.state}"
+        if run.stage is not Stage.CLOSED:
+            why = await self._why_not(run_id, gate, vote)
         return Answer(ok=False, text=f"this vote does not count: {why}", status=409, data=data)
 
     async def _why_not(self, run_id: str, gate: str, vote: Vote) -> str:
