@@ -27,24 +27,21 @@ class Audit:
 
 
 async def audit(store: Store, exported: tuple[int, str] | None = None) -> Audit:
-    """Verify everything. ``exported``: a head of the system journal as it was noted before."""
-    names = await store.read(lambda tx: tx.journals())
-    problems: list[str] = []
-    ends: dict[str, list[JournalEntry]] = {}
-    total = 0
-    for name in names:
-        entries = await _whole(store, name)
-        total += len(entries)
-        ends[name] = entries
-        if problem := verify(entries):
-            problems.append(problem)
-    system = ends.get(SYSTEM, [])
+    """Verify everything. ``exported``: a head of the system journal as it was noted before.
+
+    The daemon may be running: the system journal is read first, so that all that it names is there.
+    """
+    system = await _whole(store, SYSTEM)
+    names = [name for name in await store.read(lambda tx: tx.journals()) if name != SYSTEM]
+    ends = {SYSTEM: system} | {name: await _whole(store, name) for name in names}
+    problems = [problem for entries in ends.values() if (problem := verify(entries))]
     for entry in system:
         problems += _compared(entry.kind, entry.data, ends)
     if exported is not None:
         problems += _exported(system, *exported)
     head = f"{system[-1].seq}:{system[-1].hash}" if system else "0:"
-    return Audit(len(names), total, tuple(problems), head)
+    total = sum(len(entries) for entries in ends.values())
+    return Audit(len(ends), total, tuple(problems), head)
 
 
 async def _whole(store: Store, name: str) -> list[JournalEntry]:

@@ -189,3 +189,26 @@ async def test_every_run_is_named_in_the_systems_journal_with_its_last_hash(one:
     assert entries[-1].data["head"] == head.hash
     found = await audit(one.store)
     assert found.problems == ()
+
+
+async def test_an_audit_beside_a_running_daemon_misses_nothing_that_came_meanwhile(
+    one: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await one.delivers(alert())
+    real = one.store.read
+    asked = 0
+
+    async def busy(work: Any) -> Any:
+        """Another run opens and closes between any two looks."""
+        nonlocal asked
+        found = await real(work)
+        asked += 1
+        with monkeypatch.context() as quiet:
+            quiet.setattr(one.store, "read", real)
+            await one.delivers(alert(f"x{asked}", campaign=f"x-{asked}"))
+            await one.answers()
+        return found
+
+    monkeypatch.setattr(one.store, "read", busy)
+    assert (await audit(one.store)).problems == ()
+    assert asked > 2
