@@ -64,6 +64,7 @@ class Param:
     escape: Escape = Escape.TYPED
     required: bool = False
     choices: tuple[str, ...] = ()
+    exact: bool = False  # decimals reach the connector as they were read, as `core.exact` keeps them
 
 
 @dataclass(frozen=True)

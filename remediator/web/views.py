@@ -73,7 +73,7 @@ def step_shown(intention: Intention, gate: Gate | None = None) -> StepShown:
         summary=intention.summary,
         operation=intention.call.operation,
         connection=intention.call.connection,
-        args=intention.call.args,
+        args=intention.call.shown,
         verify=_call(intention.verify) if intention.verify is not None else None,
         undo={
             "after_s": undo.after_s,
@@ -87,7 +87,7 @@ def step_shown(intention: Intention, gate: Gate | None = None) -> StepShown:
 
 
 def _call(call: Call) -> dict[str, Any]:
-    return dict(msgspec.to_builtins(call))
+    return {**msgspec.to_builtins(call), "args": call.shown}
 
 
 def outcomes(counts: Iterable[PolicyCount]) -> dict[str, dict[str, int]]:
