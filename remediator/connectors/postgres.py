@@ -227,7 +227,9 @@ class Postgres(Unoffered):
             return await self._pool.acquire(timeout=CONNECT)
         except TimeoutError:
             raise ConnectorError(
-                name, f"no connection within {CONNECT:g} s", remedy="is its address right?"
+                name,
+                f"no connection within {CONNECT:g} s",
+                remedy="is its address right, or are its queries too slow?",
             ) from None
         except asyncpg.PostgresError as error:
             raise _locked_out(name, error) from None
@@ -371,7 +373,8 @@ def _locked_out(name: str, error: Any) -> ConnectorError:
 
 
 def _cut(name: str, error: Exception) -> ConnectorError:
-    return ConnectorError(name, f"the connection was lost: {_words(error)}", remedy="did the server restart?")
+    remedy = "did the server restart? A pooler must be in transaction or session mode"
+    return ConnectorError(name, f"the connection was lost: {_words(error)}", remedy=remedy)
 
 
 def _words(error: Exception) -> str:

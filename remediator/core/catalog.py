@@ -107,9 +107,9 @@ class Reach:
     functions: frozenset[str] = frozenset()
 
     def hides(self, table: str) -> frozenset[str]:
-        """The hidden columns of a table, whatever its schema."""
-        parts = (one.split(".") for one in self.hidden)
-        return frozenset(part[-1] for part in parts if part[-2] == table)
+        """The hidden columns of a table in small letters, whatever its schema and how either is written."""
+        parts = (one.lower().split(".") for one in self.hidden)
+        return frozenset(part[-1] for part in parts if part[-2] == table.lower())
 
 
 @dataclass(frozen=True)

@@ -217,13 +217,13 @@ class _Reading:
             match kind:
                 case "A_Star":
                     self._fault("P206", "* would read hidden columns", _HIDES, node)
-                case "String" if node.get("sval") in self._hidden:
-                    named.add(node["sval"])
+                case "String" if node.get("sval", "").lower() in self._hidden:
+                    named.add(node["sval"].lower())
                 case "ColumnRef":
                     names = _strings(node["fields"])
                     if names[-1:] and names[-1] in rows:
                         self._fault("P206", "a whole row holds hidden columns", _HIDES, node)
-                    for name in self._hidden.intersection(names):
+                    for name in self._hidden.intersection(map(str.lower, names)):
                         self._fault("P206", f"{name} is a hidden column", "leave it out", node)
                         told.add(name)
                 case "RangeVar" if node["relname"] in rows and "colnames" in node.get("alias", {}):

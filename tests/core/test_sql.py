@@ -153,6 +153,18 @@ def test_what_might_do_more_is_refused_with_its_code(code: str, text: str) -> No
     assert code in refused(text)
 
 
+def test_a_hidden_column_is_hidden_however_it_is_written() -> None:
+    reach = Reach(frozenset({"Users", "s.users"}), frozenset({"S.USERS.Password"}))
+    for text in (
+        'SELECT "PassWord" FROM "Users"',
+        "SELECT password FROM s.users",
+        'SELECT u.* FROM "Users" u',
+    ):
+        found = sql.read(text, reach)
+        assert isinstance(found, list)
+        assert {fault.code for fault in found} == {"P206"}
+
+
 def test_built_in_functions_are_spelled_out_and_nothing_else_changes() -> None:
     text = "SELECT 'é', Upper(name), \"lower\"(name), tier_of(id), trim(name), count(*) FROM loyalty_programs -- now()"
     assert allowed(text).text == (

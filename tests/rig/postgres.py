@@ -84,7 +84,7 @@ def running_postgres() -> Iterator[Server]:
             return [
                 str(postgres),
                 *("-D", f"{folder}/data", "-h", "127.0.0.1", "-p", str(port), "-k", str(folder)),
-                *("-c", "fsync=off", "-c", "full_page_writes=off", "-c", "timezone=Africa/Dakar"),
+                *("-c", "fsync=off", "-c", "full_page_writes=off", "-c", "timezone=Africa/Nairobi"),
             ]
 
         recipe = Program("postgres", argv, unprivileged=True, is_ready=_answers)
