@@ -2,7 +2,8 @@
 
 A decimal that was read is kept as ``{"#": "0.07"}`` wherever a run is kept, and comes back as the very
 decimal. A map's own key that begins with ``#`` is kept with one more, so that no data from outside can
-pass for a number. People see plain numbers.
+pass for a number. People see plain numbers; only where a journal holds what was hashed does it keep
+the spelling, so that the hash can be told again.
 """
 
 from __future__ import annotations
@@ -30,14 +31,13 @@ def kept(value: Any) -> Any:
 
 
 def revived(value: Any) -> Any:
-    """The reverse of `kept`."""
-    match value:
-        case {"#": str(text)} if len(value) == 1:
+    """The reverse of `kept`. Asked for every decision: quick where there is much to look through."""
+    if isinstance(value, dict):
+        if len(value) == 1 and isinstance(text := value.get(MARK), str):
             return Decimal(text)
-        case dict():
-            return {key.removeprefix(MARK): revived(item) for key, item in value.items()}
-        case list() | tuple():
-            return [revived(item) for item in value]
+        return {key.removeprefix(MARK): revived(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [revived(item) for item in value]
     return value
 
 
