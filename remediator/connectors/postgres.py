@@ -92,12 +92,12 @@ class PostgresSettings(Settings):
     dsn: Annotated[Secret, AfterValidator(_address)] = Field(
         description="its address, such as ${env:LOYALTY_DSN}"
     )
-    tables: frozenset[str] = Field(
+    tables: tuple[str, ...] = Field(
         description="the tables that policies may name, with their schema or without it"
     )
-    hidden: frozenset[str] = Field(default=frozenset(), description="columns that never leave: table.column")
-    functions: frozenset[str] = Field(
-        default=frozenset(), description="functions allowed beside the built-in ones; they must only read"
+    hidden: tuple[str, ...] = Field(default=(), description="columns that never leave: table.column")
+    functions: tuple[str, ...] = Field(
+        default=(), description="functions allowed beside the built-in ones; they must only read"
     )
     statement_timeout: Duration = Field(default=timedelta(seconds=5), gt=timedelta(0), le=LONGEST)
     lock_timeout: Duration = Field(default=timedelta(seconds=1), gt=timedelta(0), le=LONGEST)
@@ -106,25 +106,26 @@ class PostgresSettings(Settings):
 
     @field_validator("tables", "functions")
     @classmethod
-    def _named(cls, value: frozenset[str]) -> frozenset[str]:
+    def _named(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return _fitting(value, _TABLE, "a name, such as loyalty_programs or public.loyalty_programs")
 
     @field_validator("hidden")
     @classmethod
-    def _in_a_table(cls, value: frozenset[str]) -> frozenset[str]:
+    def _in_a_table(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return _fitting(value, _COLUMN, "a column, such as loyalty_users.password_hash")
 
     @property
     def reach(self) -> Reach:
         """As written in the config."""
-        return Reach(self.tables, self.hidden, self.functions)
+        return Reach(frozenset(self.tables), frozenset(self.hidden), frozenset(self.functions))
 
 
-def _fitting(names: frozenset[str], pattern: re.Pattern[str], what: str) -> frozenset[str]:
-    for name in sorted(names):
+def _fitting(names: tuple[str, ...], pattern: re.Pattern[str], what: str) -> tuple[str, ...]:
+    """In one order, so that the digest is the same after each start."""
+    for name in names:
         if not pattern.fullmatch(name):
             raise ValueError(f"{name!r} is not {what}")
-    return names
+    return tuple(sorted(set(names)))
 
 
 class Postgres(Unoffered):

@@ -65,7 +65,7 @@ async def test_a_decimal_outlives_a_crash_and_the_database_knows_it_again(
     config["connections"]["loyalty_db"] = {
         "kind": "postgres",
         "dsn": "${env:LOYALTY_DSN}",
-        "tables": ["loyalty_programs"],
+        "tables": ["loyalty_programs", "loyalty_campaigns", "loyalty_users", "loyalty_balances"],
     }
     dsn = server.dsn(database).replace("nobody@", "nobody:canary-of-the-dsn@")
     with daemon(config, {"budget-high": text(policy())}, LOYALTY_DSN=dsn) as one:

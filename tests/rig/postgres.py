@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import os
 import socket
+import struct
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -106,10 +107,11 @@ def _initialise(initdb: Path, folder: Path) -> None:
 
 
 def _answers(port: int) -> bool:
-    """Does it answer a question for TLS, as libpq would ask it?"""
+    """Does it let us in? While it starts it answers too, with an error."""
+    hello = struct.pack("!I", 3 << 16) + f"user\0{LOGIN}\0database\0postgres\0\0".encode()
     with socket.create_connection(("127.0.0.1", port), timeout=2) as line:
-        line.sendall(b"\0\0\0\x08\x04\xd2\x16\x2f")
-        return line.recv(1) in (b"N", b"S")
+        line.sendall(struct.pack("!I", len(hello) + 4) + hello)
+        return line.recv(1) == b"R"
 
 
 async def _lay_out(server: Server) -> None:

@@ -187,9 +187,9 @@ def _wait_until_ready(child: Child, program: Program) -> None:
             if program.is_ready is not None:
                 if program.is_ready(child.port):
                     return
-                continue
-            with opener.open(child.url + program.ready, timeout=2):
-                return
+            else:
+                with opener.open(child.url + program.ready, timeout=2):
+                    return
         except urllib.error.HTTPError as answer:
             answer.close()
             if answer.code < 500:
