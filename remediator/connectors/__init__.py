@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from remediator.config import Config
-from remediator.connectors import http, people, prometheus, slack
+from remediator.connectors import http, people, postgres, prometheus, slack
 from remediator.connectors.settings import Settings
 from remediator.core.catalog import BUILT_IN, Catalog, Connection, Operation
 from remediator.errors import ConfigError
@@ -22,6 +22,7 @@ KINDS: dict[str, ConnectorKind] = {
     kind.name: kind
     for kind in (
         http.KIND,
+        postgres.KIND,
         prometheus.KIND,
         slack.KIND,
         people.KIND,
@@ -43,7 +44,7 @@ def problems(config: Config) -> list[ConfigError]:
 def catalog(config: Config) -> Catalog:
     """What policies may name under this config. Raises ConfigError, all problems at once."""
     connections = {
-        name: Connection(name, kind.name, settings.risks, settings.fence, settings.digest())
+        name: Connection(name, kind.name, settings.risks, settings.fence, settings.digest(), settings.reach)
         for name, (kind, settings) in _settled(config).items()
     }
     return Catalog.of(

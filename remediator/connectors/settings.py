@@ -13,7 +13,7 @@ from yarl import URL
 
 from remediator.config import Secret, Section
 from remediator.core.canonical import digest
-from remediator.core.catalog import Fence, Risk
+from remediator.core.catalog import Fence, Reach, Risk
 
 TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 """What a header's name may consist of (RFC 9110, section 5.6.2)."""
@@ -31,6 +31,11 @@ class Settings(Section):
     def fence(self) -> Fence:
         """What the service at the other end honours."""
         return Fence.NONE
+
+    @property
+    def reach(self) -> Reach:
+        """How far SQL may go there."""
+        return Reach()
 
     def digest(self) -> str:
         """Changes when anything that is not secret changes: part of the version of policies."""

@@ -60,10 +60,11 @@ class Param:
     """One parameter of an operation's ``with``."""
 
     doc: str
-    type: str = "string"  # string | int | number | bool | map | list | any | strings (map of text)
+    type: str = "string"  # string | int | number | bool | map | list | any | strings (map of text) | select
     escape: Escape = Escape.TYPED
     required: bool = False
     choices: tuple[str, ...] = ()
+    exact: bool = False  # decimals reach the connector as they were read, as `core.exact` keeps them
 
 
 @dataclass(frozen=True)
@@ -94,12 +95,30 @@ class Operation:
 
 
 @dataclass(frozen=True)
+class Reach:
+    """How far SQL may reach on a connection.
+
+    tables: those it may name, spelled so, with or without their schema; hidden: columns that never
+    leave, as ``table.column``; functions: those allowed beside the built-in ones that only compute.
+    """
+
+    tables: frozenset[str] = frozenset()
+    hidden: frozenset[str] = frozenset()
+    functions: frozenset[str] = frozenset()
+
+    def hides(self, table: str) -> frozenset[str]:
+        """The hidden columns of a table in small letters, whatever its schema and how either is written."""
+        parts = (one.lower().split(".") for one in self.hidden)
+        return frozenset(part[-1] for part in parts if part[-2] == table.lower())
+
+
+@dataclass(frozen=True)
 class Connection:
     """What policies may know of a configured connection: nothing secret.
 
     risks: patterns such as ``POST /api/workers/*`` (one ``*`` is one path segment) that lower or
     raise the risk of an endpoint; fence: what the service honours; digest: a hash of the settings
-    that matter to a policy's version.
+    that matter to a policy's version; reach: what SQL may touch there.
     """
 
     name: str
@@ -107,6 +126,7 @@ class Connection:
     risks: Mapping[str, Risk] = field(default_factory=lambda: MappingProxyType({}))
     fence: Fence = Fence.NONE
     digest: str = ""
+    reach: Reach = field(default_factory=Reach)
 
 
 BUILT_IN = MappingProxyType({"slack": "slack", "people": "people"})
@@ -114,7 +134,7 @@ BUILT_IN = MappingProxyType({"slack": "slack", "people": "people"})
 
 PLANNED = frozenset(
     """
-    postgres.query postgres.execute postgres.terminate postgres.maintain
+    postgres.execute postgres.terminate postgres.maintain
     mysql.query mysql.execute mysql.kill
     redis.info redis.read redis.command
     kubernetes.get kubernetes.scale kubernetes.restart kubernetes.rollback

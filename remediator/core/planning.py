@@ -18,6 +18,7 @@ import msgspec
 from remediator.core.alert import Alert
 from remediator.core.canonical import inert
 from remediator.core.catalog import BUILT_IN, Catalog, Escape, Fence, Operation, Risk
+from remediator.core.exact import kept, plain
 from remediator.core.expression import Template
 from remediator.core.messages import Facts
 from remediator.core.parameters import convert
@@ -207,7 +208,7 @@ def offered(call: Call, catalog: Catalog) -> bool:
 
 def summary(call: Call) -> str:
     """One line for people: what would be done, values included."""
-    args = dict(call.args)
+    args = call.shown
     if "method" in args and "path" in args:
         line = f"{args.pop('method')} {args.pop('path')} via {call.connection}"
     else:
@@ -255,11 +256,16 @@ def _call(
     connection = via or BUILT_IN.get(use.partition(".")[0], "")
     if operation is None or connection not in catalog.connections:
         raise EvaluationError(place, f"{use} via {connection or 'nothing'} is not there any more")
-    args = {
-        name: inert(_resolved(value, scope, _escape(operation, name), f"{place}.with.{name}"))
-        for name, value in arguments.items()
-    }
+    args: dict[str, Any] = {}
+    for name, value in arguments.items():
+        resolved = _resolved(value, scope, _escape(operation, name), f"{place}.with.{name}")
+        args[name] = kept(resolved if _exact(operation, name) else plain(resolved))
     return Call(use, connection, args)
+
+
+def _exact(operation: Operation, name: str) -> bool:
+    param = operation.params.get(name)
+    return param is not None and param.exact
 
 
 def _escape(operation: Operation, name: str) -> Escape:

@@ -12,6 +12,7 @@ import msgspec
 from remediator.core.alert import Alert
 from remediator.core.canonical import digest
 from remediator.core.catalog import Fence, Risk
+from remediator.core.exact import plain, revived
 
 
 class Stage(StrEnum):
@@ -72,7 +73,12 @@ class Call(msgspec.Struct, frozen=True):
 
     operation: str
     connection: str
-    args: dict[str, Any]
+    args: dict[str, Any]  # as `exact.kept`
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """The arguments as people read them."""
+        return plain(revived(self.args))  # type: ignore[no-any-return]
 
 
 class UndoPlan(msgspec.Struct, frozen=True):
@@ -102,7 +108,7 @@ class Intention(msgspec.Struct, frozen=True):
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """What a probe answered. ``value`` holds the operation's own names (``row``, ``json`` …)."""
+    """What a probe answered. ``value`` holds the operation's own names (``row`` …), as `exact.kept`."""
 
     at: datetime
     ok: bool
@@ -111,7 +117,12 @@ class Reading(msgspec.Struct, frozen=True):
 
     def as_seen(self) -> dict[str, Any]:
         """The reading as expressions see it."""
-        return {**self.value, "ok": self.ok, "at": self.at}
+        return {**revived(self.value), "ok": self.ok, "at": self.at}
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """The value as people read it."""
+        return plain(revived(self.value))  # type: ignore[no-any-return]
 
 
 class Picture(msgspec.Struct, frozen=True):

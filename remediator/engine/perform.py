@@ -13,9 +13,11 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from remediator.core.canonical import inert
+import msgspec
+
 from remediator.core.catalog import Catalog
 from remediator.core.decide import with_gate
+from remediator.core.exact import kept, revived
 from remediator.core.messages import (
     Act,
     Card,
@@ -163,8 +165,8 @@ class Performer:
         limit = self._limit(call)
         try:
             async with asyncio.timeout(limit + GRACE_S):
-                value = await self._connectors[call.connection].read(call, timeout=limit)
-            return Reading(self._clock.now(), ok=True, value=inert(value))
+                value = await self._connectors[call.connection].read(_live(call), timeout=limit)
+            return Reading(self._clock.now(), ok=True, value=kept(value))
         except RemediatorError as error:
             problem = str(error)
         except TimeoutError:
@@ -178,7 +180,8 @@ class Performer:
         limit = self._limit(effect.call)
         try:
             async with self._probes, asyncio.timeout(limit + GRACE_S):
-                picture = await self._connectors[effect.call.connection].preview(effect.call, timeout=limit)
+                connector = self._connectors[effect.call.connection]
+                picture = await connector.preview(_live(effect.call), timeout=limit)
             return Previewed(effect.round, effect.step, picture)
         except (ConnectorError, TimeoutError) as error:
             return Previewed(effect.round, effect.step, None, printable(str(error) or "no answer in time"))
@@ -199,7 +202,7 @@ class Performer:
             return Refused(f"never sent: not started by {_seconds(effect.start_by)}")
         try:
             async with asyncio.timeout(limit + GRACE_S):
-                return await self._connectors[call.connection].act(call, key=effect.key, timeout=limit)
+                return await self._connectors[call.connection].act(_live(call), key=effect.key, timeout=limit)
         except TimeoutError:
             return Unknown(f"no answer within {limit:g} s")
         except Exception as error:  # it may have been sent before it broke
@@ -268,6 +271,11 @@ class Performer:
                 await asyncio.sleep(1.0)
             else:
                 return
+
+
+def _live(call: Call) -> Call:
+    """The call as connectors take it: with the very values."""
+    return msgspec.structs.replace(call, args=revived(call.args))
 
 
 def _seconds(at: datetime) -> str:

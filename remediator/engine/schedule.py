@@ -122,11 +122,12 @@ def rows_of(reading: Reading) -> list[dict[str, Any]] | None:
     """The rows of a query, or the labels of a PromQL result's series. None when it failed."""
     if not reading.ok:
         return None
-    if "rows" in reading.value:
-        return list(reading.value["rows"])
-    if "series" in reading.value:
-        return [dict(one["labels"]) for one in reading.value["series"]]
-    body = reading.value.get("json")
+    value = reading.shown
+    if "rows" in value:
+        return list(value["rows"])
+    if "series" in value:
+        return [dict(one["labels"]) for one in value["series"]]
+    body = value.get("json")
     return [row for row in body if isinstance(row, dict)] if isinstance(body, list) else None
 
 

@@ -103,7 +103,7 @@ def _evidence(run: Run, page: str) -> Iterator[Block]:
 def _reading(reading: Reading) -> str:
     if not reading.ok:
         return f"could not be read: {escaped(reading.error)}"
-    value = reading.value
+    value = reading.shown
     if "row" in value:  # a query: its first row and how many there are say it all
         value = {"row": value["row"], "count": value.get("count")}
     elif value.get("value") is not None:  # one series
@@ -166,11 +166,11 @@ def _intention(number: int, intention: Intention) -> str:
     lines = [f"{number}. {plainly(intention.step)}: {what}"]
     if intention.summary:
         lines.append(plainly(intention.summary))
-    lines.append(spelled(call.args, indent=2))
+    lines.append(spelled(call.shown, indent=2))
     if intention.verify is not None:
         proof = intention.verify
         lines.append(
-            f"proved by {plainly(proof.operation)} via {plainly(proof.connection)}: {spelled(proof.args)}"
+            f"proved by {plainly(proof.operation)} via {plainly(proof.connection)}: {spelled(proof.shown)}"
         )
     lines.append(_undo(intention))
     return "\n".join(lines)
@@ -182,7 +182,7 @@ def _undo(intention: Intention) -> str:
         return "not taken back by itself"
     after = "" if undo.after_s is None else f" after {format_duration(timedelta(seconds=undo.after_s))}"
     early = f", earlier if {' or '.join(plainly(one) for one in undo.early)}" if undo.early else ""
-    how = {"call": undo.call.operation, "args": undo.call.args} if undo.call is not None else undo.source
+    how = {"call": undo.call.operation, "args": undo.call.shown} if undo.call is not None else undo.source
     return f"taken back{after}{early}: {spelled(how)}"
 
 

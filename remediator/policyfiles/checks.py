@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from remediator.core.catalog import Catalog
 from remediator.core.policy import Policy
-from remediator.policyfiles import arguments, naming, safety
+from remediator.policyfiles import arguments, naming, safety, statements
 from remediator.policyfiles.uses import Check, Look, Problem
 
 CHECKS: tuple[Check, ...] = (
@@ -41,6 +41,13 @@ CHECKS: tuple[Check, ...] = (
     Check("P152", "error", safety.uncountable),
     Check("P160", "warning", safety.too_short),
     Check("P161", "warning", safety.waived),
+    Check("P201", "error", statements.no_sql),
+    Check("P202", "error", statements.several),
+    Check("P203", "error", statements.no_select),
+    Check("P204", "error", statements.unknown_table),
+    Check("P205", "error", statements.unknown_function),
+    Check("P206", "error", statements.hidden_column),
+    Check("P207", "error", statements.miscounted),
     Check("P900", "error", naming.unsupported),
 )
 

@@ -14,7 +14,7 @@ from remediator.web import shapes
 from remediator.web.bodies import Query
 from remediator.web.problems import Problem
 from remediator.web.services import services
-from remediator.web.views import gate_row, open_gate, policy_rows, run_row
+from remediator.web.views import gate_row, open_gate, policy_rows, readable, run_row
 
 T = TypeVar("T")
 
@@ -73,7 +73,7 @@ def known(number: str) -> bool:
 async def run(request: web.Request) -> web.Response:
     """One run, with all that is known of it."""
     Query(request)
-    return told(await found_run(request))
+    return told(readable(await found_run(request)))
 
 
 async def journal(request: web.Request) -> web.Response:

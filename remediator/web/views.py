@@ -10,7 +10,7 @@ import msgspec
 from remediator.core import gate as gates
 from remediator.core.alert import Alert
 from remediator.core.policyset import PolicySet, Versioned
-from remediator.core.run import Call, Gate, Intention, Run, Stage
+from remediator.core.run import Call, Gate, Intention, Reading, Run, Stage
 from remediator.ports import Disposition, PolicyCount
 from remediator.web.shapes import GateRow, PolicyRow, RefusalRow, RunRow, StepShown
 
@@ -73,7 +73,7 @@ def step_shown(intention: Intention, gate: Gate | None = None) -> StepShown:
         summary=intention.summary,
         operation=intention.call.operation,
         connection=intention.call.connection,
-        args=intention.call.args,
+        args=intention.call.shown,
         verify=_call(intention.verify) if intention.verify is not None else None,
         undo={
             "after_s": undo.after_s,
@@ -87,7 +87,24 @@ def step_shown(intention: Intention, gate: Gate | None = None) -> StepShown:
 
 
 def _call(call: Call) -> dict[str, Any]:
-    return dict(msgspec.to_builtins(call))
+    return {**msgspec.to_builtins(call), "args": call.shown}
+
+
+def readable(value: Any) -> Any:
+    """A run, or any part of one, with plain numbers wherever it keeps exact ones."""
+    match value:
+        case Reading():
+            return msgspec.structs.replace(value, value=value.shown)
+        case Call():
+            return msgspec.structs.replace(value, args=value.shown)
+        case msgspec.Struct():
+            fields = {name: readable(getattr(value, name)) for name in value.__struct_fields__}
+            return msgspec.structs.replace(value, **fields)
+        case dict():
+            return {key: readable(item) for key, item in value.items()}
+        case list() | tuple():
+            return type(value)(readable(item) for item in value)
+    return value
 
 
 def outcomes(counts: Iterable[PolicyCount]) -> dict[str, dict[str, int]]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from msgspec.structs import replace as with_fields
 
-from remediator.core.catalog import Fence, Risk
+from remediator.core.catalog import Connection, Fence, Kind, Operation, Param, Risk
+from remediator.core.exact import kept
 from remediator.core.planning import (
     Address,
     address,
@@ -70,9 +72,9 @@ def test_a_target_reads_kind_and_id(target: str) -> None:
 # ── Intentions ────────────────────────────────────────────────────────────────────────────────────
 
 
-def intended(step: dict[str, Any], catalog: Any = CATALOG) -> Any:
+def intended(step: dict[str, Any], catalog: Any = CATALOG, read: dict[str, Any] | None = None) -> Any:
     story = Story(policy({"pause": step}, diagnose=budget_probe(), mode="observe"))
-    story.standing["diagnose:budget"] = {"row": {"left": 3, "name": "A&B/../?"}}
+    story.standing["diagnose:budget"] = kept(read or {"row": {"left": 3, "name": "A&B/../?"}})
     facts = replace(story.facts, catalog=catalog)
     reading = {"budget": Reading(START, ok=True, value=story.standing["diagnose:budget"])}
     return intend(with_fields(story.run, readings=reading), story.facts.policy, "pause", facts)
@@ -101,6 +103,24 @@ def test_a_value_keeps_its_type_where_it_stands_alone() -> None:
     body = {"left": "${budget.row.left}", "list": ["${budget.row.left}", "n=${budget.row.left}"], "fixed": 1}
     step = post("/p") | {"with": {"method": "POST", "path": "/p", "body": body}}
     assert intended(step).call.args["body"] == {"left": 3, "list": [3, "n=3"], "fixed": 1}
+
+
+def test_a_decimal_reaches_sql_exactly_and_everything_else_as_a_plain_number() -> None:
+    exact = Operation("db.query", Kind.PROBE, "", {"args": Param("", type="list", exact=True)})
+    catalog = replace(
+        CATALOG,
+        operations={**CATALOG.operations, "db.query": exact},
+        connections={**CATALOG.connections, "db": Connection("db", "db")},
+    )
+    rates = ["${budget.row.rate}", "${budget.row.rate * 0.5}"]
+    verify = {"use": "db.query", "via": "db", "with": {"args": rates}, "until": "true"}
+    body = {"use": "http.request", "via": "api", "with": {"method": "POST", "path": "/p", "body": rates}}
+    value = {"row": {"rate": Decimal("0.0700")}}
+    one = intended({**body, "verify": verify, "undo": {"none": "stays"}}, catalog, value)
+    assert one.verify.args == {"args": [{"#": "0.0700"}, 0.035]}
+    assert one.verify.shown == {"args": [0.07, 0.035]}
+    assert one.call.args["body"] == [0.07, 0.035]
+    assert summary(one.verify) == "db.query via db (args=[0.07, 0.035])"
 
 
 @pytest.mark.parametrize("inside", ["labels.campaign", "annotations.summary", "alert.fingerprint"])

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from remediator.cli import policy as cli
-from remediator.core.catalog import Catalog, Connection, Escape, Kind, Operation, Param, Risk
+from remediator.connectors import postgres
+from remediator.core.catalog import Catalog, Connection, Escape, Kind, Operation, Param, Reach, Risk
 from remediator.errors import PolicyError
 from remediator.policyfiles.checks import CHECKS
 from remediator.policyfiles.loading import Loaded, load, load_text, parse_text
@@ -22,6 +23,7 @@ from remediator.policyfiles.safety import satisfiable
 
 CATALOG = Catalog.of(
     [
+        postgres.QUERY,
         Operation(
             "http.get",
             Kind.PROBE,
@@ -71,6 +73,12 @@ CATALOG = Catalog.of(
         ),
         "prometheus": Connection("prometheus", "prometheus", digest="prometheus-1"),
         "slack": Connection("slack", "slack"),
+        "loyalty_db": Connection(
+            "loyalty_db",
+            "postgres",
+            digest="db-1",
+            reach=Reach(frozenset({"loyalty_programs", "loyalty_users"}), frozenset({"loyalty_users.token"})),
+        ),
     },
     roles={
         "oncall": frozenset({"bob"}),
@@ -137,7 +145,6 @@ def test_the_example_of_the_language_parses_whole() -> None:
         "example.yaml:25:3: P900 bounds.budget is not supported yet",
         "example.yaml:26:3: P900 bounds.breaker is not supported yet",
         "example.yaml:27:3: P900 bounds.windows is not supported yet",
-        "example.yaml:31:10: P900 postgres.query is not supported yet",
         "example.yaml:57:10: P900 postgres.execute is not supported yet",
         "example.yaml:62:5: P900 rows is not supported yet",
         "example.yaml:72:12: P900 how: restore is not supported yet; write an explicit undo: use, via, with",
@@ -480,3 +487,47 @@ steps:
 """
     (finding,) = load_text(text, CATALOG, "one.yaml").findings
     assert finding.code == "P013"
+
+
+# ── SQL ─────────────────────────────────────────────────────────────────────────────────────────
+
+SQL = "SELECT name FROM loyalty_programs WHERE id = $1"
+ASKING = GOOD.replace(
+    "diagnose:\n",
+    "diagnose:\n  budget:\n    use: postgres.query\n    via: loyalty_db\n"
+    f"    with:\n      sql: {SQL}\n      args: ['${{name}}']\n",
+)
+
+
+def test_a_statement_that_only_reads_loads_without_a_word() -> None:
+    assert one(ASKING).policy.diagnose["budget"].use == "postgres.query"
+
+
+@pytest.mark.parametrize(
+    ("sql", "finding"),
+    [
+        ("SELEC name FROM loyalty_programs WHERE id = $1", '12:12: P201 this is no SQL: syntax error at or near "SELEC"'),
+        (f"{SQL} GROUP", "12:65: P201 this is no SQL: syntax error at end of input"),
+        (f"{SQL}; {SQL}", "12:12: P202 there are 2 statements; write one SELECT; it may begin with WITH"),
+        ("UPDATE loyalty_programs SET name = $1", "12:12: P203 this is no SELECT but UPDATE; write one SELECT; it may begin with WITH"),
+        ("SELECT name FROM secrets WHERE id = $1", "12:29: P204 the connection lists no table 'secrets'; the connection's tables: loyalty_programs, loyalty_users"),
+        ("SELECT pg_sleep($1)", "12:19: P205 the function pg_sleep() is not allowed; if it only reads, list it under `functions` of the connection"),
+        ("SELECT id, token FROM loyalty_users WHERE id = $1", "12:23: P206 token is a hidden column; leave it out"),
+        ("SELECT $1, $3", "12:12: P207 the values are numbered $1, $3; number them $1, $2 … without a gap"),
+        ("SELECT name FROM loyalty_programs", "12:12: P207 the statement takes 0 values, and args has 1; write one item of args for each"),
+        ("SELECT name FROM loyalty_programs WHERE id = '${name}'", "12:12: P107 no expression is allowed here; write it out, or pass the value as another argument"),
+    ],
+)  # fmt: skip
+def test_sql_is_judged_by_postgresqls_own_grammar(sql: str, finding: str) -> None:
+    text = ASKING.replace(f"sql: {SQL}", f"sql: {sql}")
+    assert [str(one) for one in load_text(text, CATALOG, "web.yaml").findings] == [f"web.yaml:{finding}"]
+
+
+def test_sql_in_a_folded_text_is_judged_too() -> None:
+    text = ASKING.replace(f"sql: {SQL}", "sql: >\n        SELECT name\n        FROM secrets WHERE id = $1")
+    (finding,) = load_text(text, CATALOG, "web.yaml").findings
+    assert str(finding).startswith("web.yaml:12:12: P204 the connection lists no table 'secrets'")
+
+
+def test_values_that_are_one_expression_are_counted_only_when_they_are_known() -> None:
+    assert one(ASKING.replace("args: ['${name}']", "args: '${[name]}'"))

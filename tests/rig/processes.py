@@ -121,6 +121,8 @@ class Program:
     argv: Callable[[int], list[str]]
     ready: str = "/"
     """A path that answers below 500 once the child is ready."""
+    is_ready: Callable[[int], bool] | None = None
+    """Asked with the port instead, where the child does not speak HTTP; may raise OSError."""
     unprivileged: bool = False
     """Run as ``nobody`` when the tests run as root (the child then reaches only its folder)."""
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -182,8 +184,12 @@ def _wait_until_ready(child: Child, program: Program) -> None:
             message = f"{child.name} ended with {child.process.returncode}:\n{child.said()[-4000:]}"
             raise DidNotStartError(message)
         try:
-            with opener.open(child.url + program.ready, timeout=2):
-                return
+            if program.is_ready is not None:
+                if program.is_ready(child.port):
+                    return
+            else:
+                with opener.open(child.url + program.ready, timeout=2):
+                    return
         except urllib.error.HTTPError as answer:
             answer.close()
             if answer.code < 500:

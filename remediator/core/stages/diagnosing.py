@@ -42,7 +42,7 @@ def hear(turn: Turn, event: Event) -> None:
         pending=tuple(key for key in turn.run.pending if key != event.key),
     )
     turn.note(
-        "reading", probe=name, ok=event.reading.ok, value=event.reading.value, error=event.reading.error
+        "reading", probe=name, ok=event.reading.ok, value=event.reading.shown, error=event.reading.error
     )
     if not turn.run.pending:
         _decide(turn)

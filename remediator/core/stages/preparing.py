@@ -66,7 +66,7 @@ def hear(turn: Turn, event: Event) -> None:
 
 
 def _before(turn: Turn, reading: Reading) -> None:
-    turn.note("before", step=turn.step.name, ok=reading.ok, value=reading.value, error=reading.error)
+    turn.note("before", step=turn.step.name, ok=reading.ok, value=reading.shown, error=reading.error)
     if not reading.ok:
         return stop_before(turn, "probe", f"the reading before {turn.step.name} failed: {reading.error}")
     turn.change_step(turn.step.name, before=reading)
@@ -114,7 +114,7 @@ def _compare(turn: Turn) -> None:
     renewed = msgspec.structs.replace(turn.run, readings={**turn.run.readings, **turn.run.fresh})
     change = _difference(turn, renewed)
     if turn.run.fresh or turn.run.pictures or change:
-        readings = {name: reading.value for name, reading in turn.run.fresh.items()}
+        readings = {name: reading.shown for name, reading in turn.run.fresh.items()}
         turn.note("fresh", same=not change, change=change, readings=readings)
     if change:
         return _void(turn, change)

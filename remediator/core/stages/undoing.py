@@ -63,7 +63,7 @@ def _send(turn: Turn) -> None:
     except EvaluationError as error:
         return _gone_wrong(turn, name, str(error))
     turn.change_step(name, undo_started=True, undo_attempt=1, undo_call=call)
-    turn.note("undo-started", step=name, call={"operation": call.operation, "args": call.args})
+    turn.note("undo-started", step=name, call={"operation": call.operation, "args": call.shown})
     turn.act(name, call, attempt=1, undo=True)
     return turn.show_card()
 

@@ -53,7 +53,7 @@ def _judge(turn: Turn, reading: Reading) -> None:
     holds, doubt = _holds(turn, reading)
     since = (step.proof_since or reading.at) if holds else None
     turn.change_step(step.name, proof=reading, proof_since=since)
-    turn.note("proof", step=step.name, holds=holds, value=reading.value, error=reading.error or doubt)
+    turn.note("proof", step=step.name, holds=holds, value=reading.shown, error=reading.error or doubt)
     if since is not None and turn.now >= since + verify.for_:
         return _proved(turn)
     if step.proof_by is not None and turn.now >= step.proof_by:

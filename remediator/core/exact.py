@@ -1,0 +1,64 @@
+"""Exact numbers on their way through stores and journals, whose JSON knows only doubles.
+
+A decimal that was read is kept as ``{"#": "0.07"}`` wherever a run is kept, and comes back as the very
+decimal. A map's own key that begins with ``#`` is kept with one more, so that no data from outside can
+pass for a number. People see plain numbers; only where a journal holds what was hashed does it keep
+the spelling, so that the hash can be told again.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from remediator.core.canonical import inert
+
+MARK = "#"
+_DOUBLES = 2**53
+"""Up to here every whole number is a double as well."""
+
+
+def kept(value: Any) -> Any:
+    """The value as JSON that loses nothing. Raises TypeError for what has no such form."""
+    match value:
+        case Decimal():
+            return {MARK: str(value)}
+        case dict():
+            return {_guarded(str(key)): kept(item) for key, item in value.items()}
+        case list() | tuple():
+            return [kept(item) for item in value]
+    return inert(value)
+
+
+def revived(value: Any) -> Any:
+    """The reverse of `kept`. Asked for every decision: quick where there is much to look through."""
+    if isinstance(value, dict):
+        if len(value) == 1 and isinstance(text := value.get(MARK), str):
+            return Decimal(text)
+        return {key.removeprefix(MARK): revived(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [revived(item) for item in value]
+    return value
+
+
+def plain(value: Any) -> Any:
+    """The value as ordinary JSON: a decimal is a number where a double says the same, else its text."""
+    match value:
+        case Decimal():
+            return _number(value)
+        case dict():
+            return {str(key): plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [plain(item) for item in value]
+    return inert(value)
+
+
+def _guarded(key: str) -> str:
+    return MARK + key if key.startswith(MARK) else key
+
+
+def _number(number: Decimal) -> int | float | str:
+    if abs(number) < _DOUBLES and number == number.to_integral_value():
+        return int(number)
+    near = float(number)
+    return near if Decimal(repr(near)) == number else str(number)

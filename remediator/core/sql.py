@@ -1,0 +1,273 @@
+"""Reading SQL: is it one SELECT that only reads, of known tables, by pure functions?
+
+Asked when a policy is loaded and again by the connector. PostgreSQL's own grammar makes the tree; every
+node, function, type and operator in it must be on a list (`sqlwords`), so what nobody thought of is
+refused. Built-in functions are spelled out as ``pg_catalog.…`` in what is sent: nobody's overload of
+``upper`` or ``now`` in another schema can stand in for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from remediator.core import sqlwords
+from remediator.core.catalog import Reach
+
+LONGEST = 20_000
+"""Characters of one statement."""
+
+_NO_SELECT = "write one SELECT; it may begin with WITH"
+_HIDES = "name each column that you need, with its table before it where there are several"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why a statement may not be sent. ``code``: that of the lint; ``offset``: in characters."""
+
+    code: str
+    problem: str
+    remedy: str = ""
+    offset: int = 0
+
+
+@dataclass(frozen=True)
+class Query:
+    """A statement that may be sent.
+
+    text: with its functions spelled out; args: how many values it takes; dotted: table → what is named
+    behind it after a dot; derived: likewise for all that is no table. ``t.f`` calls the function f where
+    there is no such column, and only the database can tell.
+    """
+
+    text: str
+    args: int
+    dotted: Mapping[str, frozenset[str]]
+    derived: frozenset[str]
+
+
+def read(text: str, reach: Reach) -> Query | list[Fault]:
+    """The statement made ready, or everything that is wrong with it."""
+    tree = _parsed(text)
+    if isinstance(tree, Fault):
+        return [tree]
+    reading = _Reading(text.encode(), reach, tree)
+    return sorted(reading.faults, key=lambda one: one.offset) or reading.query()
+
+
+def _parsed(text: str) -> dict[str, Any] | Fault:
+    """The tree of the one SELECT."""
+    import pgparse  # 11 MB that are loaded only where somebody writes SQL
+
+    if len(text) > LONGEST or "\0" in text:
+        return Fault("P201", f"this is longer than {LONGEST} characters, or holds a NUL")
+    try:
+        statements = pgparse.parse(text)
+    except pgparse.PGQueryError as error:
+        return Fault("P201", f"this is no SQL: {error.message}", offset=max(0, (error.position or 1) - 1))
+    except (RecursionError, UnicodeEncodeError):
+        return Fault("P201", "this is nested too deeply, or holds half a character", "write it shorter")
+    if len(statements) != 1:
+        problem = f"there are {len(statements)} statements" if statements else "there is no statement"
+        return Fault("P202", problem, _NO_SELECT)
+    statement = statements[0]["stmt"]
+    if "SelectStmt" not in statement:
+        kind = next(iter(statement)).removesuffix("Stmt")
+        return Fault("P203", f"this is no SELECT but {kind.upper()}", _NO_SELECT)
+    return statement["SelectStmt"]  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A table that is read: its name as written, its bare name, and its name within the statement."""
+
+    written: str
+    bare: str
+    alias: str
+
+
+class _Reading:
+    """One walk through one tree."""
+
+    def __init__(self, source: bytes, reach: Reach, tree: dict[str, Any]) -> None:
+        self.faults: list[Fault] = []
+        self._source = source
+        self._reach = reach
+        self._tree = tree
+        self._names: list[int] = []  # bytes before a built-in function's bare name
+        self._params: set[int] = set()
+        self._tables = list(self._read_tables())
+        for kind, node in _nodes({"SelectStmt": tree}):
+            self._judge(kind, node)
+        self._check_params()
+        self._hidden = self._hidden_columns()
+        if self._hidden:
+            self._check_hidden()
+
+    def query(self) -> Query:
+        text, end = b"", len(self._source)
+        for at in sorted(self._names, reverse=True):
+            text = b"pg_catalog." + self._source[at:end] + text
+            end = at
+        dotted, derived = self._dotted()
+        return Query((self._source[:end] + text).decode(), len(self._params), dotted, derived)
+
+    def _fault(self, code: str, problem: str, remedy: str = "", node: Any = None) -> None:
+        at = node.get("location", 0) if isinstance(node, dict) else 0
+        before = self._source[: max(0, at)].decode(errors="ignore")
+        self.faults.append(Fault(code, problem, remedy, len(before)))
+
+    # ── What it is made of ────────────────────────────────────────────────────────────────────────
+
+    def _judge(self, kind: str, node: Any) -> None:
+        match kind:
+            case "intoClause":
+                self._fault("P203", "SELECT INTO writes a table", _NO_SELECT, node.get("rel"))
+            case "lockingClause":
+                self._fault("P203", "FOR UPDATE and FOR SHARE lock rows", "leave it out")
+            case "withClause" if node is not self._tree.get("withClause"):
+                self._fault("P203", "WITH may only stand at the beginning", "move it there", node)
+            case "FuncCall":
+                self._judge_function(node)
+            case "TypeName" | "typeName":
+                self._judge_type(node)
+            case "A_Expr":
+                self._judge_operator(node.get("name"), node)
+            case "operName" | "useOp":
+                self._judge_operator(node, None)
+            case "A_Indirection" if _strings(node["indirection"]):
+                self._fault("P205", "a field of a composite value cannot be asked for", "", node.get("arg"))
+            case "ParamRef":
+                self._params.add(node.get("number", 0))
+            case _ if kind[0].isupper() and kind not in sqlwords.NODES:
+                self._fault("P203", f"{_worded(kind)} may not stand in a probe", _NO_SELECT, node)
+
+    def _judge_function(self, node: dict[str, Any]) -> None:
+        names = _strings(node["funcname"])
+        called = ".".join(names)
+        if called in self._reach.functions:
+            return
+        if names[-1] not in sqlwords.FUNCTIONS or names[:-1] not in ([], ["pg_catalog"]):
+            remedy = "if it only reads, list it under `functions` of the connection"
+            self._fault("P205", f"the function {called}() is not allowed", remedy, node)
+        elif len(names) == 1:
+            self._names.append(node["location"])
+
+    def _judge_type(self, node: dict[str, Any]) -> None:
+        names = _strings(node.get("names", []))
+        if names[-1] not in sqlwords.TYPES or names[:-1] not in ([], ["pg_catalog"]):
+            self._fault("P205", f"a cast to {'.'.join(names)} is not allowed", "compare it as text", node)
+
+    def _judge_operator(self, name: Any, node: Any) -> None:
+        names = _strings(name or [])
+        known = not names or names[-1] in sqlwords.OPERATORS or names[-1] in _SPELLED
+        if not known or names[:-1] not in ([], ["pg_catalog"]):
+            self._fault("P205", f"the operator {'.'.join(names)} is not allowed", "", node)
+
+    def _check_params(self) -> None:
+        if self._params != set(range(1, len(self._params) + 1)):
+            found = ", ".join(f"${number}" for number in sorted(self._params))
+            self._fault("P207", f"the values are numbered {found}", "number them $1, $2 … without a gap")
+
+    # ── Which tables ──────────────────────────────────────────────────────────────────────────────
+
+    def _read_tables(self) -> Iterator[_Table]:
+        """Every real table; a name that WITH gives is none, where it is in force."""
+        clause = self._tree.get("withClause", {})
+        parts = [one["CommonTableExpr"] for one in clause.get("ctes", [])]
+        names = [part["ctename"] for part in parts]
+        for number, part in enumerate(parts):
+            if "SelectStmt" not in part["ctequery"]:
+                self._fault("P203", f"{part['ctename']} changes data", _NO_SELECT, part)
+                continue
+            known = names if clause.get("recursive") else names[:number]
+            yield from self._tables_in(part["ctequery"], frozenset(known))
+        rest = {key: value for key, value in self._tree.items() if key != "withClause"}
+        yield from self._tables_in(rest, frozenset(names))
+
+    def _tables_in(self, tree: Any, named: frozenset[str]) -> Iterator[_Table]:
+        for kind, node in _nodes(tree):
+            if kind != "RangeVar" or (node["relname"] in named and "schemaname" not in node):
+                continue
+            parts = [node[key] for key in ("catalogname", "schemaname", "relname") if key in node]
+            table = _Table(
+                ".".join(parts), node["relname"], node.get("alias", {}).get("aliasname", node["relname"])
+            )
+            if table.written not in self._reach.tables:
+                known = ", ".join(sorted(self._reach.tables)) or "none"
+                remedy = f"the connection's tables: {known[:300]}"
+                self._fault("P204", f"the connection lists no table {table.written!r}", remedy, node)
+            yield table
+
+    # ── Hidden columns ────────────────────────────────────────────────────────────────────────────
+
+    def _guarded(self) -> list[_Table]:
+        return [table for table in self._tables if self._reach.hides(table.bare)]
+
+    def _hidden_columns(self) -> frozenset[str]:
+        return frozenset().union(*(self._reach.hides(table.bare) for table in self._guarded()))
+
+    def _check_hidden(self) -> None:
+        """No way may lead to a hidden column: by name, by ``*``, by a whole row, or under another name."""
+        rows = {name for table in self._guarded() for name in (table.alias, table.bare)}
+        named: set[str] = set()
+        told: set[str] = set()
+        for kind, node in _nodes({"SelectStmt": self._tree}):
+            match kind:
+                case "A_Star":
+                    self._fault("P206", "* would read hidden columns", _HIDES, node)
+                case "String" if node.get("sval", "").lower() in self._hidden:
+                    named.add(node["sval"].lower())
+                case "ColumnRef":
+                    names = _strings(node["fields"])
+                    if names[-1:] and names[-1] in rows:
+                        self._fault("P206", "a whole row holds hidden columns", _HIDES, node)
+                    for name in self._hidden.intersection(map(str.lower, names)):
+                        self._fault("P206", f"{name} is a hidden column", "leave it out", node)
+                        told.add(name)
+                case "RangeVar" if node["relname"] in rows and "colnames" in node.get("alias", {}):
+                    self._fault("P206", "hidden columns would get other names", _HIDES, node)
+                case "JoinExpr" if node.get("isNatural") or "alias" in node or "join_using_alias" in node:
+                    self._fault("P206", "this join reaches hidden columns", "write JOIN … ON …", node)
+        for name in sorted(named - told):  # as an alias, in USING, as a field
+            self._fault("P206", f"{name} is a hidden column", "leave it out")
+
+    def _dotted(self) -> tuple[dict[str, frozenset[str]], frozenset[str]]:
+        found: dict[str, frozenset[str]] = {}
+        derived: set[str] = set()
+        for kind, node in _nodes({"SelectStmt": self._tree}):
+            names = _strings(node["fields"]) if kind == "ColumnRef" else []
+            if len(names) < 2 or len(names) < len(node["fields"]):
+                continue
+            tables = [one for one in self._tables if names[-2] in (one.alias, one.bare)]
+            for table in tables:
+                found[table.written] = found.get(table.written, frozenset()) | {names[-1]}
+            if not tables:
+                derived.add(names[-1])
+        return found, frozenset(derived)
+
+
+_SPELLED = frozenset({"BETWEEN", "NOT BETWEEN", "BETWEEN SYMMETRIC", "NOT BETWEEN SYMMETRIC"})
+
+
+def _nodes(tree: Any) -> Iterator[tuple[str, Any]]:
+    """Every node and every field that holds one, in no order: ``("FuncCall", {…})``, ``("alias", {…})``."""
+    left = [tree]
+    while left:
+        one = left.pop()
+        if isinstance(one, list):
+            left.extend(one)
+        elif isinstance(one, dict):
+            for key, item in one.items():
+                if isinstance(item, dict | list):
+                    yield key, item
+                    left.append(item)
+
+
+def _strings(names: list[Any]) -> list[str]:
+    return [one["String"]["sval"] for one in names if "String" in one]
+
+
+def _worded(kind: str) -> str:
+    return f"{kind.removesuffix('Stmt').removesuffix('Clause')} (of PostgreSQL's grammar)"

@@ -1,0 +1,121 @@
+"""A real PostgreSQL: one server for many tests, and a fresh copy of the loyalty tables for each."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import socket
+import struct
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from tests.rig.components import program
+from tests.rig.processes import Child, Program, scratch, start
+
+LOGIN = "nobody"
+TEMPLATE = "loyalty_template"
+
+LOYALTY = """
+CREATE TABLE loyalty_programs (
+    id text PRIMARY KEY, name text NOT NULL, status text NOT NULL DEFAULT 'active',
+    earn_rate numeric(6,4) NOT NULL, budget_limit numeric(18,2) NOT NULL,
+    budget_spent numeric(18,2) NOT NULL DEFAULT 0, updated_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE TABLE loyalty_campaigns (
+    id text PRIMARY KEY, program_id text NOT NULL REFERENCES loyalty_programs, name text NOT NULL,
+    campaign_type text NOT NULL, target_segment jsonb NOT NULL DEFAULT '{}', bonus_points integer,
+    start_date timestamptz NOT NULL, end_date timestamptz, status text NOT NULL,
+    users_awarded integer NOT NULL DEFAULT 0, total_points_awarded bigint NOT NULL DEFAULT 0,
+    executed_at timestamptz
+);
+CREATE TABLE loyalty_users (id text PRIMARY KEY, name text NOT NULL, password_hash text NOT NULL);
+INSERT INTO loyalty_programs (id, name, earn_rate, budget_limit, budget_spent) VALUES
+    ('p-17', 'Teranga', 0.0700, 1000000, 968000), ('p-18', 'Baobab', 0.0500, 500000, 20000);
+INSERT INTO loyalty_campaigns (id, program_id, name, campaign_type, bonus_points, start_date, status) VALUES
+    ('c-1', 'p-17', 'Tabaski', 'bonus', 500, now() - interval '3 hours', 'scheduled'),
+    ('c-2', 'p-18', 'Korite', 'bonus', 200, now() + interval '3 hours', 'scheduled');
+INSERT INTO loyalty_users VALUES ('u-1', 'Amina', 'canary-hash-1'), ('u-2', 'Bob', 'canary-hash-2');
+"""
+"""The tables that the runbooks name, with a program that has used 96.8 % of its budget."""
+
+
+@dataclass
+class Server:
+    """A running PostgreSQL; everybody on loopback is let in as anybody, without a password."""
+
+    child: Child
+    _numbers: Iterator[int] = field(default_factory=itertools.count, repr=False)
+
+    def dsn(self, database: str = "postgres", login: str = LOGIN) -> str:
+        """The address of a database, for this login."""
+        return f"postgresql://{login}@127.0.0.1:{self.child.port}/{database}"
+
+    @asynccontextmanager
+    async def connected(self, database: str = "postgres") -> AsyncIterator[Any]:
+        """A bare connection as the superuser."""
+        connection = await asyncpg.connect(self.dsn(database))
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+    async def copy(self) -> str:
+        """The name of a fresh database with the loyalty tables."""
+        name = f"loyalty_{next(self._numbers)}"
+        async with self.connected() as connection:
+            await connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+        return name
+
+
+@contextmanager
+def running_postgres() -> Iterator[Server]:
+    """Start one, with its template, and end it. Its files are in a temporary folder, also its socket."""
+    with scratch("postgres") as folder:
+        postgres = Path(program("postgresql"))
+        _initialise(postgres.with_name("initdb"), folder)
+
+        def argv(port: int) -> list[str]:
+            return [
+                str(postgres),
+                *("-D", f"{folder}/data", "-h", "127.0.0.1", "-p", str(port), "-k", str(folder)),
+                *("-c", "fsync=off", "-c", "full_page_writes=off", "-c", "timezone=Africa/Nairobi"),
+            ]
+
+        recipe = Program("postgres", argv, unprivileged=True, is_ready=_answers)
+        with start(recipe, folder) as child:
+            server = Server(child)
+            asyncio.run(_lay_out(server))
+            yield server
+
+
+def _initialise(initdb: Path, folder: Path) -> None:
+    as_nobody = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
+    subprocess.run(
+        [str(initdb), "-A", "trust", "-U", LOGIN, "--no-sync", "-E", "UTF8", "--locale=C", "-D", "data"],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+        **as_nobody,  # type: ignore[call-overload]
+    )
+
+
+def _answers(port: int) -> bool:
+    """Does it let us in? While it starts it answers too, with an error."""
+    hello = struct.pack("!I", 3 << 16) + f"user\0{LOGIN}\0database\0postgres\0\0".encode()
+    with socket.create_connection(("127.0.0.1", port), timeout=2) as line:
+        line.sendall(struct.pack("!I", len(hello) + 4) + hello)
+        return line.recv(1) == b"R"
+
+
+async def _lay_out(server: Server) -> None:
+    async with server.connected() as connection:
+        await connection.execute(f"CREATE DATABASE {TEMPLATE}")
+    async with server.connected(TEMPLATE) as connection:
+        await connection.execute(LOYALTY)
