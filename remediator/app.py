@@ -136,6 +136,15 @@ class App:
         works = self.driver.store_works and self._writable
         return [] if works else ["the store does not work: nothing starts"]
 
+    def warnings(self) -> list[str]:
+        """What lets it start, and may surprise somebody at night."""
+        told = []
+        if not self.shelf().by_name:
+            told.append(f"there is no policy in {self.config.policies}: nothing will be done about any alert")
+        if not self.roads:
+            told.append("neither slack nor page_webhook is configured: pages show on the status page only")
+        return told
+
     def _step_ended(self, act: Act, result: Result) -> None:
         step = f"{act.step} (undo)" if act.undo else act.step
         self.metrics.step(act.policy, step, type(result).__name__.lower())

@@ -48,6 +48,8 @@ def run_serve(args: argparse.Namespace) -> int:
 
 def _told(daemon: Any) -> None:
     print(f"remediator listens on {daemon.address} with {len(daemon.shelf().by_name)} policies", flush=True)
+    for warning in daemon.warnings():
+        print(f"warning: {warning}", file=sys.stderr, flush=True)
 
 
 def _first(group: ExceptionGroup[Any]) -> RemediatorError:
