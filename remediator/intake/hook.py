@@ -114,19 +114,19 @@ class AlertmanagerHook:
         if not self._known(request):
             raise IntakeError("request", "the credentials are missing or wrong", status=401)
         body = b""
-        try:
-            _check_headers(request)
-            if self._depth() >= self._max_backlog:
-                raise Overloaded("too many deliveries wait to be decided on")
-            async with AsyncExitStack() as until_answered:
+        async with AsyncExitStack() as until_answered:  # a large body keeps the others out until then
+            try:
+                _check_headers(request)
+                if self._depth() >= self._max_backlog:
+                    raise Overloaded("too many deliveries wait to be decided on")
                 body = await self._read(request, until_answered)
                 parsed = await _parsed(body)
                 await self._keep(parsed, body)
-        except IntakeError as error:
-            if error.status in _FOR_GOOD:
-                await self._keep_rejected(str(error), body)
-                self.on_lost(str(error))
-            raise
+            except IntakeError as error:
+                if error.status in _FOR_GOOD:
+                    await self._keep_rejected(str(error), body)
+                    self.on_lost(str(error))
+                raise
         return parsed
 
     # ── Who ───────────────────────────────────────────────────────────────────────────────────────
