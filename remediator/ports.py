@@ -368,6 +368,21 @@ class Store(Protocol):
 # ── The world ─────────────────────────────────────────────────────────────────────────────────────
 
 
+@dataclass(frozen=True)
+class Order:
+    """What goes with an act.
+
+    key: the idempotency key, the same for every attempt at one step. shown: what people agreed to, its
+    rows as plain values; an act that would change anything else must refuse. mark: commits a mark of what
+    is about to become final, ``{"result": …}`` and whatever `Connector.inquire` needs; it returns "" or
+    why it may not become final.
+    """
+
+    key: str
+    shown: Picture | None = None
+    mark: Callable[[dict[str, Any]], Awaitable[str]] | None = None
+
+
 class Connector(Protocol):
     """A configured connection of one kind."""
 
@@ -379,8 +394,15 @@ class Connector(Protocol):
         """Show what an action would change. Raises ConnectorError; never changes anything."""
         ...
 
-    async def act(self, call: Call, *, key: str, timeout: float) -> Result:
+    async def act(self, call: Call, *, order: Order, timeout: float) -> Result:
         """Do it at most once. Never raises for what the world does: done, refused or unknown."""
+        ...
+
+    async def inquire(self, call: Call, mark: dict[str, Any], *, timeout: float) -> Result | None:
+        """What became of an act, by its mark. None: not yet to be told. Raises ConnectorError likewise.
+
+        ``mark``: as it was committed, with plain values.
+        """
         ...
 
     async def close(self) -> None:

@@ -30,7 +30,7 @@ from remediator.core.catalog import Escape, Fence, Kind, Operation, Param, Risk
 from remediator.core.messages import Done, Refused, Result, Unknown
 from remediator.core.run import Call
 from remediator.errors import ConnectorError
-from remediator.ports import ConnectorKind
+from remediator.ports import ConnectorKind, Order
 
 METHODS = ("POST", "PUT", "PATCH", "DELETE")
 MOST_BYTES = 64 * 1024
@@ -205,14 +205,14 @@ class Http(Unoffered):
             )
         return answer.shown()
 
-    async def act(self, call: Call, *, key: str, timeout: float) -> Result:
+    async def act(self, call: Call, *, order: Order, timeout: float) -> Result:
         """Send it, once."""
         method = call.args.get("method")
         if method not in METHODS:
             return Refused(f"never sent: {method!r} is not one of {', '.join(METHODS)}")
         try:
             ok = _statuses(call.args.get("ok"))
-            request = self._request(method, call.args, key)
+            request = self._request(method, call.args, order.key)
         except (ValueError, TypeError) as error:
             return Refused(f"never sent: {error}")
         try:

@@ -14,7 +14,7 @@ from remediator.core.catalog import Escape, Fence, Kind, Operation, Param, Risk
 from remediator.core.messages import Done, Refused, Result, Unknown
 from remediator.core.run import Call
 from remediator.errors import StoreError
-from remediator.ports import ConnectorKind
+from remediator.ports import ConnectorKind, Order
 
 PAGE = Operation(
     name="people.page",
@@ -49,17 +49,17 @@ class People(Unoffered):
         """Who opens pages; tied here once, by the wiring."""
         self._open = open_page
 
-    async def act(self, call: Call, *, key: str, timeout: float) -> Result:  # noqa: ARG002 - a row, no wire
+    async def act(self, call: Call, *, order: Order, timeout: float) -> Result:
         """Open the page; committed when this returns."""
         text = call.args.get("text")
         if self._open is None:
             return Refused("nobody opens pages here")
         if not isinstance(text, str) or not text.strip():
             return Refused("never sent: the page is empty")
-        run = key.partition("/")[0]
+        run = order.key.partition("/")[0]
         chain = call.args.get("chain") or "default"
         try:
-            await self._open(f"step:{key}", text[:MOST_CHARACTERS], run=run, chain=chain)
+            await self._open(f"step:{order.key}", text[:MOST_CHARACTERS], run=run, chain=chain)
         except StoreError as error:
             return Unknown(str(error))
         return Done({})

@@ -22,7 +22,7 @@ from remediator.core.canonical import digest
 from remediator.core.catalog import Escape, Kind, Operation, Param, Risk
 from remediator.core.messages import Done, Refused, Result, Unknown
 from remediator.core.run import Call
-from remediator.ports import ConnectorKind
+from remediator.ports import ConnectorKind, Order
 
 if TYPE_CHECKING:
     from slack_sdk.errors import SlackApiError
@@ -66,7 +66,7 @@ class SlackMessages(Unoffered):
     def __init__(self, settings: SlackSettings) -> None:
         self._app = settings.app
 
-    async def act(self, call: Call, *, key: str, timeout: float) -> Result:  # noqa: ARG002 - Slack knows no keys
+    async def act(self, call: Call, *, order: Order, timeout: float) -> Result:  # noqa: ARG002 - Slack knows no keys
         """Post it, once."""
         channel, text = call.args.get("channel"), call.args.get("text")
         if self._app is None:

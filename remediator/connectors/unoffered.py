@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from remediator.core.messages import Refused, Result
+from remediator.core.messages import Refused, Result, Unknown
 from remediator.core.run import Call, Picture
 from remediator.errors import ConnectorError
+from remediator.ports import Order
 
 
 class Unoffered:
@@ -23,9 +24,19 @@ class Unoffered:
         """No preview of this."""
         raise ConnectorError(call.connection, f"{call.operation} has no preview")
 
-    async def act(self, call: Call, *, key: str, timeout: float) -> Result:  # noqa: ARG002 - the port's
+    async def act(self, call: Call, *, order: Order, timeout: float) -> Result:  # noqa: ARG002 - the port's
         """No action by this name."""
         return Refused(f"never sent: {call.operation} is no action of this connection")
+
+    async def inquire(
+        self,
+        call: Call,
+        mark: dict[str, Any],  # noqa: ARG002 - the port's
+        *,
+        timeout: float,  # noqa: ARG002 - likewise
+    ) -> Result | None:
+        """Nothing of it can be asked."""
+        return Unknown(f"{call.operation} leaves no mark")
 
     async def close(self) -> None:
         """Nothing stays open between calls."""

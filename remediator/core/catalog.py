@@ -38,10 +38,13 @@ class Fence(StrEnum):
 
     NONE: nothing can; an unknown outcome always goes to a person (a probe may prove it done).
     KEY: the service honours an idempotency key, so sending again with the same key is one effect.
+    TRANSACTION: what will become final is marked in the journal before it does, and the mark tells
+    afterwards whether it did; without a mark nothing happened.
     """
 
     NONE = "none"
     KEY = "idempotency-key"
+    TRANSACTION = "transaction"
 
 
 class Escape(StrEnum):

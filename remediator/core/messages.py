@@ -49,9 +49,10 @@ class VoteCast(msgspec.Struct, frozen=True, tag=True):
 
 
 class Done(msgspec.Struct, frozen=True, tag=True):
-    """The world did it and said so."""
+    """The world did it and said so. ``left``: what it could not take back, told exactly; of undos only."""
 
-    result: dict[str, Any] = {}
+    result: dict[str, Any] = {}  # as `exact.kept`
+    left: str = ""
 
 
 class Refused(msgspec.Struct, frozen=True, tag=True):
@@ -78,6 +79,24 @@ class StepFinished(msgspec.Struct, frozen=True, tag=True):
     result: Result
 
 
+class Marked(msgspec.Struct, frozen=True, tag=True):
+    """An act or an undo is about to become final; the mark tells afterwards whether it did."""
+
+    step: str
+    attempt: int
+    undo: bool
+    mark: dict[str, Any]  # as `exact.kept`; ``result`` is what it will have done
+
+
+class Inquired(msgspec.Struct, frozen=True, tag=True):
+    """What became of an act or an undo whose answer was lost, by its mark."""
+
+    step: str
+    attempt: int
+    undo: bool
+    result: Result
+
+
 class Settled(msgspec.Struct, frozen=True, tag=True):
     """A person said what became of an unknown outcome."""
 
@@ -94,7 +113,18 @@ class PolicyChanged(msgspec.Struct, frozen=True, tag=True):
     """The running set of policies is another one."""
 
 
-Event = AlertHeard | ProbeRead | Previewed | VoteCast | StepFinished | Settled | TimePassed | PolicyChanged
+Event = (
+    AlertHeard
+    | ProbeRead
+    | Previewed
+    | VoteCast
+    | StepFinished
+    | Marked
+    | Inquired
+    | Settled
+    | TimePassed
+    | PolicyChanged
+)
 
 # ── Effects ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -125,6 +155,17 @@ class Act(msgspec.Struct, frozen=True, tag=True):
     start_by: datetime  # later than this it must not be sent any more
     undo: bool = False
     policy: str = ""  # whose, for logs and metrics
+    shown: Picture | None = None  # what people agreed to: other rows or values must not be changed
+
+
+class Inquire(msgspec.Struct, frozen=True, tag=True):
+    """Repeatable: ask what became of an act or an undo, by its mark."""
+
+    step: str
+    attempt: int
+    undo: bool
+    call: Call
+    mark: dict[str, Any]
 
 
 class Card(msgspec.Struct, frozen=True, tag=True):
@@ -133,7 +174,7 @@ class Card(msgspec.Struct, frozen=True, tag=True):
     gate: str
 
 
-Effect = Probe | Preview | Act | Card
+Effect = Probe | Preview | Act | Inquire | Card
 
 # ── Facts ─────────────────────────────────────────────────────────────────────────────────────────
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 from remediator.core.admission import Opening, refusal
 from remediator.core.alert import Alert
 from remediator.core.decide import begin, decide, next_deadline
-from remediator.core.messages import Act, Card, Effect, Event, Preview, Probe, StepFinished, Unknown
+from remediator.core.messages import Act, Card, Effect, Event, Inquire, Preview, Probe, StepFinished, Unknown
 
 __all__ = [
     "News",
@@ -77,5 +77,5 @@ def lost(effect: Effect) -> Event | None:
 
 def in_order(effects: tuple[Effect, ...]) -> list[Effect]:
     """Acts first, people last: a slow card must not delay what was agreed."""
-    order = (Act, Probe, Preview, Card)
+    order = (Act, Inquire, Probe, Preview, Card)
     return sorted(effects, key=lambda effect: order.index(type(effect)))

@@ -126,11 +126,19 @@ class Reading(msgspec.Struct, frozen=True):
 
 
 class Picture(msgspec.Struct, frozen=True):
-    """What a step would change, shown before anybody approves. Never the change itself."""
+    """What a step would change, shown before anybody approves. Never the change itself.
+
+    rows: of SQL, ``{"key": {…}, "before": {…}, "after": {…}}`` by column; as `exact.kept`.
+    """
 
     count: int
     text: str
     rows: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def shown(self) -> list[dict[str, Any]]:
+        """The rows as people read them."""
+        return [plain(revived(row)) for row in self.rows]
 
 
 class Vote(msgspec.Struct, frozen=True):
@@ -184,7 +192,8 @@ class StepRun(msgspec.Struct, frozen=True):
     attempt: int = 0
     started_at: datetime | None = None
     finished_at: datetime | None = None
-    result: dict[str, Any] | None = None
+    mark: dict[str, Any] | None = None  # by which a lost answer can be found; see `Marked`
+    result: dict[str, Any] | None = None  # as `exact.kept`
     error: str = ""
     before: Reading | None = None
     proof: Reading | None = None  # the last verify reading
@@ -197,6 +206,7 @@ class StepRun(msgspec.Struct, frozen=True):
     undo_started: bool = False
     undo_attempt: int = 0
     undo_call: Call | None = None  # as it was sent
+    undo_mark: dict[str, Any] | None = None
     undo_late: bool = False  # a person was paged that it is overdue
     undo_error: str = ""
 

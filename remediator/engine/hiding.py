@@ -5,7 +5,8 @@ What the world answers is journalled, shown on cards and sent on; the settings' 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -13,7 +14,7 @@ import msgspec
 from remediator.core.messages import Done, Result
 from remediator.core.run import Call, Picture
 from remediator.errors import ConnectorError
-from remediator.ports import Connector
+from remediator.ports import Connector, Order
 
 HIDDEN = "[hidden]"
 SHORTEST = 6
@@ -66,11 +67,32 @@ class Discreet:
             raise self._told(error) from None
         return Picture(picture.count, self._hide(picture.text), self._hide(picture.rows))
 
-    async def act(self, call: Call, *, key: str, timeout: float) -> Result:
-        """As the connector acts."""
-        result = await self._connector.act(call, key=key, timeout=timeout)
+    async def act(self, call: Call, *, order: Order, timeout: float) -> Result:
+        """As the connector acts; what would be kept with one of our secrets in it is not done at all."""
+        discreet = replace(order, mark=self._discreet(order.mark)) if order.mark else order
+        return self._without(await self._connector.act(call, order=discreet, timeout=timeout))
+
+    async def inquire(self, call: Call, mark: dict[str, Any], *, timeout: float) -> Result | None:
+        """As the connector finds out."""
+        try:
+            result = await self._connector.inquire(call, mark, timeout=timeout)
+        except ConnectorError as error:
+            raise self._told(error) from None
+        return None if result is None else self._without(result)
+
+    def _discreet(self, mark: Callable[[dict[str, Any]], Awaitable[str]]) -> Callable[..., Awaitable[str]]:
+        """What stands in a mark is written back one day, so nothing in it may be replaced."""
+
+        async def marked(about: dict[str, Any]) -> str:
+            if self._hide(about) != about:
+                return "a row holds one of the settings' secrets: list its column under `hidden`"
+            return await mark(about)
+
+        return marked
+
+    def _without(self, result: Result) -> Result:
         if isinstance(result, Done):
-            return Done(self._hide(result.result))
+            return Done(self._hide(result.result), self._hide(result.left))
         return msgspec.structs.replace(result, reason=self._hide(result.reason))
 
     async def close(self) -> None:

@@ -11,7 +11,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -21,7 +21,11 @@ from remediator.core.exact import kept, revived
 from remediator.core.messages import (
     Act,
     Card,
+    Done,
     Event,
+    Inquire,
+    Inquired,
+    Marked,
     Preview,
     Previewed,
     Probe,
@@ -33,9 +37,9 @@ from remediator.core.messages import (
 )
 from remediator.core.planning import printable
 from remediator.core.play import repeatable
-from remediator.core.run import Call, Reading
+from remediator.core.run import Call, Picture, Reading
 from remediator.errors import ConnectorError, RemediatorError, StoreError
-from remediator.ports import CardRef, Clock, Connector, Notifier, Pending, Store
+from remediator.ports import CardRef, Clock, Connector, Notifier, Order, Pending, Store
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +48,14 @@ GRACE_S = 2.0
 
 REPEATABLE_S = 1.5
 """How long a stop waits for probes and cards; they are sent again after the next start."""
+
+INQUIRE_S = 1800.0
+"""How long a mark is asked about before a person has to decide."""
+
+IMPATIENT_S = 45.0
+"""After which a person hears that it is still not known."""
+
+INQUIRE_RETRY_S = (0.1, 0.5, 1, 2, 5, 10)
 
 CARD_RETRY_S = (0.5, 1, 2, 5, 10, 30)
 
@@ -122,7 +134,9 @@ class Performer:
                 case Preview():
                     await self._tell(pending, await self._preview(pending.effect))
                 case Act():
-                    await self._tell(pending, await self._act(pending.effect))
+                    await self._tell(pending, await self._act(pending))
+                case Inquire():
+                    await self._tell(pending, await self._inquire(pending))
                 case Card():
                     await self._card(pending, pending.effect)
         except asyncio.CancelledError:
@@ -182,32 +196,77 @@ class Performer:
             async with self._probes, asyncio.timeout(limit + GRACE_S):
                 connector = self._connectors[effect.call.connection]
                 picture = await connector.preview(_live(effect.call), timeout=limit)
-            return Previewed(effect.round, effect.step, picture)
+            rows = tuple(kept(row) for row in picture.rows)
+            return Previewed(effect.round, effect.step, msgspec.structs.replace(picture, rows=rows))
         except (ConnectorError, TimeoutError) as error:
             return Previewed(effect.round, effect.step, None, printable(str(error) or "no answer in time"))
 
     # ── Acting ────────────────────────────────────────────────────────────────────────────────────
 
-    async def _act(self, effect: Act) -> Event:
+    async def _act(self, pending: Pending) -> Event:
+        effect = pending.effect
+        assert isinstance(effect, Act)
         deadline = self._clock.monotonic() + (effect.start_by - self._clock.now()).total_seconds()
         async with self._acts:
-            result = await self._send(effect, deadline)
+            result = _kept(await self._send(pending.run, effect, deadline))
         self.on_step(effect, result)
         return StepFinished(effect.step, effect.attempt, effect.undo, result)
 
-    async def _send(self, effect: Act, deadline: float) -> Result:
+    async def _send(self, run: str, effect: Act, deadline: float) -> Result:
         """The start deadline is asked immediately before sending, by both clocks."""
         call, limit = effect.call, self._limit(effect.call)
+        order = Order(effect.key, _revived(effect.shown), lambda about: self._mark(run, effect, about))
         if self._clock.monotonic() >= deadline or self._clock.now() >= effect.start_by:
             return Refused(f"never sent: not started by {_seconds(effect.start_by)}")
         try:
             async with asyncio.timeout(limit + GRACE_S):
-                return await self._connectors[call.connection].act(_live(call), key=effect.key, timeout=limit)
+                return await self._connectors[call.connection].act(_live(call), order=order, timeout=limit)
         except TimeoutError:
             return Unknown(f"no answer within {limit:g} s")
         except Exception as error:  # it may have been sent before it broke
             log.exception("an act broke", extra={"operation": call.operation})
             return Unknown(f"{type(error).__name__}: {error}")
+
+    async def _mark(self, run_id: str, effect: Act, about: dict[str, Any]) -> str:
+        """Keep what is about to become final: "" once it is committed, and the run still waits for it."""
+        assert self._driver is not None
+        mark = kept(about)
+        try:
+            await self._driver.tell(run_id, Marked(effect.step, effect.attempt, effect.undo, mark))
+            run = await self._store.read(lambda tx: tx.run(run_id))
+        except StoreError as error:
+            return f"its mark could not be kept: {error.problem}"
+        step = run.steps.get(effect.step) if run is not None else None
+        found = step and (step.undo_mark if effect.undo else step.mark)
+        return "" if found == mark else "the run does not wait for it any more"
+
+    async def _inquire(self, pending: Pending) -> Event:
+        """Ask until it can be told. A person hears of it when that takes long."""
+        effect = pending.effect
+        assert isinstance(effect, Inquire)
+        began, attempt = self._clock.monotonic(), 0
+        while True:
+            result, problem = await self._asked_about(effect)
+            waited = self._clock.monotonic() - began
+            if result is not None or waited > INQUIRE_S:
+                late = Unknown(f"its mark could not be asked about for {waited:.0f} s: {problem}")
+                return Inquired(effect.step, effect.attempt, effect.undo, result or late)
+            if waited > IMPATIENT_S and self._tell_people is not None:
+                text = f"it is not known yet whether {effect.step} became final: {problem}. Still asking"
+                with contextlib.suppress(StoreError):
+                    await self._tell_people(pending.run, text)
+            await asyncio.sleep(INQUIRE_RETRY_S[min(attempt, len(INQUIRE_RETRY_S) - 1)])
+            attempt += 1
+
+    async def _asked_about(self, effect: Inquire) -> tuple[Result | None, str]:
+        call, limit = effect.call, self._limit(effect.call)
+        try:
+            async with asyncio.timeout(limit + GRACE_S):
+                connector = self._connectors[call.connection]
+                result = await connector.inquire(_live(call), revived(effect.mark), timeout=limit)
+        except (ConnectorError, TimeoutError) as error:
+            return None, printable(str(error) or "no answer in time")
+        return (None, "it is still under way") if result is None else (_kept(result), "")
 
     def _limit(self, call: Call) -> float:
         operation = self._catalog().operations.get(call.operation)
@@ -271,6 +330,17 @@ class Performer:
                 await asyncio.sleep(1.0)
             else:
                 return
+
+
+def _kept(result: Result) -> Result:
+    """The result as it is stored: with exact numbers."""
+    return Done(kept(result.result), result.left) if isinstance(result, Done) else result
+
+
+def _revived(picture: Picture | None) -> Picture | None:
+    if picture is None:
+        return None
+    return msgspec.structs.replace(picture, rows=tuple(revived(row) for row in picture.rows))
 
 
 def _live(call: Call) -> Call:

@@ -12,6 +12,7 @@ from remediator.connectors.http import MOST_BYTES, Http, HttpSettings
 from remediator.core.messages import Done, Refused, Unknown
 from remediator.core.run import Call
 from remediator.errors import ConnectorError
+from remediator.ports import Order
 from tests.connectors.peers import Peer, a_port_where_nobody_listens, answers, closes, hangs, peer, says
 
 HOSTILE = [
@@ -87,7 +88,7 @@ async def test_a_compressed_bomb_is_not_unpacked() -> None:
     async with peer(answers(200, bomb, "Content-Encoding: gzip")) as other:
         with pytest.raises(ConnectorError, match="was not asked for"):
             await service(other).read(get(), timeout=5)
-        assert await service(other).act(post(), key="k", timeout=5) == Done(
+        assert await service(other).act(post(), order=Order("k"), timeout=5) == Done(
             {"status": 200, "json": None, "text": ""}
         )
     assert other.heard[0].header("accept-encoding") == "identity"
@@ -136,7 +137,7 @@ async def test_an_act_sends_what_was_approved() -> None:
                 body={"reason": "budget", "rate": "0.035"},
                 headers={"X-Source": "remediator"},
             ),
-            key="run-1/pause",
+            order=Order("run-1/pause"),
             timeout=5,
         )
     assert result == Done({"status": 202, "json": {"job": 1}, "text": '{"job": 1}'})
@@ -151,36 +152,38 @@ async def test_an_act_sends_what_was_approved() -> None:
 
 async def test_nothing_is_sent_as_a_body_unless_there_is_one() -> None:
     async with peer(answers(200)) as other:
-        await service(other).act(post(), key="k", timeout=5)
-        await service(other).act(post(body=None), key="k", timeout=5)
+        await service(other).act(post(), order=Order("k"), timeout=5)
+        await service(other).act(post(body=None), order=Order("k"), timeout=5)
     assert [one.body for one in other.heard] == [b"", b"null"]
 
 
 async def test_each_try_carries_the_same_key_where_the_service_honours_one() -> None:
     async with peer(answers(200)) as other:
         honours = service(other, idempotency_header="Idempotency-Key")
-        await honours.act(post(), key="run-1/pause", timeout=5)
-        await honours.act(post(), key="run-1/pause", timeout=5)
+        await honours.act(post(), order=Order("run-1/pause"), timeout=5)
+        await honours.act(post(), order=Order("run-1/pause"), timeout=5)
     assert [one.header("idempotency-key") for one in other.heard] == ["run-1/pause", "run-1/pause"]
 
 
 async def test_a_conflict_over_our_own_key_is_no_refusal() -> None:
     async with peer(answers(409, b"in progress")) as other:
-        assert isinstance(await service(other).act(post(), key="k", timeout=5), Refused)
-        result = await service(other, idempotency_header="Idempotency-Key").act(post(), key="k", timeout=5)
+        assert isinstance(await service(other).act(post(), order=Order("k"), timeout=5), Refused)
+        result = await service(other, idempotency_header="Idempotency-Key").act(
+            post(), order=Order("k"), timeout=5
+        )
     assert result == Unknown("answered 409: in progress")
 
 
 async def test_only_the_listed_statuses_count_as_done() -> None:
     async with peer(answers(404)) as other:
-        assert isinstance(await service(other).act(post(ok=[200, 404]), key="k", timeout=5), Done)
+        assert isinstance(await service(other).act(post(ok=[200, 404]), order=Order("k"), timeout=5), Done)
     async with peer(answers(202)) as other:
-        assert isinstance(await service(other).act(post(ok=[200]), key="k", timeout=5), Unknown)
+        assert isinstance(await service(other).act(post(ok=[200]), order=Order("k"), timeout=5), Unknown)
 
 
 async def test_a_refusal_says_status_and_the_start_of_the_answer() -> None:
     async with peer(answers(422, b"no such\r\n campaign " + b"y" * 10_000)) as other:
-        result = await service(other).act(post(), key="k", timeout=5)
+        result = await service(other).act(post(), order=Order("k"), timeout=5)
     assert isinstance(result, Refused)
     assert result.reason.startswith("answered 422: no such campaign yyy")
     assert len(result.reason) < 350
@@ -220,7 +223,7 @@ async def test_a_refusal_says_status_and_the_start_of_the_answer() -> None:
 )
 async def test_a_path_that_leads_elsewhere_is_never_sent(path: str) -> None:
     async with peer(answers(200)) as other:
-        result = await service(other).act(post(path), key="k", timeout=5)
+        result = await service(other).act(post(path), order=Order("k"), timeout=5)
         assert isinstance(result, Refused)
         assert result.reason.startswith("never sent: the path ")
         with pytest.raises(ConnectorError, match="not asked: the path "):
@@ -231,7 +234,7 @@ async def test_a_path_that_leads_elsewhere_is_never_sent(path: str) -> None:
 async def test_a_path_is_sent_as_it_was_approved_without_normalising() -> None:
     path = "/v1/~a/x%20y/%E2%82%AC;v=1/"
     async with peer(answers(200)) as other:
-        await Http(HttpSettings(base_url=f"{other.url}/api/")).act(post(path), key="k", timeout=5)
+        await Http(HttpSettings(base_url=f"{other.url}/api/")).act(post(path), order=Order("k"), timeout=5)
     assert other.heard[0].line == f"POST /api{path} HTTP/1.1"
 
 
@@ -240,7 +243,7 @@ async def test_a_hostile_value_in_a_query_stays_one_value(value: str) -> None:
     from urllib.parse import parse_qsl, urlsplit
 
     async with peer(answers(200)) as other:
-        await service(other).act(post(query={"q": value, value: "v"}), key="k", timeout=5)
+        await service(other).act(post(query={"q": value, value: "v"}), order=Order("k"), timeout=5)
     target = other.heard[0].line.split(" ")[1]
     assert parse_qsl(urlsplit(target).query) == [("q", value), (value, "v")]
     assert len(other.heard) == 1
@@ -250,7 +253,7 @@ async def test_a_hostile_value_in_a_query_stays_one_value(value: str) -> None:
 @pytest.mark.parametrize("value", HOSTILE)
 async def test_a_hostile_value_in_a_body_stays_one_string(value: str) -> None:
     async with peer(answers(200)) as other:
-        await service(other).act(post(body={"v": value}), key="k", timeout=5)
+        await service(other).act(post(body={"v": value}), order=Order("k"), timeout=5)
     assert json.loads(other.heard[0].body) == {"v": value}
 
 
@@ -273,7 +276,7 @@ async def test_a_hostile_value_in_a_body_stays_one_string(value: str) -> None:
 async def test_a_header_that_a_policy_may_not_set_is_never_sent(headers: dict[str, str]) -> None:
     async with peer(answers(200)) as other:
         result = await service(other, headers={"X-Own": "s"}, idempotency_header="Idempotency-Key").act(
-            post(headers=headers), key="k", timeout=5
+            post(headers=headers), order=Order("k"), timeout=5
         )
     assert isinstance(result, Refused)
     assert result.reason.startswith("never sent: ")
@@ -297,7 +300,7 @@ async def test_a_header_that_a_policy_may_not_set_is_never_sent(headers: dict[st
 )
 async def test_arguments_that_mean_nothing_are_never_sent(args: dict[str, Any]) -> None:
     async with peer(answers(200)) as other:
-        result = await service(other).act(post(**args), key="k", timeout=5)
+        result = await service(other).act(post(**args), order=Order("k"), timeout=5)
     assert isinstance(result, Refused)
     assert result.reason.startswith("never sent: ")
     assert other.heard == []

@@ -9,6 +9,7 @@ import pytest
 from remediator.connectors.people import MOST_CHARACTERS, People, PeopleSettings
 from remediator.core.messages import Done, Refused, Result
 from remediator.core.run import Call
+from remediator.ports import Order
 
 
 class Desk:
@@ -23,7 +24,7 @@ async def page(desk: Desk | None, **args: Any) -> Result:
     people = People(PeopleSettings())
     if desk is not None:
         people.attach(desk.open_page)
-    return await people.act(Call("people.page", "people", args), key="r-1/tell", timeout=5)
+    return await people.act(Call("people.page", "people", args), order=Order("r-1/tell"), timeout=5)
 
 
 async def test_the_step_opens_one_page_for_its_run() -> None:

@@ -16,7 +16,7 @@ from remediator.core.catalog import BUILT_IN, Escape, Fence, Kind, Operation, Ri
 from remediator.core.messages import Refused
 from remediator.core.run import Call
 from remediator.errors import ConfigError, ConnectorError
-from remediator.ports import ConnectorKind
+from remediator.ports import ConnectorKind, Order
 
 OPERATIONS = [operation for kind in KINDS.values() for operation in kind.operations]
 TYPES = {"string", "int", "number", "bool", "map", "list", "any", "strings", "select"}
@@ -89,7 +89,7 @@ async def test_what_is_not_offered_is_refused_with_a_reason() -> None:
         await nothing.read(call, timeout=1)
     with pytest.raises(ConnectorError, match="has no preview"):
         await nothing.preview(call, timeout=1)
-    assert isinstance(await nothing.act(call, key="", timeout=1), Refused)
+    assert isinstance(await nothing.act(call, order=Order(""), timeout=1), Refused)
     await nothing.close()
 
 

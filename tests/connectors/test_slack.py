@@ -12,6 +12,7 @@ from remediator.config import Slack
 from remediator.connectors.slack import MOST_CHARACTERS, SlackMessages, SlackSettings
 from remediator.core.messages import Done, Refused, Result, Unknown
 from remediator.core.run import Call
+from remediator.ports import Order
 from tests.connectors.peers import answers, peer
 from tests.rig.slack import FakeSlack
 
@@ -23,7 +24,7 @@ def messages(api_url: str, token: str = "xoxb-test") -> SlackMessages:
 
 async def say(connection: SlackMessages, **args: Any) -> Result:
     call = Call("slack.message", "slack", {"channel": "C0LOYALTY", "text": "Teranga: 3.2 % left", **args})
-    return await connection.act(call, key="r-1/warn", timeout=5)
+    return await connection.act(call, order=Order("r-1/warn"), timeout=5)
 
 
 async def test_a_message_is_said_once_in_its_channel(slack: FakeSlack) -> None:

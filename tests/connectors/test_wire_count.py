@@ -15,7 +15,7 @@ from remediator.connectors.slack import SlackMessages, SlackSettings
 from remediator.core.catalog import Kind
 from remediator.core.messages import Done, Refused, Result, Unknown
 from remediator.core.run import Call
-from remediator.ports import Connector
+from remediator.ports import Connector, Order
 from tests.connectors.peers import (
     Behaviour,
     a_port_where_nobody_answers,
@@ -99,7 +99,7 @@ async def test_a_misbehaving_peer_hears_exactly_one_request(name: str, does: str
     behave, outcome = MISBEHAVIOURS[does]
     async with peer(behave) as other:
         connector = make(other.url)
-        result = await connector.act(call, key="run-1/pause", timeout=0.3 if behave is hangs else 5)
+        result = await connector.act(call, order=Order("run-1/pause"), timeout=0.3 if behave is hangs else 5)
         await connector.close()
     assert [len(other.heard), type(result)] == [1, outcome], (result, [one.line for one in other.heard])
 
@@ -108,7 +108,7 @@ async def test_a_misbehaving_peer_hears_exactly_one_request(name: str, does: str
 async def test_a_peer_that_is_not_there_was_never_sent_anything(name: str) -> None:
     make, call = ACTS[name]
     connector = make(f"http://127.0.0.1:{a_port_where_nobody_listens()}")
-    result = await connector.act(call, key="run-1/pause", timeout=5)
+    result = await connector.act(call, order=Order("run-1/pause"), timeout=5)
     assert isinstance(result, Refused)
     assert result.reason.startswith("never sent: ")
 
@@ -117,7 +117,7 @@ async def test_a_peer_that_is_not_there_was_never_sent_anything(name: str) -> No
 async def test_a_peer_that_never_takes_the_call_was_never_sent_anything(name: str) -> None:
     make, call = ACTS[name]
     with a_port_where_nobody_answers() as port:
-        result = await make(f"http://127.0.0.1:{port}").act(call, key="run-1/pause", timeout=1)
+        result = await make(f"http://127.0.0.1:{port}").act(call, order=Order("run-1/pause"), timeout=1)
     assert isinstance(result, Refused), result
     assert result.reason.startswith("never sent: ")
 
@@ -126,7 +126,7 @@ async def test_a_peer_that_never_takes_the_call_was_never_sent_anything(name: st
 async def test_a_peer_that_does_as_told_is_done_with_one_request(name: str) -> None:
     make, call = ACTS[name]
     async with peer(answers(200, b'{"ok":true,"channel":"C0OPS","ts":"1.2"}')) as other:
-        result = await make(other.url).act(call, key="run-1/pause", timeout=5)
+        result = await make(other.url).act(call, order=Order("run-1/pause"), timeout=5)
     assert isinstance(result, Done), result
     assert len(other.heard) == 1
 
@@ -140,7 +140,7 @@ async def test_a_proxy_in_the_environment_is_not_asked(monkeypatch: pytest.Monke
             monkeypatch.setenv(name, proxy.url)
         monkeypatch.setenv("no_proxy", "")
         for make, call in ACTS.values():
-            assert isinstance(await make(other.url).act(call, key="k", timeout=5), Done)
+            assert isinstance(await make(other.url).act(call, order=Order("k"), timeout=5), Done)
     assert [len(other.heard), len(proxy.heard)] == [len(ACTS), 0]
 
 
@@ -157,7 +157,7 @@ async def test_if_aiohttp_loses_its_switch_nothing_is_sent(monkeypatch: pytest.M
 
     monkeypatch.setattr("remediator.connectors.http.send_only_once", lost)
     async with peer(answers(200)) as other:
-        result = await http_request(other.url).act(ACTS["http.request PUT"][1], key="k", timeout=5)
+        result = await http_request(other.url).act(ACTS["http.request PUT"][1], order=Order("k"), timeout=5)
     assert isinstance(result, Refused)
     assert result.reason.startswith("never sent: ")
     assert other.heard == []
