@@ -63,7 +63,8 @@ class Param:
     """One parameter of an operation's ``with``."""
 
     doc: str
-    type: str = "string"  # string | int | number | bool | map | list | any | strings (map of text) | select
+    type: str = "string"  # string | int | number | bool | map | list | any | strings (map of text) | SQL:
+    # select (one that only reads) | change (one UPDATE, INSERT or DELETE)
     escape: Escape = Escape.TYPED
     required: bool = False
     choices: tuple[str, ...] = ()
@@ -78,6 +79,7 @@ class Operation:
     settle: after an unknown outcome, how long until observation may be trusted.
     reads: the names that a probe's result has, beside ``ok`` and ``at``.
     previews: can show what would change, without changing it.
+    counts: its step must say how many rows: exactly, or at most.
     """
 
     name: str
@@ -90,6 +92,7 @@ class Operation:
     longest: timedelta = timedelta(seconds=10)
     previews: bool = False
     reads: tuple[str, ...] = ()
+    counts: bool = False
 
     @property
     def connector(self) -> str:

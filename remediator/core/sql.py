@@ -14,22 +14,10 @@ from typing import Any
 
 from remediator.core import sqlwords
 from remediator.core.catalog import Reach
-
-LONGEST = 20_000
-"""Characters of one statement."""
+from remediator.core.sqltree import Fault, nodes, parsed, spelled, strings, worded
 
 _NO_SELECT = "write one SELECT; it may begin with WITH"
 _HIDES = "name each column that you need, with its table before it where there are several"
-
-
-@dataclass(frozen=True)
-class Fault:
-    """Why a statement may not be sent. ``code``: that of the lint; ``offset``: in characters."""
-
-    code: str
-    problem: str
-    remedy: str = ""
-    offset: int = 0
 
 
 @dataclass(frozen=True)
@@ -49,29 +37,18 @@ class Query:
 
 def read(text: str, reach: Reach) -> Query | list[Fault]:
     """The statement made ready, or everything that is wrong with it."""
-    tree = _parsed(text)
+    tree = _select(text)
     if isinstance(tree, Fault):
         return [tree]
     reading = _Reading(text.encode(), reach, tree)
     return sorted(reading.faults, key=lambda one: one.offset) or reading.query()
 
 
-def _parsed(text: str) -> dict[str, Any] | Fault:
+def _select(text: str) -> dict[str, Any] | Fault:
     """The tree of the one SELECT."""
-    import pgparse  # 11 MB that are loaded only where somebody writes SQL
-
-    if len(text) > LONGEST or "\0" in text:
-        return Fault("P201", f"this is longer than {LONGEST} characters, or holds a NUL")
-    try:
-        statements = pgparse.parse(text)
-    except pgparse.PGQueryError as error:
-        return Fault("P201", f"this is no SQL: {error.message}", offset=max(0, (error.position or 1) - 1))
-    except (RecursionError, UnicodeEncodeError):
-        return Fault("P201", "this is nested too deeply, or holds half a character", "write it shorter")
-    if len(statements) != 1:
-        problem = f"there are {len(statements)} statements" if statements else "there is no statement"
-        return Fault("P202", problem, _NO_SELECT)
-    statement = statements[0]["stmt"]
+    statement = parsed(text, _NO_SELECT)
+    if isinstance(statement, Fault):
+        return statement
     if "SelectStmt" not in statement:
         kind = next(iter(statement)).removesuffix("Stmt")
         return Fault("P203", f"this is no SELECT but {kind.upper()}", _NO_SELECT)
@@ -98,7 +75,7 @@ class _Reading:
         self._names: list[int] = []  # bytes before a built-in function's bare name
         self._params: set[int] = set()
         self._tables = list(self._read_tables())
-        for kind, node in _nodes({"SelectStmt": tree}):
+        for kind, node in nodes({"SelectStmt": tree}):
             self._judge(kind, node)
         self._check_params()
         self._hidden = self._hidden_columns()
@@ -106,12 +83,8 @@ class _Reading:
             self._check_hidden()
 
     def query(self) -> Query:
-        text, end = b"", len(self._source)
-        for at in sorted(self._names, reverse=True):
-            text = b"pg_catalog." + self._source[at:end] + text
-            end = at
         dotted, derived = self._dotted()
-        return Query((self._source[:end] + text).decode(), len(self._params), dotted, derived)
+        return Query(spelled(self._source, self._names), len(self._params), dotted, derived)
 
     def _fault(self, code: str, problem: str, remedy: str = "", node: Any = None) -> None:
         at = node.get("location", 0) if isinstance(node, dict) else 0
@@ -136,15 +109,15 @@ class _Reading:
                 self._judge_operator(node.get("name"), node)
             case "operName" | "useOp":
                 self._judge_operator(node, None)
-            case "A_Indirection" if _strings(node["indirection"]):
+            case "A_Indirection" if strings(node["indirection"]):
                 self._fault("P205", "a field of a composite value cannot be asked for", "", node.get("arg"))
             case "ParamRef":
                 self._params.add(node.get("number", 0))
             case _ if kind[0].isupper() and kind not in sqlwords.NODES:
-                self._fault("P203", f"{_worded(kind)} may not stand in a probe", _NO_SELECT, node)
+                self._fault("P203", f"{worded(kind)} may not stand in a probe", _NO_SELECT, node)
 
     def _judge_function(self, node: dict[str, Any]) -> None:
-        names = _strings(node["funcname"])
+        names = strings(node["funcname"])
         called = ".".join(names)
         if called in self._reach.functions:
             return
@@ -155,12 +128,12 @@ class _Reading:
             self._names.append(node["location"])
 
     def _judge_type(self, node: dict[str, Any]) -> None:
-        names = _strings(node.get("names", []))
+        names = strings(node.get("names", []))
         if names[-1] not in sqlwords.TYPES or names[:-1] not in ([], ["pg_catalog"]):
             self._fault("P205", f"a cast to {'.'.join(names)} is not allowed", "compare it as text", node)
 
     def _judge_operator(self, name: Any, node: Any) -> None:
-        names = _strings(name or [])
+        names = strings(name or [])
         known = not names or names[-1] in sqlwords.OPERATORS or names[-1] in _SPELLED
         if not known or names[:-1] not in ([], ["pg_catalog"]):
             self._fault("P205", f"the operator {'.'.join(names)} is not allowed", "", node)
@@ -187,7 +160,7 @@ class _Reading:
         yield from self._tables_in(rest, frozenset(names))
 
     def _tables_in(self, tree: Any, named: frozenset[str]) -> Iterator[_Table]:
-        for kind, node in _nodes(tree):
+        for kind, node in nodes(tree):
             if kind != "RangeVar" or (node["relname"] in named and "schemaname" not in node):
                 continue
             parts = [node[key] for key in ("catalogname", "schemaname", "relname") if key in node]
@@ -213,14 +186,14 @@ class _Reading:
         rows = {name for table in self._guarded() for name in (table.alias, table.bare)}
         named: set[str] = set()
         told: set[str] = set()
-        for kind, node in _nodes({"SelectStmt": self._tree}):
+        for kind, node in nodes({"SelectStmt": self._tree}):
             match kind:
                 case "A_Star":
                     self._fault("P206", "* would read hidden columns", _HIDES, node)
                 case "String" if node.get("sval", "").lower() in self._hidden:
                     named.add(node["sval"].lower())
                 case "ColumnRef":
-                    names = _strings(node["fields"])
+                    names = strings(node["fields"])
                     if names[-1:] and names[-1] in rows:
                         self._fault("P206", "a whole row holds hidden columns", _HIDES, node)
                     for name in self._hidden.intersection(map(str.lower, names)):
@@ -236,8 +209,8 @@ class _Reading:
     def _dotted(self) -> tuple[dict[str, frozenset[str]], frozenset[str]]:
         found: dict[str, frozenset[str]] = {}
         derived: set[str] = set()
-        for kind, node in _nodes({"SelectStmt": self._tree}):
-            names = _strings(node["fields"]) if kind == "ColumnRef" else []
+        for kind, node in nodes({"SelectStmt": self._tree}):
+            names = strings(node["fields"]) if kind == "ColumnRef" else []
             if len(names) < 2 or len(names) < len(node["fields"]):
                 continue
             tables = [one for one in self._tables if names[-2] in (one.alias, one.bare)]
@@ -249,25 +222,3 @@ class _Reading:
 
 
 _SPELLED = frozenset({"BETWEEN", "NOT BETWEEN", "BETWEEN SYMMETRIC", "NOT BETWEEN SYMMETRIC"})
-
-
-def _nodes(tree: Any) -> Iterator[tuple[str, Any]]:
-    """Every node and every field that holds one, in no order: ``("FuncCall", {…})``, ``("alias", {…})``."""
-    left = [tree]
-    while left:
-        one = left.pop()
-        if isinstance(one, list):
-            left.extend(one)
-        elif isinstance(one, dict):
-            for key, item in one.items():
-                if isinstance(item, dict | list):
-                    yield key, item
-                    left.append(item)
-
-
-def _strings(names: list[Any]) -> list[str]:
-    return [one["String"]["sval"] for one in names if "String" in one]
-
-
-def _worded(kind: str) -> str:
-    return f"{kind.removesuffix('Stmt').removesuffix('Clause')} (of PostgreSQL's grammar)"

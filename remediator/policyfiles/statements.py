@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 from remediator.core import sql
 from remediator.core.expression import Template
+from remediator.core.sqltree import Fault
 from remediator.documents.reading import Place
 from remediator.policyfiles.uses import Look, Problem, Use
 
@@ -23,7 +24,7 @@ def _check(code: str, doc: str) -> Callable[[Look], Iterator[Problem]]:
     return found
 
 
-def _faults(look: Look, use: Use) -> Iterator[tuple[Place, sql.Fault]]:
+def _faults(look: Look, use: Use) -> Iterator[tuple[Place, Fault]]:
     operation, connection = look.operation(use), look.connection(use)
     for name, spec in operation.params.items() if operation and connection else ():
         written = use.arguments.get(name)
@@ -34,7 +35,7 @@ def _faults(look: Look, use: Use) -> Iterator[tuple[Place, sql.Fault]]:
         if isinstance(query, list):
             yield from ((place, fault) for fault in query)
         elif problem := _miscounted(query.args, use.arguments.get("args", [])):
-            yield place, sql.Fault("P207", problem, "write one item of args for each")
+            yield place, Fault("P207", problem, "write one item of args for each")
 
 
 def _miscounted(wanted: int, args: object) -> str:
