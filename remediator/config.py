@@ -6,11 +6,21 @@ errors are told at once, each with its place and remedy.
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import Annotated, Any
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
+from remediator.core.catalog import Cover
 from remediator.core.expression import parse_duration
 
 
@@ -24,6 +34,20 @@ def _not_blank(value: SecretStr) -> SecretStr:
     return value
 
 
+def _moment(value: object) -> object:
+    if not isinstance(value, str | datetime):
+        raise ValueError("write a time such as 2026-12-20T00:00Z")  # noqa: TRY004 -- pydantic's own kind
+    try:
+        at = datetime.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        raise ValueError(f"{value!r} is not a time; write one such as 2026-12-20T00:00Z") from None
+    if at.tzinfo is None:
+        raise ValueError(f"{value!r} says no time zone; write one such as 2026-12-20T00:00Z")
+    return at
+
+
+Moment = Annotated[datetime, BeforeValidator(_moment)]
+"""A time with its zone."""
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Secret = Annotated[SecretStr, AfterValidator(_not_blank)]
 """A value that never shows in logs, journals, cards, pages or metrics."""
@@ -61,6 +85,41 @@ class Person(Section):
 
     slack: str | None = Field(default=None, pattern=r"^T[A-Z0-9]+/[UW][A-Z0-9]+$")
     token_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+
+
+class Standby(Section):
+    """One person who holds a role as well, until somebody is back."""
+
+    by: str
+    since: Moment | None = Field(default=None, alias="from", description="from when; at once if left out")
+    until: Moment = Field(description="when it is over")
+
+    @model_validator(mode="after")
+    def _lasts(self) -> Self:
+        if self.since is not None and self.since >= self.until:
+            raise ValueError("it is over before it begins; write from, then until")
+        return self
+
+
+class Role(Section):
+    """Who holds a role: a list of people, or these and their cover for an absence."""
+
+    people: tuple[str, ...] = ()
+    cover: tuple[Standby, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _list(cls, value: object) -> object:
+        if isinstance(value, list | tuple):
+            return {"people": value}
+        if isinstance(value, dict | Role):
+            return value
+        raise ValueError("write a list of people, or people: and cover:")
+
+    @property
+    def covers(self) -> tuple[Cover, ...]:
+        """Who stands in, as the catalogue has it."""
+        return tuple(Cover(one.by, one.until, one.since) for one in self.cover)
 
 
 class Rung(Section):
@@ -105,7 +164,7 @@ class Config(Section):
     hooks: Hooks = Hooks()
     connections: dict[str, dict[str, Any]] = {}
     people: dict[str, Person] = {}
-    roles: dict[str, tuple[str, ...]] = {}
+    roles: dict[str, Role] = {}
     targets: tuple[str, ...] = ()
     slack: Slack | None = None
     page_webhook: PageHook | None = None
@@ -138,6 +197,7 @@ class Config(Section):
         """Can nobody but this machine reach it?"""
         return self.host in ("127.0.0.1", "::1", "localhost")
 
-    def people_of(self, role: str) -> frozenset[str]:
-        """Members of a role; empty when there is no such role."""
-        return frozenset(self.roles.get(role, ()))
+    def people_of(self, role: str, now: datetime) -> frozenset[str]:
+        """Who holds a role at this moment, cover included; empty when there is no such role."""
+        found = self.roles.get(role, Role())
+        return frozenset(found.people) | {one.by for one in found.covers if one.holds(now)}

@@ -194,7 +194,8 @@ def _known_keys(place: Place) -> list[str]:
         inner = field.annotation if field is not None else None
         models = [one for one in (inner, *getattr(inner, "__args__", ())) if hasattr(one, "model_fields")]
         model = models[0] if models else model
-    return list(getattr(model, "model_fields", {}))
+    fields = getattr(model, "model_fields", {})
+    return [field.alias or name for name, field in fields.items()]
 
 
 def _cross_checked(document: Document, config: Config, broken: Collection[object]) -> Iterator[Finding]:
@@ -251,11 +252,15 @@ def _twins(document: Document, config: Config) -> Iterator[Finding]:
 
 
 def _members(document: Document, config: Config) -> Iterator[Finding]:
-    for role, people in config.roles.items():
-        for number, person in enumerate(people):
+    for role, found in config.roles.items():
+        place: Place = ("roles", role)
+        inner = (*place, "people") if (*place, "people") in document.keys else place
+        named = [((*inner, number), person) for number, person in enumerate(found.people)]
+        named += [((*place, "cover", number, "by"), one.by) for number, one in enumerate(found.cover)]
+        for where, person in named:
             if person not in config.people:
                 remedy = nearest(person, config.people)
-                yield _finding(document, ("roles", role, number), f"nobody is called {person}", remedy)
+                yield _finding(document, where, f"nobody is called {person}", remedy)
 
 
 def _rungs(document: Document, config: Config) -> Iterator[Finding]:

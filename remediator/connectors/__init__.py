@@ -50,7 +50,8 @@ def catalog(config: Config) -> Catalog:
     return Catalog.of(
         operations(),
         connections=connections,
-        roles={role: frozenset(people) for role, people in config.roles.items()},
+        roles={name: frozenset(role.people) for name, role in config.roles.items()},
+        covers={name: role.covers for name, role in config.roles.items() if role.cover},
         targets=frozenset(config.targets),
         escalations=frozenset(config.escalations),
         budgets=frozenset(config.budgets),

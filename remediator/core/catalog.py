@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 
@@ -155,12 +155,33 @@ PLANNED = frozenset(
 
 
 @dataclass(frozen=True)
+class Cover:
+    """A person who holds a role as well, for the time of somebody's absence.
+
+    since: None where it holds from the moment at which it was configured.
+    """
+
+    by: str
+    until: datetime  # at this moment it is over
+    since: datetime | None = None
+
+    def holds(self, now: datetime) -> bool:
+        """Does it last at this moment?"""
+        return (self.since is None or self.since <= now) and now < self.until
+
+    def __str__(self) -> str:
+        since = f" from {self.since.isoformat()}" if self.since is not None else ""
+        return f"{self.by}{since} until {self.until.isoformat()}"
+
+
+@dataclass(frozen=True)
 class Catalog:
     """Everything that a policy may name: operations, connections, roles, target kinds."""
 
     operations: Mapping[str, Operation]
     connections: Mapping[str, Connection] = field(default_factory=dict)
-    roles: Mapping[str, frozenset[str]] = field(default_factory=dict)  # role → people
+    roles: Mapping[str, frozenset[str]] = field(default_factory=dict)  # role → people, whatever the time
+    covers: Mapping[str, tuple[Cover, ...]] = field(default_factory=dict)  # role → who stands in, and when
     targets: frozenset[str] = frozenset()
     escalations: frozenset[str] = frozenset()
     budgets: frozenset[str] = frozenset()
@@ -169,3 +190,13 @@ class Catalog:
     def of(cls, operations: Iterable[Operation], **rest: object) -> Catalog:
         """A catalogue with these operations, by name."""
         return cls({one.name: one for one in operations}, **rest)  # type: ignore[arg-type]
+
+    def roles_at(self, now: datetime) -> Mapping[str, frozenset[str]]:
+        """Role → everybody who holds it at this moment: its people, and who stands in for one of them."""
+        if not self.covers:
+            return self.roles
+        standing = {
+            role: {one.by for one in covers if one.holds(now)} for role, covers in self.covers.items()
+        }
+        known = self.roles.keys() | standing.keys()
+        return {role: self.roles.get(role, frozenset()) | standing.get(role, set()) for role in known}

@@ -212,6 +212,11 @@ class Facts(Seen):
     debounce: timedelta = timedelta(minutes=1)  # how long "all resolved" must stand
     freshness: timedelta = timedelta(seconds=10)  # how old readings may be at the first change
 
+    @property
+    def roles(self) -> Mapping[str, frozenset[str]]:
+        """Who holds which role now: cover for an absence begins and ends by the clock."""
+        return self.catalog.roles_at(self.now)
+
 
 # ── Decisions ─────────────────────────────────────────────────────────────────────────────────────
 

@@ -95,7 +95,7 @@ class PeoplesDesk:
         found = await self._store.read(lambda tx: tx.run(run))
         if found is None:
             return Answer(ok=False, text=f"there is no run {run}", status=404)
-        if not self._has_role(by):
+        if not await self._has_role(by):
             return Answer(ok=False, text=f"{by} has no role; this takes one", status=403)
         if verdict not in VERDICTS:
             return Answer(ok=False, text=f"say one of {', '.join(VERDICTS)}", status=400)
@@ -123,8 +123,10 @@ class PeoplesDesk:
         text = f"halted {scope}; lift it with: remediator resume {halt.id}"
         return Answer(ok=True, text=text, data={"halt": halt.id, "scope": scope})
 
-    def _has_role(self, person: str) -> bool:
-        return any(person in people for people in self._policies().catalog.roles.values())
+    async def _has_role(self, person: str) -> bool:
+        """Has this person any role at this moment, be it as cover?"""
+        roles = self._policies().catalog.roles_at(await self._store.read(_now))
+        return any(person in people for people in roles.values())
 
     async def _nothing_to_halt(self, scope: str) -> str:
         """Why a scope can only be a slip of the pen, or "" when it covers something."""
@@ -144,7 +146,7 @@ class PeoplesDesk:
 
     async def resume(self, halt: str, *, by: str) -> Answer:
         """Lift a halt; whoever waited for that is decided again."""
-        if not self._has_role(by):
+        if not await self._has_role(by):
             return Answer(ok=False, text=f"{by} has no role; lifting a halt takes one", status=403)
 
         async def work(tx: Tx) -> Halt | None:

@@ -72,7 +72,7 @@ class Pager:
         rung = next_rung(page, self.chain(page.chain), now, self._config.page_repeat)
         if not rung.roles:
             return msgspec.structs.replace(page, next_at=rung.next_at)
-        people = sorted(frozenset[str]().union(*(self._config.people_of(role) for role in rung.roles)))
+        people = sorted(frozenset[str]().union(*(self._config.people_of(role, now) for role in rung.roles)))
         reached = msgspec.structs.replace(page, level=rung.level)
         told = await asyncio.gather(*(self._tell(road, reached, people) for road in self._roads))
         failed = "; ".join(f"{one.road}: {one.detail}" for one in told if not one.ok)

@@ -33,6 +33,7 @@ CHECKS: tuple[Check, ...] = (
     Check("P132", "error", naming.unknown_role),
     Check("P133", "error", safety.empty_role),
     Check("P134", "error", safety.unsatisfiable),
+    Check("P135", "warning", safety.satisfiable_for_a_time),
     Check("P140", "error", naming.unknown_step),
     Check("P141", "warning", naming.unused_step),
     Check("P142", "error", safety.unreachable),

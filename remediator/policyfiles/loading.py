@@ -142,7 +142,10 @@ def _version(document: Document, policy: Policy, catalog: Catalog) -> str:
         {
             "document": document.value,
             "connections": {name: catalog.connections[name].digest for name in connections},
-            "roles": {role: sorted(catalog.roles[role]) for role in roles},
+            "roles": {
+                role: [*sorted(catalog.roles[role]), *map(str, catalog.covers.get(role, ()))]
+                for role in roles
+            },
         }
     )
 

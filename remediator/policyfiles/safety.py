@@ -50,22 +50,43 @@ def ungated(look: Look) -> Iterator[Problem]:
             yield Problem(("steps", name), f"{name} is destructive and has no gate", remedy, on_key=True)
 
 
+def _roles(look: Look) -> Mapping[str, frozenset[str]]:
+    """Role → everybody who holds it at some time: its people, and whoever is to stand in for them."""
+    covers = look.catalog.covers
+    return {
+        role: people | {one.by for one in covers.get(role, ())} for role, people in look.catalog.roles.items()
+    }
+
+
 def empty_role(look: Look) -> Iterator[Problem]:
-    """P133: a gate asks a role that nobody has."""
+    """P133: a gate asks a role that nobody has, at any time."""
+    roles = _roles(look)
     for place, gate in look.gates():
         for role in gate.votes or ():
-            if role in look.catalog.roles and not look.catalog.roles[role]:
+            if role in roles and not roles[role]:
                 yield Problem((*place, "votes", role), f"nobody has the role {role!r}", on_key=True)
 
 
 def unsatisfiable(look: Look) -> Iterator[Problem]:
-    """P134: not enough distinct people, each counting for one role."""
-    roles = look.catalog.roles
+    """P134: not enough distinct people, each counting for one role, even with all who stand in."""
+    roles = _roles(look)
     for place, gate in look.gates():
         votes = gate.votes or {}
         if all(roles.get(role) for role in votes) and not satisfiable(votes, roles):
             problem = "no set of distinct people can give these votes"
             yield Problem((*place, "votes"), problem, "ask for fewer votes, or fill the roles")
+
+
+def satisfiable_for_a_time(look: Look) -> Iterator[Problem]:
+    """P135: votes that can be given only while somebody stands in for an absence."""
+    always, ever = look.catalog.roles, _roles(look)
+    for place, gate in look.gates():
+        votes = gate.votes or {}
+        if not all(ever.get(role) for role in votes) or not satisfiable(votes, ever):
+            continue
+        if not satisfiable(votes, always):
+            problem = "these votes can be given only while somebody covers for an absence"
+            yield Problem((*place, "votes"), problem, "fill the roles themselves")
 
 
 def satisfiable(votes: Mapping[str, int], roles: Mapping[str, frozenset[str]]) -> bool:

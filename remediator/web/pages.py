@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from aiohttp import web
 
@@ -35,7 +36,7 @@ async def status(request: web.Request) -> web.Response:
         answer = told(snapshot.shape(), 200 if snapshot.store_up else 503)
         answer.headers.update(VARIES)
         return answer
-    roles = snapshot.policies.catalog.roles
+    roles = snapshot.roles
     page = rendering.render(
         _whole_or_part(request, "status"),
         now=snapshot.now,
@@ -49,7 +50,7 @@ async def status(request: web.Request) -> web.Response:
 async def run(request: web.Request) -> web.Response:
     """Show one run: what was read, planned, agreed, done and proved, and its timeline."""
     found = await _look(request)
-    roles = services(request).policies().catalog.roles
+    roles = services(request).policies().catalog.roles_at(found.now)
     asked = found.run.gate if open_gate(found.run) is not None else None
     page = rendering.render(
         _whole_or_part(request, "run"),
@@ -70,7 +71,7 @@ class _Found:
     """A run with what the store has beside it."""
 
     run: Run
-    now: object
+    now: datetime
     journal: list[JournalEntry]
     pages: list[Page]
     alerts: list[tuple[str, AlertRow | None]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
@@ -102,8 +103,12 @@ async def policies(request: web.Request) -> web.Response:
 async def gates(request: web.Request) -> web.Response:
     """List open gates, the first to expire first."""
     Query(request)
-    waiting = await _ask(request, lambda tx: tx.runs(RunFilter(state=str(Stage.WAITING), limit=MOST_RUNS)))
-    roles = services(request).policies().catalog.roles
+
+    async def work(tx: Tx) -> tuple[list[Run], datetime]:
+        return await tx.runs(RunFilter(state=str(Stage.WAITING), limit=MOST_RUNS)), tx.now
+
+    waiting, now = await _ask(request, work)
+    roles = services(request).policies().catalog.roles_at(now)
     rows = [gate_row(one, gate, roles) for one in waiting if (gate := open_gate(one)) is not None]
     return told(shapes.GateList(sorted(rows, key=lambda row: (row.expires_at, row.id))))
 

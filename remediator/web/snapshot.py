@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -59,6 +59,11 @@ class Snapshot:
         return self.rows.now
 
     @property
+    def roles(self) -> Mapping[str, frozenset[str]]:
+        """Who holds which role at this moment."""
+        return self.policies.catalog.roles_at(self.now)
+
+    @property
     def waiting(self) -> list[Run]:
         """Runs at an open gate; the first to expire first."""
         found = [(gate.expires_at, run) for run in self.rows.live if (gate := open_gate(run)) is not None]
@@ -106,7 +111,7 @@ class Snapshot:
 
     def shape(self) -> StatusShape:
         """As JSON has it."""
-        rows, roles = self.rows, self.policies.catalog.roles
+        rows, roles = self.rows, self.roles
         return StatusShape(
             now=self.now,
             healthy=self.healthy,

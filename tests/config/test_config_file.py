@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,50 @@ def test_a_blank_secret_is_refused(tmp_path: Path) -> None:
     (tmp_path / "token").write_text(" \n")
     with pytest.raises(ConfigError, match="the file token is blank"):
         load(tmp_path / "remediator.yaml", ENV)
+
+
+# ── Cover for an absence ──────────────────────────────────────────────────────────────────────────
+
+AWAY = "lead: {people: [amina], cover: [{by: bob, from: 2026-12-20T00:00Z, until: 2027-01-03T00:00+01:00}]}"
+
+
+def with_lead(written: str) -> str:
+    return WHOLE.replace("lead: [amina]", written)
+
+
+def test_a_role_names_cover_for_an_absence(tmp_path: Path) -> None:
+    config = read(tmp_path, with_lead(AWAY))
+    for at, holds in (
+        ("2026-12-19T23:59:59Z", {"amina"}),
+        ("2026-12-20T00:00:00Z", {"amina", "bob"}),
+        ("2027-01-02T22:59:59Z", {"amina", "bob"}),
+        ("2027-01-02T23:00:00Z", {"amina"}),
+    ):
+        assert config.people_of("lead", datetime.fromisoformat(at)) == holds, at
+    assert config.people_of("oncall", datetime.fromisoformat("2026-12-24T00:00Z")) == {"bob"}
+
+
+def test_cover_without_a_beginning_holds_at_once(tmp_path: Path) -> None:
+    config = read(
+        tmp_path, with_lead("lead: {people: [amina], cover: [{by: bob, until: 2027-01-03T00:00Z}]}")
+    )
+    assert config.people_of("lead", datetime(2026, 1, 1, tzinfo=UTC)) == {"amina", "bob"}
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        (AWAY.replace("by: bob", "by: bobb"), "cover.0.by: nobody is called bobb; did you mean bob?"),
+        (AWAY.replace("[amina]", "[aminaa]"), "people.0: nobody is called aminaa; did you mean amina?"),
+        (AWAY.replace(", until: 2027-01-03T00:00+01:00", ""), "roles.lead.cover.0.until: is missing"),
+        (AWAY.replace("from:", "form:"), "roles.lead.cover.0.form: unknown key; did you mean from?"),
+        (AWAY.replace("cover:", "covers:"), "roles.lead.covers: unknown key; did you mean cover?"),
+        (AWAY.replace("00:00Z", "00:00"), "'2026-12-20T00:00' says no time zone; write one such as"),
+        (AWAY.replace("2026-12-20T00:00Z", "christmas"), "'christmas' is not a time; write one such as"),
+        (AWAY.replace("2026-12-20T00:00Z", "20261220"), "roles.lead.cover.0.from: write a time such as"),
+        (AWAY.replace("2027", "2025"), "roles.lead.cover.0: it is over before it begins"),
+        ("lead: amina", "roles.lead: write a list of people, or people: and cover:"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_cover_is_told_with_its_place(tmp_path: Path, written: str, told: str) -> None:
+    assert any(line.startswith("7:") and told in line for line in problems(tmp_path, with_lead(written)))

@@ -191,7 +191,7 @@ class Promises:
         assert given and intention in given[0].intentions, "a gated step starts without its gate"
         assert all(given[0].hash.startswith(vote.hash) for vote in given[0].votes)
         if act.attempt == 1:
-            assert gates.satisfied(wanted.votes, gates.approvers(given[0]), facts.catalog.roles)
+            assert gates.satisfied(wanted.votes, gates.approvers(given[0]), facts.roles)
 
     def _lives(self, run: Run, facts: Facts) -> None:
         """It waits for something that will come, or for a person who was told."""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from remediator.core.catalog import Catalog, Cover
 from remediator.engine.desk import PeoplesDesk
 from remediator.engine.driver import Driver
 from remediator.ports import Pending
-from tests.core.stories import policy
-from tests.engine.world import Engine, engine
+from tests.core.stories import CATALOG, policy, post, proof, votes
+from tests.engine.world import START, Engine, alert, engine
 
 
 class Idle:
@@ -71,3 +74,57 @@ async def test_anybody_may_halt_and_whoever_has_a_role_may_resume(
 async def test_a_halt_without_a_reason_is_refused(desk: tuple[PeoplesDesk, Engine]) -> None:
     people, _ = desk
     assert (await people.halt(by="bob", scope="all", reason="  ")).status == 400
+
+
+# ── Cover for an absence ──────────────────────────────────────────────────────────────────────────
+
+
+async def covered(one: Engine, until: timedelta) -> str:
+    """Amina, the only lead, is away and dora covers; the gate that asks for a lead."""
+    pause = post("/pause/${campaign}", gate=votes(within="4h", lead=1), verify=proof())
+    away = replace(CATALOG, covers={"lead": (Cover("dora", START + until),)})
+    one.runs_with(policy({"pause": pause}), catalog=away)
+    await one.delivers(alert())
+    (run,) = await one.runs()
+    assert run.gate is not None
+    return run.gate.id
+
+
+async def test_who_covers_a_role_votes_lifts_halts_and_is_nobody_once_the_time_is_over(
+    desk: tuple[PeoplesDesk, Engine],
+) -> None:
+    people, one = desk
+    gate = await covered(one, timedelta(hours=1))
+    one.runs_with(one.policies.by_name["late-campaign"].policy, catalog=only_as_cover(one))
+    thrown = await people.halt(by="dora", scope="policy:late-campaign", reason="smoke")
+    assert thrown.data is not None
+    assert (await people.resume(thrown.data["halt"], by="dora")).ok
+    one.later(hours=1)
+    late = await people.vote(gate, by="dora", approve=True, via="api")
+    assert (late.ok, late.status) == (False, 409)
+    assert "dora has none of the roles lead" in late.text
+    thrown = await people.halt(by="dora", scope="policy:late-campaign", reason="smoke")
+    assert thrown.data is not None
+    assert (await people.resume(thrown.data["halt"], by="dora")).status == 403
+
+
+def only_as_cover(one: Engine) -> Catalog:
+    """Dora has no role of her own."""
+    catalog = one.policies.catalog
+    return replace(catalog, roles={role: people - {"dora"} for role, people in catalog.roles.items()})
+
+
+async def test_a_cover_that_ends_between_the_vote_and_the_act_takes_the_vote_with_it(
+    desk: tuple[PeoplesDesk, Engine],
+) -> None:
+    people, one = desk
+    gate = await covered(one, timedelta(minutes=10))
+    one.later(minutes=9)
+    answer = await people.vote(gate, by="dora", approve=True, via="slack")
+    assert answer.text == f"dora approved {gate}. The gate is approved."
+    one.later(minutes=2)  # the reading before the act is slow
+    one.pending = await one.store.read(lambda tx: tx.pending())
+    await one.answers(value=1)
+    (run,) = await one.runs()
+    assert (run.outcome, one.acts()) == ("refused", [])
+    assert "those who approved no longer hold the roles" in run.reason

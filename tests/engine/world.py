@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from remediator.core.alert import Alert, Delivery
+from remediator.core.catalog import Catalog
 from remediator.core.messages import Act, Done, Event, Probe, ProbeRead, Result, StepFinished, TimePassed
 from remediator.core.policy import Policy
 from remediator.core.policyset import PolicySet, Versioned
@@ -58,9 +59,9 @@ class Engine:
         self.ids += 1
         return f"{prefix}-{self.ids}"
 
-    def runs_with(self, *policies: Policy, version: str = "v1") -> None:
+    def runs_with(self, *policies: Policy, version: str = "v1", catalog: Catalog = CATALOG) -> None:
         """Make these the running set."""
-        self.policies = PolicySet.of((Versioned(one, f"{one.name}@{version}") for one in policies), CATALOG)
+        self.policies = PolicySet.of((Versioned(one, f"{one.name}@{version}") for one in policies), catalog)
 
     def later(self, **span: float) -> None:
         self.clock.at += timedelta(**span)

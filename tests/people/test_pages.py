@@ -139,6 +139,18 @@ async def test_one_open_road_is_enough_and_the_other_is_noted() -> None:
     assert len(told.sent) == 1
 
 
+async def test_who_covers_a_role_is_told_while_the_cover_lasts() -> None:
+    cover = [{"by": "amina", "from": at(10), "until": at(20)}]
+    roles = {"oncall": {"people": ["bob"], "cover": cover}}
+    told = []
+    for minutes in (9, 10, 19, 20):
+        slack = Road("slack")
+        due = page(opened_at=at(minutes))
+        await pager(slack, now=at(minutes), roles=roles).deliver(due)
+        told += slack.told
+    assert told == [(0, ["bob"]), (0, ["amina", "bob"]), (0, ["amina", "bob"]), (0, ["bob"])]
+
+
 async def test_when_no_road_is_open_it_is_tried_again_soon() -> None:
     told = await pager(Road("slack", ok=False), Road("webhook", breaks=True)).deliver(page())
     assert (told.level, told.next_at, told.sent) == (-1, NOW + timedelta(seconds=10), ())

@@ -7,6 +7,7 @@ import argparse
 import dataclasses
 import json
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 
 from remediator.cli import policy as cli
 from remediator.connectors import postgres
-from remediator.core.catalog import Catalog, Connection, Escape, Kind, Operation, Param, Reach, Risk
+from remediator.core.catalog import Catalog, Connection, Cover, Escape, Kind, Operation, Param, Reach, Risk
 from remediator.errors import PolicyError
 from remediator.policyfiles.checks import CHECKS
 from remediator.policyfiles.loading import Loaded, load, load_text, parse_text
@@ -314,6 +315,29 @@ def test_each_person_counts_for_one_role(
     assert satisfiable(votes, {role: frozenset(who) for role, who in people.items()}) is possible
 
 
+ASKS = "    do: [restart, tell]\n    gate: {votes: {%s}}"
+
+
+@pytest.mark.parametrize(
+    ("asks", "covers", "finding"),
+    [
+        ("nobody: 1", {"nobody": "eve"}, "P135 these votes can be given only while somebody covers"),
+        ("oncall: 1, ops_marketing: 1", {"ops_marketing": "eve"}, "P135"),
+        ("oncall: 1, ops_marketing: 1", {"ops_marketing": "bob"}, "P134 no set of distinct people"),
+        ("oncall: 1, finance_ops: 1", {"finance_ops": "bob"}, ""),
+        ("nobody: 1", {"oncall": "eve"}, "P133 nobody has the role"),
+    ],
+)
+def test_votes_that_only_a_cover_can_give_are_pointed_out(
+    asks: str, covers: dict[str, str], finding: str
+) -> None:
+    until = datetime(2027, 1, 3, tzinfo=UTC)
+    away = changed(covers={role: (Cover(by, until),) for role, by in covers.items()})
+    findings = found(GOOD.replace("    do: [restart, tell]", ASKS % asks, 1), away)
+    assert len(findings) == (1 if finding else 0), findings
+    assert all(finding in one for one in findings)
+
+
 def test_codes_are_unique_and_said_in_the_check() -> None:
     codes = [check.code for check in CHECKS]
     assert codes == sorted(set(codes))
@@ -337,6 +361,9 @@ def test_a_version_follows_the_document_and_what_it_uses() -> None:
     assert one(GOOD, changed(connections=more)).version == version
     assert one(GOOD, changed(roles={**CATALOG.roles, "oncall": frozenset({"eve"})})).version != version
     assert one(GOOD, changed(roles={**CATALOG.roles, "finance_ops": frozenset({"eve"})})).version == version
+    away = Cover("eve", datetime(2027, 1, 3, tzinfo=UTC))
+    assert one(GOOD, changed(covers={"oncall": (away,)})).version != version
+    assert one(GOOD, changed(covers={"finance_ops": (away,)})).version == version
 
 
 def test_an_old_version_can_be_loaded_from_its_text() -> None:

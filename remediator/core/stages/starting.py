@@ -69,7 +69,7 @@ def _does_not_hold(turn: Turn, given: Gate, wanted: gate.Need, intention: Intent
         return "the plan is not the one that was approved"
     if any(not vote.approve or not gate.is_for(vote, given) for vote in given.votes):
         return "somebody denied it, or voted on another plan"
-    if not gate.satisfied(given.required, gate.approvers(given), turn.facts.catalog.roles):
+    if not gate.satisfied(given.required, gate.approvers(given), turn.facts.roles):
         return "those who approved no longer hold the roles that are required"
     return ""
 

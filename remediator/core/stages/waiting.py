@@ -54,7 +54,7 @@ def hear(turn: Turn, event: Event) -> None:
 
 
 def _vote(turn: Turn, gate: Gate, vote: Vote) -> None:
-    roles = turn.facts.catalog.roles
+    roles = turn.facts.roles
     objection = gates.objection(turn.run, gate, vote, roles, turn.now)
     if objection:
         turn.refuse_vote(gate.id, vote, objection)
