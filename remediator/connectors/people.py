@@ -49,7 +49,7 @@ class People(Unoffered):
         """Who opens pages; tied here once, by the wiring."""
         self._open = open_page
 
-    async def act(self, call: Call, *, order: Order, timeout: float) -> Result:
+    async def act(self, call: Call, *, order: Order, timeout: float) -> Result:  # noqa: ARG002 - no wire
         """Open the page; committed when this returns."""
         text = call.args.get("text")
         if self._open is None:

@@ -53,6 +53,11 @@ def plain(value: Any) -> Any:
     return inert(value)
 
 
+def shown(value: Any) -> Any:
+    """What was `kept`, as people read it."""
+    return plain(revived(value))
+
+
 def _guarded(key: str) -> str:
     return MARK + key if key.startswith(MARK) else key
 

@@ -18,14 +18,17 @@ import msgspec
 from remediator.core.alert import Alert
 from remediator.core.canonical import inert
 from remediator.core.catalog import BUILT_IN, Catalog, Escape, Fence, Operation, Risk
-from remediator.core.exact import kept, plain
+from remediator.core.exact import kept, plain, revived
 from remediator.core.expression import Template
 from remediator.core.messages import Facts
 from remediator.core.parameters import convert
-from remediator.core.policy import Policy, Probe, Step, Undo, Verify
+from remediator.core.policy import AtMost, Policy, Probe, Step, Undo, Verify
 from remediator.core.risk import risk_of
 from remediator.core.run import Call, Intention, Reading, Refusal, Run, UndoPlan
 from remediator.errors import EvaluationError, RemediatorError
+
+RESTORE = "restore"
+"""In an act's result: what its undo is generated from. As an operation: the one that applies it."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def for_operations(run: Run, policy: Policy, now: datetime) -> dict[str, Any]:
         **{name: _lived(policy, name, value) for name, value in run.params.items()},
         **{name: reading.as_seen() for name, reading in run.readings.items()},
         "steps": {
-            name: {"result": step.result} for name, step in run.steps.items() if step.result is not None
+            name: {"result": revived(step.did)} for name, step in run.steps.items() if step.did is not None
         },
         "target": run.target,
         "now": now,
@@ -165,7 +168,7 @@ def intend(run: Run, policy: Policy, name: str, facts: Facts) -> Intention:
     """Exactly what a step will do. Raises EvaluationError."""
     step, place = policy.steps[name], f"{policy.policy}: steps.{name}"
     scope = for_operations(run, policy, facts.now)
-    call = _call(step.use, step.via, step.with_, scope, facts.catalog, place)
+    call = _with_bounds(step, _call(step.use, step.via, step.with_, scope, facts.catalog, place))
     proves = step.verify is not None and step.verify.use is not None
     return Intention(
         step=name,
@@ -184,8 +187,37 @@ def undo_call(run: Run, policy: Policy, name: str, facts: Facts) -> Call:
     """The undo of a step that was done, with what the act returned. Raises EvaluationError."""
     step = policy.steps[name]
     assert step.undo is not None
+    if step.undo.how == "restore":
+        return _restore_call(run, name, f"{policy.policy}: steps.{name}.undo")
     scope = for_operations(run, policy, facts.now)
     return _undo_call(step, step.undo, scope, facts.catalog, f"{policy.policy}: steps.{name}.undo")
+
+
+def _with_bounds(step: Step, call: Call) -> Call:
+    """What the step says beside ``with`` and its connector must keep: how many rows, and what undo needs."""
+    said: dict[str, Any] = {}
+    match step.rows:
+        case int():
+            said["rows"] = {"exactly": step.rows}
+        case AtMost():
+            said["rows"] = {"at_most": step.rows.at_most}
+    if step.undo is not None and step.undo.how is not None:
+        said["undo"] = step.undo.how
+    return msgspec.structs.replace(call, args={**call.args, **said}) if said else call
+
+
+def _restore_call(run: Run, name: str, place: str) -> Call:
+    """Generated from what the act changed and returned."""
+    step = run.steps[name]
+    intention, found = step.intention, (step.did or {}).get(RESTORE)
+    if intention is None or not isinstance(found, dict):
+        raise EvaluationError(place, "what the act changed is not known, so it cannot be restored")
+    return Call(restorer(intention.call.operation), intention.call.connection, found)
+
+
+def restorer(operation: str) -> str:
+    """The operation that takes back ``how: restore``: ``postgres.restore`` for ``postgres.execute``."""
+    return f"{operation.partition('.')[0]}.{RESTORE}"
 
 
 def call_risk(call: Call, catalog: Catalog) -> Risk:
@@ -219,14 +251,23 @@ def summary(call: Call) -> str:
 
 def _undo_plan(step: Step, scope: Mapping[str, Any], catalog: Catalog, place: str) -> UndoPlan | None:
     undo = step.undo
-    if undo is None or undo.use is None:
+    if undo is None or undo.none is not None:
         return None
+    if undo.use is None:
+        operation = catalog.operations.get(restorer(step.use))
+        if operation is None:
+            raise EvaluationError(place, f"what {step.use} changes cannot be restored")
+        return _frozen(undo, {"how": undo.how}, None, operation.fence)
     source = {"use": undo.use, "via": undo.via, "with": _text(undo.with_)}
     waits = any("steps" in template.names for template in _templates(undo.with_))
     fence = _fence(undo.use, undo.via or step.via or "", catalog)
+    return _frozen(undo, source, None if waits else _undo_call(step, undo, scope, catalog, place), fence)
+
+
+def _frozen(undo: Undo, source: dict[str, Any], call: Call | None, fence: Fence) -> UndoPlan:
     return UndoPlan(
         source=source,
-        call=None if waits else _undo_call(step, undo, scope, catalog, place),
+        call=call,
         after_s=undo.after.total_seconds() if undo.after is not None else None,
         early=tuple(one for one in undo.early if isinstance(one, str)),
         fence=fence,
@@ -236,8 +277,9 @@ def _undo_plan(step: Step, scope: Mapping[str, Any], catalog: Catalog, place: st
 def _fence(use: str, via: str, catalog: Catalog) -> Fence:
     """What makes a second sending harmless: the operation itself, or the service behind the connection."""
     operation, connection = catalog.operations.get(use), catalog.connections.get(via)
-    known = (operation.fence if operation else None, connection.fence if connection else None)
-    return Fence.KEY if Fence.KEY in known else Fence.NONE
+    if operation is not None and operation.fence is not Fence.NONE:
+        return operation.fence
+    return connection.fence if connection is not None else Fence.NONE
 
 
 def _undo_call(step: Step, undo: Undo, scope: Mapping[str, Any], catalog: Catalog, place: str) -> Call:

@@ -12,7 +12,7 @@ import msgspec
 from remediator.core.alert import Alert
 from remediator.core.canonical import digest
 from remediator.core.catalog import Fence, Risk
-from remediator.core.exact import plain, revived
+from remediator.core.exact import revived, shown
 
 
 class Stage(StrEnum):
@@ -78,7 +78,7 @@ class Call(msgspec.Struct, frozen=True):
     @property
     def shown(self) -> dict[str, Any]:
         """The arguments as people read them."""
-        return plain(revived(self.args))  # type: ignore[no-any-return]
+        return shown(self.args)  # type: ignore[no-any-return]
 
 
 class UndoPlan(msgspec.Struct, frozen=True):
@@ -122,7 +122,7 @@ class Reading(msgspec.Struct, frozen=True):
     @property
     def shown(self) -> dict[str, Any]:
         """The value as people read it."""
-        return plain(revived(self.value))  # type: ignore[no-any-return]
+        return shown(self.value)  # type: ignore[no-any-return]
 
 
 class Picture(msgspec.Struct, frozen=True):
@@ -138,7 +138,7 @@ class Picture(msgspec.Struct, frozen=True):
     @property
     def shown(self) -> list[dict[str, Any]]:
         """The rows as people read them."""
-        return [plain(revived(row)) for row in self.rows]
+        return [shown(row) for row in self.rows]
 
 
 class Vote(msgspec.Struct, frozen=True):
@@ -168,6 +168,7 @@ class Gate(msgspec.Struct, frozen=True):
     pictures: dict[str, Picture] = {}
     note: str = ""  # why it ended as it did
     remarks: tuple[str, ...] = ()  # votes that did not count, and why; the last few
+    again: str = ""  # it expired, and somebody had it asked again: the run that asks
 
 
 class StepState(StrEnum):
@@ -207,8 +208,14 @@ class StepRun(msgspec.Struct, frozen=True):
     undo_attempt: int = 0
     undo_call: Call | None = None  # as it was sent
     undo_mark: dict[str, Any] | None = None
+    undo_unknown: bool = False  # its mark is being asked about
     undo_late: bool = False  # a person was paged that it is overdue
     undo_error: str = ""
+
+    @property
+    def did(self) -> dict[str, Any] | None:
+        """What it did: as it was answered, or else as it was marked."""
+        return self.result or (self.mark or {}).get("result")
 
     @property
     def stands(self) -> bool:
@@ -339,6 +346,10 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     error: str = ""
 
 
-def gate_hash(intentions: tuple[Intention, ...], terms: Mapping[str, Any]) -> str:
-    """SHA-256 of the resolved steps and the terms under which they were shown."""
-    return digest({"steps": [one.identity() for one in intentions], "terms": dict(terms)})
+def gate_hash(
+    intentions: tuple[Intention, ...], pictures: Mapping[str, Picture], terms: Mapping[str, Any]
+) -> str:
+    """SHA-256 of the resolved steps, of what people were shown of them, and of the terms."""
+    shown = {step: msgspec.to_builtins(picture) for step, picture in pictures.items()}
+    steps = [one.identity() for one in intentions]
+    return digest({"steps": steps, "pictures": shown, "terms": dict(terms)})

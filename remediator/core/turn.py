@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from remediator.core.gate import covers
 from remediator.core.messages import (
     Act,
     Card,
@@ -15,11 +16,12 @@ from remediator.core.messages import (
     Effect,
     Entry,
     Facts,
+    Inquire,
     PageWanted,
     Probe,
 )
 from remediator.core.policy import Policy, Step
-from remediator.core.run import Call, Gate, Outcome, Refusal, Run, Stage, StepRun, Verdict, Vote
+from remediator.core.run import Call, Gate, Outcome, Picture, Refusal, Run, Stage, StepRun, Verdict, Vote
 
 
 class Turn:
@@ -149,7 +151,21 @@ class Turn:
         """Send an act or an undo. Committed with this decision, performed after it."""
         key = f"{self.run.id}/{name}/undo" if undo else f"{self.run.id}/{name}"
         start_by = self.now + timedelta(seconds=15)
-        self.want(Act(name, attempt, call, key, start_by, undo, self.run.policy))
+        shown = None if undo else self._shown(name)
+        self.want(Act(name, attempt, call, key, start_by, undo, self.run.policy, shown))
+
+    def _shown(self, name: str) -> Picture | None:
+        """What people saw when they agreed to a step."""
+        given = next((gate for gate in self.run.all_gates if covers(gate, name)), None)
+        return given.pictures.get(name) if given is not None else None
+
+    def inquire(self, name: str, mark: dict[str, Any], *, undo: bool = False) -> None:
+        """Ask what became of an act or an undo whose answer was lost, by its mark."""
+        step = self.run.steps[name]
+        call = step.undo_call if undo else (step.intention.call if step.intention is not None else None)
+        assert call is not None
+        self.note("inquiring", step=name, undo=undo, why="its mark tells whether it became final")
+        self.want(Inquire(name, step.undo_attempt if undo else step.attempt, undo, call, mark))
 
     def page(self, key: str, text: str) -> None:
         """A person must hear this, once per key and run."""

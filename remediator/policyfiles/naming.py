@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from remediator.core.catalog import PLANNED
 from remediator.core.expression import Path
+from remediator.core.planning import restorer
 from remediator.documents.finding import nearest
 from remediator.policyfiles.uses import FROM_ALERT, Look, Problem, Seen
 
@@ -193,12 +194,13 @@ def unsupported(look: Look) -> Iterator[Problem]:
         if getattr(look.policy.bounds, part) is not None:
             yield Problem(("bounds", part), f"bounds.{part} is not supported yet", on_key=True)
     for name, step in look.policy.steps.items():
-        for part in ("rows", "for_each", "at_most", "stop_after"):
+        for part in ("for_each", "at_most", "stop_after"):
             if getattr(step, part) is not None:
                 yield Problem(("steps", name, part), f"{part} is not supported yet", on_key=True)
-        if step.undo and step.undo.how:
+        if step.undo and step.undo.how and restorer(step.use) not in look.catalog.operations:
             remedy = "write an explicit undo: use, via, with"
-            yield Problem(("steps", name, "undo", "how"), "how: restore is not supported yet", remedy)
+            problem = f"what {step.use} changes cannot be restored"
+            yield Problem(("steps", name, "undo", "how"), problem, remedy)
         if step.undo and step.undo.verify is not None:
             yield Problem(("steps", name, "undo", "verify"), "undo.verify is not supported yet", on_key=True)
         for number, early in enumerate(step.undo.early if step.undo else ()):

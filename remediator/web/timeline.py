@@ -170,8 +170,24 @@ def _finished(data: _Data) -> str:
 
 
 def _sent_again(data: _Data) -> str:
-    what = "The undo of" if data.truth("undo") else "Step"
-    return f"{what} {data['step']} sent again, attempt {data['attempt']}{data.because('why')}"
+    what = _which(data)
+    return f"{what[:1].upper()}{what[1:]} sent again, attempt {data['attempt']}{data.because('why')}"
+
+
+def _which(data: _Data) -> str:
+    """The step, or its undo."""
+    return f"the undo of {data['step']}" if data.truth("undo") else f"step {data['step']}"
+
+
+def _found_out(data: _Data) -> str:
+    final = "it became final" if data["became"] == "final" else "nothing was changed"
+    return f"Found out about {_which(data)}: {final}{data.because()}"
+
+
+def _undone(data: _Data) -> str:
+    if data["left"]:
+        return f"Step {data['step']} undone in part{data.because('left')}"
+    return f"Step {data['step']} undone"
 
 
 def _proof(data: _Data) -> str:
@@ -228,9 +244,12 @@ _KINDS: dict[str, tuple[Callable[[_Data], str], str]] = {
     "started": (_started, "busy"),
     "finished": (_finished, "busy"),
     "unknown": (
-        lambda data: f"It is unknown whether {data['step']} happened{data.because()}",
+        lambda data: f"It is unknown whether {_which(data)} happened{data.because()}",
         "bad",
     ),
+    "marked": (lambda data: f"Marked before it becomes final: {_which(data)}", "calm"),
+    "inquiring": (lambda data: f"Asking what became of {_which(data)}{data.because('why')}", "warn"),
+    "found-out": (_found_out, "busy"),
     "sent-again": (_sent_again, "warn"),
     "proof": (_proof, "calm"),
     "verified": (_verified, "good"),
@@ -238,7 +257,7 @@ _KINDS: dict[str, tuple[Callable[[_Data], str], str]] = {
     "holding": (_holding, "calm"),
     "undo-waits": (lambda data: f"The undo of {data['step']} waits{data.because()}", "warn"),
     "undo-started": (lambda data: f"Undo of {data['step']} started", "busy"),
-    "undone": (lambda data: f"Step {data['step']} undone", "good"),
+    "undone": (_undone, "good"),
     "undo-failed": (lambda data: f"The undo of {data['step']} went wrong{data.because()}", "bad"),
     "asking": (lambda data: f"Asking people what became of {data['step']}{data.because()}", "bad"),
     "settled": (_settled, "busy"),
@@ -262,6 +281,8 @@ def told(entry: JournalEntry) -> Told:
     if entry.kind == "closed":
         tone = outcome(data["outcome"]).tone
     if entry.kind == "finished" and data["result"] != "done":
+        tone = "bad"
+    if entry.kind == "undone" and data["left"]:
         tone = "bad"
     if entry.kind == "vote" and not data.truth("approve"):
         tone = "warn"

@@ -30,6 +30,9 @@ from remediator.core.messages import (
     Entry,
     Event,
     Facts,
+    Inquire,
+    Inquired,
+    Marked,
     PolicyChanged,
     Preview,
     Previewed,
@@ -72,12 +75,23 @@ CATALOG = Catalog.of(
         Operation("http.request", Kind.ACTION, "", _HTTP, risk=Risk.DISRUPTIVE),
         Operation("sql.execute", Kind.ACTION, "", {}, risk=Risk.DESTRUCTIVE, previews=True),
         Operation("slack.message", Kind.ACTION, "", {"text": Param("", escape=Escape.MRKDWN)}),
+        Operation(
+            "ledger.execute",
+            Kind.ACTION,
+            "",
+            {"sql": Param("", escape=Escape.LITERAL), "args": Param("", type="list", exact=True)},
+            risk=Risk.DESTRUCTIVE,
+            fence=Fence.TRANSACTION,
+            previews=True,
+        ),
+        Operation("ledger.restore", Kind.ACTION, "", {}, risk=Risk.DESTRUCTIVE, fence=Fence.TRANSACTION),
     ],
     connections={
         "db": Connection("db", "sql"),
         "api": Connection("api", "http", risks={"POST /safe/*": Risk.SAFE, "DELETE /*": Risk.DESTRUCTIVE}),
         "keyed": Connection("keyed", "http", fence=Fence.KEY),
         "slack": Connection("slack", "slack"),
+        "ledger": Connection("ledger", "ledger"),
     },
     roles=ROLES,
     targets=frozenset({"campaign"}),
@@ -91,6 +105,13 @@ def post(path: str, **rest: Any) -> dict[str, Any]:
     """A disruptive step: one POST, waived unless the story gives it a gate."""
     call = {"use": "http.request", "via": "api", "with": {"method": "POST", "path": path}}
     return call | {"gate": {"waived": "the story is not about gates"}} | rest
+
+
+def change(**rest: Any) -> dict[str, Any]:
+    """A destructive step: one statement in a transaction that leaves a mark, taken back after an hour."""
+    call = {"use": "ledger.execute", "via": "ledger", "with": {"sql": "UPDATE …", "args": ["${campaign}"]}}
+    terms = {"rows": 1, "gate": votes(oncall=1), "undo": {"how": "restore", "after": "1h"}}
+    return call | terms | rest
 
 
 def say(text: str = "look at ${campaign}", **rest: Any) -> dict[str, Any]:
@@ -143,6 +164,7 @@ class Promises:
 
     acts: set[tuple[str, int, bool]] = field(default_factory=set)
     wire: dict[tuple[str, int, bool], Act] = field(default_factory=dict)  # acts without an answer
+    inquiries: set[tuple[str, int, bool]] = field(default_factory=set)  # marks that are asked about
 
     def keep(self, event: Event | None, decision: Decision, facts: Facts) -> None:
         """Assert all of them."""
@@ -150,10 +172,14 @@ class Promises:
         assert msgspec.json.decode(msgspec.json.encode(run), type=Run) == run, "a run survives its storage"
         if isinstance(event, StepFinished):
             self.wire.pop((event.step, event.attempt, event.undo), None)
+        if isinstance(event, Inquired):
+            self.inquiries.discard((event.step, event.attempt, event.undo))
         for effect in decision.effects:
             assert msgspec.json.decode(msgspec.json.encode(effect), type=Effect) == effect
             if isinstance(effect, Act):
                 self._acts(effect, decision, facts)
+            if isinstance(effect, Inquire):
+                self.inquiries.add((effect.step, effect.attempt, effect.undo))
         self._lives(run, facts)
         if "closed" in {entry.kind for entry in decision.entries}:
             self._closed(decision)
@@ -170,7 +196,9 @@ class Promises:
         step = run.steps[act.step]
         assert step.intention is not None
         if act.undo:
-            assert act.attempt == 1 or (step.intention.undo and step.intention.undo.fence is Fence.KEY)
+            fence = step.intention.undo.fence if step.intention.undo is not None else Fence.NONE
+            assert act.attempt == 1 or fence in (Fence.KEY, Fence.TRANSACTION)
+            assert not self.inquiries, "an undo is sent while nobody knows whether the last one happened"
         else:
             assert act.call == step.intention.call
             assert act.attempt == 1 or step.intention.fence is Fence.KEY
@@ -198,7 +226,12 @@ class Promises:
         deadline = next_deadline(run, facts)
         waits_for_end = run.stage is Stage.HOLDING and run.resolved_at is None
         assert (
-            run.stage in (Stage.CLOSED, Stage.ASKING) or deadline or run.pending or self.wire or waits_for_end
+            run.stage in (Stage.CLOSED, Stage.ASKING)
+            or deadline
+            or run.pending
+            or self.wire
+            or self.inquiries
+            or waits_for_end
         ), f"nothing will ever wake it in {run.stage}"
         if run.stage in UNTOUCHED:
             assert deadline is not None, "it could wait for ever"
@@ -208,6 +241,7 @@ class Promises:
         assert run.outcome is not None
         assert run.closed_at is not None
         assert not self.wire, "it closed while an act was on its way"
+        assert not self.inquiries, "it closed while nobody knew what had happened"
         assert all(isinstance(effect, Card) for effect in decision.effects)
         assert not run.temporary, "it closed and left a temporary change behind"
         assert all(gate.state != "open" for gate in run.all_gates)
@@ -391,6 +425,20 @@ class Story:
     def _ends(self, result: Result) -> Self:
         (act,) = self.promises.wire.values()
         return self.hears(StepFinished(act.step, act.attempt, act.undo, result))
+
+    def marks(self, **mark: Any) -> Self:
+        """What is on the wire is about to become final."""
+        (act,) = self.promises.wire.values()
+        return self.hears(Marked(act.step, act.attempt, act.undo, mark or {"result": {}}))
+
+    def told(self, result: Result) -> Self:
+        """The mark tells what became of it."""
+        ((step, attempt, undo),) = self.promises.inquiries
+        return self.hears(Inquired(step, attempt, undo, result))
+
+    def inquires(self) -> Self:
+        assert self.promises.inquiries, f"nothing is asked about; {self.run.stage}, {self.run.reason}"
+        return self
 
     def settled(self, verdict: Literal["happened", "not-happened", "handled"], by: str = "bob") -> Self:
         """A person says what became of it."""

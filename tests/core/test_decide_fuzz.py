@@ -32,7 +32,19 @@ from remediator.core.messages import (
 from remediator.core.play import next_deadline
 from remediator.core.policy import Policy
 from remediator.core.run import Picture, Reading, Stage, Vote
-from tests.core.stories import CATALOG, ROLES, Story, budget_probe, policy, post, proof, say, undo, votes
+from tests.core.stories import (
+    CATALOG,
+    ROLES,
+    Story,
+    budget_probe,
+    change,
+    policy,
+    post,
+    proof,
+    say,
+    undo,
+    votes,
+)
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "400"))
 
@@ -81,6 +93,10 @@ POLICIES: dict[str, Policy] = {
         diagnose=budget_probe(),
         mode="suggest",
     ),
+    "rows of a database": policy(
+        {"halve": change(verify=proof(within="1m")), "cut": change(undo=None, gate=votes(lead=1))},
+        diagnose=budget_probe(),
+    ),
     "no probes at all": policy(
         {
             "pause": _held("${string(now)}"),
@@ -105,6 +121,8 @@ class Chaos:
             self.answer,
             self.finish,
             self.finish,
+            self.mark,
+            self.inquire,
             self.vote,
             self.vote,
             self.wake,
@@ -141,6 +159,16 @@ class Chaos:
             act = list(self.story.promises.wire.values())[-1]
             result = (Done({"id": "T-1"}), Done(), Refused("409"), Unknown("reset"))[self.draw(4)]
             self.story.hears(StepFinished(act.step, act.attempt, act.undo, result))
+
+    def mark(self) -> None:
+        if self.story.promises.wire:
+            self.story.marks(xid=str(self.draw(3)), result={"restore": {"rows": []}})
+
+    def inquire(self) -> None:
+        if self.story.promises.inquiries:
+            self.story.told(
+                (Done({"restore": {}}), Done({}, "1 row"), Refused("-"), Unknown("-"))[self.draw(4)]
+            )
 
     def vote(self) -> None:
         gates = self.story.run.all_gates
@@ -238,6 +266,8 @@ def comes_to_its_end(story: Story) -> None:
                 story.hears(ProbeRead(asked.round, asked.key, Reading(story.now, ok=True, value=value)))
         elif story.promises.wire:
             story.done(id="T-1")
+        elif story.promises.inquiries:
+            story.told(Done({"restore": {}}))
         elif story.run.stage is Stage.ASKING:
             assert any("unknown whether" in page for page in story.paged)
             story.settled("handled")

@@ -217,8 +217,8 @@ def intention(**rest: Any) -> Intention:
 )
 def test_whatever_changes_changes_the_hash(other: dict[str, Any]) -> None:
     terms = {"version": "v1"}
-    assert gate_hash((intention(),), terms) == gate_hash((intention(),), dict(terms))
-    assert gate_hash((intention(**other),), terms) != gate_hash((intention(),), terms)
+    assert gate_hash((intention(),), {}, terms) == gate_hash((intention(),), {}, dict(terms))
+    assert gate_hash((intention(**other),), {}, terms) != gate_hash((intention(),), {}, terms)
 
 
 def test_the_hash_covers_the_run_its_version_its_target_and_the_votes() -> None:
@@ -227,9 +227,11 @@ def test_the_hash_covers_the_run_its_version_its_target_and_the_votes() -> None:
     run, wanted = story.run, gates.needed(story.run, story.facts.policy)
     assert wanted is not None
     terms = gates.terms(run, wanted)
-    assert gate_hash(story.gate.intentions, terms) == story.gate.hash
+    assert gate_hash(story.gate.intentions, story.gate.pictures, terms) == story.gate.hash
     for name in terms:
-        assert gate_hash(story.gate.intentions, terms | {name: "else"}) != story.gate.hash
+        assert (
+            gate_hash(story.gate.intentions, story.gate.pictures, terms | {name: "else"}) != story.gate.hash
+        )
 
 
 def test_the_same_plan_is_the_same_change_and_the_same_undo_in_the_same_order() -> None:

@@ -65,7 +65,7 @@ def _unapproved(turn: Turn, intention: Intention) -> str:
 def _does_not_hold(turn: Turn, given: Gate, wanted: gate.Need, intention: Intention) -> str:
     if intention not in given.intentions:
         return "the step is not the one that was approved"
-    if gate_hash(given.intentions, gate.terms(turn.run, wanted)) != given.hash:
+    if gate_hash(given.intentions, given.pictures, gate.terms(turn.run, wanted)) != given.hash:
         return "the plan is not the one that was approved"
     if any(not vote.approve or not gate.is_for(vote, given) for vote in given.votes):
         return "somebody denied it, or voted on another plan"

@@ -5,9 +5,20 @@ from __future__ import annotations
 from datetime import timedelta
 
 from remediator.core.catalog import Fence
-from remediator.core.messages import Done, Event, Refused, StepFinished, TimePassed, Unknown
+from remediator.core.exact import shown
+from remediator.core.messages import (
+    Done,
+    Event,
+    Inquired,
+    Marked,
+    Refused,
+    Result,
+    StepFinished,
+    TimePassed,
+    Unknown,
+)
 from remediator.core.planning import undo_call
-from remediator.core.run import Call, Outcome, Stage, StepState, Verdict
+from remediator.core.run import Call, Outcome, Stage, StepRun, StepState, Verdict
 from remediator.core.stages.acting import MOST_ATTEMPTS
 from remediator.core.turn import Turn
 from remediator.errors import EvaluationError
@@ -30,10 +41,30 @@ def hear(turn: Turn, event: Event) -> None:
     match event:
         case TimePassed() if turn.run.wait_until is not None and turn.now >= turn.run.wait_until:
             enter(turn)
-        case StepFinished(undo=True, step=name, attempt=attempt) if turn.run.undoing:
+        case StepFinished() | Marked() | Inquired() if event.undo and turn.run.undoing:
             step = turn.run.steps[turn.run.undoing[0]]
-            if (name, attempt) == (step.name, step.undo_attempt):
-                _finished(turn, event)
+            if (event.step, event.attempt) == (step.name, step.undo_attempt):
+                _heard(turn, step, event)
+
+
+def _heard(turn: Turn, step: StepRun, event: StepFinished | Marked | Inquired) -> None:
+    match event:
+        case Marked(mark=mark):
+            if step.undo_mark is None and not _obstacle(turn):
+                turn.change_step(step.name, undo_mark=mark)
+                turn.note("marked", step=step.name, undo=True, attempt=step.undo_attempt, mark=mark)
+        case Inquired() if not step.undo_unknown:
+            return
+        case StepFinished() if step.undo_unknown:
+            return
+        case Inquired(result=Unknown(reason=reason)):
+            _gone_wrong(turn, step.name, f"its outcome is unknown: {reason}")
+        case Inquired(result=result):
+            became = "final" if isinstance(result, Done) else "nothing"
+            turn.note("found-out", step=step.name, undo=True, became=became)
+            _finished(turn, step, result)
+        case StepFinished(result=result):
+            _finished(turn, step, result)
 
 
 def _obstacle(turn: Turn) -> str:
@@ -62,9 +93,15 @@ def _send(turn: Turn) -> None:
         call = _call(turn, name)
     except EvaluationError as error:
         return _gone_wrong(turn, name, str(error))
-    turn.change_step(name, undo_started=True, undo_attempt=1, undo_call=call)
-    turn.note("undo-started", step=name, call={"operation": call.operation, "args": call.shown})
-    turn.act(name, call, attempt=1, undo=True)
+    attempt = turn.run.steps[name].undo_attempt + 1
+    turn.change_step(
+        name, undo_started=True, undo_attempt=attempt, undo_call=call, undo_mark=None, undo_unknown=False
+    )
+    if attempt == 1:
+        turn.note("undo-started", step=name, call={"operation": call.operation, "args": call.shown})
+    else:
+        turn.note("sent-again", step=name, undo=True, attempt=attempt, why="it did not happen, for certain")
+    turn.act(name, call, attempt=attempt, undo=True)
     return turn.show_card()
 
 
@@ -74,21 +111,56 @@ def _call(turn: Turn, name: str) -> Call:
     return intention.undo.call or undo_call(turn.run, turn.policy, name, turn.facts)
 
 
-def _finished(turn: Turn, event: StepFinished) -> None:
-    name = event.step
-    match event.result:
+def _finished(turn: Turn, step: StepRun, result: Result) -> None:
+    transacts = _fence(step) is Fence.TRANSACTION
+    match result:
+        case Done(result=answer, left=left) if left:
+            turn.note("undone", step=step.name, answer=shown(answer), left=left)
+            _left_alone(turn, step.name, left)
         case Done(result=answer):
-            turn.change_step(name, state=StepState.UNDONE)
-            turn.note("undone", step=name, answer=answer)
+            turn.change_step(step.name, state=StepState.UNDONE)
+            turn.note("undone", step=step.name, answer=shown(answer))
             _on(turn)
-        case Refused(reason=reason) if event.attempt == 1:
-            _gone_wrong(turn, name, f"refused: {reason}")
+        case Refused(reason=reason) if transacts:
+            _again_or_never(turn, step, reason)
+        case Unknown(reason=reason) if transacts and step.undo_mark is None:
+            _again_or_never(turn, step, f"it never came to be committed ({reason})")
+        case Unknown(reason=reason) if transacts and step.undo_mark is not None:
+            turn.note("unknown", step=step.name, undo=True, attempt=step.undo_attempt, reason=reason)
+            turn.change_step(step.name, undo_unknown=True)
+            turn.inquire(step.name, step.undo_mark, undo=True)
+        case Refused(reason=reason) if step.undo_attempt == 1:
+            _gone_wrong(turn, step.name, f"refused: {reason}")
         case Refused(reason=reason) | Unknown(reason=reason):
-            _unknown(turn, name, reason)
+            _unknown(turn, step, reason)
 
 
-def _unknown(turn: Turn, name: str, reason: str) -> None:
-    step = turn.run.steps[name]
+def _fence(step: StepRun) -> Fence:
+    undo = step.intention.undo if step.intention is not None else None
+    return undo.fence if undo is not None else Fence.NONE
+
+
+def _again_or_never(turn: Turn, step: StepRun, reason: str) -> None:
+    """It did not happen, for certain: tried again until a minute after it was due, then a person hears."""
+    due = min(step.undo_at or turn.now, turn.now)
+    turn.change_step(step.name, undo_at=due)
+    if turn.now + PAUSE >= due + GRACE:
+        return _gone_wrong(turn, step.name, f"refused: {reason}")
+    turn.note("undo-waits", step=step.name, reason=reason)
+    return turn.change(wait_until=turn.now + PAUSE)
+
+
+def _left_alone(turn: Turn, name: str, left: str) -> None:
+    """Somebody changed it since: what they did is theirs, and they must know."""
+    turn.change_step(name, undo_error=left)
+    turn.page(f"undo:{name}", f"the undo of {name} is not whole: {left}")
+    reason = f"the undo of {name} is not whole: {left}"
+    turn.change(verdict=Verdict(Outcome.FAILED, reason), after_undo=Stage.ENDING)
+    _on(turn)
+
+
+def _unknown(turn: Turn, step: StepRun, reason: str) -> None:
+    name = step.name
     undo = step.intention.undo if step.intention is not None else None
     assert undo is not None and step.undo_call is not None
     attempt = step.undo_attempt + 1

@@ -21,7 +21,7 @@ def enter(turn: Turn) -> None:
         id=f"{run.id}.{len(run.all_gates) + 1}",
         steps=wanted.steps,
         intentions=intentions,
-        hash=gate_hash(intentions, gates.terms(run, wanted)),
+        hash=gate_hash(intentions, run.pictures, gates.terms(run, wanted)),
         required=dict(wanted.votes),
         opened_at=turn.now,
         expires_at=turn.now + wanted.within,
@@ -36,6 +36,7 @@ def enter(turn: Turn) -> None:
         steps=[
             {"step": one.step, "summary": one.summary, "call": one.identity()["call"]} for one in intentions
         ],
+        pictures=msgspec.to_builtins(gate.pictures),
         votes=gate.required,
         expires_at=gate.expires_at.isoformat(),
     )
@@ -90,7 +91,7 @@ def _expire(turn: Turn, gate: Gate) -> None:
         note = f"not enough votes in time; approved only by {', '.join(gates.approvers(gate))}"
     turn.change_gate(state="expired", note=note)
     turn.note("gate-expired", gate=gate.id, late=gate.late)
-    turn.count("denied")
+    turn.count("denied", "expired")
     if gate.late == "page":
         turn.page(f"expired:{gate.id}", f"gate {gate.id} expired: {note}. Nothing was done")
     turn.close(Outcome.EXPIRED, note, _asking_again(turn, note))

@@ -1,0 +1,191 @@
+"""Acts that leave a mark before they become final: a lost answer is found, and nothing is done twice."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from remediator.core.exact import kept
+from remediator.core.messages import Done, Marked, Refused, Unknown
+from remediator.core.run import Picture, StepState
+from tests.core.stories import Story, change, policy, post, proof, say, votes
+
+RESTORE = {"table": "programs", "rows": [{"before": {"rate": Decimal("0.0700")}}]}
+RESULT: dict[str, Any] = kept({"rows": 1, "restore": RESTORE})
+MARK = {"xid": "7", "result": RESULT}
+PICTURE = Picture(1, "one row", ({"key": {"id": "p-17"}, "before": {"rate": {"#": "0.0700"}}},))
+
+
+def story(**rest: Any) -> Story:
+    """A change that people have seen and agreed to, on the wire."""
+    told = Story(policy({"halve": change(**rest)}))
+    return told.previewed("halve", PICTURE).approve("bob").starts("halve")
+
+
+def held(**rest: Any) -> Story:
+    """The same, done and standing for an hour."""
+    return (
+        story(verify={"none": "the story is not about proofs"}, **rest).marks(**MARK).done(**RESULT).holds()
+    )
+
+
+def undoing() -> Story:
+    """The same, after the hour."""
+    return held().passes("1h").undoes("halve")
+
+
+def test_what_people_saw_goes_with_the_act() -> None:
+    (act,) = story().acts
+    assert act.shown == PICTURE
+    assert act.call.args == {"sql": "UPDATE …", "args": ["c-1"], "rows": {"exactly": 1}, "undo": "restore"}
+
+
+def test_an_upper_limit_of_rows_goes_with_the_act() -> None:
+    (act,) = story(rows={"at_most": 50}).acts
+    assert act.call.args["rows"] == {"at_most": 50}
+
+
+def test_the_gate_binds_to_the_rows_that_were_shown() -> None:
+    hashes = {
+        Story(policy({"halve": change()})).previewed("halve", picture).gate.hash
+        for picture in (PICTURE, Picture(1, "one row", ()), Picture(2, "one row", PICTURE.rows))
+    }
+    assert len(hashes) == 3
+
+
+def test_pictures_that_were_changed_in_the_store_void_the_approval() -> None:
+    told = Story(policy({"halve": change(), "tell": say()})).previewed("halve", PICTURE)
+    gate = told.gate.__class__(**{f: getattr(told.gate, f) for f in told.gate.__struct_fields__})
+    other = {"halve": Picture(1, "one row", ())}
+    told.pictures["halve"] = other["halve"]
+    told.tampered(gate=_with(gate, pictures=other)).approve("bob")
+    told.starts_nothing().closes("refused", "not the one that was approved")
+
+
+def _with(gate: Any, **fields: Any) -> Any:
+    return gate.__class__(**{f: getattr(gate, f) for f in gate.__struct_fields__} | fields)
+
+
+def test_a_lost_answer_without_a_mark_changed_nothing_for_certain() -> None:
+    told = story().unknown()
+    told.step_is("halve", StepState.REFUSED).closes("failed", "nothing was changed").pages("never came to be")
+    assert len(told.acts) == 1
+
+
+def test_a_lost_answer_with_a_mark_is_asked_about() -> None:
+    told = story().marks(**MARK).unknown().step_is("halve", StepState.UNKNOWN).inquires().locks()
+    told.told(Done(RESULT)).holds(halve="1h").pages()
+    told.writes("started", "marked", "unknown", "inquiring", "found-out", "finished", "holding")
+    assert told.run.steps["halve"].result == RESULT
+    assert len(told.acts) == 1
+
+
+def test_what_was_rolled_back_was_refused() -> None:
+    told = story().marks(**MARK).unknown().told(Refused("rolled back"))
+    told.step_is("halve", StepState.REFUSED).closes("failed", "rolled back")
+    assert not told.run.steps["halve"].unknown
+    assert len(told.acts) == 1
+
+
+def test_what_the_mark_cannot_tell_a_person_does() -> None:
+    told = story().marks(**MARK).unknown().told(Unknown("the server failed over"))
+    told.pages("unknown whether halve happened (the server failed over)")
+    told.settled("happened").holds(halve="1h").passes("1h").undoes("halve")
+    assert told.acts[-1].call.operation == "ledger.restore"
+
+
+def test_what_the_mark_cannot_tell_a_proof_does() -> None:
+    told = Story(policy({"halve": change(verify=proof())})).previewed("halve", PICTURE).approve("bob")
+    told.reads_before(value=5).starts("halve").marks(**MARK).unknown().told(Unknown("the server failed over"))
+    told.reads_proof(value=0).holds()
+
+
+def test_a_mark_after_a_halt_is_not_taken() -> None:
+    told = story().halted().marks(**MARK)
+    assert told.run.steps["halve"].mark is None
+    told.refused("never committed").closes("failed")
+
+
+def test_a_mark_of_a_step_that_was_given_up_is_not_taken() -> None:
+    told = story().unknown()
+    told.hears(Marked("halve", 1, undo=False, mark=MARK))
+    assert told.run.steps["halve"].mark is None
+    assert "marked" not in [entry.kind for entry in told.journal]
+
+
+def test_a_second_mark_does_not_replace_the_first() -> None:
+    told = story().marks(**MARK)
+    told.marks(xid="8", result={})
+    assert told.run.steps["halve"].mark == MARK
+
+
+def test_the_undo_is_made_of_what_the_act_returned() -> None:
+    told = undoing()
+    act = told.acts[-1]
+    assert (act.call.operation, act.call.connection) == ("ledger.restore", "ledger")
+    assert act.call.args == RESULT["restore"]
+    told.marks().done(restored=1).step_is("halve", StepState.UNDONE).closes("fixed").pages()
+
+
+def test_a_row_that_somebody_changed_is_left_alone_and_told() -> None:
+    left = "1 of 1 rows left alone: id=p-17 holds rate 0.05, not 0.035"
+    told = undoing().marks()
+    told._ends(Done({"restored": 0}, left))
+    told.closes("failed", "not whole").pages(left)
+    assert told.run.steps["halve"].undo_error == left
+    assert told.entry("undone")["left"] == left
+
+
+def test_an_undo_that_did_not_happen_is_tried_again_for_a_minute() -> None:
+    told = undoing().refused("never sent: the connection was refused").passes("5s").undoes("halve")
+    told.unknown("the connection was lost before COMMIT").passes("5s").undoes("halve")
+    told.marks().done().closes("fixed").pages()
+    assert [act.attempt for act in told.acts if act.undo] == [1, 2, 3]
+
+
+def test_an_undo_that_never_happens_pages() -> None:
+    told = undoing()
+    for _ in range(30):
+        if not told.promises.wire:
+            break
+        told.refused("never sent: the connection was refused").passes("5s")
+    told.closes("failed", "the undo of halve went wrong").pages("never sent: the connection was refused")
+    assert 5 < len(told.acts) < 20
+
+
+def test_a_lost_undo_is_asked_about_and_not_repeated() -> None:
+    told = undoing().marks(xid="9", result={"restored": 1}).unknown().inquires()
+    told.told(Done({"restored": 1})).step_is("halve", StepState.UNDONE).closes("fixed")
+    assert len(told.acts) == 2
+
+
+def test_an_undo_that_was_rolled_back_is_tried_again() -> None:
+    told = undoing().marks(xid="9", result={}).unknown().told(Refused("rolled back")).passes("5s")
+    told.undoes("halve").marks(xid="10", result={}).done().closes("fixed")
+
+
+def test_an_undo_whose_mark_cannot_tell_pages_and_is_never_repeated() -> None:
+    told = undoing().marks(xid="9", result={}).unknown().told(Unknown("the server failed over"))
+    told.closes("failed", "its outcome is unknown").pages("the server failed over")
+    assert len(told.acts) == 2
+
+
+def test_a_later_step_sees_the_very_values_that_an_earlier_one_returned() -> None:
+    steps = {
+        "halve": change(verify={"none": "-"}),
+        "tell": post(
+            "/told", **{"with": {"method": "POST", "path": "/x", "body": "${steps.halve.result.rate}"}}
+        ),
+    }
+    told = Story(policy(steps)).previewed("halve", PICTURE).approve("bob").marks(**MARK)
+    told.done(**kept({"rate": Decimal("0.0350")})).starts("tell")
+    assert told.acts[-1].call.args["body"] == 0.035
+
+
+@pytest.mark.parametrize("use", ["http.request", "sql.execute"])
+def test_what_no_operation_restores_is_refused_before_it_starts(use: str) -> None:
+    via = {"http.request": "api", "sql.execute": "db"}[use]
+    step = {"use": use, "via": via, "gate": votes(oncall=1), "undo": {"how": "restore", "after": "1h"}}
+    Story(policy({"halve": step})).starts_nothing().closes("refused", "cannot be restored")
