@@ -476,6 +476,10 @@ class Desk(Protocol):
         """Approve or deny. ``seen``: the start of the hash that the person was shown, if known."""
         ...
 
+    async def ask_again(self, gate: str, *, by: str, via: str) -> Answer:
+        """A gate expired: decide its alerts anew, now. ``data`` holds the run that asks."""
+        ...
+
     async def settle(self, run: str, *, by: str, verdict: str, reason: str = "") -> Answer:
         """Say what became of an unknown outcome: happened | not-happened | handled."""
         ...

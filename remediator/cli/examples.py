@@ -18,6 +18,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "gates list": ("gates list",),
         "gates approve": ("gates approve r-1m7yr2k8t2f4b9.1",),
         "gates deny": ("gates deny r-1m7yr2k8t2f4b9.1 --reason 'the sale ends tonight'",),
+        "gates ask": ("gates ask r-1m7yr2k8t2f4b9.1",),
         "halt": (
             "halt --reason 'the database is being moved'",
             "halt --policy stuck-campaign --reason 'its probe reads nonsense'",

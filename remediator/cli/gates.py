@@ -1,4 +1,4 @@
-"""``remediator gates list | approve | deny``."""
+"""``remediator gates list | approve | deny | ask``."""
 
 from __future__ import annotations
 
@@ -25,6 +25,10 @@ def add_commands(subparsers: Any) -> None:
         )
         add_options(vote)
         vote.set_defaults(run=run_vote, vote=word)
+    again = commands.add_parser("ask", help="have a gate that expired asked again, if its alert still fires")
+    again.add_argument("id", help="of the gate that nobody answered in time")
+    add_options(again)
+    again.set_defaults(run=run_ask)
 
 
 def run_list(args: argparse.Namespace) -> int:
@@ -38,6 +42,12 @@ def run_vote(args: argparse.Namespace) -> int:
     """0 when the vote counted."""
     body = {"vote": args.vote, "reason": args.reason, "via": "cli"}
     answer = ask(args, "POST", f"/api/v1/gates/{quoted(args.id)}/votes", body)
+    return printed(args, answer, answer["text"])
+
+
+def run_ask(args: argparse.Namespace) -> int:
+    """0 when people are asked again."""
+    answer = ask(args, "POST", f"/api/v1/gates/{quoted(args.id)}/ask", {"via": "cli"})
     return printed(args, answer, answer["text"])
 
 

@@ -137,6 +137,13 @@ def objection(run: Run, gate: Gate, vote: Vote, roles: Mapping[str, frozenset[st
     return ""
 
 
+def not_again(gate: Gate) -> str:
+    """Why nobody may have this gate asked again, or "". A denial is final until its cooldown is over."""
+    if gate.state == "expired":
+        return ""
+    return f"only a gate that expired can be asked again, and this one is {gate.state}"
+
+
 def missing(gate: Gate, roles: Mapping[str, frozenset[str]]) -> dict[str, int]:
     """How many places of each role are still open; for people's eyes."""
     return dict(_empty(gate.required, approvers(gate), roles))

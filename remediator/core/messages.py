@@ -184,7 +184,7 @@ class Use:
     """What the bounds count, read inside the deciding transaction. This run itself is left out."""
 
     last_act: datetime | None = None  # by this policy on this target
-    last_denial: datetime | None = None  # denied or expired, likewise
+    last_denial: datetime | None = None  # denied, or expired and not asked again; likewise
     target_acts: tuple[datetime, ...] = ()  # runs that started an act that is not safe, newest first
     policy_acts: tuple[datetime, ...] = ()  # likewise, on any target
     open_runs: int = 0  # of this policy
@@ -237,9 +237,12 @@ class PageWanted(msgspec.Struct, frozen=True):
 
 
 class Counted(msgspec.Struct, frozen=True):
-    """Something that bounds count. ``what`` is the case for ``safe``."""
+    """Something that bounds count. ``what``: the case for ``safe``; ``expired`` for a denial by time.
 
-    kind: Literal["act", "denied", "safe"]
+    ``asked`` takes back the denials by time of its run: somebody wants people to be asked again.
+    """
+
+    kind: Literal["act", "denied", "safe", "asked"]
     what: str = ""
 
 

@@ -169,6 +169,7 @@ class Gate(msgspec.Struct, frozen=True):
     note: str = ""  # why it ended as it did
     remarks: tuple[str, ...] = ()  # votes that did not count, and why; the last few
     again: str = ""  # it expired, and somebody had it asked again: the run that asks
+    again: str = ""  # it expired, and somebody had it asked again: the run that asks
 
 
 class StepState(StrEnum):

@@ -6,7 +6,7 @@ back as `Pending` rows, which were committed with the decision.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Self
@@ -15,7 +15,7 @@ import msgspec
 
 from remediator.core import planning, play
 from remediator.core.alert import Alert, Delivery
-from remediator.core.messages import AlertHeard, Decision, Entry, Event, Facts, Seen
+from remediator.core.messages import AlertHeard, Counted, Decision, Entry, Event, Facts, Seen
 from remediator.core.play import News
 from remediator.core.policy import Policy
 from remediator.core.policyset import PolicySet, Versioned
@@ -139,6 +139,16 @@ class Decisions:
             await _stand(tx, _no(standing.policy, standing.fingerprint, gone, tx.now, kind="closed"))
         else:
             await self._consider(tx, versioned, row.alert, done)
+        return done
+
+    async def consider_again(self, tx: Tx, expired: Run, alerts: Sequence[Alert]) -> Committed:
+        """Somebody wants people to be asked again: decide now, and the expiry counts no more. See `again`."""
+        done = Committed()
+        versioned = self._policies().by_name[expired.policy]
+        scope = _scope(versioned.policy, expired.target, expired.id, shadow=expired.observes)
+        await tx.count(scope, Counted("asked"))
+        for alert in alerts:
+            await self._consider(tx, versioned, alert, done)
         return done
 
     async def _consider(self, tx: Tx, versioned: Versioned, alert: Alert, done: Committed) -> None:

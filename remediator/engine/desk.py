@@ -11,6 +11,8 @@ import msgspec
 from remediator.core.messages import Entry, Settled, VoteCast
 from remediator.core.policyset import PolicySet
 from remediator.core.run import Gate, Halt, Run, Stage, Vote
+from remediator.engine import again
+from remediator.engine.decisions import Committed
 from remediator.engine.driver import Driver
 from remediator.errors import PolicyError
 from remediator.ports import SYSTEM, Answer, RunFilter, Store, Tx
@@ -58,6 +60,18 @@ class PeoplesDesk:
         """Somebody who is nobody here tried to vote: the journal and the card say so. Raises StoreError."""
         run_id = gate.rpartition(".")[0]
         await self._driver.commit(lambda tx: self._driver.decisions.turn_away(tx, run_id, gate, who, why))
+
+    async def ask_again(self, gate: str, *, by: str, via: str) -> Answer:
+        """A gate expired, and somebody of its roles wants it decided anew, at once."""
+        wish, told = again.Wish(gate, by, via), again.Again(Answer(ok=False, text=""))
+
+        async def work(tx: Tx) -> Committed:
+            nonlocal told
+            told = await again.ask_again(tx, self._driver.decisions, self._policies(), wish)
+            return told.done
+
+        await self._driver.commit(work)
+        return told.answer
 
     async def _outcome(self, run_id: str, before: Gate, vote: Vote) -> Answer:
         """What became of the vote: read from the run and its journal, not guessed."""

@@ -38,8 +38,11 @@ ON CONFLICT (id) DO UPDATE SET
 _USE = """
 SELECT (SELECT at FROM acts WHERE policy = :policy AND target = :target AND shadow = :shadow
          AND kind = 'act' AND run <> :run ORDER BY at DESC LIMIT 1),
-       (SELECT at FROM acts WHERE policy = :policy AND target = :target AND shadow = :shadow
-         AND kind = 'denied' AND run <> :run ORDER BY at DESC LIMIT 1),
+       (SELECT at FROM acts AS denial WHERE policy = :policy AND target = :target AND shadow = :shadow
+         AND kind = 'denied' AND run <> :run AND NOT (what = 'expired' AND EXISTS (
+           SELECT 1 FROM acts WHERE policy = :policy AND target = :target AND shadow = :shadow
+             AND kind = 'asked' AND run = denial.run))
+         ORDER BY at DESC LIMIT 1),
        (SELECT count(*) FROM runs INDEXED BY runs_one_open
          WHERE policy = :policy AND shadow = :shadow AND open = 1
          AND id <> :run),

@@ -48,6 +48,14 @@ async def vote(request: web.Request) -> web.Response:
     return _told(request, f"{body.vote} {gate}", answer)
 
 
+async def ask_again(request: web.Request) -> web.Response:
+    """Have a gate that expired asked again: its alerts are decided anew at once."""
+    gate = _number(request, "gate")
+    body = await read(request, shapes.AskBody)
+    answer = await services(request).desk.ask_again(gate, by=person(request), via=body.via)
+    return _told(request, f"ask again {gate}", answer)
+
+
 async def settle(request: web.Request) -> web.Response:
     """Say what became of an unknown outcome."""
     run = _number(request, "run")

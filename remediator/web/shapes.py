@@ -30,6 +30,12 @@ class VoteBody(Struct, frozen=True, forbid_unknown_fields=True):
     via: Literal["api", "page", "cli"] = "api"
 
 
+class AskBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """Somebody wants a gate that expired to be asked again."""
+
+    via: Literal["api", "page", "cli"] = "api"
+
+
 class SettleBody(Struct, frozen=True, forbid_unknown_fields=True):
     """What became of an unknown outcome, as somebody found who looked."""
 
@@ -161,6 +167,7 @@ class GateRow(Struct, frozen=True, kw_only=True):
     opened_at: datetime
     expires_at: datetime
     late: str
+    again: str  # it expired and was asked again: the run that asks; else empty
 
 
 class GateList(Struct, frozen=True):

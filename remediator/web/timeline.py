@@ -237,6 +237,7 @@ _KINDS: dict[str, tuple[Callable[[_Data], str], str]] = {
     "vote-refused": (_vote_refused, "warn"),
     "turned-away": (lambda data: f"{data['by']} clicked and was turned away{data.because()}", "warn"),
     "gate-approved": (lambda data: f"Gate approved by {data.names('by')}", "good"),
+    "asked-again": (lambda data: f"Asking again, at the wish of {data['by']}: {data['answer']}", "busy"),
     "gate-expired": (lambda _: "Gate expired: nobody answered in time", "warn"),
     "gate-void": (lambda data: f"Gate void{data.because()}", "warn"),
     "before": (_before, "calm"),

@@ -61,6 +61,7 @@ def gate_row(run: Run, gate: Gate, roles: Mapping[str, frozenset[str]]) -> GateR
         opened_at=gate.opened_at,
         expires_at=gate.expires_at,
         late=gate.late,
+        again=gate.again,
     )
 
 

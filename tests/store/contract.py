@@ -277,6 +277,30 @@ class SeenContract:
         assert (use.last_act, use.last_denial, use.target_acts) == (NOON, NOON, ())
         assert (await store.read(lambda tx: tx.seen(scope("r2")))).use.last_denial is None
 
+    async def test_a_denial_by_time_counts_until_somebody_has_its_run_asked_again(
+        self, store: Store, rig: Rig
+    ) -> None:
+        async def last_denial(run: str = "me") -> object:
+            return (await store.read(lambda tx: tx.seen(scope(run)))).use.last_denial
+
+        await count(store, scope("denied"), "denied")
+        rig.clock.advance(MINUTE)
+        await count(store, scope("late"), "denied", "expired")
+        rig.clock.advance(MINUTE)
+        await count(store, scope("later"), "denied", "expired")
+        assert await last_denial() == NOON + 2 * MINUTE
+        for stranger in (scope("later", target="t"), scope("later", policy="p"), scope("later", shadow=True)):
+            await count(store, stranger, "asked")
+        assert await last_denial() == NOON + 2 * MINUTE
+        await count(store, scope("later"), "asked")
+        await count(store, scope("later"), "asked")
+        assert await last_denial() == NOON + MINUTE
+        await count(store, scope("late"), "asked")
+        await count(store, scope("denied"), "asked")
+        assert await last_denial() == NOON, "what a person denied stays denied"
+        await count(store, scope("late"), "denied", "expired")
+        assert await last_denial() == NOON
+
     async def test_safe_plays_are_known_by_their_case_own_run_left_out(self, store: Store, rig: Rig) -> None:
         for run in ("r1", "r2", "r1", "r3", "r3"):
             await count(store, scope(run), "safe", "restart-worker")

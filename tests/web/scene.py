@@ -59,6 +59,9 @@ class FakeDesk:
     ) -> Answer:
         return self._hear("vote", gate=gate, by=by, approve=approve, via=via, reason=reason, seen=seen)
 
+    async def ask_again(self, gate: str, *, by: str, via: str) -> Answer:
+        return self._hear("ask-again", gate=gate, by=by, via=via)
+
     async def settle(self, run: str, *, by: str, verdict: str, reason: str = "") -> Answer:
         return self._hear("settle", run=run, by=by, verdict=verdict, reason=reason)
 
@@ -355,6 +358,8 @@ def journal(one: Run) -> list[Entry]:
         ("gate-approved", {"gate": "g", "by": ["amina", "bob"], "hash": HASH}),
         ("gate-void", {"gates": ["g"], "reason": "the figures have changed"}),
         ("gate-expired", {"gate": "g", "late": "page"}),
+        ("asked-again", {"gate": "g", "by": "bob", "via": "slack", "opened": "r-2",
+                         "answer": "run r-2 was opened"}),
         ("before", {"step": step, "ok": True, "value": {"value": 40.0}, "error": ""}),
         ("fresh", {"same": True, "change": "", "readings": {}}),
         ("started", {"step": step, "attempt": 1, "risk": "destructive", "intention": intention}),

@@ -19,6 +19,7 @@ DOORS = tuple(route for route in ROUTES if route.handler is None)
 OURS = tuple(route for route in ROUTES if route.handler is not None and not route.path.endswith("/events"))
 BODIES = {
     "/api/v1/gates/{id}/votes": {"vote": "approve"},
+    "/api/v1/gates/{id}/ask": {"via": "cli"},
     "/api/v1/runs/{id}/settle": {"verdict": "happened"},
     "/api/v1/halts": {"reason": "deploying"},
 }
@@ -51,6 +52,7 @@ def allowed(route: Route, role: str, *, exposed: bool) -> bool:
 def address(route: Route) -> str:
     number = {
         "/api/v1/gates/{id}/votes": f"{waiting().id}.1",
+        "/api/v1/gates/{id}/ask": f"{waiting().id}.1",
         "/api/v1/runs/{id}/settle": asking().id,
         "/api/v1/halts/{id}": "h-1",
         "/api/v1/pages/{id}/ack": "p-1",

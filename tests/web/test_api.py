@@ -163,6 +163,15 @@ async def test_the_other_changes_reach_the_desk(site: Site) -> None:
     assert [what for what, _ in site.desk.asked] == ["resume", "reload", "acknowledge", "settle"]
 
 
+async def test_a_gate_that_expired_is_asked_again_by_whoever_says_so(site: Site) -> None:
+    for body, via in (({}, "api"), ({"via": "cli"}, "cli")):
+        assert (await site.ask("POST", f"/api/v1/gates/{GATE}/ask", body))[0] == 200
+        assert site.desk.asked.pop() == ("ask-again", {"gate": GATE, "by": "amina", "via": via})
+    site.desk.answer = Answer(ok=False, text="not asked again: no alert fires any more", status=409)
+    status, told = await site.ask("POST", f"/api/v1/gates/{GATE}/ask", {})
+    assert (status, told["text"]) == (409, "not asked again: no alert fires any more")
+
+
 VOTES = f"/api/v1/gates/{GATE}/votes"
 
 

@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from remediator.core.messages import Entry
@@ -178,6 +179,20 @@ async def test_every_run_has_its_page(site: Site, one: Any) -> None:
     head = await site.store.read(lambda tx: tx.journal_head(one.id))
     assert head is not None
     assert head.hash[:8] in told
+
+
+async def test_an_expired_gate_offers_to_ask_again_until_somebody_did(site: Site) -> None:
+    asked = waiting()
+    assert asked.gate is not None
+    for again, offered in (("", True), ("r-2", False)):
+        gate = msgspec.structs.replace(asked.gate, state="expired", again=again)
+        late = msgspec.structs.replace(asked, gate=gate, stage=Stage.CLOSED, outcome=Outcome.EXPIRED)
+        await site.store.transact(lambda tx, late=late: tx.save_run(late, None))  # type: ignore[misc]
+        told = await page(site, f"/runs/{late.id}")
+        assert (f"remediator gates ask {gate.id}" in told, "asked again by run r-2" in told) == (
+            offered,
+            not offered,
+        )
 
 
 async def test_a_run_shows_its_proof(site: Site) -> None:

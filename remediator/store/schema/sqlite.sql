@@ -87,7 +87,7 @@ CREATE TABLE acts (              -- what bounds count
     policy TEXT NOT NULL,
     target TEXT NOT NULL,
     run    TEXT NOT NULL,
-    kind   TEXT NOT NULL,        -- act | denied | safe
+    kind   TEXT NOT NULL,        -- act | denied | safe | asked
     what   TEXT NOT NULL,
     at     INTEGER NOT NULL,
     shadow INTEGER NOT NULL

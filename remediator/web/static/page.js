@@ -149,6 +149,12 @@ const DEEDS = {
     reason: "optional",
     call: (reason) => ["POST", path("gates", data.gate, "votes"), { vote: data.vote, reason, hash: data.hash, via: "page" }],
   }),
+  ask: (data) => ({
+    title: "Ask people again?",
+    yes: "Ask again",
+    tone: "good",
+    call: () => ["POST", path("gates", data.gate, "ask"), { via: "page" }],
+  }),
   settle: (data) => ({
     title: `${data.label}?`,
     yes: data.label,
