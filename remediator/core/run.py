@@ -169,7 +169,6 @@ class Gate(msgspec.Struct, frozen=True):
     note: str = ""  # why it ended as it did
     remarks: tuple[str, ...] = ()  # votes that did not count, and why; the last few
     again: str = ""  # it expired, and somebody had it asked again: the run that asks
-    again: str = ""  # it expired, and somebody had it asked again: the run that asks
 
 
 class StepState(StrEnum):
@@ -217,6 +216,11 @@ class StepRun(msgspec.Struct, frozen=True):
     def did(self) -> dict[str, Any] | None:
         """What it did: as it was answered, or else as it was marked."""
         return self.result or (self.mark or {}).get("result")
+
+    @property
+    def answer(self) -> dict[str, Any]:
+        """What the world answered, as people read it."""
+        return shown(self.result or {})  # type: ignore[no-any-return]
 
     @property
     def stands(self) -> bool:
@@ -308,6 +312,12 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     def all_gates(self) -> tuple[Gate, ...]:
         """Oldest first."""
         return (*self.past_gates, self.gate) if self.gate else self.past_gates
+
+    @property
+    def starter(self) -> str:
+        """The person who started it by hand, or "". It has no alert behind it that could end it."""
+        prefix, _, person = self.opened_by.partition(":")
+        return person if prefix == "person" else ""
 
     @property
     def observes(self) -> bool:

@@ -9,8 +9,9 @@ import msgspec
 
 from remediator.core import gate as gates
 from remediator.core.alert import Alert
+from remediator.core.exact import shown
 from remediator.core.policyset import PolicySet, Versioned
-from remediator.core.run import Call, Gate, Intention, Reading, Run, Stage
+from remediator.core.run import Call, Gate, Intention, Picture, Reading, Run, Stage, StepRun
 from remediator.ports import Disposition, PolicyCount
 from remediator.web.shapes import GateRow, PolicyRow, RefusalRow, RunRow, StepShown
 
@@ -83,7 +84,7 @@ def step_shown(intention: Intention, gate: Gate | None = None) -> StepShown:
         }
         if undo is not None
         else None,
-        picture=gate.pictures.get(intention.step) if gate is not None else None,
+        picture=readable(gate.pictures.get(intention.step)) if gate is not None else None,
     )
 
 
@@ -96,16 +97,25 @@ def readable(value: Any) -> Any:
     match value:
         case Reading():
             return msgspec.structs.replace(value, value=value.shown)
+        case Picture():
+            return msgspec.structs.replace(value, rows=tuple(value.shown))
+        case StepRun():
+            kept = {name: shown(getattr(value, name)) for name in ("mark", "result", "undo_mark")}
+            return msgspec.structs.replace(_each(value), **kept)
         case Call():
             return msgspec.structs.replace(value, args=value.shown)
         case msgspec.Struct():
-            fields = {name: readable(getattr(value, name)) for name in value.__struct_fields__}
-            return msgspec.structs.replace(value, **fields)
+            return _each(value)
         case dict():
             return {key: readable(item) for key, item in value.items()}
         case list() | tuple():
             return type(value)(readable(item) for item in value)
     return value
+
+
+def _each(value: msgspec.Struct) -> msgspec.Struct:
+    fields = {name: readable(getattr(value, name)) for name in value.__struct_fields__}
+    return msgspec.structs.replace(value, **fields)
 
 
 def outcomes(counts: Iterable[PolicyCount]) -> dict[str, dict[str, int]]:

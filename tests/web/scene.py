@@ -218,7 +218,15 @@ def waiting(number: int = 1, **other: Any) -> Run:
         votes=(Vote("amina", True, NOON - MINUTE, "slack", HASH[:16], "the merchant knows"),),
         pictures={
             "halve_earn_rate": Picture(
-                1, "loyalty_programs: earn_rate 0.07 → 0.035", ({"id": "p-17", "earn_rate": "0.07 → 0.035"},)
+                1,
+                "earn_rate of loyalty_programs; updated_at = now()",
+                (
+                    {
+                        "key": {"id": "p-17"},
+                        "before": {"earn_rate": {"#": "0.0700"}},
+                        "after": {"earn_rate": {"#": "0.0350"}},
+                    },
+                ),
             )
         },
     )

@@ -108,6 +108,7 @@ async def test_what_needs_a_person_comes_first_and_whole(site: Site) -> None:
         "UPDATE loyalty_programs SET earn_rate = $2, updated_at = now() WHERE id = $1 AND earn_rate = $3",
         '["p-17", 0.035, 0.07]',
         "would change 1 row",
+        "id earn_rate p-17 0.07 → 0.035",
         "taken back after 1 d, earlier if unverified",
         "amina approved by slack 1 min ago: the merchant knows",
         "waits for 1 of ops_marketing (bob, chidi)",
@@ -353,3 +354,22 @@ async def test_the_page_and_the_script_count_alike(site: Site) -> None:
     assert "any moment" in body
     assert "just now" in body
     assert json.dumps("remediator.token") in body
+
+
+async def test_what_is_kept_exactly_is_shown_plainly_everywhere(site: Site) -> None:
+    """No reader of the API, and no page, meets the spelling in which decimals are stored."""
+    mark = {"xid": "7", "result": {"restore": {"before": {"#": "0.0700"}}}}
+    one = waiting()
+    done = msgspec.structs.replace(
+        one.steps["halve_earn_rate"], mark=mark, undo_mark=mark, result=mark["result"]
+    )
+    await site.store.transact(
+        lambda tx: tx.save_run(
+            msgspec.structs.replace(one, steps={**one.steps, "halve_earn_rate": done}), None
+        )
+    )
+    for path in ("/api/v1/gates", f"/api/v1/runs/{one.id}", "/status", f"/runs/{one.id}"):
+        for accept in (BROWSER, "application/json"):
+            _status, body = await site.get(path, Accept=accept)
+            assert '"#"' not in body
+            assert "&#34;#&#34;" not in body
