@@ -175,6 +175,14 @@ def _change_program(world: World, name: str, body: dict[str, Any]) -> Reply:
     return Reply(200, _program(program))
 
 
+def _raises_budget(world: World, request: web.Request, body: dict[str, Any]) -> bool:
+    """The business wants the number of an approval with it."""
+    limit = body.get("budgetLimit")
+    if request.method != "PUT" or isinstance(limit, bool) or not isinstance(limit, int | float):
+        return False
+    return limit > world.business.program(request.match_info["id"]).budget_limit
+
+
 def _execute_campaign(world: World, _name: str, body: dict[str, Any]) -> Reply:
     name = body.get("campaignId")
     if not isinstance(name, str):
@@ -229,7 +237,11 @@ def _perform(request: web.Request, effect: Effect, raw: str, body: dict[str, Any
         first, reply = world.answers[key]
         return reply if first == asked else Reply(422, {"error": "the key was used for another request"})
     _now(request)
+    approval = request.headers.get("X-Approval-Request-Id")
     try:
+        if not approval and _raises_budget(world, request, body):
+            roles = ["ops_marketing", "finance_ops"]
+            return Reply(403, {"status": "approval_required", "requiredRoles": roles})
         reply = effect(world, request.match_info.get("id", ""), body)
     except ConflictError as conflict:
         reply = Reply(409, {"error": str(conflict)})
@@ -243,6 +255,7 @@ def _perform(request: web.Request, effect: Effect, raw: str, body: dict[str, Any
                 "path": request.path,
                 "body": body,
                 "key": key,
+                "approval": approval,
             }
         )
     if key is not None:

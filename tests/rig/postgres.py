@@ -35,12 +35,27 @@ CREATE TABLE loyalty_campaigns (
     users_awarded integer NOT NULL DEFAULT 0, total_points_awarded bigint NOT NULL DEFAULT 0,
     executed_at timestamptz
 );
+CREATE TABLE loyalty_balances (
+    id text PRIMARY KEY, user_id text NOT NULL, program_id text NOT NULL REFERENCES loyalty_programs,
+    points_balance numeric(18,2) NOT NULL DEFAULT 0, locked numeric(18,2) NOT NULL DEFAULT 0,
+    is_frozen boolean NOT NULL DEFAULT false, fraud_flags jsonb NOT NULL DEFAULT '[]',
+    updated_at timestamptz NOT NULL DEFAULT now(), UNIQUE (user_id, program_id)
+);
+CREATE TABLE loyalty_transactions (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, balance_id text NOT NULL REFERENCES loyalty_balances,
+    event_type text NOT NULL, amount numeric(18,2) NOT NULL, ip_address inet,
+    created_at timestamptz NOT NULL DEFAULT now()
+);
 CREATE TABLE loyalty_users (id text PRIMARY KEY, name text NOT NULL, password_hash text NOT NULL);
 INSERT INTO loyalty_programs (id, name, earn_rate, budget_limit, budget_spent) VALUES
     ('p-17', 'Teranga', 0.0700, 1000000, 968000), ('p-18', 'Baobab', 0.0500, 500000, 20000);
 INSERT INTO loyalty_campaigns (id, program_id, name, campaign_type, bonus_points, start_date, status) VALUES
     ('c-1', 'p-17', 'Tabaski', 'bonus', 500, now() - interval '3 hours', 'scheduled'),
     ('c-2', 'p-18', 'Korite', 'bonus', 200, now() + interval '3 hours', 'scheduled');
+INSERT INTO loyalty_balances (id, user_id, program_id, points_balance, fraud_flags) VALUES
+    ('b-1', 'u-1', 'p-17', 15300.50, '["new_device"]'), ('b-2', 'u-2', 'p-17', 40, '[]');
+INSERT INTO loyalty_transactions (balance_id, event_type, amount, ip_address)
+    SELECT 'b-1', 'earn', 255, '198.51.100.7' FROM generate_series(1, 60);
 INSERT INTO loyalty_users VALUES ('u-1', 'Amina', 'canary-hash-1'), ('u-2', 'Bob', 'canary-hash-2');
 """
 """The tables that the runbooks name, with a program that has used 96.8 % of its budget."""
