@@ -80,6 +80,7 @@ class Operation:
     reads: the names that a probe's result has, beside ``ok`` and ``at``.
     previews: can show what would change, without changing it.
     counts: its step must say how many rows: exactly, or at most.
+    internal: never named in a policy; generated from what another operation did.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Operation:
     previews: bool = False
     reads: tuple[str, ...] = ()
     counts: bool = False
+    internal: bool = False
 
     @property
     def connector(self) -> str:

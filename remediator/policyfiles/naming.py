@@ -14,8 +14,9 @@ from remediator.policyfiles.uses import FROM_ALERT, Look, Problem, Seen
 def unknown_operation(look: Look) -> Iterator[Problem]:
     """P101: an operation that no connector offers, and that is not planned either."""
     for use in look.uses:
-        if use.operation not in look.catalog.operations and use.operation not in PLANNED:
-            remedy = nearest(use.operation, look.catalog.operations)
+        known = {name: one for name, one in look.catalog.operations.items() if not one.internal}
+        if use.operation not in known and use.operation not in PLANNED:
+            remedy = nearest(use.operation, known)
             yield Problem((*use.place, "use"), f"unknown operation {use.operation!r}", remedy)
 
 

@@ -87,7 +87,7 @@ async def test_a_function_that_writes_is_refused_by_the_server_though_it_is_list
 async def test_the_server_itself_refuses_a_change_in_this_transaction(connector: Make) -> None:
     reader = connector()
     with pytest.raises(ConnectorError, match="25006"):
-        async with reader._transaction("loyalty_db") as db:
+        async with reader._reading.transaction("loyalty_db") as db:
             await db.execute("UPDATE loyalty_programs SET earn_rate = 0")
     assert (await ask(reader, "SELECT count(*) AS n FROM loyalty_programs WHERE earn_rate = 0"))["row"] == {
         "n": 0
@@ -224,12 +224,12 @@ async def test_nothing_of_a_transaction_stays_on_the_connection(connector: Make)
     reader = connector()
     await ask(reader, "SELECT 1 AS n")
     await refused(reader, "SELECT 1 / 0 AS n")
-    database = await reader._connected("loyalty_db")
+    database = await reader._reading._acquired("loyalty_db")
     assert not database.is_in_transaction()
     assert await database.fetchval("SHOW transaction_read_only") == "off"
     assert await database.fetchval("SHOW statement_timeout") == "0"
     assert await database.fetchval("SELECT count(*) FROM pg_prepared_statements WHERE name <> ''") == 0
-    await reader._pool.release(database)
+    await reader._reading._pool.release(database)
 
 
 # ── A broken world ──────────────────────────────────────────────────────────────────────────────

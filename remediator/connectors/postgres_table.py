@@ -1,0 +1,93 @@
+"""What a table is, from the server's catalogue: the facts by which `core.sqltable` judges a change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from remediator.connectors import postgres_values as values
+from remediator.connectors.postgres_rows import Place, kinds_of, quoted
+from remediator.core.sqltable import Column, Referrer, Spread, Table
+
+_FACTS = """
+    SELECT c.oid, c.relname::text AS bare, quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS name,
+        c.relkind::text AS kind, c.relispartition AS partition, row_security_active(c.oid) AS row_security,
+        EXISTS (SELECT FROM pg_catalog.pg_inherits WHERE inhparent = c.oid) AS children,
+        EXISTS (SELECT FROM pg_catalog.pg_rewrite WHERE ev_class = c.oid) AS rules,
+        (SELECT bit_or(tgtype)::int FROM pg_catalog.pg_trigger
+            WHERE tgrelid = c.oid AND NOT tgisinternal AND tgenabled IN ('O', 'A')) AS triggers,
+        k.key, coalesce(k.deferrable, false) AS deferrable
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    LEFT JOIN LATERAL (
+        SELECT NOT indimmediate AS deferrable,
+            (SELECT array_agg(attname::text ORDER BY place)
+                FROM unnest(indkey) WITH ORDINALITY AS part (attnum, place)
+                JOIN pg_catalog.pg_attribute a ON a.attrelid = indrelid AND a.attnum = part.attnum) AS key
+        FROM pg_catalog.pg_index WHERE indrelid = c.oid AND indisprimary AND indisvalid
+    ) k ON true
+    WHERE c.oid = pg_catalog.to_regclass($1::text)
+"""
+_COLUMNS = """
+    SELECT attname::text AS name, format_type(atttypid, atttypmod) AS type, atttypid AS oid,
+        attgenerated::text <> '' AS generated, attidentity::text AS identity
+    FROM pg_catalog.pg_attribute
+    WHERE attrelid = $1::oid AND attnum > 0 AND NOT attisdropped ORDER BY attnum
+"""
+_REFERRERS = """
+    SELECT conname::text AS name, confupdtype::text AS on_update, confdeltype::text AS on_delete,
+        (SELECT array_agg(attname::text ORDER BY place)
+            FROM unnest(confkey) WITH ORDINALITY AS part (attnum, place)
+            JOIN pg_catalog.pg_attribute a ON a.attrelid = confrelid AND a.attnum = part.attnum) AS columns
+    FROM pg_catalog.pg_constraint WHERE contype = 'f' AND confrelid = $1::oid ORDER BY conname, oid
+"""
+_EVENTS = MappingProxyType({"insert": 4, "delete": 8, "update": 16})
+"""The bits of pg_trigger.tgtype."""
+_SPREADS: Mapping[str, Spread] = MappingProxyType(
+    {"a": "no action", "r": "restrict", "c": "cascade", "n": "set null", "d": "set default"}
+)
+
+
+async def facts(place: Place, table: str) -> Table:
+    """A table by its name as the config writes it. ConnectorError where there is none."""
+    found = await place.database.fetchrow(_FACTS, quoted(table))
+    if found is None:
+        raise place.error(f"there is no table {table!r}", "is its schema in the login's search_path?")
+    columns = await _columns(place, found["oid"], found["bare"])
+    triggers = found["triggers"] or 0
+    return Table(
+        name=found["name"],
+        key=tuple(found["key"] or ()),
+        columns=MappingProxyType(columns),
+        kind=found["kind"],
+        children=found["children"],
+        partition=found["partition"],
+        row_security=found["row_security"],
+        triggers=frozenset(event for event, bit in _EVENTS.items() if triggers & bit),
+        rules=found["rules"],
+        referrers=tuple(map(_referrer, await place.database.fetch(_REFERRERS, found["oid"]))),
+        deferrable=found["deferrable"],
+    )
+
+
+async def _columns(place: Place, oid: int, bare: str) -> dict[str, Column]:
+    hidden = place.settings.reach.hides(bare)
+    records = await place.database.fetch(_COLUMNS, oid)
+    kinds = await kinds_of(place.database, [record["oid"] for record in records])
+    return {
+        one["name"]: Column(
+            name=one["name"],
+            type=one["type"],
+            base=kinds[one["oid"]] if values.known(kinds[one["oid"]]) else "",
+            generated=one["generated"],
+            identity=one["identity"] and ("always" if one["identity"] == "a" else "default"),
+            hidden=one["name"].lower() in hidden,
+        )
+        for one in records
+    }
+
+
+def _referrer(one: Any) -> Referrer:
+    return Referrer(
+        one["name"], tuple(one["columns"]), _SPREADS[one["on_update"]], _SPREADS[one["on_delete"]]
+    )
