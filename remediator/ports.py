@@ -8,7 +8,7 @@ once, and both stores stay thin.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
@@ -478,6 +478,10 @@ class Desk(Protocol):
 
     async def ask_again(self, gate: str, *, by: str, via: str) -> Answer:
         """A gate expired: decide its alerts anew, now. ``data`` holds the run that asks."""
+        ...
+
+    async def start(self, policy: str, params: Mapping[str, Any], *, by: str, key: str = "") -> Answer:
+        """Start a run by hand. ``key``: the same one never starts a second. ``data`` holds the run's id."""
         ...
 
     async def settle(self, run: str, *, by: str, verdict: str, reason: str = "") -> Answer:

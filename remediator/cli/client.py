@@ -8,6 +8,7 @@ import os
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,25 @@ def ask(args: argparse.Namespace, method: str, path: str, body: dict[str, Any] |
         raise DaemonError(
             _base(args), f"no daemon answers: {reason}", remedy="start it, or give --url"
         ) from error
+
+
+def at(args: argparse.Namespace, page: str) -> str:
+    """A page's address, whole: without a public URL the daemon knows only its path."""
+    return f"{_base(args)}{page}" if page.startswith("/") else page
+
+
+def given_params(written: Sequence[str]) -> dict[str, str]:
+    """``name=value``, each once; the policy says what the values must be. Raises DaemonError."""
+    given: dict[str, str] = {}
+    for one in written:
+        name, equals, value = one.partition("=")
+        if not (name and equals):
+            remedy = "write --param campaign_id=c-103"
+            raise DaemonError("--param", f"{one!r} is not NAME=VALUE", remedy=remedy)
+        if name in given:
+            raise DaemonError("--param", f"{name} is given twice", remedy="give it once")
+        given[name] = value
+    return given
 
 
 def quoted(text: str) -> str:

@@ -14,6 +14,10 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "policy schema": ("policy schema",),
         "runs list": ("runs list --state open", "runs list --policy stuck-campaign --json"),
         "runs show": ("runs show r-1m7yr2k8t2f4b9",),
+        "runs start": (
+            "runs start stuck-campaign --param campaign_id=c-103",
+            "runs start scale-workers --param worker=w-3 --param replicas=4 --json",
+        ),
         "runs settle": ("runs settle r-1m7yr2k8t2f4b9 happened --reason 'the campaign is paused'",),
         "gates list": ("gates list",),
         "gates approve": ("gates approve r-1m7yr2k8t2f4b9.1",),

@@ -1,17 +1,21 @@
-"""``remediator runs list | show | settle``."""
+"""``remediator runs list | show | start | settle``."""
 
 from __future__ import annotations
 
 import argparse
+import time
 from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
 
-from remediator.cli.client import add_options, ask, quoted
+from remediator.cli.client import add_options, ask, at, given_params, quoted
 from remediator.cli.table import printed, table
 from remediator.ports import JournalEntry
 from remediator.web.timeline import Told, told
+
+REST_S = 5.0
+"""How long `start` watches for what the run waits for: its probes take a moment."""
 
 
 def add_commands(subparsers: Any) -> None:
@@ -28,6 +32,22 @@ def add_commands(subparsers: Any) -> None:
     show.add_argument("id", help="as in `runs list`")
     add_options(show)
     show.set_defaults(run=run_show)
+    start = commands.add_parser(
+        "start",
+        help="start a run by hand, where no alert does",
+        description="The run is opened as for an alert: the same bounds, gates and proofs. Whoever starts it "
+        "may not approve it, and no alert ends it.",
+    )
+    start.add_argument("policy", help="a running policy's name")
+    start.add_argument(
+        "--param",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a param of the policy; once for each",
+    )
+    add_options(start)
+    start.set_defaults(run=run_start)
     settle = commands.add_parser(
         "settle",
         help="say what became of a step whose outcome is unknown",
@@ -74,6 +94,37 @@ def run_show(args: argparse.Namespace) -> int:
         *(f"{line.entry.at:%H:%M:%S}  {line.hash}  {line.sentence}" for line in _told(journal["entries"])),
     ]
     return printed(args, {"run": run, "journal": journal["entries"]}, "\n".join(lines))
+
+
+def run_start(args: argparse.Namespace) -> int:
+    """The run, where to see it, and what it waits for."""
+    body = {"policy": args.policy, "params": given_params(args.param)}
+    answer = ask(args, "POST", "/api/v1/runs", body)
+    run = _at_rest(args, answer["data"]["run"])
+    lines = [answer["text"], at(args, answer["data"]["page"]), _waits(run)]
+    return printed(args, answer, "\n".join(lines))
+
+
+def _at_rest(args: argparse.Namespace, number: str) -> dict[str, Any]:
+    """The run once it waits for somebody or something, or as it is after a while."""
+    give_up = time.monotonic() + REST_S
+    while True:
+        run: dict[str, Any] = ask(args, "GET", f"/api/v1/runs/{quoted(number)}")
+        if run["stage"] not in ("diagnosing", "previewing", "preparing") or time.monotonic() > give_up:
+            return run
+        time.sleep(0.1)
+
+
+def _waits(run: dict[str, Any]) -> str:
+    """What a run that was just started stands at, in a line."""
+    if run["outcome"] is not None:
+        return f"{run['outcome']}: {run['reason']}"
+    gate = run["gate"]
+    if run["stage"] == "waiting" and gate is not None:
+        roles = " and ".join(f"{count} of {role}" for role, count in gate["required"].items())
+        until = f"{gate['expires_at'][11:19]} UTC"
+        return f"it waits for {roles} until {until}, but not for you: remediator gates approve {gate['id']}"
+    return f"it is {run['stage']}; see remediator runs show {run['id']}"
 
 
 def run_settle(args: argparse.Namespace) -> int:

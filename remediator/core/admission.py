@@ -1,4 +1,4 @@
-"""From a matched alert to a run: may one be opened, and how does it begin?"""
+"""From a matched alert, or a person's wish, to a run: may one be opened, and how does it begin?"""
 
 from __future__ import annotations
 
@@ -15,13 +15,21 @@ from remediator.core.run import Member, Refusal, Run
 
 @dataclass(frozen=True)
 class Opening:
-    """An alert that a policy matches, with the identity that its run would have."""
+    """An alert that a policy matches, with the identity that its run would have.
+
+    Where a person opens the run, the alert only stands where texts and expressions look for one.
+    """
 
     run_id: str
     version: str
     address: Address
     alert: Alert
-    opened_by: str = "alert"
+    opened_by: str = "alert"  # alert | watch | person:<name>
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The alerts whose end ends the run, and that are decided again when it closes."""
+        return () if self.opened_by.startswith("person:") else (self.alert.fingerprint,)
 
 
 def refusal(policy: Policy, address: Address, seen: Seen) -> Refusal | None:
@@ -41,7 +49,7 @@ def new_run(opening: Opening, facts: Facts) -> Run:
         opened_at=facts.now,
         opened_by=opening.opened_by,
         alert=opening.alert,
-        members={opening.alert.fingerprint: Member(firing=True, since=facts.now)},
+        members={one: Member(firing=True, since=facts.now) for one in opening.members},
         params=opening.address.params,
     )
 

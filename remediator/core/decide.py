@@ -110,13 +110,16 @@ def _depends_on_policy(run: Run) -> bool:
 
 
 def _alert(turn: Turn, event: AlertHeard) -> None:
-    """Keep who fires. All resolved starts the debounce; one that fires again ends it."""
+    """Keep who fires. All resolved starts the debounce; one that fires again ends it.
+
+    A run that a person started goes on to its own end, whatever becomes of alerts that joined it.
+    """
     run, alert = turn.run, event.alert
     known = run.members.get(alert.fingerprint)
     if known is not None and known.firing == alert.firing:
         return
     members = {**run.members, alert.fingerprint: Member(alert.firing, event.at)}
-    over = not any(member.firing for member in members.values())
+    over = not run.starter and not any(member.firing for member in members.values())
     turn.change(members=members, resolved_at=turn.now if over else None)
     kind = "joined" if known is None else ("firing" if alert.firing else "resolved")
     turn.note(kind, fingerprint=alert.fingerprint, labels=alert.labels, all_resolved=over)

@@ -130,7 +130,7 @@ def objection(run: Run, gate: Gate, vote: Vote, roles: Mapping[str, frozenset[st
         return "the plan has changed since that card was shown"
     if not any(vote.by in roles.get(role, frozenset()) for role in gate.required):
         return f"{vote.by} has none of the roles {', '.join(gate.required)}"
-    if run.opened_by == f"person:{vote.by}" and vote.approve:
+    if run.starter == vote.by and vote.approve:
         return f"{vote.by} started this run and may not approve it"
     if vote.approve and any(earlier.by == vote.by for earlier in gate.votes):  # a deny is always the safe way
         return f"{vote.by} has voted already"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from difflib import get_close_matches
 from typing import Any
 from uuid import UUID  # noqa: TID251 -- only to read one; none is made here
 
@@ -30,6 +32,73 @@ def convert(name: str, param: Param, scope: Mapping[str, Any]) -> Any:
         if not (param.has_default and param.from_.is_missing(scope)):
             raise EvaluationError(place, f"no value: {error.problem}", remedy=error.remedy) from error
         raw = param.default
+    return _checked(place, param, raw)
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """Why a value that a person gave for a parameter cannot be taken, and what can."""
+
+    name: str
+    problem: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"params.{self.name}: {self.problem}; {self.remedy}"
+
+
+def fit(params: Mapping[str, Param], given: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Misfit, ...]]:
+    """The parameters as a person gave them, checked as an alert's are, and all that is wrong with them."""
+    values: dict[str, Any] = {}
+    wrong = list(_unknown(params, given))
+    for name, param in params.items():
+        raw = given.get(name)
+        if raw is None and not param.has_default:
+            wrong.append(Misfit(name, "is missing", f"give {_wanted(param)}"))
+            continue
+        try:
+            values[name] = _checked(f"params.{name}", param, raw)
+        except EvaluationError as error:
+            wrong.append(Misfit(name, error.problem, f"give {_wanted(param)}"))
+            continue
+        if isinstance(values[name], int) and abs(values[name]) >= 10**18:  # no text of an alert has more
+            wrong.append(Misfit(name, "has more than 18 digits", f"give {_wanted(param)}"))
+    return values, tuple(wrong)
+
+
+def _unknown(params: Mapping[str, Param], given: Mapping[str, Any]) -> Iterator[Misfit]:
+    for name in given:
+        if name not in params:
+            near = get_close_matches(name, params, n=1)
+            known = f"there are {', '.join(params)}" if params else "it takes none"
+            yield Misfit(
+                name[:100], "the policy has no such param", f"did you mean {near[0]}?" if near else known
+            )
+
+
+def _wanted(param: Param) -> str:
+    """What a parameter takes, in words."""
+    match param.type:
+        case "string":
+            return f"a text that fits {param.pattern.text}" if param.pattern is not None else "a text"
+        case "enum":
+            return f"one of {', '.join(param.values)}"
+        case "int":
+            return "a whole number"
+        case "number":
+            return "a number"
+        case "bool":
+            return "true or false"
+        case "uuid":
+            return "a UUID"
+        case "duration":
+            return "a duration such as 30s, 5m or 2h"
+        case "time":
+            return "a time with its zone, such as 2026-12-20T00:00Z"
+
+
+def _checked(place: str, param: Param, raw: Any) -> Any:
+    """The value as plain JSON; nothing at all is the default, where there is one."""
     if raw in (None, "") and param.has_default:
         raw = param.default
     try:
@@ -55,7 +124,7 @@ def _typed(param: Param, raw: Any) -> Any:
         case "uuid":
             return _uuid(text)
         case "duration":
-            return raw if isinstance(raw, timedelta) else parse_duration(str(text))
+            return raw if isinstance(raw, timedelta) else _span(str(text))
         case "time":
             return _time(raw)
     raise ValueError(f"has the unknown type {param.type}")
@@ -92,6 +161,13 @@ def _uuid(text: Any) -> str:
         return str(UUID(str(text)))
     except ValueError as error:
         raise ValueError("is not a UUID") from error
+
+
+def _span(text: str) -> timedelta:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise ValueError("is not a duration") from error
 
 
 def _time(raw: Any) -> datetime:

@@ -44,13 +44,21 @@ def address(policy: Policy, alert: Alert) -> Address | Refusal:
     scope = {"labels": alert.labels, "annotations": alert.annotations}
     try:
         params = {name: convert(name, param, scope) for name, param in policy.params.items()}
+    except RemediatorError as error:
+        return Refusal("params", str(error))
+    return aimed(policy, params)
+
+
+def aimed(policy: Policy, params: Mapping[str, Any]) -> Address | Refusal:
+    """The target that parameters lead to, or why they lead to none."""
+    try:
         target = policy.target.render(params, Escape.TYPED, place=f"{policy.policy}: target")
     except RemediatorError as error:
         return Refusal("params", str(error))
     kind, slash, identity = str(target).partition("/")
     if not (kind and slash and identity and str(target).isprintable()) or len(str(target)) > 200:
         return Refusal("params", f"{target!r} is not a target; it should read kind/id")
-    return Address(str(target), params)
+    return Address(str(target), dict(params))
 
 
 # ── What expressions see ──────────────────────────────────────────────────────────────────────────

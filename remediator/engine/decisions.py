@@ -161,18 +161,30 @@ class Decisions:
         if open_run is not None:
             await self._advance(tx, open_run, AlertHeard(alert, tx.now), done)
             return await _follow(tx, policy.name, fingerprint, open_run, "joined")
-        run_id = self._new_id("r")
-        scope = _scope(policy, address.target, run_id, shadow=policy.mode == "observe")
+        by = "watch" if policy.watch is not None else "alert"
+        opening = play.Opening(self._new_id("r"), versioned.version, address, alert, by)
+        no = await self.open(tx, versioned, opening, done)
+        if no is not None:
+            await _stand(tx, _no(policy.name, fingerprint, no, tx.now, target=address.target))
+        return None
+
+    async def open(
+        self, tx: Tx, versioned: Versioned, opening: play.Opening, done: Committed
+    ) -> Refusal | None:
+        """Open a run, for an alert or for a person, unless a bound says no. Nobody works on it yet."""
+        policy, address = versioned.policy, opening.address
+        scope = _scope(policy, address.target, opening.run_id, shadow=policy.mode == "observe")
         seen = await tx.seen(scope)
         no = play.refusal(policy, address, seen)
         if no is not None:
-            return await _stand(tx, _no(policy.name, fingerprint, no, tx.now, target=address.target))
-        by = "watch" if policy.watch is not None else "alert"
-        opening = play.Opening(run_id, versioned.version, address, alert, by)
+            return no
         decision = play.begin(opening, self._facts(policy, seen))
         await tx.keep_policy(KeptPolicy(versioned.version, policy.name, versioned.text, versioned.file))
-        await _follow(tx, policy.name, fingerprint, decision.run, "run-opened")
+        for fingerprint in opening.members:
+            await _follow(tx, policy.name, fingerprint, decision.run, "run-opened")
         opened = {"run": decision.run.id, "policy": policy.name, "target": address.target}
+        if decision.run.starter:
+            opened["by"] = opening.opened_by
         await tx.journal(SYSTEM, [Entry("run-opened", opened)])
         await self._commit(tx, None, decision, scope, done)
         return None

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import msgspec
 
 from remediator.core.messages import Entry, Settled, VoteCast
 from remediator.core.policyset import PolicySet
 from remediator.core.run import Gate, Halt, Run, Stage, Vote
-from remediator.engine import again
+from remediator.engine import again, byhand
 from remediator.engine.decisions import Committed
 from remediator.engine.driver import Driver
 from remediator.errors import PolicyError
@@ -103,6 +103,18 @@ class PeoplesDesk:
             if entry.kind == "vote-refused" and (entry.data["gate"], entry.data["by"]) == (gate, vote.by):
                 return str(entry.data["reason"])
         return "the run has closed"
+
+    async def start(self, policy: str, params: Mapping[str, Any], *, by: str, key: str = "") -> Answer:
+        """A person starts a run, within the bounds that hold for alerts."""
+        wish, told = byhand.Wish(policy, params, by, key), byhand.Start(Answer(ok=False, text=""))
+
+        async def work(tx: Tx) -> Committed:
+            nonlocal told
+            told = await byhand.start(tx, self._driver.decisions, self._policies(), wish, self._new_id)
+            return told.done
+
+        await self._driver.commit(work)
+        return told.answer
 
     async def settle(self, run: str, *, by: str, verdict: str, reason: str = "") -> Answer:
         """A person says what became of an unknown outcome."""

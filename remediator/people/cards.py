@@ -81,13 +81,12 @@ def _alert(run: Run) -> str:
     severity = f" · {escaped(alert.labels['severity'])}" if alert.labels.get("severity") else ""
     lines = [cut(f"*{escaped(alert.name)}*{severity} · on *{escaped(run.target)}*", 600)]
     told = alert.annotations.get("summary") or alert.annotations.get("description")
-    if told:
+    if told and not run.starter:
         lines.append(cut(escaped(told, lines=True), 1200))
-    others = len(run.members) - 1
-    more = f" · and {counted(others, 'more alert')}" if others > 0 else ""
-    lines.append(f"firing since {when(alert.starts_at)}{more}")
-    if run.opened_by.startswith("person:"):
-        lines.append(f"started by {escaped(run.opened_by.removeprefix('person:'))}")
+    others = sum(one != alert.fingerprint for one in run.members)
+    more = f" · and {counted(others, 'more alert')}" if others else ""
+    since = f"started by {escaped(run.starter)}" if run.starter else "firing since"
+    lines.append(f"{since} {when(alert.starts_at)}{more}")
     return "\n".join(lines)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
+from urllib.parse import quote
 
 from aiohttp import web
 
@@ -54,6 +56,18 @@ async def ask_again(request: web.Request) -> web.Response:
     body = await read(request, shapes.AskBody)
     answer = await services(request).desk.ask_again(gate, by=person(request), via=body.via)
     return _told(request, f"ask again {gate}", answer)
+
+
+async def start(request: web.Request) -> web.Response:
+    """Start a run by hand: opened as for an alert, within the same bounds."""
+    Query(request)
+    body = await read(request, shapes.StartBody)
+    desk = services(request).desk
+    answer = await desk.start(body.policy, body.params, by=person(request), key=body.key)
+    if (run := (answer.data or {}).get("run")) is not None:
+        page = f"{services(request).config.public_url.rstrip('/')}/runs/{quote(str(run), safe='')}"
+        answer = replace(answer, data={**(answer.data or {}), "page": page})
+    return _told(request, f"start {body.policy}", answer)
 
 
 async def settle(request: web.Request) -> web.Response:

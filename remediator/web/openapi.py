@@ -99,7 +99,7 @@ def _responses(route: Route) -> dict[str, Any]:
         answers["503"] = {"description": "not ready", "content": content}
     for status in _refusals(route):
         body = {"application/json": _schema(ProblemShape)}
-        if status in (404, 409) and route.access is Access.CHANGE:
+        if status in (400, 403, 404, 409) and route.access is Access.CHANGE:
             body = {
                 "application/json": {
                     "schema": {

@@ -92,6 +92,7 @@ ROUTES: tuple[Route, ...] = (
     # The API: changing
     Route("POST", "/api/v1/gates/{id}/votes", _CHANGE, changing.vote, shapes.Told, shapes.VoteBody),
     Route("POST", "/api/v1/gates/{id}/ask", _CHANGE, changing.ask_again, shapes.Told, shapes.AskBody),
+    Route("POST", "/api/v1/runs", _CHANGE, changing.start, shapes.Told, shapes.StartBody),
     Route("POST", "/api/v1/runs/{id}/settle", _CHANGE, changing.settle, shapes.Told, shapes.SettleBody),
     Route("POST", "/api/v1/halts", _CHANGE, changing.halt, shapes.Told, shapes.HaltBody),
     Route("DELETE", "/api/v1/halts/{id}", _CHANGE, changing.resume, shapes.Told, shapes.Nothing),

@@ -36,6 +36,14 @@ class AskBody(Struct, frozen=True, forbid_unknown_fields=True):
     via: Literal["api", "page", "cli"] = "api"
 
 
+class StartBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """A run by hand. key: any text of yours; the same one never starts a second run."""
+
+    policy: Name
+    params: dict[Annotated[str, Meta(max_length=200)], str | int | float | bool | None] = {}
+    key: Annotated[str, Meta(max_length=200)] = ""
+
+
 class SettleBody(Struct, frozen=True, forbid_unknown_fields=True):
     """What became of an unknown outcome, as somebody found who looked."""
 

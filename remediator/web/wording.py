@@ -110,6 +110,12 @@ def outcome(name: str) -> Look:
         return Look(name, "calm", "·", "")
 
 
+def opener(opened_by: str) -> str:
+    """Who or what opened a run, in words: ``an alert``, ``its watch``, or the person who started it."""
+    kind, _, person = opened_by.partition(":")
+    return person or {"alert": "an alert", "watch": "its watch"}.get(kind, kind)
+
+
 # ── Time ──────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -224,7 +224,7 @@ class Promises:
     def _lives(self, run: Run, facts: Facts) -> None:
         """It waits for something that will come, or for a person who was told."""
         deadline = next_deadline(run, facts)
-        waits_for_end = run.stage is Stage.HOLDING and run.resolved_at is None
+        waits_for_end = run.stage is Stage.HOLDING and run.resolved_at is None and not run.starter
         assert (
             run.stage in (Stage.CLOSED, Stage.ASKING)
             or deadline

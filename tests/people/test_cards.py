@@ -203,6 +203,12 @@ def test_it_counts_other_alerts_and_says_who_started_it() -> None:
     text = marked(card(waiting(members=members, opened_by="person:amina")))
     assert "and 2 more alerts" in text
     assert "started by amina" in text
+    alone = marked(card(waiting(members={}, opened_by="person:amina")))
+    assert "started by amina" in alone
+    assert "firing since" not in alone
+    assert "more alert" not in alone
+    joined = {"f9": Member(firing=True, since=NOW)}
+    assert "and 1 more alert" in marked(card(waiting(members=joined, opened_by="person:amina")))
 
 
 def test_an_alert_that_says_nothing_still_has_a_card() -> None:

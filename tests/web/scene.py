@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -61,6 +62,9 @@ class FakeDesk:
 
     async def ask_again(self, gate: str, *, by: str, via: str) -> Answer:
         return self._hear("ask-again", gate=gate, by=by, via=via)
+
+    async def start(self, policy: str, params: Mapping[str, Any], *, by: str, key: str = "") -> Answer:
+        return self._hear("start", policy=policy, params=params, by=by, key=key)
 
     async def settle(self, run: str, *, by: str, verdict: str, reason: str = "") -> Answer:
         return self._hear("settle", run=run, by=by, verdict=verdict, reason=reason)

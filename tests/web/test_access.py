@@ -22,6 +22,7 @@ BODIES = {
     "/api/v1/gates/{id}/ask": {"via": "cli"},
     "/api/v1/runs/{id}/settle": {"verdict": "happened"},
     "/api/v1/halts": {"reason": "deploying"},
+    "/api/v1/runs": {"policy": "stuck-worker"},
 }
 
 

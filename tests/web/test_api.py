@@ -172,6 +172,21 @@ async def test_a_gate_that_expired_is_asked_again_by_whoever_says_so(site: Site)
     assert (status, told["text"]) == (409, "not asked again: no alert fires any more")
 
 
+async def test_a_run_by_hand_reaches_the_desk_and_is_answered_with_its_page(site: Site) -> None:
+    site.desk.answer = Answer(ok=True, text="run r-1 of stuck-worker", data={"run": "r-1"})
+    body = {"policy": "stuck-worker", "params": {"worker": "w-3", "size": 4, "force": True}, "key": "k-1"}
+    status, told = await site.ask("POST", "/api/v1/runs", body)
+    assert (status, told["data"]) == (200, {"run": "r-1", "page": "https://remediator.example/runs/r-1"})
+    assert site.desk.asked == [("start", {**body, "by": "amina"})]
+
+
+async def test_a_run_that_may_not_be_started_says_why_and_which_one_is_open(site: Site) -> None:
+    site.desk.answer = Answer(ok=False, text="run r/2 is open already", status=409, data={"run": "r/2"})
+    status, told = await site.ask("POST", "/api/v1/runs", {"policy": "stuck-worker"})
+    assert (status, told["ok"], told["text"]) == (409, False, "run r/2 is open already")
+    assert told["data"]["page"] == "https://remediator.example/runs/r%2F2"
+
+
 VOTES = f"/api/v1/gates/{GATE}/votes"
 
 
@@ -198,6 +213,11 @@ VOTES = f"/api/v1/gates/{GATE}/votes"
         ("/api/v1/halts", {"reason": "x", "undos": "yes"}, "expected 'bool', got 'str'"),
         ("/api/v1/halts", {"reason": "x", "policy": "a", "target": "b/c"}, "not both"),
         ("/api/v1/pages/p-1/ack", {"by": "bob"}, "unknown field 'by'"),
+        ("/api/v1/runs", {}, "missing required field 'policy'"),
+        ("/api/v1/runs", {"policy": "x", "params": ["a"]}, "expected 'object', got 'array' - at '$.params'"),
+        ("/api/v1/runs", {"policy": "x", "params": {"a": {}}}, "at '$.params[...]'"),
+        ("/api/v1/runs", {"policy": "x", "opened_by": "bob"}, "unknown field 'opened_by'"),
+        ("/api/v1/runs", {"policy": "x", "key": "k" * 201}, "length <= 200"),
     ],
 )
 async def test_a_body_that_cannot_be_taken_says_why(site: Site, path: str, body: Any, told: str) -> None:

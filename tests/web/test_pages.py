@@ -20,6 +20,7 @@ from remediator.web import timeline, wording
 from tests.store.samples import NOON
 from tests.web.conftest import Site
 from tests.web.scene import (
+    BUDGET,
     alert,
     asking,
     closed,
@@ -180,6 +181,28 @@ async def test_every_run_has_its_page(site: Site, one: Any) -> None:
     head = await site.store.read(lambda tx: tx.journal_head(one.id))
     assert head is not None
     assert head.hash[:8] in told
+
+
+async def test_a_run_by_hand_says_who_started_it_everywhere(site: Site) -> None:
+    by_hand: dict[str, Any] = {
+        "opened_by": "person:amina",
+        "members": {},
+        "alert": alert(labels={"alertname": BUDGET}, annotations={"summary": "started by hand by amina"}),
+    }
+    asked = waiting(1, **by_hand)
+    ended = closed(2, Outcome.FIXED, "halve_earn_rate proved", **by_hand)
+    for one in (asked, ended):
+        await site.store.transact(lambda tx, one=one: tx.save_run(one, None))  # type: ignore[misc]
+    told = await page(site, "/status")
+    assert "started by hand by amina" in told
+    assert "◆waiting loyalty-budget-exhaustion on loyalty-program/p-17" in told
+    assert "a gate is open: people have to agree · step warn_merchant · started by amina" in told
+    assert "halve_earn_rate proved · started by amina" in told
+    own = await page(site, f"/runs/{asked.id}")
+    assert "Started by hand" in own
+    assert "firing since" not in own
+    rows = (await site.json("/api/v1/runs"))["runs"]
+    assert {row["opened_by"] for row in rows} == {"person:amina"}
 
 
 async def test_an_expired_gate_offers_to_ask_again_until_somebody_did(site: Site) -> None:
