@@ -14,7 +14,7 @@ from typing import Any
 
 from remediator.core import sqlwords
 from remediator.core.catalog import Reach
-from remediator.core.sqltree import Fault, nodes, parsed, spelled, strings, worded
+from remediator.core.sqltree import Fault, nodes, parsed, place, spelled, strings, worded
 
 _NO_SELECT = "write one SELECT; it may begin with WITH"
 _HIDES = "name each column that you need, with its table before it where there are several"
@@ -87,9 +87,7 @@ class _Reading:
         return Query(spelled(self._source, self._names), len(self._params), dotted, derived)
 
     def _fault(self, code: str, problem: str, remedy: str = "", node: Any = None) -> None:
-        at = node.get("location", 0) if isinstance(node, dict) else 0
-        before = self._source[: max(0, at)].decode(errors="ignore")
-        self.faults.append(Fault(code, problem, remedy, len(before)))
+        self.faults.append(Fault(code, problem, remedy, place(self._source, node)))
 
     # ── What it is made of ────────────────────────────────────────────────────────────────────────
 
@@ -134,7 +132,7 @@ class _Reading:
 
     def _judge_operator(self, name: Any, node: Any) -> None:
         names = strings(name or [])
-        known = not names or names[-1] in sqlwords.OPERATORS or names[-1] in _SPELLED
+        known = not names or names[-1] in sqlwords.OPERATORS or names[-1] in sqlwords.SPELLED
         if not known or names[:-1] not in ([], ["pg_catalog"]):
             self._fault("P205", f"the operator {'.'.join(names)} is not allowed", "", node)
 
@@ -219,6 +217,3 @@ class _Reading:
             if not tables:
                 derived.add(names[-1])
         return found, frozenset(derived)
-
-
-_SPELLED = frozenset({"BETWEEN", "NOT BETWEEN", "BETWEEN SYMMETRIC", "NOT BETWEEN SYMMETRIC"})

@@ -1,19 +1,23 @@
 """Statements derived from a change: to look at what it would do, to lock, to do it, and to take it back.
 
-Pure text. Every statement that is derived from a change takes the change's own values, all of them, so
-that the server can tell their types.
+Pure text, asked of what `sqlchange.change` has accepted and `sqltable.objection` has let pass. Every
+statement that is derived from a change takes the change's own values, all of them, so that the server can
+tell their types.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from remediator.core.sqlchange import Change
+from remediator.core.sqlchange import Assigned, Change
 from remediator.core.sqltable import Table
 
 Part = Literal["key", "before", "after", "varies"]
 """What a column of a result is; ``varies`` is there for the server alone, and is dropped."""
+
+Parts = tuple[tuple[Part, str], ...]
 
 
 @dataclass(frozen=True)
@@ -26,9 +30,9 @@ class Derived:
     """
 
     text: str
-    columns: tuple[tuple[Part, str], ...] = ()
+    columns: Parts = ()
     limited: bool = False
-    params: tuple[tuple[Part, str], ...] = ()
+    params: Parts = ()
 
 
 # ── From the change itself ──────────────────────────────────────────────────────────────────────
@@ -39,21 +43,79 @@ def looking(change: Change, table: Table) -> Derived:
 
     UPDATE: key, before and after of each set column. DELETE: key, and before of everything that can be
     carried and shown. INSERT: the rows of VALUES (key and after), cast to the columns' types; not limited.
+
+    WHERE stands inside, so that the server tells the types of values in the same order as in the change.
     """
-    raise NotImplementedError(change, table)
+    if change.verb == "insert":
+        return _values(change, table)
+    alias = quoted(change.alias)
+    before = change.columns if change.verb == "update" else _shown(table)
+    parts = (
+        *_key(table),
+        *_parts("before", before),
+        *((_after(one), one.column) for one in change.sets),
+    )
+    terms = (
+        *(f"{alias}.{quoted(name)}" for name in (*table.key, *before)),
+        *(_cast(one, table) for one in change.sets),
+    )
+    used = [name for name in table.columns if name in {*table.key, *before, *change.reads}]
+    text = (
+        f"SELECT {', '.join(terms)}"
+        f" FROM (SELECT {_qualified(change, used)} FROM {table.name} AS {alias} WHERE ({change.condition}))"
+        f" AS {alias} ORDER BY {_qualified(change, table.key)} LIMIT ${change.args + 1}"
+    )
+    return Derived(text, parts, limited=True)
 
 
 def locking(change: Change, table: Table) -> Derived:
     """The same, FOR UPDATE. Not for an INSERT."""
-    raise NotImplementedError(change, table)
+    assert change.verb != "insert", "there is nothing to lock"
+    look = looking(change, table)
+    return replace(look, text=f"{look.text} FOR UPDATE")
 
 
 def changing(change: Change, table: Table) -> Derived:
     """The change, giving back its key, and after of each set column.
 
-    INSERT: after of everything that can be carried and shown, whatever it was set from; DELETE: the key.
+    INSERT: after of everything that can be carried and shown and is not generated, whatever it was set from;
+    DELETE: the key.
     """
-    raise NotImplementedError(change, table)
+    after = tuple((_after(one), one.column) for one in change.sets)
+    if change.verb == "insert":
+        after = _parts("after", _inserted(table))
+    parts = (*_key(table), *after)
+    return Derived(f"{change.text} RETURNING {_qualified(change, [name for _, name in parts])}", parts)
+
+
+def _values(change: Change, table: Table) -> Derived:
+    rows = ", ".join(f"({', '.join(_cast(one, table) for one in row)})" for row in change.rows)
+    keyed = {name: part for part, name in (*_key(table), *_parts("varies", change.varying))}
+    return Derived(f"VALUES {rows}", tuple((keyed.get(name, "after"), name) for name in change.columns))
+
+
+def _after(one: Assigned) -> Part:
+    return "varies" if one.varies else "after"
+
+
+def _cast(one: Assigned, table: Table) -> str:
+    return f"({one.text})::{table.columns[one.column].type}"
+
+
+def _qualified(change: Change, names: Iterable[str]) -> str:
+    return ", ".join(f"{quoted(change.alias)}.{quoted(name)}" for name in names)
+
+
+def _shown(table: Table) -> tuple[str, ...]:
+    return tuple(column.name for column in table.rest if column.shown)
+
+
+def _inserted(table: Table) -> tuple[str, ...]:
+    return tuple(column.name for column in table.rest if column.shown and not column.generated)
+
+
+def _parts(part: Part, names: Iterable[str]) -> Parts:
+    return tuple((part, name) for name in names)
 
 
 # ── The way back, one row at a time, by its key ─────────────────────────────────────────────────
@@ -65,7 +127,11 @@ def holding(change: Change, table: Table) -> Derived:
     Takes the key. UPDATE: the set columns that do not vary; INSERT: everything that `changing` gives back;
     DELETE: nothing but the key, for a row that is there again.
     """
-    raise NotImplementedError(change, table)
+    names = {"update": _kept(change), "insert": _inserted(table), "delete": ()}[change.verb]
+    parts = (*_key(table), *_parts("after", names))
+    columns = _list(name for _, name in parts)
+    text = f"SELECT {columns} FROM {table.name} WHERE {_by_key(table)} FOR UPDATE"
+    return Derived(text, parts, params=_key(table))
 
 
 def restoring(change: Change, table: Table) -> Derived:
@@ -75,4 +141,51 @@ def restoring(change: Change, table: Table) -> Derived:
     row (takes the key). DELETE: inserts it again (takes key and ``before`` of every column that is not
     generated), unless its key is taken.
     """
-    raise NotImplementedError(change, table)
+    back = {"update": _setting_back, "insert": _deleting, "delete": _inserting}[change.verb]
+    text, params = back(change, table)
+    return Derived(f"{text} RETURNING {_list(table.key)}", _key(table), params=params)
+
+
+def _setting_back(change: Change, table: Table) -> tuple[str, Parts]:
+    before = _parts("before", _kept(change))
+    sets = ", ".join(f"{quoted(name)} = ${number}" for number, (_, name) in enumerate(before, 1))
+    text = f"UPDATE {table.name} SET {sets} WHERE {_by_key(table, len(before))}"
+    return text, (*before, *_key(table))
+
+
+def _deleting(_change: Change, table: Table) -> tuple[str, Parts]:
+    return f"DELETE FROM {table.name} WHERE {_by_key(table)}", _key(table)
+
+
+def _inserting(_change: Change, table: Table) -> tuple[str, Parts]:
+    whole = (*_key(table), *_parts("before", _shown(table)))
+    params = tuple((part, name) for part, name in whole if not table.columns[name].generated)
+    given = any(table.columns[name].identity == "always" for _, name in params)
+    text = (
+        f"INSERT INTO {table.name} ({_list(name for _, name in params)})"
+        f"{' OVERRIDING SYSTEM VALUE' if given else ''}"
+        f" VALUES ({', '.join(f'${number}' for number in range(1, len(params) + 1))})"
+        f" ON CONFLICT ({_list(table.key)}) DO NOTHING"
+    )
+    return text, params
+
+
+def _kept(change: Change) -> tuple[str, ...]:
+    return tuple(one.column for one in change.sets if not one.varies)
+
+
+def _key(table: Table) -> Parts:
+    return _parts("key", table.key)
+
+
+def _by_key(table: Table, before: int = 0) -> str:
+    return " AND ".join(f"{quoted(name)} = ${before + number}" for number, name in enumerate(table.key, 1))
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(map(quoted, names))
+
+
+def quoted(name: str) -> str:
+    """An identifier, whatever stands in it."""
+    return '"' + name.replace('"', '""') + '"'

@@ -57,6 +57,12 @@ def strings(names: list[Any]) -> list[str]:
     return [one["String"]["sval"] for one in names if "String" in one]
 
 
+def place(source: bytes, node: Any) -> int:
+    """Where a node stands, in characters."""
+    at = node.get("location", 0) if isinstance(node, dict) else 0
+    return len(source[: max(0, at)].decode(errors="ignore"))
+
+
 def worded(kind: str) -> str:
     """A kind of node, for people."""
     return f"{kind.removesuffix('Stmt').removesuffix('Clause')} (of PostgreSQL's grammar)"
