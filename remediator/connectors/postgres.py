@@ -1,7 +1,8 @@
 """A PostgreSQL database: what it offers, and to whom each call goes.
 
-Probes: `postgres_read`. The way to the server is `postgres_link`; statements and their rows are
-`postgres_rows`.
+Probes: `postgres_read`. Actions: `postgres_change` and its way back `postgres_restore`, both behind the
+fence of `postgres_final`. The way to the server is `postgres_link`; statements and their rows are
+`postgres_rows`, the facts of a table `postgres_table`.
 """
 
 from __future__ import annotations
@@ -9,20 +10,26 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from remediator.connectors import postgres_change as changing
+from remediator.connectors import postgres_final as final
 from remediator.connectors import postgres_read as reading
+from remediator.connectors import postgres_restore as restoring
+from remediator.connectors.postgres_change import EXECUTE
 from remediator.connectors.postgres_link import Link
 from remediator.connectors.postgres_read import QUERY
+from remediator.connectors.postgres_restore import RESTORE
 from remediator.connectors.postgres_rows import Place
 from remediator.connectors.postgres_settings import PostgresSettings
 from remediator.connectors.unoffered import Unoffered
-from remediator.core.run import Call
+from remediator.core.messages import Done, Refused, Result
+from remediator.core.run import Call, Picture
 from remediator.errors import ConnectorError
-from remediator.ports import ConnectorKind
+from remediator.ports import ConnectorKind, Order
 
-__all__ = ["KIND", "QUERY", "Postgres", "PostgresSettings"]
+__all__ = ["EXECUTE", "KIND", "QUERY", "RESTORE", "Postgres", "PostgresSettings"]
 
 AT_ONCE = 4
-"""Connections for reading."""
+"""Connections for reading; as many again for changes, which take two each."""
 
 
 class Postgres(Unoffered):
@@ -31,26 +38,79 @@ class Postgres(Unoffered):
     def __init__(self, settings: PostgresSettings) -> None:
         self._settings = settings
         self._reading = Link(settings, AT_ONCE)
+        self._changing = Link(settings, AT_ONCE)
 
     async def read(self, call: Call, *, timeout: float) -> dict[str, Any]:
         """`rows`, `row` and `count` of a SELECT."""
         asked = reading.query(call, self._settings.reach)
         try:
             async with asyncio.timeout(timeout), self._reading.transaction(call.connection) as database:
-                place = Place(call.connection, self._settings, database)
-                return await reading.answer(place, asked, call.args.get("args", []))
+                return await reading.answer(self._place(call, database), asked, call.args.get("args", []))
         except TimeoutError:
-            raise ConnectorError(call.connection, f"no answer within {timeout:g} s") from None
+            raise _late(call, timeout) from None
+
+    async def preview(self, call: Call, *, timeout: float) -> Picture:
+        """The rows that a change would touch, before and after, without a lock."""
+        if call.operation != EXECUTE.name:
+            return await super().preview(call, timeout=timeout)
+        wanted = changing.wanted(call, self._settings)
+        try:
+            async with asyncio.timeout(timeout), self._reading.transaction(call.connection) as database:
+                return await wanted.picture(self._place(call, database))
+        except TimeoutError:
+            raise _late(call, timeout) from None
+
+    async def act(self, call: Call, *, order: Order, timeout: float) -> Result:
+        """Change rows, or take a change back, in one transaction."""
+        try:
+            work = self._work(call, order)
+        except ConnectorError as error:
+            return Refused(f"never sent: {final.told(error)}")
+        if work is None:
+            return await super().act(call, order=order, timeout=timeout)
+        return await final.act(call.connection, self._changing, work, order=order, timeout=timeout)
+
+    def _work(self, call: Call, order: Order) -> final.Work | None:
+        match call.operation:
+            case EXECUTE.name:
+                wanted = changing.wanted(call, self._settings)
+
+                async def change(database: Any) -> Done | Refused:
+                    return await wanted.made(self._place(call, database), order.shown)
+
+                return change
+            case RESTORE.name:
+                owed = restoring.owed(call, self._settings)
+
+                async def restore(database: Any) -> Done:
+                    return await owed.restored(self._place(call, database))
+
+                return restore
+        return None
+
+    async def inquire(self, call: Call, mark: dict[str, Any], *, timeout: float) -> Result | None:
+        """What became of a marked transaction."""
+        if call.operation not in (EXECUTE.name, RESTORE.name):
+            return await super().inquire(call, mark, timeout=timeout)
+        return await final.inquire(call.connection, self._reading, mark, timeout=timeout)
 
     async def close(self) -> None:
         """Close all connections, at once."""
         self._reading.close()
+        self._changing.close()
+
+    def _place(self, call: Call, database: Any) -> Place:
+        return Place(call.connection, self._settings, database)
+
+
+def _late(call: Call, timeout: float) -> ConnectorError:
+    return ConnectorError(call.connection, f"no answer within {timeout:g} s")
 
 
 KIND = ConnectorKind(
     name="postgres",
     doc="A PostgreSQL database, by asyncpg.",
-    operations=(QUERY,),
+    operations=(QUERY, EXECUTE, RESTORE),
     settings=PostgresSettings,
     make=Postgres,
 )

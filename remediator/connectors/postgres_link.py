@@ -46,6 +46,8 @@ class Link:
         self._at_once = at_once
         self._pool: Any = None
         self._opening = asyncio.Lock()
+        self.pairs = asyncio.Semaphore(at_once // 2)
+        """Held by whoever takes two connections: so nobody waits for one that never comes back."""
 
     def close(self) -> None:
         """Close all connections, at once."""

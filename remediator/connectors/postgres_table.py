@@ -8,11 +8,13 @@ from typing import Any
 
 from remediator.connectors import postgres_values as values
 from remediator.connectors.postgres_rows import Place, kinds_of, quoted
+from remediator.core.sqlpicture import quoted as _quoted
 from remediator.core.sqltable import Column, Referrer, Spread, Table
 
 _FACTS = """
-    SELECT c.oid, c.relname::text AS bare, quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS name,
-        c.relkind::text AS kind, c.relispartition AS partition, row_security_active(c.oid) AS row_security,
+    SELECT c.oid, c.relname::text AS bare, n.nspname::text AS schema, c.relkind::text AS kind,
+        c.relpersistence = 'p' AS lasting, c.relispartition AS partition,
+        row_security_active(c.oid) AS row_security,
         EXISTS (SELECT FROM pg_catalog.pg_inherits WHERE inhparent = c.oid) AS children,
         EXISTS (SELECT FROM pg_catalog.pg_rewrite WHERE ev_class = c.oid) AS rules,
         (SELECT bit_or(tgtype)::int FROM pg_catalog.pg_trigger
@@ -53,10 +55,12 @@ async def facts(place: Place, table: str) -> Table:
     found = await place.database.fetchrow(_FACTS, quoted(table))
     if found is None:
         raise place.error(f"there is no table {table!r}", "is its schema in the login's search_path?")
+    if not found["lasting"]:
+        raise place.error(f"{table} is no lasting table: a crash of the server empties it")
     columns = await _columns(place, found["oid"], found["bare"])
     triggers = found["triggers"] or 0
     return Table(
-        name=found["name"],
+        name=f"{_quoted(found['schema'])}.{_quoted(found['bare'])}",
         key=tuple(found["key"] or ()),
         columns=MappingProxyType(columns),
         kind=found["kind"],

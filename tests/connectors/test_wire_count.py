@@ -85,11 +85,12 @@ ACTS: dict[str, tuple[Callable[[str], Connector], Call]] = {
 
 
 NO_WIRE = {"people.page"}  # commits a row of our own
+ELSEWHERE = {"postgres.execute", "postgres.restore"}  # test_postgres_final counts their COMMITs
 
 
 def test_every_action_of_every_kind_is_counted_here() -> None:
     actions = {one.name for kind in KINDS.values() for one in kind.operations if one.kind is Kind.ACTION}
-    assert {name.split()[0] for name in ACTS} == actions - NO_WIRE
+    assert {name.split()[0] for name in ACTS} == actions - NO_WIRE - ELSEWHERE
 
 
 @pytest.mark.parametrize("does", MISBEHAVIOURS)

@@ -1,0 +1,218 @@
+"""postgres.execute: one UPDATE, INSERT or DELETE on one plain table, counted and compared before it is final.
+
+The preview shows rows by a SELECT that is derived from the change. The act locks them, and refuses if they
+are others than those that people approved; then it makes the change, and refuses if that touched another
+row or left another value than was foretold. Both read the table's own facts anew: triggers, rules,
+cascades and whatever else would change more than the statement says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from remediator.connectors.postgres_rows import Place, check_dotted
+from remediator.connectors.postgres_settings import LONGEST, PostgresSettings
+from remediator.connectors.postgres_table import facts
+from remediator.core import sqlpicture
+from remediator.core.catalog import Escape, Fence, Kind, Operation, Param, Risk
+from remediator.core.exact import kept
+from remediator.core.messages import Done, Refused
+from remediator.core.run import Call, Picture
+from remediator.core.sqlchange import Change, change
+from remediator.core.sqltable import Table, objection
+from remediator.errors import ConnectorError
+
+EXECUTE = Operation(
+    name="postgres.execute",
+    kind=Kind.ACTION,
+    doc="One UPDATE, INSERT or DELETE on one plain table; its rows are counted before it becomes final.",
+    params={
+        "sql": Param(
+            "One UPDATE, INSERT or DELETE with $1, $2 … for its values.",
+            type="change",
+            escape=Escape.LITERAL,
+            required=True,
+        ),
+        "args": Param(
+            "The values, in order; each as the parameter's type takes it.", type="list", exact=True
+        ),
+    },
+    risk=Risk.DESTRUCTIVE,
+    fence=Fence.TRANSACTION,
+    longest=LONGEST * 2,
+    previews=True,
+    counts=True,
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row that changes, by column. after: without what depends on the time, unless it was given back."""
+
+    key: dict[str, Any]
+    before: dict[str, Any]
+    after: dict[str, Any]
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """As pictures and results hold it."""
+        return {"key": self.key, "before": self.before, "after": self.after}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A call of postgres.execute, judged again.
+
+    least, most: how many rows; restores: its undo is generated.
+    """
+
+    change: Change
+    sql: str
+    args: list[Any]
+    least: int
+    most: int
+    restores: bool
+
+    async def picture(self, place: Place) -> Picture:
+        """What it would change, without a lock. ConnectorError, also for what would be refused."""
+        table = await _judged(place, self.change, restores=self.restores)
+        rows = await self._found(place, sqlpicture.looking(self.change, table))
+        if problem := self.miscounted(len(rows), "would change"):
+            raise place.error(problem)
+        return Picture(len(rows), self._told(len(rows)), tuple(row.shown for row in rows))
+
+    async def made(self, place: Place, shown: Picture | None) -> Done | Refused:
+        """Change the rows inside the open transaction. ConnectorError: nothing may become final."""
+        await place.database.prepare(self.change.text, name="")  # from here on nobody alters the table
+        table = await _judged(place, self.change, restores=self.restores)
+        derive = sqlpicture.looking if self.change.verb == "insert" else sqlpicture.locking
+        locked = await self._found(place, derive(self.change, table))
+        if problem := self.miscounted(len(locked), "would change"):
+            return Refused(f"never sent: {problem}")
+        if shown is not None and kept([row.shown for row in locked]) != kept(shown.rows):
+            return Refused("never sent: it would change other rows or other values than were approved")
+        changed = await self._found(place, sqlpicture.changing(self.change, table))
+        if problem := self.miscounted(len(changed), "changed") or _differs(locked, changed):
+            return Refused(f"never committed: {problem}")
+        after = {_name(row.key): row.after for row in changed}
+        rows = [Row(row.key, row.before, after[_name(row.key)]) for row in locked]
+        result: dict[str, Any] = {"rows": len(rows), "changed": [row.shown for row in rows]}
+        if self.restores:
+            result["restore"] = self._way_back(table, rows)
+        return Done(result)
+
+    def miscounted(self, count: int, verb: str) -> str:
+        """Why that many rows may not be changed; "" when they may."""
+        if count > self.most:
+            return f"it {verb} more than {_rows(self.most)}"
+        if count < self.least:
+            return f"it {verb} {_rows(count)}, not {self.least}"
+        return ""
+
+    async def _found(self, place: Place, derived: sqlpicture.Derived) -> list[Row]:
+        """The rows of a statement that is derived from the change."""
+        statement = await place.prepare(derived.text)
+        args = [*self.args, self.most + 1] if derived.limited else self.args
+        return [as_row(derived.columns, values) for values in await statement.rows(args)]
+
+    def _told(self, count: int) -> str:
+        told = f"{self.change.verb.upper()} of {_rows(count)} in {self.change.table}"
+        written = self.change.sets or (self.change.rows[0] if self.change.rows else ())
+        if varying := [f"{one.column} = {_short(one.text)}" for one in written if one.varies]:
+            told += f"; told by the time of the change: {', '.join(varying)}"
+        return told
+
+    def _way_back(self, table: Table, rows: Sequence[Row]) -> dict[str, Any]:
+        """All that postgres.restore needs. types: by which it sees that the table was altered since."""
+        named = {*table.key, *(name for row in rows for name in (*row.before, *row.after))}
+        return {
+            "sql": self.sql,
+            "table": self.change.table,
+            "key": list(table.key),
+            "types": {name: table.columns[name].type for name in sorted(named)},
+            "rows": [row.shown for row in rows],
+        }
+
+
+def wanted(call: Call, settings: PostgresSettings) -> Wanted:
+    """What a call asks for. ConnectorError where it may not be asked."""
+    text, args = call.args.get("sql"), call.args.get("args", [])
+    if not isinstance(text, str) or not isinstance(args, list):
+        raise ConnectorError(call.connection, "sql must be a text, and args a list")
+    found = judged_text(call.connection, text, settings)
+    if found.args != len(args):
+        raise ConnectorError(call.connection, f"the statement takes {found.args} values, and got {len(args)}")
+    least, most = bound(call, settings)
+    return Wanted(found, text, args, least, most, restores=call.args.get("undo") == "restore")
+
+
+def judged_text(name: str, text: str, settings: PostgresSettings) -> Change:
+    """The statement, judged again. ConnectorError."""
+    found = change(text, settings.reach)
+    if isinstance(found, list):
+        raise ConnectorError(name, f"{found[0].code} {found[0].problem}", remedy=found[0].remedy)
+    return found
+
+
+def bound(call: Call, settings: PostgresSettings) -> tuple[int, int]:
+    """How many rows at least and at most. ConnectorError."""
+    match call.args.get("rows"):
+        case {"exactly": int(count), **rest} if not rest and not isinstance(count, bool) and count >= 0:
+            least = most = count
+        case {"at_most": int(most), **rest} if not rest and not isinstance(most, bool) and most >= 0:
+            least = 0
+        case _:
+            raise ConnectorError(call.connection, "it is not said how many rows", remedy="write rows: 1")
+    if most > settings.rows:
+        raise ConnectorError(
+            call.connection,
+            f"{most} rows are more than the connection allows ({settings.rows})",
+            remedy="ask for fewer, or raise `rows` of the connection",
+        )
+    return least, most
+
+
+def as_row(columns: Iterable[tuple[sqlpicture.Part, str]], values: Iterable[Any]) -> Row:
+    """A row of a derived statement, each value in its part."""
+    row = Row({}, {}, {})
+    parts = {"key": row.key, "before": row.before, "after": row.after}
+    for (part, name), value in zip(columns, values, strict=True):
+        if part != "varies":
+            parts[part][name] = value
+    return row
+
+
+async def _judged(place: Place, wanted: Change, *, restores: bool) -> Table:
+    """The table as it is now, which has nothing against the change. ConnectorError."""
+    await check_dotted(place, wanted.dotted)
+    table = await facts(place, wanted.table)
+    if problem := objection(wanted, table, restores=restores):
+        raise place.error(problem)
+    return table
+
+
+def _differs(foretold: Sequence[Row], changed: Sequence[Row]) -> str:
+    """What the change did otherwise than foretold; "" when it did just that."""
+    after = {_name(row.key): row.after for row in foretold}
+    if len(after) != len(changed) or any(_name(row.key) not in after for row in changed):
+        return "it changed other rows than those that were locked"
+    for row in changed:
+        for column, value in after[_name(row.key)].items():
+            if column in row.after and kept(row.after[column]) != kept(value):
+                return f"it left another {column} than was foretold"
+    return ""
+
+
+def _name(key: Mapping[str, Any]) -> str:
+    return repr(kept(dict(key)))
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count} rows"
+
+
+def _short(text: str) -> str:
+    """An expression as people wrote it."""
+    return text.replace("pg_catalog.", "")
