@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Protocol
 
 import msgspec
@@ -38,13 +38,11 @@ from remediator.core.messages import (
 from remediator.core.planning import printable
 from remediator.core.play import repeatable
 from remediator.core.run import Call, Picture, Reading
-from remediator.errors import ConnectorError, RemediatorError, StoreError
+from remediator.engine.looking import GRACE_S, Looking, live, longest
+from remediator.errors import ConnectorError, StoreError
 from remediator.ports import CardRef, Clock, Connector, Notifier, Order, Pending, Store
 
 log = logging.getLogger(__name__)
-
-GRACE_S = 2.0
-"""How long a connector may overrun its own limit before it is cut off here."""
 
 REPEATABLE_S = 1.5
 """How long a stop waits for probes and cards; they are sent again after the next start."""
@@ -87,6 +85,7 @@ class Performer:
         self._connectors = connectors
         self._notifiers = notifiers
         self._catalog = catalog
+        self._looking = Looking(connectors, clock, catalog)
         self._probes = asyncio.Semaphore(at_once[0])
         self._acts = asyncio.Semaphore(at_once[1])
         self.on_step: Callable[[Act, Result], None] = lambda _act, _result: None  # for metrics
@@ -176,30 +175,12 @@ class Performer:
 
     async def read(self, call: Call) -> Reading:
         """One reading; what goes wrong is part of it."""
-        limit = self._limit(call)
-        try:
-            async with asyncio.timeout(limit + GRACE_S):
-                value = await self._connectors[call.connection].read(_live(call), timeout=limit)
-            return Reading(self._clock.now(), ok=True, value=kept(value))
-        except RemediatorError as error:
-            problem = str(error)
-        except TimeoutError:
-            problem = f"no answer within {limit:g} s"
-        except Exception as error:  # a connector's bug must not look like a value
-            log.exception("a probe failed", extra={"operation": call.operation})
-            problem = f"{type(error).__name__}: {error}"
-        return Reading(self._clock.now(), ok=False, error=printable(problem))
+        return await self._looking.read(call)
 
     async def _preview(self, effect: Preview) -> Event:
-        limit = self._limit(effect.call)
-        try:
-            async with self._probes, asyncio.timeout(limit + GRACE_S):
-                connector = self._connectors[effect.call.connection]
-                picture = await connector.preview(_live(effect.call), timeout=limit)
-            rows = tuple(kept(row) for row in picture.rows)
-            return Previewed(effect.round, effect.step, msgspec.structs.replace(picture, rows=rows))
-        except (ConnectorError, TimeoutError) as error:
-            return Previewed(effect.round, effect.step, None, printable(str(error) or "no answer in time"))
+        async with self._probes:
+            picture, problem = await self._looking.preview(effect.call)
+        return Previewed(effect.round, effect.step, picture, problem)
 
     # ── Acting ────────────────────────────────────────────────────────────────────────────────────
 
@@ -220,7 +201,7 @@ class Performer:
             return Refused(f"never sent: not started by {_seconds(effect.start_by)}")
         try:
             async with asyncio.timeout(limit + GRACE_S):
-                return await self._connectors[call.connection].act(_live(call), order=order, timeout=limit)
+                return await self._connectors[call.connection].act(live(call), order=order, timeout=limit)
         except TimeoutError:
             return Unknown(f"no answer within {limit:g} s")
         except Exception as error:  # it may have been sent before it broke
@@ -263,14 +244,13 @@ class Performer:
         try:
             async with asyncio.timeout(limit + GRACE_S):
                 connector = self._connectors[call.connection]
-                result = await connector.inquire(_live(call), revived(effect.mark), timeout=limit)
+                result = await connector.inquire(live(call), revived(effect.mark), timeout=limit)
         except (ConnectorError, TimeoutError) as error:
             return None, printable(str(error) or "no answer in time")
         return (None, "it is still under way") if result is None else (_kept(result), "")
 
     def _limit(self, call: Call) -> float:
-        operation = self._catalog().operations.get(call.operation)
-        return (operation.longest if operation is not None else timedelta(seconds=10)).total_seconds()
+        return longest(self._catalog(), call)
 
     # ── Cards ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -341,11 +321,6 @@ def _revived(picture: Picture | None) -> Picture | None:
     if picture is None:
         return None
     return msgspec.structs.replace(picture, rows=tuple(revived(row) for row in picture.rows))
-
-
-def _live(call: Call) -> Call:
-    """The call as connectors take it: with the very values."""
-    return msgspec.structs.replace(call, args=revived(call.args))
 
 
 def _seconds(at: datetime) -> str:
