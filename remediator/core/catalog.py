@@ -142,7 +142,7 @@ BUILT_IN = MappingProxyType({"slack": "slack", "people": "people"})
 
 PLANNED = frozenset(
     """
-    postgres.execute postgres.terminate postgres.maintain
+    postgres.terminate postgres.maintain
     mysql.query mysql.execute mysql.kill
     redis.info redis.read redis.command
     kubernetes.get kubernetes.scale kubernetes.restart kubernetes.rollback

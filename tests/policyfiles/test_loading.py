@@ -25,6 +25,8 @@ from remediator.policyfiles.safety import satisfiable
 CATALOG = Catalog.of(
     [
         postgres.QUERY,
+        postgres.EXECUTE,
+        postgres.RESTORE,
         Operation(
             "http.get",
             Kind.PROBE,
@@ -146,11 +148,14 @@ def test_the_example_of_the_language_parses_whole() -> None:
         "example.yaml:25:3: P900 bounds.budget is not supported yet",
         "example.yaml:26:3: P900 bounds.breaker is not supported yet",
         "example.yaml:27:3: P900 bounds.windows is not supported yet",
-        "example.yaml:57:10: P900 postgres.execute is not supported yet",
-        "example.yaml:62:5: P900 rows is not supported yet",
-        "example.yaml:72:12: P900 how: restore is not supported yet; write an explicit undo: use, via, with",
     ]
     assert loaded.policies == ()
+
+
+def test_what_takes_a_change_back_is_generated_and_never_written() -> None:
+    written = EXAMPLE.read_text().replace("use: postgres.execute", "use: postgres.restore")
+    told = [str(finding) for finding in load_text(written, CATALOG, "example.yaml").findings]
+    assert [one for one in told if "P101 unknown operation 'postgres.restore'" in one]
 
 
 # ── Errors of the model ─────────────────────────────────────────────────────────────────────────
