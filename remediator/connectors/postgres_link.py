@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -33,7 +34,6 @@ CHANGING = "BEGIN TRANSACTION ISOLATION LEVEL READ COMMITTED;"
 _REMEDIES = {
     "57014": "make it cheaper, or raise the connection's statement_timeout",
     "55P03": "something else holds the lock; raise the connection's lock_timeout",
-    "42501": "GRANT what it needs to the connection's login",
     "25006": "a probe may only read",
 }
 
@@ -171,8 +171,23 @@ async def _nothing(database: Any) -> None:
 
 def refused(name: str, error: Any) -> ConnectorError:
     """Of the server's answer only its first line: the detail may hold rows."""
-    problem = f"the server refused the query ({error.sqlstate}): {str(error.args[0])[:300]}"
-    return ConnectorError(name, problem, remedy=_REMEDIES.get(error.sqlstate, ""))
+    said = str(error.args[0])[:300]
+    problem = f"the server refused the query ({error.sqlstate}): {said}"
+    return ConnectorError(name, problem, remedy=_REMEDIES.get(error.sqlstate) or _grant(error.sqlstate, said))
+
+
+def _grant(state: str, said: str) -> str:
+    if state != "42501":
+        return ""
+    lacks = re.fullmatch(r"permission denied for (function|table|schema) (\S+)", said)
+    match lacks.groups() if lacks else ():
+        case "function", name:
+            return f"GRANT EXECUTE ON FUNCTION {name} TO the connection's login"
+        case "schema", name:
+            return f"GRANT USAGE ON SCHEMA {name} TO the connection's login"
+        case "table", name:
+            return f"GRANT SELECT, and what it is to change, ON {name} TO the connection's login"
+    return "GRANT what it needs to the connection's login"
 
 
 def _locked_out(name: str, error: Any) -> ConnectorError:

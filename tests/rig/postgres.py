@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -66,11 +67,12 @@ class Server:
     """A running PostgreSQL; everybody on loopback is let in as anybody, without a password."""
 
     child: Child
+    recipe: Program = field(repr=False)
     _numbers: Iterator[int] = field(default_factory=itertools.count, repr=False)
 
-    def dsn(self, database: str = "postgres", login: str = LOGIN) -> str:
-        """The address of a database, for this login."""
-        return f"postgresql://{login}@127.0.0.1:{self.child.port}/{database}"
+    def dsn(self, database: str = "postgres", login: str = LOGIN, port: int | None = None) -> str:
+        """The address of a database, for this login; ``port``: of a proxy before it."""
+        return f"postgresql://{login}@127.0.0.1:{port or self.child.port}/{database}"
 
     @asynccontextmanager
     async def connected(self, database: str = "postgres") -> AsyncIterator[Any]:
@@ -80,6 +82,16 @@ class Server:
             yield connection
         finally:
             await connection.close()
+
+    def crash(self) -> None:
+        """As a power cut would: what was not written to the log is lost (``pg_ctl stop -m immediate``)."""
+        self.child.process.send_signal(signal.SIGQUIT)
+        self.child.process.wait(10)
+
+    def start_again(self) -> None:
+        """After ``crash``, on the same port, with the same files."""
+        self.child.end()
+        self.child = start(self.recipe, self.child.folder, port=self.child.port)
 
     async def copy(self) -> str:
         """The name of a fresh database with the loyalty tables."""
@@ -94,26 +106,49 @@ def running_postgres() -> Iterator[Server]:
     """Start one, with its template, and end it. Its files are in a temporary folder, also its socket."""
     with scratch("postgres") as folder:
         postgres = Path(program("postgresql"))
-        _initialise(postgres.with_name("initdb"), folder)
-
-        def argv(port: int) -> list[str]:
-            return [
-                str(postgres),
-                *("-D", f"{folder}/data", "-h", "127.0.0.1", "-p", str(port), "-k", str(folder)),
-                *("-c", "fsync=off", "-c", "full_page_writes=off", "-c", "timezone=Africa/Nairobi"),
-            ]
-
-        recipe = Program("postgres", argv, unprivileged=True, is_ready=_answers)
-        with start(recipe, folder) as child:
-            server = Server(child)
+        _run(folder, postgres.with_name("initdb"), *_NEW)
+        with _running(postgres, folder) as server:
             asyncio.run(_lay_out(server))
             yield server
 
 
-def _initialise(initdb: Path, folder: Path) -> None:
+@contextmanager
+def standby_of(primary: Server) -> Iterator[Server]:
+    """Start a standby that follows this one; ``promote`` makes it a primary on a timeline of its own."""
+    with scratch("standby") as folder:
+        postgres = Path(program("postgresql")).resolve()
+        source = ("-h", "127.0.0.1", "-p", str(primary.child.port), "-U", LOGIN)
+        _run(folder, postgres.with_name("pg_basebackup"), *source, *_FOLLOWING)
+        with _running(postgres, folder) as server:
+            yield server
+
+
+_NEW = ("-A", "trust", "-U", LOGIN, "--no-sync", "-E", "UTF8", "--locale=C", "-D", "data")
+_FOLLOWING = ("-D", "data", "--write-recovery-conf", "--checkpoint=fast", "--no-sync")
+
+
+@contextmanager
+def _running(postgres: Path, folder: Path) -> Iterator[Server]:
+    def argv(port: int) -> list[str]:
+        return [
+            str(postgres),
+            *("-D", f"{folder}/data", "-h", "127.0.0.1", "-p", str(port), "-k", str(folder)),
+            *("-c", "fsync=off", "-c", "full_page_writes=off", "-c", "timezone=Africa/Nairobi"),
+        ]
+
+    recipe = Program("postgres", argv, unprivileged=True, is_ready=_answers)
+    with start(recipe, folder) as child:
+        server = Server(child, recipe)
+        try:
+            yield server
+        finally:
+            server.child.end()
+
+
+def _run(folder: Path, *command: str | Path) -> None:
     as_nobody = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
     subprocess.run(
-        [str(initdb), "-A", "trust", "-U", LOGIN, "--no-sync", "-E", "UTF8", "--locale=C", "-D", "data"],
+        list(map(str, command)),
         cwd=folder,
         check=True,
         capture_output=True,
