@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from remediator.core.exact import kept
-from remediator.core.messages import Done, Marked, Refused, Unknown
+from remediator.core.messages import Done, Marked, Previewed, Refused, Unknown
 from remediator.core.run import Picture, StepState
 from tests.core.stories import Story, change, policy, post, proof, say, votes
 
@@ -189,3 +189,14 @@ def test_what_no_operation_restores_is_refused_before_it_starts(use: str) -> Non
     via = {"http.request": "api", "sql.execute": "db"}[use]
     step = {"use": use, "via": via, "gate": votes(oncall=1), "undo": {"how": "restore", "after": "1h"}}
     Story(policy({"halve": step})).starts_nothing().closes("refused", "cannot be restored")
+
+
+def test_rows_that_are_gone_void_what_was_agreed_and_it_is_decided_anew() -> None:
+    told = Story(policy({"halve": change()})).previewed("halve", PICTURE)
+    told.pictures.clear()
+    told.approve("bob")
+    (asked,) = told.out
+    told.hears(Previewed(asked.round, "halve", None, "it would change 0 rows, not 1"))
+    assert told.run.all_gates[0].state == "void"
+    told.starts_nothing().previewed("halve", PICTURE).asks_people(oncall=1)
+    assert told.gate.id.endswith(".2")

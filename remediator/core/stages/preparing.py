@@ -57,8 +57,8 @@ def hear(turn: Turn, event: Event) -> None:
             number == turn.run.round and PREVIEW + name in turn.run.pending
         ):
             _arrived(turn, PREVIEW + name)
-            if picture is None:
-                return stop_before(turn, "preview", f"{name}: {event.error}")
+            if picture is None:  # what people saw is not there any more; decided anew, it may be another case
+                return _void(turn, f"{name}: {event.error}")
             turn.change(pictures={**turn.run.pictures, name: picture})
         case _:
             return None
