@@ -11,6 +11,10 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "serve": ("serve --config /etc/remediator/remediator.yaml",),
         "demo": ("demo", "demo --auto --port 8080"),
         "policy lint": ("policy lint policies/", "policy lint --json policies/stuck-campaign.yaml"),
+        "policy preview": (
+            "policy preview stuck-campaign --target campaign/c-103",
+            "policy preview stuck-campaign --param campaign_id=c-103 --json",
+        ),
         "policy schema": ("policy schema",),
         "runs list": ("runs list --state open", "runs list --policy stuck-campaign --json"),
         "runs show": ("runs show r-1m7yr2k8t2f4b9",),

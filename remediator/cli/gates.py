@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from remediator.cli.client import add_options, ask, quoted
-from remediator.cli.table import printed
+from remediator.cli.table import changed, printed
 
 
 def add_commands(subparsers: Any) -> None:
@@ -73,22 +73,8 @@ def _step(step: dict[str, Any]) -> list[str]:
         lines.append(f"      taken back: {_json(step['undo'])}")
     if step["picture"]:
         lines.append(f"      would change {step['picture']['count']}: {step['picture']['text']}")
-        lines += [f"        {_row(row)}" for row in step["picture"]["rows"]]
+        lines += [f"        {changed(row)}" for row in step["picture"]["rows"]]
     return lines
-
-
-def _row(row: dict[str, Any]) -> str:
-    """``id=p-17: earn_rate 0.07 → 0.035``."""
-    if "key" not in row:
-        return _json(row)
-    key = ", ".join(f"{name}={value}" for name, value in row["key"].items())
-    before, after = row.get("before") or {}, row.get("after") or {}
-    names = [name for name in after or before if name not in row["key"]]
-    changes = (
-        f"{name} " + " → ".join(_json(side[name]) for side in (before, after) if name in side)
-        for name in names
-    )
-    return f"{key}: {', '.join(changes)}"
 
 
 def _json(value: Any) -> str:

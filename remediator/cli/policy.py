@@ -1,4 +1,4 @@
-"""``remediator policy lint`` and ``policy schema``: the policy tools at the command line."""
+"""``remediator policy lint``, ``preview`` and ``schema``: the policy tools at the command line."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ FINE, PROBLEMS, COULD_NOT_RUN = 0, 1, 2
 
 def add_commands(subparsers: Any) -> None:
     """Add ``policy`` with its commands; each sets ``run``, which takes the arguments and returns a status."""
+    from remediator.cli import preview
+
     policy = subparsers.add_parser("policy", help="check policies before they run")
     commands = policy.add_subparsers(dest="policy_command", required=True, metavar="COMMAND")
     lint = commands.add_parser("lint", help="find everything that is wrong with policy files")
@@ -24,6 +26,7 @@ def add_commands(subparsers: Any) -> None:
     lint.add_argument("--config", type=Path, default=Path("remediator.yaml"), help="the daemon's settings")
     lint.add_argument("--json", action="store_true", help="write the findings as JSON")
     lint.set_defaults(run=run_lint)
+    preview.add_command(commands)
     schema = commands.add_parser("schema", help="print the JSON Schema of a policy, for editors")
     schema.set_defaults(run=run_schema)
 

@@ -22,5 +22,23 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
+def changed(row: dict[str, Any]) -> str:
+    """A row of a picture: ``id=p-17: earn_rate 0.07 → 0.035``."""
+    if "key" not in row:
+        return _json(row)
+    key = ", ".join(f"{name}={value}" for name, value in row["key"].items())
+    before, after = row.get("before") or {}, row.get("after") or {}
+    names = [name for name in after or before if name not in row["key"]]
+    changes = (
+        f"{name} " + " → ".join(_json(side[name]) for side in (before, after) if name in side)
+        for name in names
+    )
+    return f"{key}: {', '.join(changes)}"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
 def _plain(text: str) -> str:
     return "".join(letter if letter.isprintable() or letter == "\n" else "�" for letter in text)

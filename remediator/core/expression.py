@@ -7,6 +7,7 @@ counts as false. A template is evaluated once: nothing ever looks at its result 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 from collections.abc import Callable, Mapping
@@ -97,6 +98,14 @@ class Expression(_FromText):
             raise EvaluationError(
                 place or self.place, problem + (f" (where {values[2:]})" if values else "")
             ) from error
+
+    def values(self, scope: Mapping[str, object]) -> dict[str, object]:
+        """What its paths lead to, as far as they lead anywhere: for people who ask why."""
+        found: dict[str, object] = {}
+        for path in self.paths:
+            with contextlib.suppress(Wrong):
+                found[str(path)] = path.find(scope)
+        return found
 
     def is_missing(self, scope: Mapping[str, object]) -> bool:
         """Is it a path that leads to a key that is not there? Then a default may stand in."""

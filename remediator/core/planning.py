@@ -191,6 +191,12 @@ def intend(run: Run, policy: Policy, name: str, facts: Facts) -> Intention:
     )
 
 
+def needs_results(step: Step) -> bool:
+    """Can it only be resolved once an earlier step was done, since it is made of what that answered?"""
+    written = [step.with_, step.verify.with_ if step.verify is not None else {}]
+    return any("steps" in template.names for one in written for template in _templates(one))
+
+
 def undo_call(run: Run, policy: Policy, name: str, facts: Facts) -> Call:
     """The undo of a step that was done, with what the act returned. Raises EvaluationError."""
     step = policy.steps[name]

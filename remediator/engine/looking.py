@@ -39,6 +39,14 @@ class Looks(Protocol):
         ...
 
 
+class OnlyLooks:
+    """The reading half of a connector: whoever is given this has no way to act."""
+
+    def __init__(self, connector: Looks) -> None:
+        self.read = connector.read
+        self.preview = connector.preview
+
+
 class Looking:
     """Reads and previews over live connections."""
 
