@@ -24,7 +24,7 @@ _TOKEN = re.compile(
     | (?P<text> ' (?: [^'] | '' )* ' )
     | (?P<name> " (?: [^"] | "" )* " )
     | (?P<word> [A-Za-z_\x80-\xff] [A-Za-z0-9_$\x80-\xff]* )
-    | (?P<number> [0-9.] [0-9A-Za-z_.]* )
+    | (?P<number> \.? [0-9] [0-9A-Za-z_.]* )
     | (?P<sign> . )
     """,
     re.VERBOSE | re.DOTALL,

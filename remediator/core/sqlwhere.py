@@ -127,8 +127,8 @@ def _compares(node: dict[str, Any], *, negated: bool) -> Hold:
 
 def _idle(sign: str, pattern: Any) -> bool:
     """A pattern that every text fits: LIKE '%', ~ '.*'."""
-    called = pattern.get("FuncCall", {"args": [pattern]})  # of SIMILAR TO, or with ESCAPE
-    constant = called["args"][0].get("A_Const", {}).get("sval")
+    escaped = pattern.get("FuncCall", {}).get("args", [{}])  # of SIMILAR TO, or with ESCAPE
+    constant = (pattern if "A_Const" in pattern else escaped[0]).get("A_Const", {}).get("sval")
     if constant is None or not sign.lstrip("!").startswith("~"):
         return False
     text = constant.get("sval", "")
