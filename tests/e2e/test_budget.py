@@ -23,7 +23,7 @@ from tests.rig.daemon import HOOK_TOKEN, Daemon, alert, daemon, settings, webhoo
 from tests.rig.meter import running_meter
 from tests.rig.postgres import Server, running_postgres
 from tests.rig.processes import free_port
-from tests.rig.prometheus import running_prometheus
+from tests.rig.prometheus import Prometheus, running_prometheus
 from tests.rig.slack import FakeSlack
 from tests.rig.world import LoyaltyWorld
 
@@ -161,7 +161,7 @@ async def test_a_budget_runs_out_and_one_row_is_halved_for_a_day(
             ) as one,
         ):
             _listens_at(one, port)
-            await _plays(Books(world, slack, one, server, database))
+            await _plays(Books(world, slack, one, server, database), prometheus)
 
 
 def _listens_at(one: Daemon, port: int) -> None:
@@ -170,7 +170,7 @@ def _listens_at(one: Daemon, port: int) -> None:
     one.start(port)
 
 
-async def _plays(stage: Books) -> None:
+async def _plays(stage: Books, prometheus: Prometheus) -> None:
     await stage.spent(92)
     warned = await stage.ended("fixed", within=60)
     assert "started" in await stage.daemon.kinds(warned["id"])
@@ -178,6 +178,8 @@ async def _plays(stage: Books) -> None:
     assert "Teranga has 8 % of its budget left" in told["text"]
     assert await stage.rate() == Decimal("0.0700")
 
+    spending = 'rate(loyalty_budget_spent_total{program_id="p-17"}[5s])'
+    await prometheus.wait_for(spending, lambda found: bool(found) and found[0].value > 60)
     await stage.spent(96.8)  # the same alert goes on firing
     before = await stage.programs()
     run = await stage.at("waiting")

@@ -38,7 +38,7 @@ class Meter:
             program = row["id"]
             passed = now - self.seen.get(program, now)
             self.seen[program] = now
-            self.totals[program] = self.totals.get(program, 0.0) + passed * PER_SECOND * float(
+            self.totals[program] = self.totals.get(program, 1e6) + passed * PER_SECOND * float(
                 row["earn_rate"]
             )
             labels = f'{{program_id="{program}"}}'
