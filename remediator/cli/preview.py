@@ -57,10 +57,12 @@ def run_preview(args: argparse.Namespace) -> int:
     """0: fine, 1: the policy would refuse, 2: it could not be tried."""
     from remediator import connectors
     from remediator.config_file import load as load_config
+    from remediator.telemetry import configure_logging
 
     secrets: set[str] = set()
     try:
         config = load_config(args.config, secrets=secrets, check=connectors.problems)
+        configure_logging("warning", json=False, secrets=secrets)
         catalog = connectors.catalog(config)
         loaded = _policy(args.policy, args.config.resolve().parent / config.policies, catalog)
         address = _address(loaded.policy, args.target, given_params(args.param))
