@@ -77,6 +77,7 @@ def _number(value: Any) -> bool:
 _TYPES: dict[str, Callable[[Any], bool]] = {
     "string": lambda value: isinstance(value, Template),
     "select": lambda value: isinstance(value, Template),
+    "change": lambda value: isinstance(value, Template),
     "int": lambda value: _whole(value) or (_number(value) and isinstance(value, int)),
     "number": lambda value: _whole(value) or _number(value),
     "bool": lambda value: _whole(value) or isinstance(value, bool),
@@ -89,6 +90,7 @@ _TYPES: dict[str, Callable[[Any], bool]] = {
 _WORDS = {
     "string": "a text",
     "select": "a text",
+    "change": "a text",
     "int": "a whole number",
     "number": "a number",
     "bool": "true or false",

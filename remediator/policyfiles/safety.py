@@ -141,6 +141,29 @@ def uncountable(look: Look) -> Iterator[Problem]:
             yield Problem(("diagnose", name, "expect"), f"{probe.use} reads no rows", on_key=True)
 
 
+def unbounded(look: Look) -> Iterator[Problem]:
+    """P153: an operation that counts rows, and nothing that says how many."""
+    for use in look.uses:
+        operation = look.operation(use)
+        if operation is None or not operation.counts:
+            continue
+        if use.place[-1] == "undo":
+            problem = f"nothing can say how many rows {use.operation} may change here"
+            yield Problem((*use.place, "use"), problem, "write how: restore")
+        elif look.policy.steps[str(use.place[1])].rows is None:
+            remedy = "write rows: 1, or rows: {at_most: 50}"
+            yield Problem(use.place, f"{use.place[1]} does not say how many rows", remedy, on_key=True)
+
+
+def counts_none(look: Look) -> Iterator[Problem]:
+    """P208: rows on a step whose operation counts none."""
+    for name, step in look.policy.steps.items():
+        operation = look.catalog.operations.get(step.use)
+        if step.rows is not None and operation and not operation.counts:
+            problem = f"{step.use} counts no rows"
+            yield Problem(("steps", name, "rows"), problem, "leave rows out", on_key=True)
+
+
 def too_short(look: Look) -> Iterator[Problem]:
     """P160: a deadline that gates and verifications can use up."""
     deadline = look.policy.bounds.deadline

@@ -1,14 +1,21 @@
-"""Checks of SQL: does a probe's statement only read, and only what its connection allows?"""
+"""Checks of SQL: does a probe's statement only read, and an action's change what it says, where it may?"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 
-from remediator.core import sql
+from remediator.core import sql, sqlchange
+from remediator.core.catalog import Reach
 from remediator.core.expression import Template
 from remediator.core.sqltree import Fault
 from remediator.documents.reading import Place
 from remediator.policyfiles.uses import Look, Problem, Use
+
+Judge = Callable[[str, Reach], sql.Query | sqlchange.Change | list[Fault]]
+
+JUDGES: Mapping[str, Judge] = MappingProxyType({"select": sql.read, "change": sqlchange.change})
+"""The type of a parameter that holds SQL → what may stand there."""
 
 
 def _check(code: str, doc: str) -> Callable[[Look], Iterator[Problem]]:
@@ -28,13 +35,14 @@ def _faults(look: Look, use: Use) -> Iterator[tuple[Place, Fault]]:
     operation, connection = look.operation(use), look.connection(use)
     for name, spec in operation.params.items() if operation and connection else ():
         written = use.arguments.get(name)
-        if spec.type != "select" or not isinstance(written, Template) or not written.literal:
+        judge = JUDGES.get(spec.type)
+        if judge is None or not isinstance(written, Template) or not written.literal:
             continue
         place = (*use.place, "with", name)
-        query = sql.read("".join(map(str, written.pieces)), connection.reach) if connection else []
-        if isinstance(query, list):
-            yield from ((place, fault) for fault in query)
-        elif problem := _miscounted(query.args, use.arguments.get("args", [])):
+        found = judge("".join(map(str, written.pieces)), connection.reach) if connection else []
+        if isinstance(found, list):
+            yield from ((place, fault) for fault in found)
+        elif problem := _miscounted(found.args, use.arguments.get("args", [])):
             yield place, Fault("P207", problem, "write one item of args for each")
 
 
@@ -46,8 +54,12 @@ def _miscounted(wanted: int, args: object) -> str:
 
 no_sql = _check("P201", "SQL that PostgreSQL's grammar refuses.")
 several = _check("P202", "no statement, or several.")
-no_select = _check("P203", "a statement that does more than read.")
+wrong_kind = _check("P203", "a statement that does more than read, or one that is no change.")
 unknown_table = _check("P204", "a table that the connection does not list.")
 unknown_function = _check("P205", "a function, type or operator that may do more than compute.")
 hidden_column = _check("P206", "a way to a column that is hidden.")
 miscounted = _check("P207", "values that do not fit $1, $2 …")
+every_row = _check("P210", "a change without WHERE, or with one that may hold for every row.")
+wrong_form = _check("P211", "a form that may not stand in a change: WITH, FROM, a subquery, ON CONFLICT …")
+reads_itself = _check("P212", "a change that a second time would change again: compare and set.")
+hiding = _check("P213", "a spelling in a change that a reviewer may read wrongly: comments, E'…', $$…$$ …")
