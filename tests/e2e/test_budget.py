@@ -130,11 +130,10 @@ def server() -> Iterator[Server]:
 async def books(
     world: LoyaltyWorld, slack: FakeSlack, server: Server, policy: str, dsn: str = ""
 ) -> AsyncIterator[Books]:
-    """A fresh database and a daemon; alerts come by hand."""
+    """A fresh database and a daemon; alerts come by hand. ``dsn``: another way to ``{database}``."""
     database = await server.copy()
-    with daemon(
-        config(world, slack), {"budget-exhaustion": policy}, LOYALTY_DSN=dsn or server.dsn(database)
-    ) as one:
+    way = dsn.format(database=database) if dsn else server.dsn(database)
+    with daemon(config(world, slack), {"budget-exhaustion": policy}, LOYALTY_DSN=way) as one:
         yield Books(world, slack, one, server, database)
 
 
