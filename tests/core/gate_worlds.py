@@ -1,0 +1,102 @@
+"""The policies that `test_gate_model` is about, each written twice: for the core, and for the clerk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from remediator.core.policy import Policy
+from tests.core.gate_on_paper import Act, Ask, Case
+from tests.core.stories import budget_probe, policy, post, proof, say, votes
+
+
+@dataclass(frozen=True)
+class World:
+    """A policy, and the same once more as the clerk reads it."""
+
+    policy: Policy
+    acts: dict[str, Act]
+    cases: tuple[Case, ...]
+
+    @property
+    def reads_figures(self) -> bool:
+        return bool(self.policy.diagnose)
+
+
+_ROWS = {"use": "sql.execute", "via": "db", "with": {}}
+_FIGURES = budget_probe()
+_BY_FIGURE = post("/pause/${budget.row.n}", gate=None)
+
+WORLDS = {
+    "two of the on-call": World(
+        policy({"pause": post("/pause", gate=votes("10m", "deny", oncall=2))}),
+        {"pause": Act("/pause")},
+        (Case(-1, ("pause",), (Ask(("pause",), ("oncall", "oncall"), 600, "deny"),)),),
+    ),
+    "three roles, read before the act": World(
+        policy({"pause": post("/pause", gate=votes("1h", finance=1, lead=1, oncall=1), verify=proof())}),
+        {"pause": Act("/pause", reads_before=True)},
+        (Case(-1, ("pause",), (Ask(("pause",), ("finance", "lead", "oncall"), 3600),)),),
+    ),
+    "a message and a change on one card": World(
+        policy(
+            {"warn": say("${budget.row.n}"), "pause": _BY_FIGURE},
+            diagnose=_FIGURES,
+            decide=[
+                {"when": "budget.row.n > 2", "do": ["pause"], "gate": votes(lead=1)},
+                {"do": ["warn", "pause"], "gate": votes(finance=1, oncall=1)},
+            ],
+        ),
+        {"warn": Act(safe=True), "pause": Act("/pause/{n}")},
+        (
+            Case(2, ("pause",), (Ask(("pause",), ("lead",)),)),
+            Case(-1, ("warn", "pause"), (Ask(("warn", "pause"), ("finance", "oncall")),)),
+        ),
+    ),
+    "rows of two tables": World(
+        policy(
+            {"halve": _ROWS, "quarter": _ROWS},
+            decide=[{"do": ["halve", "quarter"], "gate": votes(finance=2, oncall=1)}],
+        ),
+        {"halve": Act(pictured=True), "quarter": Act(pictured=True)},
+        (
+            Case(
+                -1,
+                ("halve", "quarter"),
+                (Ask(("halve", "quarter"), ("finance", "finance", "oncall")),),
+            ),
+        ),
+    ),
+    "one gate after the other": World(
+        policy(
+            {
+                "warn": say(),
+                "pause": post("/pause", gate=votes(finance=1, lead=1), verify=proof()),
+                "cut": _ROWS | {"gate": votes("5m", "deny", oncall=2)},
+            },
+            bounds={"deadline": "2h"},
+        ),
+        {"warn": Act(safe=True), "pause": Act("/pause", reads_before=True), "cut": Act(pictured=True)},
+        (
+            Case(
+                -1,
+                ("warn", "pause", "cut"),
+                (Ask(("pause",), ("finance", "lead")), Ask(("cut",), ("oncall", "oncall"), 300, "deny")),
+            ),
+        ),
+    ),
+    "suggestions": World(
+        policy(
+            {"warn": say(), "pause": _BY_FIGURE | {"gate": votes(lead=1, finance=1)}, "keep": post("/keep")},
+            diagnose=_FIGURES,
+            mode="suggest",
+        ),
+        {"warn": Act(safe=True), "pause": Act("/pause/{n}"), "keep": Act("/keep")},
+        (
+            Case(
+                -1,
+                ("warn", "pause", "keep"),
+                (Ask(("warn", "keep"), ("oncall",)), Ask(("pause",), ("lead", "finance"))),
+            ),
+        ),
+    ),
+}

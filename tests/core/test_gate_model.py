@@ -1,0 +1,150 @@
+"""Gates against `gate_on_paper`: whatever people, clocks and rotas do, both must come to the same.
+
+Hypothesis chooses what happens (`gate_game`). After each event the core and the clerk with his papers
+must agree on every gate, on whose votes count and who is missing, on what was started with which words,
+and on how the run ended. That they would disagree if the core were wrong is shown by planting bugs.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import random
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from textwrap import dedent
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from remediator.core import decide
+from remediator.core import gate as gates
+from remediator.core.catalog import Cover
+from remediator.core.run import gate_hash
+from remediator.core.stages import preparing, starting, waiting
+from remediator.core.turn import Turn
+from tests.core.gate_game import play
+from tests.core.gate_worlds import WORLDS, World
+from tests.core.stories import Promises
+
+EXAMPLES = int(os.environ.get("GATE_EXAMPLES", "5000" if os.environ.get("CI") == "true" else "1000"))
+"""Together, over all worlds."""
+
+games = st.integers(0, 400).flatmap(lambda length: st.binary(min_size=length, max_size=length))
+"""Long ones as often as short ones: by themselves lists hold some five things."""
+
+
+@pytest.mark.parametrize("name", WORLDS)
+@settings(max_examples=EXAMPLES // len(WORLDS), deadline=None, suppress_health_check=list(HealthCheck))
+@given(numbers=games)
+def test_the_core_and_the_clerk_come_to_the_same(name: str, numbers: bytes) -> None:
+    play(WORLDS[name], numbers)
+
+
+# ── Can it fail? ──────────────────────────────────────────────────────────────────────────────────
+
+PLANTED: dict[str, tuple[Any, str, str]] = {
+    "the first seat found is kept": (gates._empty, "or seat(seat_of[person], tried)", ""),
+    "one person sits on two places": (gates._empty, "or seat(seat_of[person], tried)", "or True"),
+    "a vote at the very end counts": (gates.expired, ">=", ">"),
+    "any hash will do": (gates.is_for, "gate.hash.startswith(vote.hash)", "True"),
+    "a letter of the hash will do": (gates.is_for, "len(vote.hash) >= SHORTEST_HASH", "True"),
+    "anybody may vote": (gates.objection, "if not any(vote.by in", "if any(vote.by in {} and"),
+    "who started it approves": (gates.objection, "run.starter == vote.by", "False"),
+    "a second vote counts": (gates.objection, "earlier.by == vote.by", "False"),
+    "who approved may not deny": (gates.objection, "if vote.approve and any(", "if any("),
+    "a gate that was approved still takes votes": (
+        gates.not_open,
+        'gate.state == "open"',
+        'gate.state in ("open", "approved")',
+    ),
+    "a denial is one voice among others": (waiting._vote, "if not vote.approve:", "if False:"),
+    "a vote has the time that its sender claims": (waiting._vote, "at=turn.now", "at=vote.at"),
+    "an expired gate is not written down as such": (waiting._expire, 'state="expired", ', ""),
+    "nobody hears that a gate expired": (waiting._expire, 'gate.late == "page"', 'gate.late == "deny"'),
+    "a cover lasts one moment too long": (Cover.holds, "now < self.until", "now <= self.until"),
+    "a cover begins one moment too late": (Cover.holds, "self.since <= now", "self.since < now"),
+    "who lost the role still carries the approval": (
+        starting._does_not_hold,
+        "if not gate.satisfied(",
+        "if False and gate.satisfied(",
+    ),
+    "a vote that was slipped in passes": (starting._does_not_hold, "if any(", "if False and any("),
+    "it starts although the alert is over": (starting.enter, "run.resolved_at is not None", "False"),
+    "it starts although the policy is another one": (
+        starting.enter,
+        "if asked and turn",
+        "if False and turn",
+    ),
+    "it starts in spite of a halt": (starting._bound, "if turn.run.acted or", "if True or"),
+    "nobody looks again before the act": (
+        preparing._must_be_fresh,
+        "return first_change or",
+        "return False and",
+    ),
+    "other rows pass": (preparing._other_rows, "!= picture", "is None"),
+    "the hash leaves out what was shown": (gate_hash, '"pictures": shown', '"pictures": {}'),
+    "what was agreed to outlives other figures": (Turn._is_live, "and not begun", "and False"),
+    "a run is not told of another policy while it waits": (
+        decide._depends_on_policy,
+        "not run.acted or run.stage is Stage.WAITING",
+        "not run.acted",
+    ),
+}
+
+
+@contextmanager
+def planted(function: Any, right: str, wrong: str) -> Iterator[None]:
+    """The function with a bug in it, for whoever calls it."""
+    source = dedent(inspect.getsource(function))
+    assert source.count(right) == 1, f"{function.__name__} reads otherwise now: plant this bug anew"
+    scope: dict[str, Any] = {}
+    exec("from __future__ import annotations\n" + source.replace(right, wrong), function.__globals__, scope)
+    sound = function.__code__
+    function.__code__ = scope[function.__name__].__code__
+    try:
+        yield
+    finally:
+        function.__code__ = sound
+
+
+def _games(count: int) -> Iterator[tuple[World, bytes]]:
+    """Always the same ones."""
+    chance = random.Random(7)
+    for _ in range(count):
+        for world in WORLDS.values():
+            yield world, chance.randbytes(400)
+
+
+@pytest.mark.parametrize("bug", PLANTED)
+def test_a_planted_bug_is_found_by_the_clerk(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Promises, "_agreed", lambda *_: None)  # he has to find it without the other watchman
+    with planted(*PLANTED[bug]):
+        for world, numbers in _games(400):
+            try:
+                play(world, numbers)
+            except AssertionError as error:
+                where = traceback.extract_tb(error.__traceback__)[-1]
+                if where.name.startswith("_compare"):
+                    return
+    raise AssertionError(f"nobody found that {bug}")
+
+
+def test_the_games_come_to_every_end() -> None:
+    """So that none of the above is empty talk: games that all end early would find nothing."""
+    ended, stood, turned_down, steps, voids = set(), set(), set(), set(), set()
+    for world, numbers in _games(150):
+        clerk = play(world, numbers).clerk
+        ended.add(clerk.outcome)
+        stood |= {paper.state for paper in clerk.papers}
+        turned_down |= set(clerk.reasons)
+        steps.add(len(clerk.started))
+        voids.add(clerk.voids)
+    assert ended == {"fixed", "failed", "refused", "recovered", "denied", "expired"}
+    assert stood == {"approved", "denied", "expired", "void"}
+    assert turned_down == {"no card", "not open", "late", "another plan", "no role", "own run", "twice"}
+    assert steps == {0, 1, 2, 3}
+    assert {0, 1, 2} <= voids
