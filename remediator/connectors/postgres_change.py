@@ -79,7 +79,7 @@ class Wanted:
         """What it would change, without a lock. ConnectorError, also for what would be refused."""
         table = await _judged(place, self.change, restores=self.restores)
         rows = await self._found(place, sqlpicture.looking(self.change, table))
-        if problem := self.miscounted(len(rows), "would change"):
+        if problem := self.miscounted(len(rows), "would change") or await self._taken(place, table, rows):
             raise place.error(problem)
         return Picture(len(rows), self._told(len(rows)), tuple(row.shown for row in rows))
 
@@ -94,14 +94,25 @@ class Wanted:
         if shown is not None and kept([row.shown for row in locked]) != kept(shown.rows):
             return Refused("never sent: it would change other rows or other values than were approved")
         changed = await self._found(place, sqlpicture.changing(self.change, table))
-        if problem := self.miscounted(len(changed), "changed") or _differs(locked, changed):
+        pairs = _paired(self.change, locked, changed)
+        if problem := self.miscounted(len(changed), "changed") or _differs(pairs, locked, changed):
             return Refused(f"never committed: {problem}")
-        after = {_name(row.key): row.after for row in changed}
-        rows = [Row(row.key, row.before, after[_name(row.key)]) for row in locked]
+        rows = [Row(new.key, old.before, new.after) for old, new in pairs]
         result: dict[str, Any] = {"rows": len(rows), "changed": [row.shown for row in rows]}
         if self.restores:
             result["restore"] = self._way_back(table, rows)
         return Done(result)
+
+    async def _taken(self, place: Place, table: Table, rows: Sequence[Row]) -> str:
+        """Which row an INSERT would find there already; the server says so too, but only in the act."""
+        if self.change.verb != "insert" or not all(row.key.keys() == set(table.key) for row in rows):
+            return ""
+        standing = sqlpicture.standing(table)
+        statement = await place.prepare(standing.text)
+        for row in rows:
+            if await statement.row([row.key[name] for _, name in standing.params]):
+                return f"there is a row with this key already: {row.key}"
+        return ""
 
     def miscounted(self, count: int, verb: str) -> str:
         """Why that many rows may not be changed; "" when they may."""
@@ -193,14 +204,22 @@ async def _judged(place: Place, wanted: Change, *, restores: bool) -> Table:
     return table
 
 
-def _differs(foretold: Sequence[Row], changed: Sequence[Row]) -> str:
+def _paired(change: Change, foretold: Sequence[Row], changed: Sequence[Row]) -> list[tuple[Row, Row]]:
+    """Rows as foretold and as changed, by their key; of an INSERT, in order."""
+    if change.verb == "insert":
+        return list(zip(foretold, changed, strict=False))
+    by_key = {_name(row.key): row for row in changed}
+    return [(row, by_key[_name(row.key)]) for row in foretold if _name(row.key) in by_key]
+
+
+def _differs(pairs: Sequence[tuple[Row, Row]], foretold: Sequence[Row], changed: Sequence[Row]) -> str:
     """What the change did otherwise than foretold; "" when it did just that."""
-    after = {_name(row.key): row.after for row in foretold}
-    if len(after) != len(changed) or any(_name(row.key) not in after for row in changed):
+    if not len(pairs) == len(foretold) == len(changed):
         return "it changed other rows than those that were locked"
-    for row in changed:
-        for column, value in after[_name(row.key)].items():
-            if column in row.after and kept(row.after[column]) != kept(value):
+    for old, new in pairs:
+        found = {**new.key, **new.after}
+        for column, value in {**old.key, **old.after}.items():
+            if column not in found or kept(found[column]) != kept(value):
                 return f"it left another {column} than was foretold"
     return ""
 

@@ -118,6 +118,12 @@ def _parts(part: Part, names: Iterable[str]) -> Parts:
     return tuple((part, name) for name in names)
 
 
+def standing(table: Table) -> Derived:
+    """Is there a row with this key? Takes the key, and gives it back."""
+    text = f"SELECT {_list(table.key)} FROM {table.name} WHERE {_by_key(table)}"
+    return Derived(text, _key(table), params=_key(table))
+
+
 # ── The way back, one row at a time, by its key ─────────────────────────────────────────────────
 
 
