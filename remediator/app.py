@@ -31,9 +31,10 @@ from remediator.engine.schedule import Schedule
 from remediator.errors import ConfigError, RemediatorError, StoreError
 from remediator.intake.hook import AlertmanagerHook
 from remediator.people.identity import person_of
-from remediator.people.interactivity import SlackActions
+from remediator.people.interactivity import Clicks, SlackActions
 from remediator.people.pages import Pager
 from remediator.people.slack import SlackRoad
+from remediator.people.socketmode import SlackSocket
 from remediator.people.webhook import WebhookRoad
 from remediator.ports import SYSTEM, Clock, Connector, Notifier, Store, Tx
 from remediator.shelf import Shelf, read_kept
@@ -98,6 +99,8 @@ class App:
         self.performer.attach(self.driver, self._page_about)
         self.schedule = Schedule(self.store, self.clock, self.performer, self.driver)
         self.desk = PeoplesDesk(self.store, self.driver, new_id, self.shelf, self.shelf.reload)
+        self.clicks = Clicks(self.desk, self._whisper, self.desk.turn_away)
+        self.socket = self._slack_socket()
         self.shelf.follow(self._policies_changed)
         self.hook = AlertmanagerHook(
             config.hooks.alertmanager,
@@ -123,11 +126,7 @@ class App:
             metrics=lambda: self.metrics.scrape(self.store),
             extra_routes=(
                 ("POST", "/hooks/alertmanager", self.hook.handle),
-                (
-                    "POST",
-                    "/hooks/slack/actions",
-                    SlackActions(self.config, self.desk, self.clock, self._whisper, self.desk.turn_away),
-                ),
+                ("POST", "/hooks/slack/actions", SlackActions(self.config, self.clicks, self.clock)),
             ),
         )
 
@@ -170,6 +169,18 @@ class App:
             if isinstance(road, SlackRoad):
                 await road.whisper(user, text)
 
+    def _slack_socket(self) -> SlackSocket | None:
+        slack = self.config.slack
+        if slack is None or slack.app_token is None:
+            return None
+        return SlackSocket(slack, self.config.people, self.clicks, self.clock, self._slack_is_silent)
+
+    async def _slack_is_silent(self, problem: str) -> None:
+        """Whoever clicks on a card now waits in vain, and must know."""
+        how = "vote on the status page, or: remediator gates approve ID"
+        text = f"clicks in Slack do not arrive: no connection for a minute ({problem}). Meanwhile {how}"
+        await self._page_quietly("slack-socket", text)
+
     async def _policies_changed(self, policies: PolicySet) -> None:
         self.metrics.policies(policies)
         self.schedule.follow(policies)
@@ -207,7 +218,7 @@ class App:
                 self.schedule.start({"patience": (15.0, self._page_impatient), "pulse": (2.0, self._pulse)})
                 self.schedule.follow(self.shelf())
                 await recover(self.store, self.driver, self.performer)
-                async with self._listening():
+                async with self._hearing(tasks), self._listening():
                     yield self
                 self.schedule.stop()
                 for loop in loops:
@@ -218,6 +229,18 @@ class App:
             for connection in self.connections.values():
                 await connection.close()
             await self.store.close()
+
+    @contextlib.asynccontextmanager
+    async def _hearing(self, tasks: asyncio.TaskGroup) -> AsyncIterator[None]:
+        """Clicks, through both doors; the votes in hand are committed before anything else ends."""
+        socket = tasks.create_task(self.socket.run(), name="slack-socket") if self.socket else None
+        try:
+            yield
+        finally:
+            if socket is not None:
+                socket.cancel()
+                await asyncio.wait([socket])
+            await self.clicks.finish()
 
     @contextlib.asynccontextmanager
     async def _listening(self) -> AsyncIterator[None]:

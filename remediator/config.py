@@ -130,13 +130,26 @@ class Rung(Section):
 
 
 class Slack(Section):
-    """The Slack app. Without it the daemon works through page, API and command line."""
+    """The Slack app. Without it the daemon works through page, API and command line.
+
+    Clicks come through one door or both: Slack posts them, or they come over a socket that we open.
+    """
 
     bot_token: Secret
-    signing_secret: Secret
+    signing_secret: Secret | None = Field(default=None, description="proves the clicks that Slack posts")
+    app_token: Secret | None = Field(default=None, description="opens the socket of Socket Mode")
     channel: str = Field(pattern=r"^[CG][A-Z0-9]+$", description="where cards and pages go")
     app_id: str | None = Field(default=None, description="refuse clicks of any other app")
     api_url: str = "https://slack.com/api/"
+
+    @model_validator(mode="after")
+    def _has_a_door(self) -> Self:
+        if self.signing_secret is None and self.app_token is None:
+            raise ValueError(
+                "write signing_secret (Slack posts clicks to /hooks/slack/actions) or app_token "
+                "(Socket Mode: no address of ours is needed), or both"
+            )
+        return self
 
 
 class PageHook(Section):

@@ -107,12 +107,16 @@ class Pending(msgspec.Struct, frozen=True):
 
 
 class CardRef(msgspec.Struct, frozen=True):
-    """Where a gate's card is, and what it last showed."""
+    """Where a gate's card is, and what it last showed.
+
+    attached: what stands in its thread because the card could not hold it; "" for nothing.
+    """
 
     gate: str
     channel: str
     ts: str
     digest: str = ""
+    attached: str = ""
 
 
 class KeptPolicy(msgspec.Struct, frozen=True):

@@ -1,8 +1,8 @@
 """A gate's card: what is asked of people, and then what became of it. Pure: from a Run to Slack's blocks.
 
 The buttons are there only while the gate is open, and Approve only when everything that would be done
-stands on the card whole: nobody approves what they were not shown. After that the card follows the run
-to its end.
+stands on the card whole, or rows that are too many for it in a file in its thread: nobody approves what
+they were not shown. After that the card follows the run to its end.
 """
 
 from __future__ import annotations
@@ -15,18 +15,27 @@ from typing import Any
 from remediator.core.canonical import digest
 from remediator.core.expression import format_duration
 from remediator.core.letters import plainly
-from remediator.core.run import Gate, Intention, Picture, Reading, Run, Stage, StepRun, StepState
+from remediator.core.run import Gate, Intention, Reading, Run, Stage, StepRun, StepState
+from remediator.people import previews
+from remediator.people.blocks import (
+    SECTION,
+    Block,
+    button,
+    buttons,
+    fitting,
+    line_input,
+    mrkdwn,
+    preformatted,
+    section,
+)
 from remediator.people.lettering import counted, cut, escaped, linked, spelled, when
+from remediator.people.previews import Enclosure, Rows
 
-Block = dict[str, Any]
-
-SECTION = 2900
-"""Characters of one text; Slack refuses more than 3000."""
-MOST_ACTION_BLOCKS = 30
+MOST_ACTION_BLOCKS = 26
 MOST_ACTION_CHARACTERS = 12_000
 MOST_FACTS = 12
-MOST_PICTURES = 6
-MOST_ROWS = 10
+MOST_REASON = 500
+"""Characters of the line in which a person may say why."""
 
 _TITLES = {
     "open": "Approval needed",
@@ -39,11 +48,15 @@ _TITLES = {
 
 @dataclass(frozen=True)
 class Card:
-    """What Slack is given. ``whole``: everything that would be done is shown."""
+    """What Slack is given. ``whole``: everything that would be done is shown.
+
+    file: what must stand in the card's thread before anybody can approve on it; "" where nothing must.
+    """
 
     blocks: list[Block]
     text: str
     whole: bool = True
+    file: str = ""
 
     @property
     def digest(self) -> str:
@@ -51,26 +64,32 @@ class Card:
         return digest([self.blocks, self.text])
 
 
-def gate_card(run: Run, gate: Gate, public_url: str) -> Card:
-    """The card of one gate of a run, as the run is now."""
+_NOT_YET = Enclosure()
+
+
+def gate_card(run: Run, gate: Gate, public_url: str, enclosed: Enclosure = _NOT_YET) -> Card:
+    """The card of one gate of a run, as the run is now. ``enclosed``: see `Card.file`."""
     page = linked(public_url, run.id, f"the page of run {run.id}")
     title = cut(plainly(f"{_TITLES[gate.state]}: {run.policy}"), 150)
-    actions, whole = _actions(gate)
     asking = gate.state == "open" and run.stage is not Stage.CLOSED
+    actions, fits = _actions(gate)
+    rows = Rows.of(run, gate)
+    lacking = rows.lacking(enclosed, page) if fits else _not_whole(gate, page)
     blocks = [
         {"type": "header", "text": {"type": "plain_text", "text": title, "emoji": False}},
-        _section(_alert(run)),
+        section(_alert(run)),
         *_evidence(run, page),
-        *_pictures(gate, page),
+        *previews.blocks(gate, page),
         *actions,
-        *([] if whole else [_section(_not_whole(gate, page))]),
-        _section(_people(gate, asking=asking)),
-        *([_buttons(gate, approvable=whole)] if asking else [_section(_progress(run, gate, page))]),
-        {"type": "context", "elements": [_mrkdwn(page)]},
+        *([section(lacking or rows.elsewhere)] if asking and (lacking or rows.elsewhere) else []),
+        section(_people(gate, asking=asking)),
+        *(_asking(gate, approvable=not lacking) if asking else [section(_progress(run, gate, page))]),
+        *([buttons("again", again_button(gate.id))] if gate.state == "expired" and not gate.again else []),
+        {"type": "context", "elements": [mrkdwn(page)]},
     ]
     what = ", ".join(gate.steps)
     text = cut(f"{escaped(title)} on {escaped(run.target)} ({escaped(what)})", SECTION)
-    return Card(blocks, text, whole)
+    return Card(blocks, text, not lacking, rows.file if asking and fits else "")
 
 
 # ── What is the matter ────────────────────────────────────────────────────────────────────────────
@@ -86,17 +105,18 @@ def _alert(run: Run) -> str:
     others = sum(one != alert.fingerprint for one in run.members)
     more = f" · and {counted(others, 'more alert')}" if others else ""
     since = f"started by {escaped(run.starter)}" if run.starter else "firing since"
-    lines.append(f"{since} {when(alert.starts_at)}{more}")
+    over = f" · *resolved* {when(run.resolved_at)}" if run.resolved_at is not None else ""
+    lines.append(f"{since} {when(alert.starts_at)}{more}{over}")
     return "\n".join(lines)
 
 
 def _evidence(run: Run, page: str) -> Iterator[Block]:
-    if not run.readings:
+    if not run.evidence:
         return
     lines = ["*Evidence*"]
-    for name, reading in run.readings.items():
+    for name, reading in run.evidence.items():
         lines.append(cut(f"{escaped(name)}: {_reading(reading)}", 900))
-    yield _section(_fitting(lines, page))
+    yield section(fitting(lines, page))
 
 
 def _reading(reading: Reading) -> str:
@@ -125,23 +145,6 @@ def _facts(name: str, value: Any, depth: int = 0) -> Iterator[tuple[str, str]]:
         yield name, value if isinstance(value, str) else spelled(value)
 
 
-def _pictures(gate: Gate, page: str) -> Iterator[Block]:
-    for step, picture in list(gate.pictures.items())[:MOST_PICTURES]:
-        yield _section(_fitting(list(_picture(step, picture)), page))
-    left = len(gate.pictures) - MOST_PICTURES
-    if left > 0:
-        yield _section(f"… {counted(left, 'more preview')}; see {page}")
-
-
-def _picture(step: str, picture: Picture) -> Iterator[str]:
-    yield f"*{escaped(step)}* would change {counted(picture.count, 'row')}: {cut(escaped(picture.text), 600)}"
-    for row in picture.rows[:MOST_ROWS]:
-        yield "• " + cut(escaped(spelled(row)), 240)
-    left = picture.count - min(len(picture.rows), MOST_ROWS)
-    if left > 0 and picture.rows:
-        yield f"… {left} more"
-
-
 # ── What would be done ────────────────────────────────────────────────────────────────────────────
 
 
@@ -151,7 +154,7 @@ def _actions(gate: Gate) -> tuple[list[Block], bool]:
     characters = 0
     for number, intention in enumerate(gate.intentions, start=1):
         text = _intention(number, intention)
-        pieces = [_preformatted(text[at : at + SECTION]) for at in range(0, len(text), SECTION)]
+        pieces = [preformatted(text[at : at + SECTION]) for at in range(0, len(text), SECTION)]
         characters += len(text)
         if len(blocks) + len(pieces) > MOST_ACTION_BLOCKS or characters > MOST_ACTION_CHARACTERS:
             return blocks, False
@@ -212,23 +215,16 @@ def _people(gate: Gate, *, asking: bool) -> str:
     return cut("\n".join(lines), SECTION)
 
 
-def _buttons(gate: Gate, *, approvable: bool) -> Block:
+def _asking(gate: Gate, *, approvable: bool) -> list[Block]:
     value = f"{gate.id}:{gate.hash[:16]}"
-    approve = {
-        "type": "button",
-        "action_id": "approve",
-        "style": "primary",
-        "text": {"type": "plain_text", "text": "Approve", "emoji": False},
-        "value": value,
-    }
-    deny = {
-        "type": "button",
-        "action_id": "deny",
-        "style": "danger",
-        "text": {"type": "plain_text", "text": "Deny", "emoji": False},
-        "value": value,
-    }
-    return {"type": "actions", "block_id": "gate", "elements": [approve, deny] if approvable else [deny]}
+    approve = [button("Approve", "approve", value, style="primary")] if approvable else []
+    deny = button("Deny", "deny", value, style="danger")
+    return [line_input("reason", "Reason (for a denial)", MOST_REASON), buttons("gate", *approve, deny)]
+
+
+def again_button(gate: str) -> Block:
+    """For whatever tells that this gate expired."""
+    return button("Ask again", "again", gate)
 
 
 def _progress(run: Run, gate: Gate, page: str) -> str:
@@ -237,7 +233,7 @@ def _progress(run: Run, gate: Gate, page: str) -> str:
         f"*Outcome: {run.outcome}* · {cut(escaped(run.reason), 600)}" if run.outcome else f"*Now {run.stage}*"
     ]
     lines += [f"• {escaped(name)}: {_step(run.steps.get(name), agreed=agreed)}" for name in gate.steps]
-    return _fitting(lines, page)
+    return fitting(lines, page)
 
 
 def _step(step: StepRun | None, *, agreed: bool) -> str:
@@ -259,38 +255,8 @@ def _step(step: StepRun | None, *, agreed: bool) -> str:
 
 def _hold(step: StepRun) -> str:
     if step.undo_error:
-        return f"; could not be taken back: {cut(escaped(step.undo_error), 300)}"
+        return f"; not wholly taken back: {cut(escaped(step.undo_error), 300)}"
     if not step.owes_undo:
         return ""
     late = ", which is overdue: a person was paged" if step.undo_late else ""
     return f"; stands until {when(step.undo_at)}{late}" if step.undo_at is not None else ""
-
-
-# ── Pieces ────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _fitting(lines: list[str], page: str) -> str:
-    """As many lines as one section holds, and how many it does not."""
-    kept: list[str] = []
-    room = SECTION - 400
-    for line in lines:
-        room -= len(line) + 1
-        if room < 0:
-            break
-        kept.append(line)
-    left = len(lines) - len(kept)
-    return "\n".join([*kept, *([f"… {left} more; see {page}"] if left else [])])
-
-
-def _section(text: str) -> Block:
-    return {"type": "section", "text": _mrkdwn(text)}
-
-
-def _mrkdwn(text: str) -> Block:
-    return {"type": "mrkdwn", "text": text, "verbatim": True}
-
-
-def _preformatted(text: str) -> Block:
-    """Literal text: no markup is read in it, so nothing is escaped and nothing is lost."""
-    piece = {"type": "rich_text_preformatted", "elements": [{"type": "text", "text": text}]}
-    return {"type": "rich_text", "elements": [piece]}

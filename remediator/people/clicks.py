@@ -1,7 +1,8 @@
 """A click in Slack, from raw bytes to a person's word: first proved to be Slack's, then read, then mapped.
 
-Called by the web routes. Everything malformed is refused, never raised; nothing here is believed before
-`verify` has said yes. Who may vote on what is the core's question, not this module's.
+A click comes by HTTP, and nothing of it is believed before `verify` has said yes; or by a socket that we
+opened to Slack ourselves. Either way its payload is the same. Everything malformed is refused, never
+raised. Who may vote on what is the core's question, not this module's.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from urllib.parse import parse_qs
 
 from remediator.config import Person
 from remediator.config import Slack as SlackApp
+from remediator.core.letters import plainly
+from remediator.people.cards import MOST_REASON
+from remediator.people.lettering import cut
 
 WINDOW = 300
 """Seconds that a signature is good for, either way."""
@@ -33,11 +37,12 @@ class Click:
     """One person's click. ``subject`` is a gate's id, or a page's for ``ack``."""
 
     person: str
-    action: Literal["approve", "deny", "ack"]
+    action: Literal["approve", "deny", "ack", "again"]
     subject: str
-    hash_prefix: str  # of the gate that the card showed; empty for ack
+    hash_prefix: str  # of the gate that the card showed; empty for ack and again
     user: str  # TEAM/USER, as Slack says
     at: datetime
+    reason: str = ""  # of a vote; a line, with everything in it that hides spelled out
 
 
 @dataclass(frozen=True)
@@ -74,14 +79,23 @@ def verify(headers: Mapping[str, str], raw_body: bytes, secret: str, now: dateti
 
 
 def parse_click(raw_body: bytes, app: SlackApp, people: Mapping[str, Person]) -> Click | Declined:
-    """Who clicked what. Call only after `verify`.
+    """Who clicked what, as HTTP brings it. Call only after `verify`."""
+    try:
+        form = parse_qs(raw_body.decode("ascii"), strict_parsing=True, max_num_fields=1, errors="strict")
+        payload = json.loads(form["payload"][0])
+    except (ValueError, KeyError, RecursionError):
+        return Declined("this is no click")
+    return read_click(payload, app, people)
+
+
+def read_click(payload: object, app: SlackApp, people: Mapping[str, Person]) -> Click | Declined:
+    """Who clicked what, whichever door it came through.
 
     A person is known by team and user id alone, never by a name: whoever is not written in the config
     (a bot, a guest, another team's member) is nobody.
     """
-    payload = _payload(raw_body)
-    if isinstance(payload, Declined):
-        return payload
+    if not isinstance(payload, dict) or payload.get("type") != "block_actions":
+        return Declined("this is no click")
     if app.app_id is not None and payload.get("api_app_id") != app.app_id:
         return Declined("this click came from another Slack app")
     user = _user(payload)
@@ -94,17 +108,6 @@ def parse_click(raw_body: bytes, app: SlackApp, people: Mapping[str, Person]) ->
         gate = clicked.subject if isinstance(clicked, Click) and clicked.action != "ack" else ""
         return Declined(f"{user} is {who}; see `people` in its config", user, gate)
     return _action(payload, known[0], user)
-
-
-def _payload(raw_body: bytes) -> dict[str, Any] | Declined:
-    try:
-        form = parse_qs(raw_body.decode("ascii"), strict_parsing=True, max_num_fields=1, errors="strict")
-        payload = json.loads(form["payload"][0])
-    except (ValueError, KeyError, RecursionError):
-        return Declined("this is no click")
-    if not isinstance(payload, dict) or payload.get("type") != "block_actions":
-        return Declined("this is no click")
-    return payload
 
 
 def _user(payload: Mapping[str, Any]) -> str | Declined:
@@ -122,17 +125,25 @@ def _action(payload: Mapping[str, Any], person: str, user: str) -> Click | Decli
             gate, colon, prefix = value.rpartition(":")
             if not (colon and _SUBJECT.fullmatch(gate) and _PREFIX.fullmatch(prefix)):
                 return Declined("this button belongs to no gate")
-            subject, shown = gate, prefix
-        case [{"action_id": "ack" as action, "value": str(value), "action_ts": str(stamp)}]:
+            subject, shown, reason = gate, prefix, _reason(payload)
+        case [{"action_id": "ack" | "again" as action, "value": str(value), "action_ts": str(stamp)}]:
             if not _SUBJECT.fullmatch(value):
-                return Declined("this button belongs to no page")
-            subject, shown = value, ""
+                return Declined(f"this button belongs to no {'page' if action == 'ack' else 'gate'}")
+            subject, shown, reason = value, "", ""
         case _:
             return Declined("this button means nothing here")
     at = _time(stamp)
     if at is None:
         return Declined("this click has no time")
-    return Click(person, action, subject, shown, user, at)
+    return Click(person, action, subject, shown, user, at, reason)
+
+
+def _reason(payload: Mapping[str, Any]) -> str:
+    """What was typed into the card's line; nothing there, or nothing that is text, is no reason."""
+    match payload.get("state"):
+        case {"values": {"reason": {"reason": {"value": str(text)}}}}:
+            return cut(plainly(text.strip()), MOST_REASON)
+    return ""
 
 
 def _time(stamp: str) -> datetime | None:

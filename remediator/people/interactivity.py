@@ -1,7 +1,8 @@
-"""POST /hooks/slack/actions: a signed click becomes a vote or an acknowledgement.
+"""A click becomes a vote, an acknowledgement or a wish, through either door; this is the one by HTTP.
 
-Proved first, read after; the vote is committed before Slack is answered (it waits 3 s). Whatever a
-person should know comes back to them in Slack by the card, which follows the run.
+POST /hooks/slack/actions: proved first, read after; the vote is committed before Slack is answered (it
+waits 3 s). Whatever a person should know comes back to them in Slack: by the card, which follows the
+run, or in a message that they alone see.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
@@ -21,15 +23,26 @@ from remediator.ports import Answer, Clock, Desk
 
 log = logging.getLogger(__name__)
 
+REMEMBERED = 1000
+"""Clicks whose answer is kept: Slack may send the very same one again."""
+FINISH_S = 1.0
+"""How long a stop waits for votes that are being committed."""
 
-class SlackActions:
-    """The door for clicks."""
+
+@dataclass(frozen=True)
+class Heard:
+    """What came of a click. Not ``kept``: it may be sent again, and must be."""
+
+    text: str
+    kept: bool = True
+
+
+class Clicks:
+    """What follows from a click, whichever door it came through."""
 
     def __init__(
         self,
-        config: Config,
         desk: Desk,
-        clock: Clock,
         whisper: Callable[[str, str], Coroutine[Any, Any, None]],
         turn_away: Callable[[str, str, str], Coroutine[Any, Any, None]],
     ) -> None:
@@ -37,45 +50,72 @@ class SlackActions:
 
         turn_away: ``(gate, TEAM/USER, why)`` shows at the gate that somebody unknown clicked there.
         """
-        self._config = config
         self._desk = desk
-        self._clock = clock
         self._whisper = whisper
         self._turn_away = turn_away
         self._whispers: set[asyncio.Task[None]] = set()
+        self._taken: dict[Click, asyncio.Task[Heard]] = {}  # the newest, in their order
 
-    async def __call__(self, request: web.Request) -> web.Response:
-        """200 once the click was dealt with; 401 unproved; 503 when it could not be kept."""
-        app = self._config.slack
-        if app is None:
-            return web.json_response({"text": "Slack is not configured"}, status=404)
-        body = await _whole(request)
-        secret = app.signing_secret.get_secret_value()
-        if not verify(request.headers, body, secret, self._clock.now()):
-            log.warning("a click was not signed by Slack", extra={"peer": request.remote})
-            return web.json_response({"text": "not signed by Slack"}, status=401)
-        click = parse_click(body, app, self._config.people)
+    async def hear(self, click: Click | Declined) -> Heard:
+        """Committed when this returns, or refused. The same click once more has the first one's answer."""
         if isinstance(click, Declined):
-            log.warning("a click was declined", extra={"problem": click.reason})
-            return await self._declined(click)
+            return await self._decline(click)
+        task = self._taken.get(click)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._take(click), name=f"click-{click.subject}")
+            self._taken[click] = task
+            if len(self._taken) > REMEMBERED:
+                self._taken.pop(next(iter(self._taken)))
+        heard = await asyncio.shield(task)
+        if not heard.kept:
+            self._taken.pop(click, None)
+        return heard
+
+    async def finish(self) -> None:
+        """Stop: votes on their way are committed, whispers are given up."""
+        taking = [task for task in self._taken.values() if not task.done()]
+        if taking:
+            await asyncio.wait(taking, timeout=FINISH_S)
+        left = [task for task in (*taking, *self._whispers) if not task.done()]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+    async def _take(self, click: Click) -> Heard:
         try:
             answer = await self._act(click)
         except StoreError:
-            text = "Remediator cannot keep your vote just now; please click again"
+            text = "Remediator cannot keep your click just now; please click again"
             self._whisper_soon(click.user, text)
-            return web.json_response({"text": text}, status=503)
-        if not answer.ok:
+            return Heard(text, kept=False)
+        if not answer.ok or click.action == "again":
             self._whisper_soon(click.user, answer.text)
-        return web.json_response({"text": answer.text})
+        return Heard(answer.text)
 
-    async def _declined(self, click: Declined) -> web.Response:
+    async def _act(self, click: Click) -> Answer:
+        match click.action:
+            case "ack":
+                return await self._desk.acknowledge(click.subject, by=click.person)
+            case "again":
+                return await self._desk.ask_again(click.subject, by=click.person, via="slack")
+        return await self._desk.vote(
+            click.subject,
+            by=click.person,
+            approve=click.action == "approve",
+            via="slack",
+            reason=click.reason,
+            seen=click.hash_prefix,
+        )
+
+    async def _decline(self, click: Declined) -> Heard:
         """Whoever is told no hears it, and those who wait at the gate see it."""
+        log.warning("a click was declined", extra={"problem": click.reason})
         if click.user:
             self._whisper_soon(click.user, f"this click does not count: {click.reason}")
         if click.gate:
             with contextlib.suppress(StoreError):
                 await self._turn_away(click.gate, click.user, click.reason)
-        return web.json_response({"text": click.reason})
+        return Heard(click.reason)
 
     def _whisper_soon(self, user: str, text: str) -> None:
         """Slack shows nothing of our answer, so the person is told apart; the click must not wait for it."""
@@ -83,16 +123,28 @@ class SlackActions:
         self._whispers.add(task)
         task.add_done_callback(self._whispers.discard)
 
-    async def _act(self, click: Click) -> Answer:
-        if click.action == "ack":
-            return await self._desk.acknowledge(click.subject, by=click.person)
-        return await self._desk.vote(
-            click.subject,
-            by=click.person,
-            approve=click.action == "approve",
-            via="slack",
-            seen=click.hash_prefix,
-        )
+
+class SlackActions:
+    """The door by HTTP."""
+
+    def __init__(self, config: Config, clicks: Clicks, clock: Clock) -> None:
+        self._config = config
+        self._clicks = clicks
+        self._clock = clock
+
+    async def __call__(self, request: web.Request) -> web.Response:
+        """200 once the click was dealt with; 401 unproved; 503 when it could not be kept."""
+        app = self._config.slack
+        if app is None or app.signing_secret is None:
+            why = "Slack is not configured" if app is None else "clicks come by Socket Mode only"
+            return web.json_response({"text": why}, status=404)
+        body = await _whole(request)
+        secret = app.signing_secret.get_secret_value()
+        if not verify(request.headers, body, secret, self._clock.now()):
+            log.warning("a click was not signed by Slack", extra={"peer": request.remote})
+            return web.json_response({"text": "not signed by Slack"}, status=401)
+        heard = await self._clicks.hear(parse_click(body, app, self._config.people))
+        return web.json_response({"text": heard.text}, status=200 if heard.kept else 503)
 
 
 async def _whole(request: web.Request) -> bytes:

@@ -300,13 +300,13 @@ class SqliteTx(RunStatements):
         return KeptPolicy(*row) if row else None
 
     async def card(self, gate: str) -> CardRef | None:
-        row = self._row("SELECT gate, channel, ts, digest FROM cards WHERE gate = ?", (gate,))
+        row = self._row("SELECT gate, channel, ts, digest, attached FROM cards WHERE gate = ?", (gate,))
         return CardRef(*row) if row else None
 
     async def put_card(self, card: CardRef) -> None:
         self._execute(
-            "INSERT OR REPLACE INTO cards (gate, channel, ts, digest) VALUES (?, ?, ?, ?)",
-            (card.gate, card.channel, card.ts, card.digest),
+            "INSERT OR REPLACE INTO cards (gate, channel, ts, digest, attached) VALUES (?, ?, ?, ?, ?)",
+            (card.gate, card.channel, card.ts, card.digest, card.attached),
         )
 
 

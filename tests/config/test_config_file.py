@@ -79,6 +79,31 @@ def test_a_secret_that_is_written_out_is_refused_and_not_repeated(
     assert "written-out-secret" not in told
 
 
+SIGNED = 'signing_secret: "${env:SIGN}"'
+
+
+@pytest.mark.parametrize(
+    "written", ['app_token: "${env:SIGN}"', f'{SIGNED}, app_token: "${{env:SLACK}}"', SIGNED]
+)
+def test_clicks_come_through_either_door_or_both(tmp_path: Path, written: str) -> None:
+    slack = read(tmp_path, WHOLE.replace(SIGNED, written)).slack
+    assert slack is not None
+    doors = {"signing_secret": slack.signing_secret, "app_token": slack.app_token}
+    assert {name for name, secret in doors.items() if secret} == {name for name in doors if name in written}
+
+
+def test_the_token_of_the_socket_is_a_secret_too(tmp_path: Path) -> None:
+    (told,) = problems(tmp_path, WHOLE.replace(SIGNED, "app_token: xapp-written-out"))
+    assert "slack.app_token: a secret may stand here by reference only" in told
+
+
+def test_a_slack_whose_clicks_could_not_arrive_is_refused(tmp_path: Path) -> None:
+    (told,) = problems(tmp_path, WHOLE.replace(f"{SIGNED}, ", ""))
+    assert told.startswith("8:8: ")
+    assert "slack: write signing_secret (" in told
+    assert "or app_token (" in told
+
+
 def test_two_people_who_could_not_be_told_apart_are_refused(tmp_path: Path) -> None:
     (told,) = problems(tmp_path, WHOLE.replace("U0BOB", "U0AMINA"))
     assert "bob and amina have the same Slack id" in told

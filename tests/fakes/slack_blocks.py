@@ -11,6 +11,36 @@ from typing import Any
 MOST_BLOCKS = 50
 MOST_TEXT = 40_000
 _STYLES = {"primary", "danger"}
+_INPUTS = {
+    "plain_text_input",
+    "email_text_input",
+    "url_text_input",
+    "number_input",
+    "rich_text_input",
+    "checkboxes",
+    "radio_buttons",
+    "datepicker",
+    "timepicker",
+    "datetimepicker",
+    *(
+        f"{many}{kind}_select"
+        for many in ("", "multi_")
+        for kind in ("static", "external", "users", "conversations", "channels")
+    ),
+}
+"""Elements that an input block of a message may hold."""
+_LINE = {
+    "type",
+    "action_id",
+    "placeholder",
+    "initial_value",
+    "multiline",
+    "min_length",
+    "max_length",
+    "dispatch_action_config",
+    "focus_on_load",
+}
+_RICH = {"rich_text_section", "rich_text_list", "rich_text_preformatted", "rich_text_quote"}
 _BLOCK_TYPES = {"section", "header", "context", "actions", "divider", "image", "input", "rich_text"}
 
 
@@ -50,6 +80,10 @@ def _block(block: Any, place: str) -> Iterator[tuple[str, str]]:
                     yield from _text(element, 3000, f"{place}/elements/{index}")
         case "actions":
             yield from _actions(block, place)
+        case "input":
+            yield from _input(block, place)
+        case "rich_text":
+            yield from _rich_text(block, place)
         case _:
             return
 
@@ -79,6 +113,66 @@ def _actions(block: dict[str, Any], place: str) -> Iterator[tuple[str, str]]:
         if identity is not None and identity in ids:
             yield f"{at}/action_id", f"`action_id` {identity} already exists"
         ids.add(str(identity))
+
+
+def _input(block: dict[str, Any], place: str) -> Iterator[tuple[str, str]]:
+    """An input block: docs.slack.dev/reference/block-kit/blocks/input-block."""
+    yield from _known(
+        block, {"type", "block_id", "label", "element", "hint", "optional", "dispatch_action"}, place
+    )
+    yield from _text(block.get("label"), 2000, f"{place}/label", plain=True)
+    if "hint" in block:
+        yield from _text(block["hint"], 2000, f"{place}/hint", plain=True)
+    for name in ("optional", "dispatch_action"):
+        if not isinstance(block.get(name, False), bool):
+            yield f"{place}/{name}", "must be a boolean"
+    element, at = block.get("element"), f"{place}/element"
+    if not isinstance(element, dict):
+        yield place, "missing required field: element"
+    elif element.get("type") not in _INPUTS:
+        yield f"{at}/type", "unsupported type"
+    elif element["type"] == "plain_text_input":
+        yield from _line(element, at)
+
+
+def _line(element: dict[str, Any], place: str) -> Iterator[tuple[str, str]]:
+    """Its line of text: docs.slack.dev/reference/block-kit/block-elements/plain-text-input-element."""
+    yield from _known(element, _LINE, place)
+    yield from _length(element.get("action_id", "x"), 255, f"{place}/action_id")
+    if "placeholder" in element:
+        yield from _text(element["placeholder"], 150, f"{place}/placeholder", plain=True)
+    if not isinstance(element.get("initial_value", ""), str):
+        yield f"{place}/initial_value", "must be a string"
+    for name in ("multiline", "focus_on_load"):
+        if not isinstance(element.get(name, False), bool):
+            yield f"{place}/{name}", "must be a boolean"
+    for name, least in (("min_length", 0), ("max_length", 1)):
+        length = element.get(name, least)
+        if not isinstance(length, int) or isinstance(length, bool):
+            yield f"{place}/{name}", "must be an integer"
+        elif not least <= length <= 3000:
+            yield f"{place}/{name}", f"must be between {least} and 3000"
+
+
+def _rich_text(block: dict[str, Any], place: str) -> Iterator[tuple[str, str]]:
+    elements = block.get("elements")
+    if not isinstance(elements, list):
+        yield f"{place}/elements", "must be an array"
+        return
+    for index, element in enumerate(elements):
+        at = f"{place}/elements/{index}"
+        if not isinstance(element, dict) or element.get("type") not in _RICH:
+            yield f"{at}/type", "unsupported type"
+            continue
+        for number, piece in enumerate(element.get("elements", [])):
+            if piece.get("type") == "text":
+                yield from _length(piece.get("text"), MOST_TEXT, f"{at}/elements/{number}/text")
+
+
+def _known(given: dict[str, Any], known: set[str], place: str) -> Iterator[tuple[str, str]]:
+    for name in given:
+        if name not in known:
+            yield place, f"invalid additional property: {name}"
 
 
 def _element(element: Any, place: str) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,8 @@ import hmac
 import json
 import secrets
 import time
-from dataclasses import asdict, dataclass
+import uuid
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlencode
 
@@ -41,11 +42,19 @@ class Click:
     """Send a former request again, byte by byte, headers included: its number in ``/_control/clicks``."""
     resign: bool = False
     """With ``replay``: the former body with a new time and signature, as Slack's own retry would be."""
+    typed: dict[str, str] = field(default_factory=dict)
+    """What stands in the message's input blocks: ``block_id`` to text."""
+    socket: bool = False
+    """Through Socket Mode; ``url`` and signature do not matter. ``replay`` sends a former envelope again."""
+    times: int = 1
+    """With ``socket``: how often the same envelope is sent."""
+    patience: float = 5.0
+    """With ``socket``: seconds to wait for its acknowledgement."""
 
 
 @dataclass(frozen=True)
 class Signed:
-    """A request as it goes over the wire."""
+    """A request as it goes over the wire; through a socket it is an envelope, and has no headers."""
 
     headers: dict[str, str]
     body: str
@@ -71,10 +80,26 @@ def sign(body: str, secret: str, click: Click) -> Signed:
     return Signed(headers, body)
 
 
+def form(payload: dict[str, Any]) -> str:
+    """A callback's body, as it is posted."""
+    return urlencode({"payload": json.dumps(payload)})
+
+
+def envelope(payload: dict[str, Any]) -> str:
+    """The same as it goes through a socket.
+
+    Source: https://docs.slack.dev/apis/events-api/using-socket-mode/
+    """
+    number = str(uuid.uuid4())
+    return json.dumps(
+        {"envelope_id": number, "type": "interactive", "accepts_response_payload": True, "payload": payload}
+    )
+
+
 def block_actions(
     click: Click, message: dict[str, Any], button: dict[str, Any], defaults: dict[str, str], response_url: str
-) -> str:
-    """The body of a ``block_actions`` callback for one button of one message."""
+) -> dict[str, Any]:
+    """A ``block_actions`` callback for one button of one message."""
     team = click.team_id or defaults["team_id"]
     app = click.app_id or defaults["app_id"]
     name = click.user_id.lower()
@@ -103,7 +128,7 @@ def block_actions(
             "text": message["text"],
             "blocks": message["blocks"],
         },
-        "state": {"values": {}},
+        "state": {"values": typed(message["blocks"], click.typed)},
         "response_url": response_url,
         "actions": [
             {
@@ -116,7 +141,21 @@ def block_actions(
             }
         ],
     }
-    return urlencode({"payload": json.dumps(payload)})
+    return payload
+
+
+def typed(blocks: list[dict[str, Any]], texts: dict[str, str]) -> dict[str, Any]:
+    """What stands in the input blocks of a message; null where nobody typed."""
+    return {
+        block["block_id"]: {
+            block["element"]["action_id"]: {
+                "type": block["element"]["type"],
+                "value": texts.get(block["block_id"]) or block["element"].get("initial_value"),
+            }
+        }
+        for block in blocks
+        if block["type"] == "input"
+    }
 
 
 def slash_command(

@@ -39,7 +39,7 @@ async def _arguments(request: web.Request) -> Arguments:
 
 
 async def call(request: web.Request) -> web.StreamResponse:
-    """``/api/METHOD``: mood first, then the token, then the method."""
+    """``/api/METHOD``: mood first, then the token, then refusals, then the method."""
     workspace = request.app[WORKSPACE]
     method = request.match_info["method"]
     arguments = await _arguments(request)
@@ -60,8 +60,12 @@ async def call(request: web.Request) -> web.StreamResponse:
             return rate_limited(workspace.mode.retry_after)
     if not token:
         return error("not_authed")
-    if token != workspace.bot_token:
+    if token not in {workspace.bot_token, workspace.app_token}:
         return error("invalid_auth")
+    if (token == workspace.app_token) is not (method == "apps.connections.open"):
+        return error("not_allowed_token_type")
+    if workspace.refusals.get(method):
+        return error(workspace.refusals[method], needed="files:write", provided="chat:write")
     handler = METHODS.get(method)
     if handler is None:
         return error("unknown_method", req_method=method)
@@ -77,6 +81,22 @@ def _hang_up(request: web.Request) -> web.Response:
     return web.Response(status=500)
 
 
+async def upload(request: web.Request) -> web.Response:
+    """Where `files.getUploadURLExternal` sends the bytes of a file; its mood is that of ``upload``."""
+    workspace = request.app[WORKSPACE]
+    workspace.calls.append({"method": "upload", "arguments": {}, "at": time.time(), "mood": "ok"})
+    if workspace.mode.takes("upload"):
+        return web.Response(status=workspace.mode.status, text="upstream connect error")
+    found = workspace.uploads.get(request.match_info["id"])
+    problem = found.take(await request.read()) if found is not None else "no such file"
+    return web.Response(status=400 if problem else 200, text=problem or "OK")
+
+
+async def socket(request: web.Request) -> web.StreamResponse:
+    """Where `apps.connections.open` leads."""
+    return await request.app[WORKSPACE].sockets.serve(request)
+
+
 async def respond(request: web.Request) -> web.Response:
     """``response_url`` of a callback: kept for the tests."""
     request.app[WORKSPACE].responses.append({"id": request.match_info["id"], "body": await request.json()})
@@ -87,13 +107,14 @@ async def respond(request: web.Request) -> web.Response:
 
 
 async def control_log(request: web.Request) -> web.Response:
-    """``GET /_control/{messages,calls,responses,clicks}``: everything so far, oldest first."""
+    """``GET /_control/{messages,calls,responses,clicks,files}``: everything so far, oldest first."""
     workspace = request.app[WORKSPACE]
     logs: dict[str, Any] = {
         "messages": workspace.messages,
         "calls": workspace.calls,
         "responses": workspace.responses,
         "clicks": [click.as_json() for click in workspace.clicks],
+        "files": [one.as_json() for one in workspace.uploads.values()],
     }
     return web.json_response(logs[request.match_info["log"]])
 
@@ -105,24 +126,45 @@ async def control_mode(request: web.Request) -> web.Response:
 
 
 async def control_workspace(request: web.Request) -> web.Response:
-    """``POST /_control/workspace``: any of per_channel, users (id to fields), missing_channels."""
+    """``POST /_control/workspace``: any of what a workspace has or lacks.
+
+    Keys: per_channel, users (id to fields), missing_channels, refusals (method to error), upload_base.
+    """
     workspace = request.app[WORKSPACE]
     given = await request.json()
     workspace.per_channel = float(given.get("per_channel", workspace.per_channel))
     workspace.users.update(given.get("users", {}))
     workspace.missing_channels.update(given.get("missing_channels", []))
+    workspace.refusals.update(given.get("refusals", {}))
+    workspace.upload_base = given.get("upload_base", workspace.upload_base)
     return web.json_response({})
 
 
+async def control_sockets(request: web.Request) -> web.Response:
+    """``POST /_control/sockets``: what happens to connections, and how they are.
+
+    ``do``: cut, close (with a farewell), say (``message``) or nothing; ``refuses``, ``silent``: of those to
+    come. Answers how many are open, how many ever were, and the envelopes that were acknowledged.
+    """
+    sockets = request.app[WORKSPACE].sockets
+    given = await request.json()
+    sockets.refuses = given.get("refuses", sockets.refuses)
+    sockets.silent = given.get("silent", sockets.silent)
+    for one in list(sockets.open):
+        match given.get("do"):
+            case "cut":
+                one.cut()
+            case "close":
+                await one.stream.close()
+            case "say":
+                await one.say(**given["message"])
+    how = {"open": len(sockets.open), "opened": sockets.opened, "acknowledged": sockets.acknowledged}
+    return web.json_response(how)
+
+
 async def control_reset(request: web.Request) -> web.Response:
-    """``POST /_control/reset``: forget all messages, calls, clicks and moods."""
-    old = request.app[WORKSPACE]
-    for log in (old.messages, old.calls, old.clicks, old.responses):
-        log.clear()
-    old.mode = Mode()
-    old.per_channel = 0.0
-    old.users.clear()
-    old.missing_channels.clear()
+    """``POST /_control/reset``: forget all messages, calls, clicks, files and moods."""
+    request.app[WORKSPACE].forget()
     return web.json_response({})
 
 
@@ -146,8 +188,10 @@ def _clicked(request: web.Request, click: Click) -> Signed | str:
                     key: getattr(workspace, key) for key in ("team_id", "app_id", "bot_user_id", "bot_id")
                 }
                 url = _response_url(request, len(workspace.clicks))
-                body = slack_clicks.block_actions(click, message, button, defaults, url)
-                return slack_clicks.sign(body, workspace.signing_secret, click)
+                payload = slack_clicks.block_actions(click, message, button, defaults, url)
+                if click.socket:
+                    return Signed({}, slack_clicks.envelope(payload))
+                return slack_clicks.sign(slack_clicks.form(payload), workspace.signing_secret, click)
     return f"no message with a button {click.action_id!r}"
 
 
@@ -157,7 +201,7 @@ async def control_click(request: web.Request) -> web.Response:
     signed = _clicked(request, click)
     if isinstance(signed, str):
         return web.json_response({"problem": signed}, status=404)
-    return await _send(request, click.url, signed)
+    return await (_deliver(request, click, signed) if click.socket else _send(request, click.url, signed))
 
 
 async def control_command(request: web.Request) -> web.Response:
@@ -179,6 +223,16 @@ async def control_command(request: web.Request) -> web.Response:
     return await _send(request, given["url"], slack_clicks.sign(body, workspace.signing_secret, click))
 
 
+async def _deliver(request: web.Request, click: Click, envelope: Signed) -> web.Response:
+    """Status 200: it was acknowledged; 0: it was not, or there is no connection."""
+    workspace = request.app[WORKSPACE]
+    workspace.clicks.append(envelope)
+    number = len(workspace.clicks) - 1
+    kept = await workspace.sockets.deliver(envelope.body, click.times, click.patience)
+    said = {"status": 200 if kept else 0, "body": "", "click": number, "sent": envelope.as_json()}
+    return web.json_response(said)
+
+
 async def _send(request: web.Request, url: str, signed: Signed) -> web.Response:
     clicks = request.app[WORKSPACE].clicks
     clicks.append(signed)
@@ -197,12 +251,16 @@ async def _send(request: web.Request, url: str, signed: Signed) -> web.Response:
 
 def application(workspace: Workspace, port: int) -> web.Application:
     """The whole fake as an aiohttp application."""
-    app = web.Application(client_max_size=4 * 1024 * 1024)
+    app = web.Application(client_max_size=16 * 1024 * 1024)
+    workspace.base = f"http://127.0.0.1:{port}"
     app[WORKSPACE] = workspace
     app[PORT] = port
     app.router.add_route("*", "/api/{method}", call)
     app.router.add_post("/_hooks/response/{id}", respond)
-    app.router.add_get("/_control/{log:messages|calls|responses|clicks}", control_log)
+    app.router.add_post("/_upload/{id}", upload)
+    app.router.add_get("/_socket/{ticket}", socket)
+    app.router.add_get("/_control/{log:messages|calls|responses|clicks|files}", control_log)
+    app.router.add_post("/_control/sockets", control_sockets)
     app.router.add_post("/_control/mode", control_mode)
     app.router.add_post("/_control/workspace", control_workspace)
     app.router.add_post("/_control/reset", control_reset)
@@ -216,10 +274,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--bot-token", default="xoxb-test")
+    parser.add_argument("--app-token", default="xapp-test")
     parser.add_argument("--signing-secret", required=True)
     parser.add_argument("--per-channel", type=float, default=0.0, help="most chat.postMessage per second")
     options = parser.parse_args()
-    workspace = Workspace(options.bot_token, options.signing_secret, per_channel=options.per_channel)
+    workspace = Workspace(
+        options.bot_token, options.signing_secret, options.app_token, per_channel=options.per_channel
+    )
     app = application(workspace, options.port)
     web.run_app(app, host="127.0.0.1", port=options.port, print=None, access_log=None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ from aiohttp import web
 
 from tests.fakes import slack_blocks
 from tests.fakes.slack_clicks import Signed
+from tests.fakes.slack_files import Upload
+from tests.fakes.slack_socket import Sockets
 
 Arguments = dict[str, Any]
 
@@ -46,6 +49,9 @@ class Workspace:
 
     bot_token: str
     signing_secret: str
+    app_token: str = "xapp-test"
+    base: str = ""
+    """Where it listens."""
     team_id: str = "T01TEST"
     app_id: str = "A01APP"
     bot_user_id: str = "U0BOT"
@@ -59,8 +65,23 @@ class Workspace:
     responses: list[dict[str, Any]] = field(default_factory=list)
     users: dict[str, dict[str, Any]] = field(default_factory=dict)
     missing_channels: set[str] = field(default_factory=set)
+    refusals: dict[str, str] = field(default_factory=dict)
+    """Methods that are refused, and with which error: ``missing_scope``."""
+    uploads: dict[str, Upload] = field(default_factory=dict)
+    """Files that were begun, by their id."""
+    upload_base: str = ""
+    """Where files are uploaded, if not here: a Slack that names an address of somebody else."""
+    sockets: Sockets = field(default_factory=Sockets)
     _last_post: dict[str, float] = field(default_factory=dict)
     _last_ts: int = 0
+
+    def forget(self) -> None:
+        """As it was when it started; connections stay."""
+        for log in (self.messages, self.calls, self.clicks, self.responses):
+            log.clear()
+        for known in (self.users, self.missing_channels, self.refusals, self.uploads):
+            known.clear()
+        self.mode, self.per_channel, self.upload_base = Mode(), 0.0, ""
 
     def next_ts(self) -> str:
         """A message's id: seconds and microseconds, never twice."""
@@ -140,7 +161,8 @@ def _named(blocks: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
             else one
             for number, one in enumerate(block.get("elements", []))
         ]
-        named.append({"block_id": f"b{index}", **block, **({"elements": elements} if elements else {})})
+        element = {"element": {"action_id": f"a{index}", **block["element"]}} if "element" in block else {}
+        named.append({"block_id": f"b{index}", **block, **({"elements": elements} if elements else element)})
     return named
 
 
@@ -218,6 +240,41 @@ def _open(workspace: Workspace, arguments: Arguments) -> web.Response:
     return _ok(no_op=True, already_open=True, channel={"id": f"{kind}0{'0'.join(sorted(users))}"})
 
 
+def _connections_open(workspace: Workspace, _arguments: Arguments) -> web.Response:
+    ticket = workspace.sockets.ticket()
+    return _ok(url=f"{workspace.base.replace('http', 'ws', 1)}/_socket/{ticket}")
+
+
+def _get_upload_url(workspace: Workspace, arguments: Arguments) -> web.Response:
+    length = str(arguments.get("length", ""))
+    if not arguments.get("filename") or not length.isdigit() or int(length) < 1:
+        return error("invalid_arguments")
+    upload = Upload.new(str(arguments["filename"]), int(length))
+    workspace.uploads[upload.id] = upload
+    base = workspace.upload_base or workspace.base
+    return _ok(upload_url=f"{base}/_upload/{upload.id}", file_id=upload.id)
+
+
+def _complete_upload(workspace: Workspace, arguments: Arguments) -> web.Response:
+    given = arguments.get("files")
+    files = json.loads(given) if isinstance(given, str) else given
+    channel, thread = arguments.get("channel_id"), arguments.get("thread_ts")
+    if not files or len(files) > 10:
+        return error("invalid_arguments")
+    if channel in workspace.missing_channels:
+        return error("channel_not_found")
+    if thread and workspace.message(channel, thread) is None:
+        return error("thread_not_found")
+    uploads = [workspace.uploads.get(one.get("id", "")) for one in files]
+    shared = [one for one in uploads if one is not None and one.content is not None and not one.shared]
+    if len(shared) != len(files):
+        return error("file_not_found")
+    for one, told in zip(shared, files, strict=True):
+        one.shared, one.channel, one.thread_ts = True, channel or "", thread or ""
+        one.title = told.get("title") or one.name
+    return _ok(files=[{"id": one.id, "title": one.title, "name": one.name} for one in shared])
+
+
 def _users_info(workspace: Workspace, arguments: Arguments) -> web.Response:
     user = str(arguments.get("user", ""))
     known = workspace.users.get(user, {})
@@ -234,10 +291,13 @@ def _users_info(workspace: Workspace, arguments: Arguments) -> web.Response:
 
 
 METHODS: dict[str, Callable[[Workspace, Arguments], web.Response]] = {
+    "apps.connections.open": _connections_open,
     "auth.test": _auth_test,
     "chat.postMessage": _post_message,
     "chat.postEphemeral": _post_ephemeral,
     "chat.update": _update,
     "conversations.open": _open,
+    "files.completeUploadExternal": _complete_upload,
+    "files.getUploadURLExternal": _get_upload_url,
     "users.info": _users_info,
 }

@@ -12,10 +12,17 @@ import aiohttp
 import pytest
 from aiohttp import web
 from slack_sdk.errors import SlackApiError
-from slack_sdk.models.blocks import ActionsBlock, ButtonElement, SectionBlock
+from slack_sdk.models.blocks import (
+    ActionsBlock,
+    ButtonElement,
+    InputBlock,
+    PlainTextInputElement,
+    SectionBlock,
+)
 from slack_sdk.signature import SignatureVerifier
 from slack_sdk.web.async_client import AsyncWebClient
 
+from tests.fakes import slack_blocks
 from tests.fakes.slack_clicks import Click
 from tests.rig.slack import SIGNING_SECRET, FakeSlack
 
@@ -150,6 +157,157 @@ async def test_the_greatest_that_is_allowed_is_taken(slack: FakeSlack) -> None:
     blocks = [*[section("x" * 3000)] * 49, button(text=text, value="v" * 2000, action_id="a" * 255)]
     await slack.client().chat_postMessage(channel="C0OPS", text="x", blocks=blocks)
     assert len((await slack.messages())[0]["blocks"]) == 50
+
+
+def line(**changes: Any) -> dict[str, Any]:
+    """An input block with a line of text; a change to None leaves that out."""
+    element = {"type": "plain_text_input", "action_id": "reason"} | changes.pop("element", {})
+    label = {"type": "plain_text", "text": "Reason"}
+    block = {"type": "input", "block_id": "reason", "label": label, "element": element} | changes
+    return {name: one for name, one in block.items() if one is not None}
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        InputBlock(
+            label="Reason", element=PlainTextInputElement(action_id="reason"), optional=True
+        ).to_dict(),
+        line(element={"max_length": 3000, "min_length": 0, "multiline": True}, dispatch_action=False),
+        line(
+            label={"type": "plain_text", "text": "x" * 2000},
+            hint={"type": "plain_text", "text": "x" * 2000},
+            element={"placeholder": {"type": "plain_text", "text": "x" * 150}, "action_id": "a" * 255},
+        ),
+        line(element={"initial_value": "as before"}),
+    ],
+)
+async def test_a_line_to_type_in_is_taken_in_a_message_and_in_its_update(
+    slack: FakeSlack, block: dict[str, Any]
+) -> None:
+    client = slack.client()
+    posted = await client.chat_postMessage(channel="C0OPS", text="x", blocks=[block])
+    await client.chat_update(channel="C0OPS", ts=posted["ts"], text="x", blocks=[block])
+
+
+def test_an_input_block_is_refused_as_slack_refuses_it() -> None:
+    plain = {"type": "plain_text", "text": "x"}
+    for block, complaint in (
+        (line(label=None), "must be a text object [json-pointer:/blocks/0/label]"),
+        (line(label={"type": "mrkdwn", "text": "x"}), "unsupported type"),
+        (line(label={**plain, "text": "x" * 2001}), "must be less than 2001 characters"),
+        (line(label={**plain, "text": ""}), "must be more than 0 characters"),
+        (line(hint={**plain, "text": "x" * 2001}), "must be less than 2001 characters"),
+        ({**line(), "element": None}, "missing required field: element"),
+        (line(element={"type": "button"}), "unsupported type"),
+        (line(element={"type": "file_input"}), "unsupported type"),
+        (line(optional="yes"), "must be a boolean"),
+        (line(dispatch_action=1), "must be a boolean"),
+        (line(element={"max_length": 3001}), "must be between 1 and 3000"),
+        (line(element={"max_length": 0}), "must be between 1 and 3000"),
+        (line(element={"min_length": -1}), "must be between 0 and 3000"),
+        (line(element={"max_length": True}), "must be an integer"),
+        (line(element={"action_id": "a" * 256}), "must be less than 256 characters"),
+        (line(element={"placeholder": {**plain, "text": "x" * 151}}), "must be less than 151 characters"),
+        (line(element={"value": "x"}), "invalid additional property: value"),
+        (line(value="x"), "invalid additional property: value"),
+        ({"type": "rich_text"}, "must be an array"),
+        ({"type": "rich_text", "elements": [{"type": "table"}]}, "unsupported type"),
+    ):
+        assert complaint in slack_blocks.problems([block])[0], block
+
+
+async def test_what_was_typed_comes_along_with_a_click(slack: FakeSlack) -> None:
+    blocks = [line(), line(block_id="other", element={"action_id": "note"}), *card()]
+    await slack.client().chat_postMessage(channel="C0OPS", text="x", blocks=blocks)
+    async with receiver() as url:
+        silent = await slack.click(Click(url, "deny"))
+        told = await slack.click(Click(url, "deny", typed={"reason": "big sale"}))
+    values = {"type": "plain_text_input", "value": None}
+    assert silent.payload["state"]["values"] == {"reason": {"reason": values}, "other": {"note": values}}
+    assert told.payload["state"]["values"]["reason"]["reason"]["value"] == "big sale"
+
+
+# ── Files ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_file_is_begun_uploaded_and_shown_in_a_thread(slack: FakeSlack) -> None:
+    client = slack.client()
+    posted = await client.chat_postMessage(channel="C0OPS", text="card")
+    done = await client.files_upload_v2(
+        content="id,rate\n", filename="rows.csv", channel="C0OPS", thread_ts=posted["ts"]
+    )
+    (file,) = await slack.files()
+    assert (file["id"], file["content"], file["shared"]) == (done["file"]["id"], "id,rate\n", True)
+    assert (file["channel"], file["thread_ts"]) == ("C0OPS", posted["ts"])
+
+
+async def test_a_file_is_refused_as_slack_refuses_it(slack: FakeSlack) -> None:
+    client = slack.client()
+    with pytest.raises(SlackApiError, match="invalid_arguments"):
+        await client.files_getUploadURLExternal(filename="", length=3)
+    begun = await client.files_getUploadURLExternal(filename="rows.txt", length=3)
+    shown: dict[str, Any] = {"files": [{"id": begun["file_id"]}], "channel_id": "C0OPS"}
+    with pytest.raises(SlackApiError, match="file_not_found"):
+        await client.files_completeUploadExternal(**shown)
+    async with aiohttp.ClientSession() as session:
+        for data, status in ((b"four", 400), (b"abc", 200), (b"abc", 400)):
+            async with session.post(begun["upload_url"], data=data) as answer:
+                assert answer.status == status
+    with pytest.raises(SlackApiError, match="thread_not_found"):
+        await client.files_completeUploadExternal(**shown, thread_ts="1.1")
+    await client.files_completeUploadExternal(**shown)
+    with pytest.raises(SlackApiError, match="file_not_found"):
+        await client.files_completeUploadExternal(**shown)
+
+
+async def test_a_scope_may_be_missing(slack: FakeSlack) -> None:
+    await slack.workspace(refusals={"files.getUploadURLExternal": "missing_scope"})
+    with pytest.raises(SlackApiError) as refused:
+        await slack.client().files_getUploadURLExternal(filename="a", length=1)
+    assert (refused.value.response["error"], refused.value.response["needed"]) == (
+        "missing_scope",
+        "files:write",
+    )
+
+
+# ── Socket Mode ───────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_socket_is_opened_with_the_apps_token_alone_and_once(slack: FakeSlack) -> None:
+    with pytest.raises(SlackApiError, match="not_allowed_token_type"):
+        await slack.client().apps_connections_open(app_token=slack.bot_token)
+    with pytest.raises(SlackApiError, match="not_allowed_token_type"):
+        await slack.client(slack.app_token).auth_test()
+    opened = await slack.client().apps_connections_open(app_token=slack.app_token)
+    async with aiohttp.ClientSession() as session:
+        async with session.ws_connect(opened["url"]) as stream:
+            assert (await stream.receive_json())["type"] == "hello"
+            assert (await slack.sockets())["open"] == 1
+        with pytest.raises(aiohttp.WSServerHandshakeError):
+            await session.ws_connect(opened["url"])
+
+
+async def test_a_click_goes_through_a_socket_until_it_is_acknowledged(slack: FakeSlack) -> None:
+    await slack.client().chat_postMessage(channel="C0OPS", text="approve?", blocks=card())
+    assert (await slack.click(Click("", "approve", socket=True))).status == 0, "there is no connection"
+    opened = await slack.client().apps_connections_open(app_token=slack.app_token)
+    async with aiohttp.ClientSession() as session, session.ws_connect(opened["url"]) as stream:
+        await stream.receive_json()
+        clicked = asyncio.create_task(slack.click(Click("", "approve", socket=True, times=2)))
+        first, second = await stream.receive_json(), await stream.receive_json()
+        assert first == second
+        assert (first["type"], first["payload"]["actions"][0]["value"]) == ("interactive", "gate-1")
+        await stream.send_json({"envelope_id": first["envelope_id"]})
+        answer = await clicked
+        assert (answer.status, answer.payload) == (200, first["payload"])
+        ignored = await slack.click(Click("", "approve", socket=True, patience=0.1))
+        assert ignored.status == 0
+        await slack.sockets("say", message={"type": "disconnect", "reason": "warning"})
+        await stream.receive_json()
+        assert (await stream.receive_json())["reason"] == "warning"
+        await slack.sockets("cut")
+        assert (await stream.receive()).type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
 
 
 async def test_refuses_no_text_and_no_channel(slack: FakeSlack) -> None:

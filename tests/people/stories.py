@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from pydantic import SecretStr
@@ -10,6 +11,7 @@ from pydantic import SecretStr
 from remediator.config import Person, Slack
 from remediator.core.alert import Alert
 from remediator.core.catalog import Fence, Risk
+from remediator.core.exact import kept
 from remediator.core.run import (
     Call,
     Gate,
@@ -114,6 +116,22 @@ def gate(*intentions: Intention, **changes: Any) -> Gate:
         **changes,
     }
     return Gate(**given)
+
+
+def table(*rows: dict[str, Any], count: int = 0, text: str = "updated_at = now()") -> Picture:
+    """Rows of a table before and after, as a database's preview gives them."""
+    return Picture(count or len(rows), text, tuple(kept(row) for row in rows))
+
+
+def halved(number: int = 17, **more: Any) -> dict[str, Any]:
+    """One row whose earn rate would be halved."""
+    before = {"earn_rate": Decimal("0.0700"), "status": "active"}
+    return {
+        "key": {"id": f"p-{number}"},
+        "before": before,
+        "after": {"earn_rate": Decimal("0.0350"), "status": "paused"},
+        **more,
+    }
 
 
 def waiting(asked: Gate | None = None, **changes: Any) -> Run:

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from slack_sdk.models.blocks import InputBlock
 
 from remediator.core.run import (
     Gate,
@@ -26,8 +27,9 @@ from remediator.core.run import (
     UndoPlan,
 )
 from remediator.people.cards import Card, gate_card
+from remediator.people.previews import Enclosure
 from tests.fakes.slack_blocks import problems
-from tests.people.stories import HASH, NOW, PUBLIC, alert, gate, pause, vote, waiting, warn
+from tests.people.stories import HASH, NOW, PUBLIC, alert, gate, halved, pause, table, vote, waiting, warn
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -41,6 +43,10 @@ def card(run: Run, public_url: str = PUBLIC) -> Card:
 
 def buttons(shown: Card) -> list[dict[str, Any]]:
     return [one for block in shown.blocks if block["type"] == "actions" for one in block["elements"]]
+
+
+def inputs(shown: Card) -> list[dict[str, Any]]:
+    return [block for block in shown.blocks if block["type"] == "input"]
 
 
 def literal(shown: Card) -> str:
@@ -89,6 +95,10 @@ def _open() -> Run:
     return waiting(gate(votes=(vote("amina"),)))
 
 
+def _rows() -> Run:
+    return waiting(gate(pictures={"pause_campaigns": table(halved(17), halved(4), halved(102))}))
+
+
 def _approved() -> Run:
     asked = gate(state="approved", votes=(vote("amina"), vote("bob", minute=3)))
     return waiting(asked, stage=Stage.VERIFYING, steps=progressed(asked, StepState.DONE))
@@ -118,7 +128,7 @@ def _expired() -> Run:
     return waiting(asked, stage=Stage.CLOSED, outcome=Outcome.EXPIRED, reason="nobody answered within 15m")
 
 
-@pytest.mark.parametrize("story", [_open, _approved, _holding, _fixed, _denied, _expired])
+@pytest.mark.parametrize("story", [_open, _rows, _approved, _holding, _fixed, _denied, _expired])
 def test_the_card_reads_as_the_golden_one(story: Any) -> None:
     shown = card(story())
     file = GOLDEN / f"{story.__name__.strip('_')}.json"
@@ -138,11 +148,30 @@ def test_the_buttons_name_the_gate_and_what_it_showed() -> None:
     assert {approve["value"], deny["value"]} == {f"r-1.1:{HASH[:16]}"}
 
 
-@pytest.mark.parametrize("state", ["approved", "denied", "expired", "void"])
+@pytest.mark.parametrize("state", ["approved", "denied", "void"])
 def test_a_gate_that_is_no_longer_open_has_no_buttons(state: str) -> None:
     shown = card(waiting(gate(state=state, note="the plan has changed")))
     assert buttons(shown) == []
+    assert inputs(shown) == []
     assert "the plan has changed" in marked(shown)
+
+
+def test_a_gate_that_expired_offers_to_ask_again_until_somebody_did() -> None:
+    late = gate(state="expired", note="nobody answered in time")
+    (again,) = buttons(card(waiting(late, stage=Stage.CLOSED, outcome=Outcome.EXPIRED)))
+    assert (again["action_id"], again["value"]) == ("again", "r-1.1")
+    asked = msgspec.structs.replace(late, again="r-2", remarks=("amina asked again: run r-2 was opened",))
+    shown = card(waiting(asked, stage=Stage.CLOSED, outcome=Outcome.EXPIRED))
+    assert buttons(shown) == []
+    assert "amina asked again: run r-2 was opened" in marked(shown)
+
+
+def test_whoever_clicks_may_say_why_in_one_line_that_may_stay_empty() -> None:
+    (line,) = inputs(card(waiting()))
+    assert (line["label"]["text"], line["optional"]) == ("Reason (for a denial)", True)
+    assert "dispatch_action" not in line, "typing alone sends nothing"
+    assert line["element"] == {"type": "plain_text_input", "action_id": "reason", "max_length": 500}
+    assert InputBlock(**{name: one for name, one in line.items() if name != "type"}).to_dict() == line
 
 
 def test_a_closed_run_has_no_buttons_whatever_its_gate_says() -> None:
@@ -232,7 +261,7 @@ def test_one_approver_need_not_be_different_people() -> None:
         ({"state": StepState.REFUSED, "error": "answered 404"}, "refused: answered 404"),
         ({"state": StepState.UNKNOWN, "error": "no answer"}, "outcome unknown: no answer"),
         ({"state": StepState.VERIFIED, "undo_at": NOW, "undo_late": True}, "overdue: a person was paged"),
-        ({"state": StepState.VERIFIED, "undo_error": "drifted"}, "could not be taken back: drifted"),
+        ({"state": StepState.VERIFIED, "undo_error": "drifted"}, "not wholly taken back: drifted"),
     ],
 )
 def test_it_follows_each_step(step: dict[str, Any], said: str) -> None:
@@ -264,6 +293,98 @@ def test_a_deep_reading_becomes_names_and_values() -> None:
     assert "json.status.phase = Failed · json.status.pods = [4 items] · json.ok = true · status = 200" in text
 
 
+# ── Rows before and after ─────────────────────────────────────────────────────────────────────────
+
+
+def rows(picture: Picture, enclosed: Enclosure | None = None, **changes: Any) -> Card:
+    run = waiting(gate(pictures={"pause_campaigns": picture}, **changes))
+    assert run.gate is not None
+    shown = gate_card(run, run.gate, PUBLIC, enclosed or Enclosure())
+    assert problems(shown.blocks) == []
+    return shown
+
+
+def test_rows_that_fit_stand_in_columns_and_can_be_approved() -> None:
+    shown = rows(table(halved(17), halved(4)))
+    assert "*pause_campaigns* would change 2 rows: updated_at = now()" in marked(shown)
+    assert (
+        "id    earn_rate        status\n"
+        "p-17  0.0700 → 0.0350  active → paused\n"
+        "p-4   0.0700 → 0.0350  active → paused"
+    ) in literal(shown)
+    assert (shown.file, [one["action_id"] for one in buttons(shown)]) == ("", ["approve", "deny"])
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        table(*(halved(number) for number in range(11))),
+        table(halved(17, after={"note": "x" * 101}, before=None)),
+    ],
+    ids=["long", "wide"],
+)
+def test_rows_that_do_not_fit_can_be_approved_once_their_file_was_delivered(picture: Picture) -> None:
+    waits = rows(picture)
+    assert [one["action_id"] for one in buttons(waits)] == ["deny"]
+    assert "their file is not attached yet, so nobody can approve here" in marked(waits)
+    for one in picture.rows:
+        assert f"\n{'' if one['before'] else '+  '}{one['key']['id']}" in waits.file
+    failed = rows(picture, Enclosure(problem="missing_scope"))
+    assert [one["action_id"] for one in buttons(failed)] == ["deny"]
+    assert "could not be attached (missing_scope), so nobody can approve here" in marked(failed)
+    assert f"Read and approve on <{PUBLIC}/runs/r-1|" in marked(failed)
+    there = rows(picture, Enclosure(delivered=True))
+    assert [one["action_id"] for one in buttons(there)] == ["approve", "deny"]
+    assert "stand in the file in this thread" in marked(there)
+    assert there.file == waits.file == failed.file
+
+
+def test_the_file_says_what_it_belongs_to_and_holds_every_row() -> None:
+    file = rows(table(*(halved(number) for number in range(40)))).file
+    assert file.startswith(f"gate r-1.1: loyalty-budget-exhaustion on loyalty-program/p-17, plan {HASH}\n")
+    assert "pause_campaigns would change 40 rows: updated_at = now()" in file
+    assert sum("0.0700 → 0.0350" in line for line in file.splitlines()) == 40
+
+
+def test_rows_that_nobody_listed_cannot_be_approved_here_whatever_is_attached() -> None:
+    shown = rows(table(halved(17), halved(4), count=3), Enclosure(delivered=True))
+    assert [one["action_id"] for one in buttons(shown)] == ["deny"]
+    assert "1 row that would change could not be listed, so nobody can approve here" in marked(shown)
+    assert shown.file == ""
+
+
+def test_a_table_behind_the_last_preview_that_a_card_holds_must_be_in_the_file() -> None:
+    pictures = {f"step_{number}": table(halved(number)) for number in range(7)}
+    run = waiting(gate(pictures=pictures))
+    assert run.gate is not None
+    shown = gate_card(run, run.gate, PUBLIC)
+    assert "step_6 would change 1 row" in shown.file
+    assert [one["action_id"] for one in buttons(shown)] == ["deny"]
+
+
+def test_a_card_whose_steps_do_not_fit_needs_no_file_for_its_rows() -> None:
+    asked = gate(pause({"body": "x" * 20_000}), pictures={"pause_campaigns": table(*map(halved, range(20)))})
+    run = waiting(asked)
+    assert (gate_card(run, asked, PUBLIC).file, card(run).whole) == ("", False)
+
+
+def test_a_gate_that_is_no_longer_open_wants_no_file() -> None:
+    long = table(*(halved(number) for number in range(20)))
+    assert rows(long, state="denied").file == ""
+    assert "nobody can approve here" not in marked(rows(long, state="denied"))
+
+
+def test_the_largest_card_has_no_more_blocks_than_slack_takes() -> None:
+    many = [pause(step=f"pause_{number}") for number in range(26)]
+    pictures = {f"pause_{number}": table(*(halved(row) for row in range(20))) for number in range(9)}
+    run = waiting(gate(*many, pictures=pictures))
+    assert run.gate is not None
+    for enclosed in (Enclosure(), Enclosure(delivered=True)):
+        shown = gate_card(run, run.gate, PUBLIC, enclosed)
+        assert problems(shown.blocks) == []
+        assert 45 < len(shown.blocks) <= 50
+
+
 # ── Hostile texts ─────────────────────────────────────────────────────────────────────────────────
 
 HOSTILE = [
@@ -292,7 +413,10 @@ def everywhere(text: str) -> Run:
         pause({"path": text, text: "key"}, summary=text),
         note=text,
         votes=(vote("amina", reason=text),),
-        pictures={"pause_campaigns": Picture(3, text, ({text: text},))},
+        pictures={
+            "pause_campaigns": Picture(3, text, ({text: text},)),
+            text: table({"key": {text: text}, "before": {"note": "a"}, "after": {"note": text}}, text=text),
+        },
     )
     return waiting(
         asked,
@@ -320,6 +444,7 @@ def test_hostile_text_makes_no_mention_and_no_link_and_hides_nothing(text: str, 
     for unseen in ("\u202e", "\u200b", "\U000e0041", "\ud800", "\x07", "\r"):
         assert unseen not in said
         assert unseen not in literal(shown)
+        assert unseen not in shown.file
     json.dumps(shown.blocks, ensure_ascii=False).encode()
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from slack_sdk.signature import Clock, SignatureVerifier
 
 from remediator.config import Person
-from remediator.people.clicks import Click, Declined, parse_click, verify
+from remediator.people.clicks import Click, Declined, parse_click, read_click, verify
 from tests.people.stories import HASH, NOW, PEOPLE, slack_app
 
 SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
@@ -185,6 +185,53 @@ def test_a_page_is_acknowledged() -> None:
     assert (click.action, click.subject, click.hash_prefix) == ("ack", "pg-1", "")
 
 
+def test_a_gate_that_expired_is_wished_to_be_asked_again() -> None:
+    click = parse_click(pressed(action_id="again", value="r-1.1"), APP, PEOPLE)
+    assert isinstance(click, Click)
+    assert (click.action, click.subject, click.hash_prefix) == ("again", "r-1.1", "")
+
+
+def typed(value: Any) -> Any:
+    return {"values": {"reason": {"reason": {"type": "plain_text_input", "value": value}}}}
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        (typed("the sale ends tonight"), "the sale ends tonight"),
+        (typed("  spaces  "), "spaces"),
+        (typed("\u202etonight\nAPPROVED"), r"\u202etonight\u000aAPPROVED"),
+        (typed("half\ud800"), r"half\ud800"),
+        (typed("<!channel> & *bold*"), "<!channel> & *bold*"),
+        (typed("x" * 600), "x" * 498 + " …"),
+        (typed(""), ""),
+        (typed(None), ""),
+        (typed(7), ""),
+        (typed(["x"]), ""),
+        ({"values": {"reason": {"other": {"value": "x"}}}}, ""),
+        ({"values": {"other": {"reason": {"value": "x"}}}}, ""),
+        ({"values": []}, ""),
+        ({}, ""),
+        (None, ""),
+        ("x", ""),
+    ],
+)
+def test_what_was_typed_is_the_reason_bounded_and_inert(state: Any, reason: str) -> None:
+    for action in ("deny", "approve"):
+        click = parse_click(
+            body(actions=[{**PAYLOAD["actions"][0], "action_id": action}], state=state), APP, PEOPLE
+        )
+        assert isinstance(click, Click)
+        assert click.reason == reason
+
+
+def test_an_acknowledgement_has_no_reason() -> None:
+    acked = {**PAYLOAD["actions"][0], "action_id": "ack", "value": "pg-1"}
+    click = parse_click(body(actions=[acked], state=typed("x")), APP, PEOPLE)
+    assert isinstance(click, Click)
+    assert click.reason == ""
+
+
 def test_an_app_without_a_configured_id_takes_any() -> None:
     assert isinstance(parse_click(body(api_app_id="A99"), slack_app(), PEOPLE), Click)
 
@@ -240,6 +287,8 @@ def test_an_account_that_two_people_share_is_nobodys() -> None:
         ({"value": f"r-1\u202e:{HASH[:16]}"}, "belongs to no gate"),
         ({"action_id": "ack", "value": ""}, "belongs to no page"),
         ({"action_id": "ack", "value": "a\nb"}, "belongs to no page"),
+        ({"action_id": "again", "value": ""}, "belongs to no gate"),
+        ({"action_id": "again", "value": "r 1"}, "belongs to no gate"),
         ({"action_ts": "soon"}, "has no time"),
         ({"action_ts": "99999999999999999999"}, "has no time"),
     ],
@@ -285,12 +334,18 @@ json_values = st.recursive(
 )
 
 
-@given(st.sampled_from(["type", "api_app_id", "team", "user", "actions"]), json_values)
+@given(st.sampled_from(["type", "api_app_id", "team", "user", "actions", "state"]), json_values)
 def test_no_payload_breaks_the_parser(key: str, value: Any) -> None:
     payload = deepcopy(PAYLOAD)
     payload[key] = value
     found = parse_click(body(payload), APP, PEOPLE)
-    assert isinstance(found, Declined) or payload == PAYLOAD
+    assert isinstance(found, Declined) or key == "state" or payload == PAYLOAD
+
+
+@given(json_values)
+def test_whatever_comes_through_a_socket_is_a_click_or_is_refused(payload: Any) -> None:
+    assert isinstance(read_click(payload, APP, PEOPLE), Declined)
+    assert read_click(PAYLOAD, APP, PEOPLE) == parse_click(body(), APP, PEOPLE)
 
 
 @given(st.binary(max_size=200))

@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestServer
 
 from remediator.core.run import Outcome, Stage
 from remediator.errors import ConnectorError
-from remediator.people import slack as road_module
+from remediator.people import calling
 from remediator.people.clicks import Click, Declined, parse_click, verify
 from remediator.people.slack import SlackRoad
 from remediator.ports import CardRef
@@ -91,7 +91,7 @@ async def test_a_slack_that_is_down_is_told_and_the_next_try_shows_the_card(
 async def test_a_slow_slack_is_not_waited_for_forever(
     slack: FakeSlack, road: SlackRoad, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(road_module, "WITHIN", 0.3)
+    monkeypatch.setattr(calling, "WITHIN", 0.3)
     await slack.mode("slow", delay=30)
     async with asyncio.timeout(5):
         told = await road.page(page(), ["amina"])
@@ -126,6 +126,13 @@ async def test_a_page_mentions_its_people_and_can_be_acknowledged(slack: FakeSla
     assert message["text"] == ("<@U01ALICE> (and carol) &lt;!channel&gt; &amp; &lt;https://evil|x&gt;\\u202e")
     (button,) = message["blocks"][1]["elements"]
     assert (button["action_id"], button["value"]) == ("ack", "pg-1")
+
+
+async def test_the_page_of_a_gate_that_expired_offers_to_ask_again(slack: FakeSlack, road: SlackRoad) -> None:
+    await road.page(page(key="r-1:expired:r-1.1"), ["amina"])
+    (message,) = await slack.messages("C0OPS")
+    acknowledge, again = message["blocks"][1]["elements"]
+    assert (acknowledge["action_id"], again["action_id"], again["value"]) == ("ack", "again", "r-1.1")
 
 
 async def test_a_page_for_nobody_with_a_slack_id_calls_the_channel(slack: FakeSlack, road: SlackRoad) -> None:
@@ -178,6 +185,34 @@ async def test_a_click_on_the_card_comes_back_as_that_persons_vote(
         HASH[:16],
     )
     assert abs(click.at - datetime.now(UTC)) < timedelta(seconds=30)
+
+
+async def test_a_denial_takes_along_what_was_typed_and_one_click_is_enough(
+    slack: FakeSlack, road: SlackRoad, hook: tuple[Hook, str]
+) -> None:
+    heard, url = hook
+    await road.card(waiting(), None)
+    await slack.click(Press(url=url, action_id="deny"))
+    await slack.click(
+        Press(url=url, action_id="deny", typed={"reason": "the sale\u202e ends <!channel> tonight"})
+    )
+    await slack.click(Press(url=url, action_id="approve", typed={"reason": "looked at it"}))
+    assert [one.reason for one in heard.clicks if isinstance(one, Click)] == [
+        "",
+        r"the sale\u202e ends <!channel> tonight",
+        "looked at it",
+    ]
+
+
+async def test_a_wish_to_ask_again_comes_back(
+    slack: FakeSlack, road: SlackRoad, hook: tuple[Hook, str]
+) -> None:
+    heard, url = hook
+    await road.card(waiting(gate(state="expired"), stage=Stage.CLOSED, outcome=Outcome.EXPIRED), None)
+    await slack.click(Press(url=url, action_id="again", user_id="U02BOB"))
+    (click,) = heard.clicks
+    assert isinstance(click, Click)
+    assert (click.person, click.action, click.subject, click.hash_prefix) == ("bob", "again", "r-1.1", "")
 
 
 async def test_an_acknowledgement_comes_back(

@@ -16,12 +16,13 @@ from tests.fakes.slack_clicks import Click
 from tests.rig.processes import Child, Program, python_module, scratch, start
 
 BOT_TOKEN = "xoxb-test"
+APP_TOKEN = "xapp-test"
 SIGNING_SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the receiver of a click answered; ``status`` 0: nothing."""
+    """What the receiver of a click answered; ``status`` 0: nothing. Through a socket: 200, it was taken."""
 
     status: int
     body: str
@@ -33,7 +34,9 @@ class Answer:
     @property
     def payload(self) -> dict[str, Any]:
         """The callback that was sent, decoded."""
-        payload: dict[str, Any] = json.loads(parse_qs(self.sent["body"])["payload"][0])
+        body: str = self.sent["body"]
+        payload: dict[str, Any]
+        payload = json.loads(body)["payload"] if body[:1] == "{" else json.loads(parse_qs(body)["payload"][0])
         return payload
 
 
@@ -43,6 +46,7 @@ class FakeSlack:
 
     child: Child
     bot_token: str = BOT_TOKEN
+    app_token: str = APP_TOKEN
     signing_secret: str = SIGNING_SECRET
     team_id: str = "T01TEST"
     app_id: str = "A01APP"
@@ -74,12 +78,27 @@ class FakeSlack:
         """What was posted to ``response_url``s."""
         return await self._get("responses")
 
+    async def files(self) -> list[dict[str, Any]]:
+        """Files that were begun: id, name, content (None: no bytes), shared, channel, thread_ts, title."""
+        return await self._get("files")
+
+    async def sockets(self, do: str = "", **settings: object) -> dict[str, Any]:
+        """How connections are: ``open``, ``opened``, ``acknowledged``.
+
+        do: cut, close, say (``message``); settings: ``refuses``, ``silent``.
+        """
+        return await self._post("sockets", {"do": do, **settings})
+
     async def mode(self, mode: str = "ok", **settings: object) -> None:
         """``ok slow down lost 5xx 429``, with ``delay retry_after status methods times``."""
         await self._post("mode", {"mode": mode, **settings})
 
     async def workspace(self, **settings: object) -> None:
-        """``per_channel`` (posts per second), ``users`` (id to users.info fields), ``missing_channels``."""
+        """Change what a workspace has or lacks.
+
+        ``per_channel`` (posts per second), ``users`` (id to users.info fields), ``missing_channels``,
+        ``refusals`` (method to error), ``upload_base``.
+        """
         await self._post("workspace", settings)
 
     async def reset(self) -> None:
@@ -119,7 +138,8 @@ def running_slack(*, per_channel: float = 0.0) -> Iterator[FakeSlack]:
     """Start one, and end it. ``per_channel``: most posts per second and channel (0: no limit)."""
 
     def argv(port: int) -> list[str]:
-        options = ["--port", str(port), "--bot-token", BOT_TOKEN, "--signing-secret", SIGNING_SECRET]
+        options = ["--port", str(port), "--bot-token", BOT_TOKEN, "--app-token", APP_TOKEN]
+        options += ["--signing-secret", SIGNING_SECRET]
         return python_module("tests.fakes.slack_server", *options, "--per-channel", str(per_channel))
 
     with (

@@ -496,7 +496,7 @@ class RestContract:
 
     async def test_policies_and_cards_are_kept(self, store: Store) -> None:
         policy = KeptPolicy("v1", "unstick", "name: unstick", "unstick.yaml")
-        card = CardRef("r1/g1", "C0OPS", "17.1", "d")
+        card = CardRef("r1/g1", "C0OPS", "17.1", "d", "F01")
         await store.transact(lambda tx: tx.keep_policy(policy))
         await store.transact(lambda tx: tx.keep_policy(policy))
         await store.transact(lambda tx: tx.put_card(CardRef("r1/g1", "C0OPS", "17.1")))

@@ -158,8 +158,9 @@ CREATE TABLE policies (          -- versions that runs may still follow
 ) STRICT;
 
 CREATE TABLE cards (
-    gate    TEXT PRIMARY KEY,
-    channel TEXT NOT NULL,
-    ts      TEXT NOT NULL,
-    digest  TEXT NOT NULL
+    gate     TEXT PRIMARY KEY,
+    channel  TEXT NOT NULL,
+    ts       TEXT NOT NULL,
+    digest   TEXT NOT NULL,
+    attached TEXT NOT NULL
 ) STRICT;
