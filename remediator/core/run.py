@@ -272,6 +272,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     pending: tuple[str, ...] = ()  # probe keys not yet answered
     readings: dict[str, Reading] = {}
     fresh: dict[str, Reading] = {}  # read again before the first change
+    seen: dict[str, Reading] = {}  # read again for a later card: what the earlier steps have made of it
     case: int | None = None
     plan: tuple[str, ...] = ()
     rungs: bool = False  # `try`: one after the other until one verifies
@@ -297,6 +298,11 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         if self.stage in (Stage.ACTING, Stage.VERIFYING, Stage.UNDOING, Stage.ASKING):
             return not self.wait_until
         return self.acted and self.stage not in (Stage.HOLDING, Stage.CLOSED)
+
+    @property
+    def evidence(self) -> dict[str, Reading]:
+        """What people look at: the readings of the decision, or those of a later card."""
+        return {**self.readings, **self.seen}
 
     @property
     def step(self) -> StepRun | None:

@@ -295,3 +295,19 @@ def test_a_safe_change_is_undone_although_the_policy_has_changed() -> None:
     }
     story = Story(policy(steps)).starts("soften").done().policy_changes().holds(soften="1h")
     story.passes("1h").undoes("soften").done().closes("refused", "the policy has changed")
+
+
+def test_an_earlier_step_may_end_the_case_without_voiding_a_later_card() -> None:
+    cases = [{"when": "budget.row.left > 10.0", "do": "nothing"}, {"do": ["pause", "cut"]}]
+    story = Story(policy(ASKED_APART, diagnose=budget_probe(), decide=cases)).probe(
+        "budget", row={"left": 3.0}
+    )
+    story.now_reads("budget", row={"left": 12.0}).starts("pause").done().asks_people(oncall=1)
+    assert story.run.evidence["budget"].value == {"row": {"left": 12.0}}
+    story.approve("bob").starts("cut").done().closes("fixed")
+
+
+def test_a_later_card_is_not_shown_without_evidence() -> None:
+    story = Story(policy(ASKED_APART, diagnose=budget_probe())).probe("budget", row={"left": 3.0})
+    story.hangs("budget").starts("pause").done().probe_fails("budget")
+    story.closes("failed", "budget: timeout").pages("stopped before cut")

@@ -87,7 +87,7 @@ def _intend(turn: Turn) -> None:
     if no is not None:
         return turn.close(Outcome.REFUSED, str(no), no)
     shows = any(previews(one.call, catalog) for one in together)
-    return turn.enter(Stage.PREVIEWING if shows else Stage.WAITING)
+    return turn.enter(Stage.PREVIEWING if shows or turn.run.acted else Stage.WAITING)
 
 
 def _ungated(turn: Turn, intention: Intention) -> None:

@@ -123,22 +123,22 @@ def _compare(turn: Turn) -> None:
 
 
 def _difference(turn: Turn, renewed: Run) -> str:
+    """What is other than when people saw it, or when it was decided."""
+    seen = msgspec.structs.replace(turn.run, readings=turn.run.evidence)
     for name, probe in turn.policy.diagnose.items():
         problem = unexpected(probe, renewed.readings[name])
         if problem and not probe.optional:
             return f"{name}: {problem}"
     try:
-        case = choose_case(turn.policy, renewed, turn.now)
-        if case != turn.run.case:
+        before = choose_case(turn.policy, seen, turn.now) if turn.run.seen else turn.run.case
+        if choose_case(turn.policy, renewed, turn.now) != before:
             return "the figures now lead to another case of the decision table"
         gate = _gate(turn.run)
         approved = gate.intentions if gate is not None else (turn.step.intention,)
         # Both resolved now: `${now}` in an argument means the time at which it was shown, and may not
         # tell a difference.
         names = [one.step for one in approved if one is not None]
-        old, new = (
-            [intend(run, turn.policy, name, turn.facts) for name in names] for run in (turn.run, renewed)
-        )
+        old, new = ([intend(run, turn.policy, name, turn.facts) for name in names] for run in (seen, renewed))
         if not same_plan(old, new):
             return "the figures that the step is made of have changed"
     except EvaluationError as error:

@@ -1,13 +1,19 @@
-"""Ask what the gated steps would change, so that people approve what they have seen."""
+"""Ask what the gated steps would change, so that people approve what they have seen.
+
+For a later gate the probes are read again as well: the steps before it have moved the figures, and what
+counts from now on is whether they move once more before people have agreed.
+"""
 
 from __future__ import annotations
 
 from remediator.core.failure import stop_before
 from remediator.core.gate import needed
-from remediator.core.messages import Event, Preview, Previewed
-from remediator.core.planning import previews
-from remediator.core.run import Stage
+from remediator.core.messages import Event, Preview, Previewed, ProbeRead
+from remediator.core.planning import as_read, previews, probe_call, unexpected
+from remediator.core.run import Call, Reading, Stage
+from remediator.core.stages.diagnosing import PREFIX as PROBE
 from remediator.core.turn import Turn
+from remediator.errors import EvaluationError
 
 PREFIX = "preview:"
 
@@ -21,22 +27,56 @@ def enter(turn: Turn) -> None:
         for step in steps
         if step.intention is not None and previews(step.intention.call, turn.facts.catalog)
     }
-    turn.change(round=turn.run.round + 1, pending=tuple(PREFIX + name for name in wanted), pictures={})
+    try:
+        turn.ask(_probes(turn) if turn.run.acted else {})
+    except EvaluationError as error:
+        return stop_before(turn, "expression", str(error))
+    turn.change(pending=(*turn.run.pending, *(PREFIX + name for name in wanted)), pictures={}, seen={})
     for name, call in wanted.items():
         turn.want(Preview(turn.run.round, name, call))
+    return None if turn.run.pending else turn.enter(Stage.WAITING)
 
 
 def hear(turn: Turn, event: Event) -> None:
     """When all pictures are there, open the gate."""
-    if not isinstance(event, Previewed) or event.round != turn.run.round:
-        return None
-    if PREFIX + event.step not in turn.run.pending:
-        return None
+    match event:
+        case ProbeRead(round=turn.run.round, key=key, reading=reading) if key in turn.run.pending:
+            return _read(turn, key, reading)
+        case Previewed(round=turn.run.round, step=name) if PREFIX + name in turn.run.pending:
+            return _shown(turn, event)
+        case _:
+            return None
+
+
+def _probes(turn: Turn) -> dict[str, Call]:
+    return {
+        PROBE + name: probe_call(
+            turn.run, turn.policy, turn.facts, probe, f"{turn.run.policy}: diagnose.{name}"
+        )
+        for name, probe in turn.policy.diagnose.items()
+    }
+
+
+def _read(turn: Turn, key: str, reading: Reading) -> None:
+    name = key.removeprefix(PROBE)
+    probe, read = turn.policy.diagnose[name], as_read(turn.policy, turn.facts.catalog, name, reading)
+    turn.note("reading", probe=name, ok=reading.ok, value=reading.shown, error=reading.error)
+    problem = unexpected(probe, read)
+    if problem and not probe.optional:
+        return stop_before(turn, "probe", f"{name}: {problem}")
+    turn.change(seen={**turn.run.seen, name: read})
+    return _arrived(turn, key)
+
+
+def _shown(turn: Turn, event: Previewed) -> None:
     if event.picture is None:
         return stop_before(turn, "preview", f"{event.step}: {event.error}")
     turn.note("previewed", step=event.step, count=event.picture.count)
-    turn.change(
-        pictures={**turn.run.pictures, event.step: event.picture},
-        pending=tuple(key for key in turn.run.pending if key != PREFIX + event.step),
-    )
-    return None if turn.run.pending else turn.enter(Stage.WAITING)
+    turn.change(pictures={**turn.run.pictures, event.step: event.picture})
+    return _arrived(turn, PREFIX + event.step)
+
+
+def _arrived(turn: Turn, key: str) -> None:
+    turn.change(pending=tuple(one for one in turn.run.pending if one != key))
+    if not turn.run.pending:
+        turn.enter(Stage.WAITING)
