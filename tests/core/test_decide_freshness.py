@@ -304,10 +304,10 @@ def test_an_earlier_step_may_end_the_case_without_voiding_a_later_card() -> None
     )
     story.now_reads("budget", row={"left": 12.0}).starts("pause").done().asks_people(oncall=1)
     assert story.run.evidence["budget"].value == {"row": {"left": 12.0}}
-    story.approve("bob").starts("cut").done().closes("fixed")
+    story.approve("bob").starts("cut").done().holds(pause="1h")
 
 
 def test_a_later_card_is_not_shown_without_evidence() -> None:
     story = Story(policy(ASKED_APART, diagnose=budget_probe())).probe("budget", row={"left": 3.0})
     story.hangs("budget").starts("pause").done().probe_fails("budget")
-    story.closes("failed", "budget: timeout").pages("stopped before cut")
+    story.holds(pause="1h").pages("stopped before cut: budget: timeout")
