@@ -41,7 +41,8 @@ class Derived:
 def looking(change: Change, table: Table) -> Derived:
     """A SELECT of what would change, in the order of the key.
 
-    UPDATE: key, before and after of each set column. DELETE: key, and before of everything that can be
+    UPDATE: key, before and after of each set column that does not vary: an application that touches
+    ``updated_at`` has not changed what people agreed to. DELETE: key, and before of everything that can be
     carried and shown. INSERT: the rows of VALUES (key and after), cast to the columns' types; not limited.
 
     WHERE stands inside, so that the server tells the types of values in the same order as in the change.
@@ -49,7 +50,7 @@ def looking(change: Change, table: Table) -> Derived:
     if change.verb == "insert":
         return _values(change, table)
     alias = quoted(change.alias)
-    before = change.columns if change.verb == "update" else _shown(table)
+    before = _kept(change) if change.verb == "update" else _shown(table)
     parts = (
         *_key(table),
         *_parts("before", before),
