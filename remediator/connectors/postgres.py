@@ -1,8 +1,8 @@
 """A PostgreSQL database: what it offers, and to whom each call goes.
 
 Probes: `postgres_read`. Actions: `postgres_change` and its way back `postgres_restore`, both behind the
-fence of `postgres_final`. The way to the server is `postgres_link`; statements and their rows are
-`postgres_rows`, the facts of a table `postgres_table`.
+fence of `postgres_final`; `postgres_sessions`; `postgres_upkeep`. The way to the server is `postgres_link`;
+statements and their rows are `postgres_rows`, the facts of a table `postgres_table`.
 """
 
 from __future__ import annotations
@@ -14,22 +14,26 @@ from remediator.connectors import postgres_change as changing
 from remediator.connectors import postgres_final as final
 from remediator.connectors import postgres_read as reading
 from remediator.connectors import postgres_restore as restoring
+from remediator.connectors import postgres_sessions as sessions
+from remediator.connectors import postgres_upkeep as keeping
 from remediator.connectors.postgres_change import EXECUTE
 from remediator.connectors.postgres_link import Link
 from remediator.connectors.postgres_read import QUERY
 from remediator.connectors.postgres_restore import RESTORE
 from remediator.connectors.postgres_rows import Place
+from remediator.connectors.postgres_sessions import TERMINATE
 from remediator.connectors.postgres_settings import PostgresSettings
+from remediator.connectors.postgres_upkeep import MAINTAIN
 from remediator.connectors.unoffered import Unoffered
 from remediator.core.messages import Done, Refused, Result
 from remediator.core.run import Call, Picture
 from remediator.errors import ConnectorError
 from remediator.ports import ConnectorKind, Order
 
-__all__ = ["EXECUTE", "KIND", "QUERY", "RESTORE", "Postgres", "PostgresSettings"]
+__all__ = ["EXECUTE", "KIND", "MAINTAIN", "QUERY", "RESTORE", "TERMINATE", "Postgres", "PostgresSettings"]
 
 AT_ONCE = 4
-"""Connections for reading; as many again for changes, which take two each."""
+"""Connections for reading; as many again for changes, which take two each, and for upkeep."""
 
 
 class Postgres(Unoffered):
@@ -39,6 +43,7 @@ class Postgres(Unoffered):
         self._settings = settings
         self._reading = Link(settings, AT_ONCE)
         self._changing = Link(settings, AT_ONCE)
+        self._keeping = Link(settings, AT_ONCE)
 
     async def read(self, call: Call, *, timeout: float) -> dict[str, Any]:
         """`rows`, `row` and `count` of a SELECT."""
@@ -50,19 +55,29 @@ class Postgres(Unoffered):
             raise _late(call, timeout) from None
 
     async def preview(self, call: Call, *, timeout: float) -> Picture:
-        """The rows that a change would touch, before and after, without a lock."""
-        if call.operation != EXECUTE.name:
-            return await super().preview(call, timeout=timeout)
-        wanted = changing.wanted(call, self._settings)
+        """The rows that a change would touch, before and after, or the sessions that would end."""
         try:
-            async with asyncio.timeout(timeout), self._reading.transaction(call.connection) as database:
-                return await wanted.picture(self._place(call, database))
+            async with asyncio.timeout(timeout):
+                match call.operation:
+                    case EXECUTE.name:
+                        wanted = changing.wanted(call, self._settings)
+                        async with self._reading.transaction(call.connection) as database:
+                            return await wanted.picture(self._place(call, database))
+                    case TERMINATE.name:
+                        return await sessions.sought(call, self._settings).picture(self._reading)
         except TimeoutError:
             raise _late(call, timeout) from None
+        return await super().preview(call, timeout=timeout)
 
     async def act(self, call: Call, *, order: Order, timeout: float) -> Result:
-        """Change rows, or take a change back, in one transaction."""
+        """Change rows or take a change back, in one transaction; end sessions; keep a table in shape."""
         try:
+            match call.operation:
+                case TERMINATE.name:
+                    sought = sessions.sought(call, self._settings)
+                    return await sought.ended(self._reading, order=order, timeout=timeout)
+                case MAINTAIN.name:
+                    return await keeping.upkeep(call, self._settings).done(self._keeping)
             work = self._work(call, order)
         except ConnectorError as error:
             return Refused(f"never sent: {final.told(error)}")
@@ -98,6 +113,7 @@ class Postgres(Unoffered):
         """Close all connections, at once."""
         self._reading.close()
         self._changing.close()
+        self._keeping.close()
 
     def _place(self, call: Call, database: Any) -> Place:
         return Place(call.connection, self._settings, database)
@@ -110,7 +126,7 @@ def _late(call: Call, timeout: float) -> ConnectorError:
 KIND = ConnectorKind(
     name="postgres",
     doc="A PostgreSQL database, by asyncpg.",
-    operations=(QUERY, EXECUTE, RESTORE),
+    operations=(QUERY, EXECUTE, RESTORE, TERMINATE, MAINTAIN),
     settings=PostgresSettings,
     make=Postgres,
 )

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from remediator.connectors.postgres_bound import Bound, bound
 from remediator.connectors.postgres_rows import Place, check_dotted
 from remediator.connectors.postgres_settings import LONGEST, PostgresSettings
 from remediator.connectors.postgres_table import facts
@@ -44,6 +45,7 @@ EXECUTE = Operation(
     longest=LONGEST * 2,
     previews=True,
     counts=True,
+    restores=True,
 )
 
 
@@ -63,23 +65,21 @@ class Row:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A call of postgres.execute, judged again.
-
-    least, most: how many rows; restores: its undo is generated.
-    """
+    """A call of postgres.execute, judged again. restores: its undo is generated."""
 
     change: Change
     sql: str
     args: list[Any]
-    least: int
-    most: int
+    bound: Bound
     restores: bool
 
     async def picture(self, place: Place) -> Picture:
         """What it would change, without a lock. ConnectorError, also for what would be refused."""
         table = await _judged(place, self.change, restores=self.restores)
         rows = await self._found(place, sqlpicture.looking(self.change, table))
-        if problem := self.miscounted(len(rows), "would change") or await self._taken(place, table, rows):
+        if problem := self.bound.broken_by(len(rows), "would change") or await self._taken(
+            place, table, rows
+        ):
             raise place.error(problem)
         return Picture(len(rows), self._told(len(rows)), tuple(row.shown for row in rows))
 
@@ -89,13 +89,13 @@ class Wanted:
         table = await _judged(place, self.change, restores=self.restores)
         derive = sqlpicture.looking if self.change.verb == "insert" else sqlpicture.locking
         locked = await self._found(place, derive(self.change, table))
-        if problem := self.miscounted(len(locked), "would change"):
+        if problem := self.bound.broken_by(len(locked), "would change"):
             return Refused(f"never sent: {problem}")
         if shown is not None and kept([row.shown for row in locked]) != kept(shown.rows):
             return Refused("never sent: it would change other rows or other values than were approved")
         changed = await self._found(place, sqlpicture.changing(self.change, table))
         pairs = _paired(self.change, locked, changed)
-        if problem := self.miscounted(len(changed), "changed") or _differs(pairs, locked, changed):
+        if problem := self.bound.broken_by(len(changed), "changed") or _differs(pairs, locked, changed):
             return Refused(f"never committed: {problem}")
         rows = [Row(new.key, old.before, new.after) for old, new in pairs]
         result: dict[str, Any] = {"rows": len(rows), "changed": [row.shown for row in rows]}
@@ -114,22 +114,14 @@ class Wanted:
                 return f"there is a row with this key already: {row.key}"
         return ""
 
-    def miscounted(self, count: int, verb: str) -> str:
-        """Why that many rows may not be changed; "" when they may."""
-        if count > self.most:
-            return f"it {verb} more than {_rows(self.most)}"
-        if count < self.least:
-            return f"it {verb} {_rows(count)}, not {self.least}"
-        return ""
-
     async def _found(self, place: Place, derived: sqlpicture.Derived) -> list[Row]:
         """The rows of a statement that is derived from the change."""
         statement = await place.prepare(derived.text)
-        args = [*self.args, self.most + 1] if derived.limited else self.args
+        args = [*self.args, self.bound.most + 1] if derived.limited else self.args
         return [as_row(derived.columns, values) for values in await statement.rows(args)]
 
     def _told(self, count: int) -> str:
-        told = f"{self.change.verb.upper()} of {_rows(count)} in {self.change.table}"
+        told = f"{self.change.verb.upper()} of {self.bound.counted(count)} in {self.change.table}"
         written = self.change.sets or (self.change.rows[0] if self.change.rows else ())
         if varying := [f"{one.column} = {_short(one.text)}" for one in written if one.varies]:
             told += f"; told by the time of the change: {', '.join(varying)}"
@@ -155,8 +147,7 @@ def wanted(call: Call, settings: PostgresSettings) -> Wanted:
     found = judged_text(call.connection, text, settings)
     if found.args != len(args):
         raise ConnectorError(call.connection, f"the statement takes {found.args} values, and got {len(args)}")
-    least, most = bound(call, settings)
-    return Wanted(found, text, args, least, most, restores=call.args.get("undo") == "restore")
+    return Wanted(found, text, args, bound(call, settings.rows), restores=call.args.get("undo") == "restore")
 
 
 def judged_text(name: str, text: str, settings: PostgresSettings) -> Change:
@@ -165,24 +156,6 @@ def judged_text(name: str, text: str, settings: PostgresSettings) -> Change:
     if isinstance(found, list):
         raise ConnectorError(name, f"{found[0].code} {found[0].problem}", remedy=found[0].remedy)
     return found
-
-
-def bound(call: Call, settings: PostgresSettings) -> tuple[int, int]:
-    """How many rows at least and at most. ConnectorError."""
-    match call.args.get("rows"):
-        case {"exactly": int(count), **rest} if not rest and not isinstance(count, bool) and count >= 0:
-            least = most = count
-        case {"at_most": int(most), **rest} if not rest and not isinstance(most, bool) and most >= 0:
-            least = 0
-        case _:
-            raise ConnectorError(call.connection, "it is not said how many rows", remedy="write rows: 1")
-    if most > settings.rows:
-        raise ConnectorError(
-            call.connection,
-            f"{most} rows are more than the connection allows ({settings.rows})",
-            remedy="ask for fewer, or raise `rows` of the connection",
-        )
-    return least, most
 
 
 def as_row(columns: Iterable[tuple[sqlpicture.Part, str]], values: Iterable[Any]) -> Row:
@@ -226,10 +199,6 @@ def _differs(pairs: Sequence[tuple[Row, Row]], foretold: Sequence[Row], changed:
 
 def _name(key: Mapping[str, Any]) -> str:
     return repr(kept(dict(key)))
-
-
-def _rows(count: int) -> str:
-    return "1 row" if count == 1 else f"{count} rows"
 
 
 def _short(text: str) -> str:

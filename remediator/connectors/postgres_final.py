@@ -98,14 +98,14 @@ class _Final:
         return None if answer == "COMMIT" else Refused("rolled back at its end")
 
 
-async def unfit(database: Any) -> str:
-    """Why nothing may be changed on this server; "" when it may."""
+async def unfit(database: Any, *, keeps: bool = True) -> str:
+    """Why nothing may be changed on this server; "" when it may. ``keeps``: it must survive a crash."""
     standing = await database.fetchrow(_FIT)
     if standing["standby"]:
         return "the server is a standby"
     if standing["read_only"]:
         return "the server is read-only"
-    if standing["forgetful"]:
+    if keeps and standing["forgetful"]:
         return "synchronous_commit is off: what is committed could be lost"
     return ""
 

@@ -15,7 +15,7 @@ from remediator.core.catalog import Reach
 
 LONGEST = timedelta(seconds=30)
 """The longest statement_timeout that may be set."""
-LONGEST_UPKEEP = timedelta(hours=1)
+LONGEST_UPKEEP = timedelta(minutes=50)
 """The longest that building an index anew or counting a table anew may be given."""
 
 _TABLE = re.compile(r"[^.\s]+(\.[^.\s]+){0,2}")

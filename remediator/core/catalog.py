@@ -80,6 +80,7 @@ class Operation:
     reads: the names that a probe's result has, beside ``ok`` and ``at``.
     previews: can show what would change, without changing it.
     counts: its step must say how many rows: exactly, or at most.
+    restores: what it changed can be taken back by ``how: restore``.
     internal: never named in a policy; generated from what another operation did.
     """
 
@@ -94,6 +95,7 @@ class Operation:
     previews: bool = False
     reads: tuple[str, ...] = ()
     counts: bool = False
+    restores: bool = False
     internal: bool = False
 
     @property
@@ -142,7 +144,6 @@ BUILT_IN = MappingProxyType({"slack": "slack", "people": "people"})
 
 PLANNED = frozenset(
     """
-    postgres.terminate postgres.maintain
     mysql.query mysql.execute mysql.kill
     redis.info redis.read redis.command
     kubernetes.get kubernetes.scale kubernetes.restart kubernetes.rollback

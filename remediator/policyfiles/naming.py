@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from remediator.core.catalog import PLANNED
 from remediator.core.expression import Path
-from remediator.core.planning import restorer
 from remediator.documents.finding import nearest
 from remediator.policyfiles.uses import FROM_ALERT, Look, Problem, Seen
 
@@ -198,7 +197,8 @@ def unsupported(look: Look) -> Iterator[Problem]:
         for part in ("for_each", "at_most", "stop_after"):
             if getattr(step, part) is not None:
                 yield Problem(("steps", name, part), f"{part} is not supported yet", on_key=True)
-        if step.undo and step.undo.how and restorer(step.use) not in look.catalog.operations:
+        operation = look.catalog.operations.get(step.use)
+        if step.undo and step.undo.how and operation is not None and not operation.restores:
             remedy = "write an explicit undo: use, via, with"
             problem = f"what {step.use} changes cannot be restored"
             yield Problem(("steps", name, "undo", "how"), problem, remedy)
