@@ -27,12 +27,13 @@ from remediator.core.run import Call, Gate, Outcome, Picture, Refusal, Run, Stag
 class Turn:
     """Collects what one event changes, and decides nothing.
 
-    But one rule holds for all who use it: a run never closes over a temporary change (see `close`).
+    But two rules hold for all who use it: a run never closes over a temporary change (see `close`), and
+    no card is left showing what was (see `decision`).
     """
 
     def __init__(self, run: Run, facts: Facts) -> None:
         """``run`` as it was loaded, ``facts`` as they were read with it."""
-        self.run = run
+        self.run = self._loaded = run
         self.facts = facts
         self._entries: list[Entry] = []
         self._effects: list[Effect] = []
@@ -64,7 +65,9 @@ class Turn:
         return self.policy.steps[self.step.name]
 
     def decision(self) -> Decision:
-        """All of it, to be committed at once."""
+        """All of it, to be committed at once; with it whatever people see of the run is seen to."""
+        if _visible(self.run) != _visible(self._loaded):
+            self.show_card()
         return Decision(
             run=self.run,
             entries=tuple(self._entries),
@@ -215,3 +218,15 @@ class Turn:
     def decide_again(self, reason: str) -> None:
         """Close, and let the alerts be decided anew at once."""
         self.close(Outcome.REFUSED, reason, Refusal("changed", reason, again_at=self.now))
+
+
+def _visible(run: Run) -> object:
+    """What cards show of a run, beside what never changes. Empty while it has none."""
+    if not run.all_gates:
+        return ()
+    steps = [
+        (one.state, one.started_at, one.error, one.owes_undo, one.undo_at, one.undo_late, one.undo_error)
+        for one in run.steps.values()
+    ]
+    how = (run.stage, run.outcome, run.reason, run.resolved_at)
+    return (how, run.all_gates, run.members.keys(), run.readings, steps)
