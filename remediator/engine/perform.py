@@ -12,6 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -90,7 +91,7 @@ class Performer:
         self._acts = asyncio.Semaphore(at_once[1])
         self.on_step: Callable[[Act, Result], None] = lambda _act, _result: None  # for metrics
         self._tasks: dict[asyncio.Task[None], Pending] = {}
-        self._cards: dict[str, asyncio.Lock] = {}
+        self._cards: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # those being shown
         self._driver: Hears | None = None
         self._tell_people: Callable[[str, str], Awaitable[None]] | None = None
 
