@@ -57,7 +57,7 @@ class Ledger(Unoffered):
     async def act(self, call: Call, *, order: Order, timeout: float) -> Result:
         self.sent += 1
         assert order.mark is not None
-        about = {"xid": "7", "result": {**RESULT, "holds": self.holds}}
+        about: dict[str, Any] = {"xid": "7", "result": {**RESULT, "holds": self.holds}}
         if no := await order.mark(about):
             return Refused(f"never committed: {no}")
         self.marked.append(about)
