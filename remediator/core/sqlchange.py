@@ -180,7 +180,7 @@ class _Reading:
         values = self._statement.get("selectStmt", {}).get("SelectStmt", {})
         plain = {"limitOption": "LIMIT_OPTION_DEFAULT", "op": "SETOP_NONE"}
         rest = {part: value for part, value in values.items() if part != "valuesLists"}
-        if "valuesLists" not in values or rest != plain:
+        if rest != plain:
             self._fault("P211", "an INSERT needs VALUES, and nothing else", "write VALUES (…)")
         if self._statement.get("override") != "OVERRIDING_NOT_SET":
             self._fault("P211", "OVERRIDING may not be written", "leave the identity column out")

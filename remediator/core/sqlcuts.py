@@ -32,17 +32,23 @@ class _Stuck(Exception):
 
 def cut(text: str, verb: str, original: dict[str, Any]) -> Cuts | Fault:
     """The parts of ``text``, which must be the original with its built-in functions spelled out."""
-    tree = parsed(text, "")
     found = sqltext.tokens(text.encode())
-    if isinstance(tree, Fault) or isinstance(found, Fault):
-        return _STUCK
-    (statement,) = tree.values()
-    if bare(statement, spell=True) != bare(original, spell=True):
+    if isinstance(found, Fault):
         return _STUCK
     try:
+        (statement,) = _tree(text).values()
+        if bare(statement) != bare(original):
+            return _STUCK
         return _Cutting(text.encode(), found).cuts(verb, statement)
     except _Stuck:
         return _STUCK
+
+
+def _tree(text: str) -> dict[str, Any]:
+    tree = parsed(text, "")
+    if isinstance(tree, Fault):
+        raise _Stuck
+    return tree
 
 
 class _Cutting:
@@ -52,6 +58,9 @@ class _Cutting:
 
     def cuts(self, verb: str, statement: dict[str, Any]) -> Cuts:
         text = self._text(self._tokens)
+        (whole,) = _tree(text).values()
+        if bare(whole) != bare(statement):
+            raise _Stuck
         if verb == "insert":
             return Cuts(text, "", rows=self._rows(statement))
         where = self._place("where")
@@ -107,25 +116,24 @@ class _Cutting:
     def _proved(self, piece: list[Token], subtree: Any) -> str:
         """The text of a piece, if it means alone what it means in the statement."""
         text = self._text(piece)
-        tree = parsed(f"SELECT ({text})", "")
         select = {
             "targetList": [{"ResTarget": {"val": bare(subtree)}}],
             "limitOption": "LIMIT_OPTION_DEFAULT",
             "op": "SETOP_NONE",
         }
-        if isinstance(tree, Fault) or bare(tree) != {"SelectStmt": select}:
+        if bare(_tree(f"SELECT ({text})")) != {"SelectStmt": select}:
             raise _Stuck
         return text
 
 
-def bare(tree: Any, *, spell: bool = False) -> Any:
-    """The tree without places; with ``spell``, every function of one name as one of pg_catalog."""
+def bare(tree: Any) -> Any:
+    """The tree without places, and with every function of one name as one of pg_catalog."""
     match tree:
         case list():
-            return [bare(item, spell=spell) for item in tree]
+            return [bare(item) for item in tree]
         case dict():
-            found = {key: bare(item, spell=spell) for key, item in tree.items() if key != "location"}
-            if spell and len(strings(found.get("funcname", []))) == 1:
+            found = {key: bare(item) for key, item in tree.items() if key != "location"}
+            if len(strings(found.get("funcname", []))) == 1:
                 found["funcname"] = [{"String": {"sval": "pg_catalog"}}, *found["funcname"]]
             return found
     return tree

@@ -49,11 +49,11 @@ class Token:
 
     def is_word(self, word: str) -> bool:
         """Is it this keyword?"""
-        return self.kind == "word" and self.text.lower() == word
+        return self.text.lower() == word
 
     def is_sign(self, sign: str) -> bool:
         """Is it this sign?"""
-        return self.kind == "sign" and self.text == sign
+        return self.text == sign
 
 
 def tokens(source: bytes) -> list[Token] | Fault:
@@ -87,7 +87,7 @@ def hiding(text: str) -> Fault | None:
 def _doubtful(kind: str, text: str, before: list[Token]) -> tuple[str, str] | None:
     if kind in _ODD:
         return _ODD[kind]
-    if kind in ("text", "name") and "\\" in text:
+    if "\\" in text:
         return "a backslash may mean two things", _VALUE
     if kind == "text" and before and before[-1].kind == "text":
         return "two texts one below the other are one", "write one"
@@ -107,9 +107,9 @@ def split(found: list[Token], sign: str) -> Iterator[list[Token]]:
 
 
 def place(found: list[Token], word: str) -> int | None:
-    """Where this keyword last stands outside of all brackets, not as a name behind a dot."""
+    """Where this keyword last stands, not as a name behind a dot."""
     for number in range(len(found) - 1, 0, -1):
-        if found[number].is_word(word) and not found[number].depth and found[number - 1].text != ".":
+        if found[number].is_word(word) and not found[number - 1].is_sign("."):
             return number
     return None
 
