@@ -19,19 +19,18 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Awaitable, Callable, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
-from remediator.errors import SchemaTooNew, StoreError
+from remediator.errors import StoreError
 from remediator.ports import Clock, Tx
+from remediator.store.sqlite_schema import bring_up, check
 from remediator.store.sqlite_time import HighWater
 from remediator.store.sqlite_tx import SqliteTx
 
 T = TypeVar("T")
 Work = Callable[[Tx], Awaitable[Any]]
 
-SCHEMA_VERSION = 1
 BATCH = 512
 """How many calls share one commit, at most."""
 
@@ -113,7 +112,7 @@ class SqliteStore:
         self._lock()
         try:
             self._connection = self._connect()
-            self._check_schema(self._connection)
+            bring_up(self._connection, self._path)
             (high_water,) = self._connection.execute(
                 "SELECT value FROM meta WHERE key = 'high_water'"
             ).fetchone()
@@ -131,7 +130,7 @@ class SqliteStore:
             raise StoreError(str(self._path), "does not exist", remedy="name the daemon's own file")
         try:
             self._reader = self._connect_reader()
-            self._check_schema(self._reader)
+            check(self._reader, self._path)
         except sqlite3.Error as error:
             self._let_go()
             raise self._broken(error) from error
@@ -183,31 +182,6 @@ class SqliteStore:
             connection.close()
             raise
         return connection
-
-    def _check_schema(self, connection: sqlite3.Connection) -> None:
-        tables = {
-            name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-        }
-        if not tables:
-            schema = resources.files("remediator.store").joinpath("schema/sqlite.sql").read_text("utf-8")
-            version = f"INSERT INTO meta VALUES ('schema', {SCHEMA_VERSION}), ('high_water', 0);"  # noqa: S608 - two numbers
-            connection.executescript(f"BEGIN IMMEDIATE; {schema} {version} COMMIT;")
-            return
-        if "meta" not in tables:
-            raise StoreError(
-                str(self._path), "belongs to another program", remedy="name another file under `store:`"
-            )
-        (found,) = connection.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone() or (0,)
-        if found > SCHEMA_VERSION:
-            raise SchemaTooNew(
-                str(self._path),
-                f"has schema version {found}, this program knows {SCHEMA_VERSION}",
-                remedy="install the newer version again, or put an older backup in its place",
-            )
-        if found < SCHEMA_VERSION:
-            raise StoreError(
-                str(self._path), f"has an unknown schema version, {found}", remedy="put a backup in its place"
-            )
 
     def _let_go(self) -> None:
         for connection in (self._reader, self._connection):

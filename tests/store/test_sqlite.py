@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from remediator.errors import SchemaTooNew, StoreError
-from remediator.ports import Store, Tx
+from remediator.ports import CardRef, Store, Tx
 from remediator.store import open_store
 from remediator.store.sqlite import SqliteStore
 from tests.store.contract import TxContract, store
@@ -139,6 +139,17 @@ async def test_a_file_of_a_newer_version_is_refused(store: Store, rig: SqliteRig
         await open_store(rig.url, HandClock()).open()
     await rig.tamper("UPDATE meta SET value = value - 1 WHERE key = 'schema'")
     await rig.opened()  # being refused left no lock behind
+
+
+async def test_a_file_of_an_older_version_is_brought_up_with_all_that_is_in_it(
+    store: Store, rig: SqliteRig
+) -> None:
+    await store.transact(lambda tx: tx.put_card(CardRef("g-1", "C1", "1.0", "digest")))
+    await store.close()
+    await rig.tamper("ALTER TABLE cards DROP COLUMN attached")
+    await rig.tamper("UPDATE meta SET value = 1 WHERE key = 'schema'")
+    renewed = await rig.opened()
+    assert await renewed.read(lambda tx: tx.card("g-1")) == CardRef("g-1", "C1", "1.0", "digest")
 
 
 async def test_a_file_of_another_program_is_refused(rig: SqliteRig) -> None:
