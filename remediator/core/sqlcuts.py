@@ -69,17 +69,13 @@ class _Cutting:
         return Cuts(text, condition, sets)
 
     def _sets(self, targets: list[Any], where: int) -> tuple[str, ...]:
-        """The grammar tells where each column's name begins; the next one's comma ends it."""
+        """The grammar tells where each name begins; behind it stands =, and before the next one a comma."""
         starts = [self._at(target["ResTarget"]["location"]) for target in targets]
         ends = [start - 1 for start in starts[1:]] + [where]
-        sets = []
-        for target, start, end in zip(targets, starts, ends, strict=True):
-            if not self._tokens[start + 1].is_sign("=") or not (
-                end == where or self._tokens[end].is_sign(",")
-            ):
-                raise _Stuck
-            sets.append(self._proved(self._tokens[start + 2 : end], target["ResTarget"]["val"]))
-        return tuple(sets)
+        return tuple(
+            self._proved(self._tokens[start + 2 : end], target["ResTarget"]["val"])
+            for target, start, end in zip(targets, starts, ends, strict=True)
+        )
 
     def _rows(self, statement: dict[str, Any]) -> tuple[tuple[str, ...], ...]:
         lists = [row["List"]["items"] for row in statement["selectStmt"]["SelectStmt"]["valuesLists"]]
@@ -89,8 +85,6 @@ class _Cutting:
         return tuple(self._row(piece, items) for piece, items in zip(pieces, lists, strict=True))
 
     def _row(self, piece: list[Token], items: list[Any]) -> tuple[str, ...]:
-        if len(piece) < 3 or not piece[0].is_sign("(") or not piece[-1].is_sign(")"):
-            raise _Stuck
         texts = list(sqltext.split(piece[1:-1], ","))
         if len(texts) != len(items):
             raise _Stuck

@@ -255,6 +255,7 @@ WHERE = "UPDATE loyalty_programs SET name = $1 WHERE"
         ("P210", "DELETE FROM loyalty_programs WHERE (number * 0) + 1 = 1"),
         ("P210", "DELETE FROM loyalty_programs WHERE number + (number * 0 - number) = 0"),
         ("P210", "DELETE FROM loyalty_programs WHERE (coalesce(tags, $1))[1] = 'a'"),
+        ("P210", "DELETE FROM loyalty_programs WHERE number - number * 1 = 0"),
         ("P210", "DELETE FROM loyalty_programs WHERE tags[number] = 'a'"),
         ("P210", "DELETE FROM loyalty_programs WHERE ROW() = ROW()"),
         ("P210", "DELETE FROM loyalty_programs WHERE ~ active"),
