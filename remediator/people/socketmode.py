@@ -209,8 +209,8 @@ class _Connection:
 
     @property
     def heard_last(self) -> str:
-        """What the library complained of last."""
-        return self._overheard.last
+        """What the library complained of last, without the address: whoever has that may connect."""
+        return self._overheard.last.replace(self._client.wss_uri or "\0", "its address")
 
     @property
     def alive(self) -> bool:

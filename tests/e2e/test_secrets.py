@@ -53,6 +53,7 @@ def _canaries(slack: FakeSlack) -> dict[str, str]:
         "hook": HOOK_TOKEN,
         "loyalty api": TOKEN,
         "slack bot": slack.bot_token,
+        "slack app": slack.app_token,
         "slack signing": slack.signing_secret,
         "pager": PAGER,
         **{person: token_of(person) for person in ("amina", "bob", "chen")},
@@ -67,6 +68,7 @@ def play(world: LoyaltyWorld, slack: FakeSlack, pager: Webhook, tmp_path: Path) 
     signing = tmp_path / "signing"
     signing.write_text(f"{slack.signing_secret}\n")
     config["slack"] |= {"bot_token": "${env:BOT_TOKEN}", "signing_secret": f"${{file:{signing}}}"}
+    config["slack"]["app_token"] = "${env:SLACK_APP_TOKEN}"
     texts = {policy["policy"]: text(policy) for policy in policies}
     with daemon(config, texts, PAGER_KEY=PAGER, BOT_TOKEN=slack.bot_token) as one:
         yield Stage(world, slack, one)
@@ -92,6 +94,7 @@ async def _a_day_of_trouble(play: Stage, pager: Webhook) -> None:
     await play.closed(sick, "failed")
     pager.status = 500
     await play.slack.mode("down")
+    await play.slack.sockets("cut")
     unheard = await play.campaign()
     await play.world.fault("close", path=f"/api/campaigns/{unheard}/pause")
     await play.fire(BLIND, unheard)

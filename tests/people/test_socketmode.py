@@ -261,6 +261,8 @@ async def test_a_handshake_that_fails_is_tried_again_with_a_new_address(
         assert await door.press() == 200
     (problem, *_) = [vars(one)["problem"] for one in caplog.records if "do not arrive" in one.message]
     assert "403" in problem
+    assert "its address" in problem
+    assert "_socket" not in problem, "a ticket that was not used up would let anybody connect"
 
 
 async def test_a_socket_that_never_greets_is_given_up(

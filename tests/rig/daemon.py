@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 
 from tests.rig.processes import Child, Program, python_module, scratch, start
-from tests.rig.slack import BOT_TOKEN, SIGNING_SECRET, FakeSlack
+from tests.rig.slack import APP_TOKEN, BOT_TOKEN, SIGNING_SECRET, FakeSlack
 from tests.rig.world import TOKEN as WORLD_TOKEN
 
 HOOK_TOKEN = "hook-token-of-the-tests"
@@ -24,6 +24,7 @@ SECRETS = {
     "LOYALTY_TOKEN": WORLD_TOKEN,
     "SLACK_BOT_TOKEN": BOT_TOKEN,
     "SLACK_SIGNING_SECRET": SIGNING_SECRET,
+    "SLACK_APP_TOKEN": APP_TOKEN,
 }
 """What the references of `settings` stand for."""
 PEOPLE = {"amina": "U0AMINA", "bob": "U0BOB", "chen": "U0CHEN"}
