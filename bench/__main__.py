@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from types import MappingProxyType
 
-from bench import accepting, losing, matching, starting, wire
+from bench import accepting, gates, losing, matching, reading, starting, wire
 from bench.figures import Figure
 from bench.noise import Noise
 
@@ -24,6 +24,8 @@ MEASURES: MappingProxyType[str, Measure] = MappingProxyType(
         "rss": starting.rss,
         "match": matching.match,
         "lost": losing.lost,
+        "gate": gates.gate,
+        "probe_postgres": reading.probe_postgres,
     }
 )
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.client import Aim
 from tests.rig.processes import Child, Program, python_module, scratch, start
@@ -44,16 +45,28 @@ class Daemon(Subject):
 
     def waiting(self) -> int:
         """Deliveries that were accepted and not yet decided on."""
-        return self._count("waiting")
+        return self.count("waiting")
 
     def decided(self) -> int:
         """Deliveries that were decided on."""
-        return self._count("inbox") - self._count("waiting")
+        return self.count("inbox") - self.count("waiting")
 
-    def _count(self, table: str) -> int:
+    def count(self, rows: str) -> int:
+        """How many rows there are: of a table, or ``table WHERE …``."""
+        ((count,),) = self.rows(f"SELECT count(*) FROM {rows}")
+        return int(count)
+
+    def store_bytes(self) -> int:
+        """Room that the store's rows and indices take."""
+        (((pages,),), ((free,),), ((size,),)) = (
+            self.rows(f"PRAGMA {name}") for name in ("page_count", "freelist_count", "page_size")
+        )
+        return int((pages - free) * size)
+
+    def rows(self, question: str) -> list[tuple[Any, ...]]:
+        """Asked of the store's file, beside the daemon."""
         with closing(sqlite3.connect(f"{self.store.as_uri()}?mode=ro", uri=True)) as connection:
-            (count,) = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
-            return int(count)
+            return connection.execute(question).fetchall()
 
     async def drained(self, within: float = 120.0) -> float:
         """Wait until everything accepted was decided on; the seconds that took."""
@@ -81,6 +94,8 @@ def program(folder: Path, policies: Sequence[str], peer: str = "http://127.0.0.1
             "hooks": {"alertmanager": {"bearer": "${env:BENCH_TOKEN}"}},
             "connections": {"loyalty_api": connection},
             "targets": ["worker"],
+            "people": {"amina": {}},
+            "roles": {"oncall": ["amina"]},
         }
         file.write_text(json.dumps(settings))  # JSON is YAML
         return python_module("remediator", "serve", "--config", str(file))
@@ -114,7 +129,7 @@ def bare(peer: str = "") -> Iterator[Subject]:
 
 
 _POLICY = """\
-policy: bench-{number}
+policy: {name}
 summary: Worker restarts again and again
 owner: loyalty-ops
 severity: low
@@ -124,7 +139,7 @@ match:
 params:
   host: {{from: labels.host, type: string, pattern: '[a-z0-9-]{{1,64}}'}}
 target: worker/${{host}}
-bounds: {{cooldown: 0s, per_target: 1000 in 1h, per_policy: 1000000 in 1h, at_once: 100000}}
+bounds: {{cooldown: {cooldown}, per_target: 1000 in 1h, per_policy: 1000000 in 1h, at_once: 100000}}
 {probe}\
 decide:
   - do: [restart]
@@ -133,6 +148,7 @@ steps:
     use: http.request
     via: loyalty_api
     with: {{method: POST, path: '/api/workers/${{host}}', body: {{host: '${{host}}'}}}}
+{gate}\
 """
 _PROBE = """\
 diagnose:
@@ -140,9 +156,25 @@ diagnose:
 """
 
 
+def policy_name(number: int) -> str:
+    return f"bench-{number}"
+
+
 def policy(number: int, alertname: str, *, probe: bool = False) -> str:
     """One that acts at once, within generous bounds."""
-    return _POLICY.format(number=number, alertname=alertname, probe=_PROBE if probe else "")
+    return _policy(number, alertname, probe=_PROBE if probe else "")
+
+
+def gated(number: int, alertname: str, within: str) -> str:
+    """One that asks the on-call first, and lets it be when nobody answers in time."""
+    gate = f"    gate: {{votes: {{oncall: 1}}, within: {within}, late: deny}}\n"
+    return _policy(number, alertname, gate=gate, cooldown="1d")
+
+
+def _policy(number: int, alertname: str, *, probe: str = "", gate: str = "", cooldown: str = "0s") -> str:
+    return _POLICY.format(
+        name=policy_name(number), alertname=alertname, probe=probe, gate=gate, cooldown=cooldown
+    )
 
 
 def strangers(count: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""The bench itself works, and two figures that no other load on the machine can spoil."""
+"""The bench itself works, and some figures that no other load on the machine can spoil."""
 
 from __future__ import annotations
 
@@ -32,6 +32,26 @@ def test_ten_thousand_policies_cost_no_more_than_a_look_into_an_index() -> None:
     _, (match,), said = bench("--quick", "match")
     assert match["ratio"] < 0.05, said  # beside asking each policy: true on any machine, however busy
     assert match["policies"] == 10_000
+
+
+@pytest.mark.e2e
+def test_a_thousand_gates_wait_in_little_room_without_a_stir() -> None:
+    _, figures, said = bench("--quick", "gate")
+    rss, store, idle, expiry = figures
+    assert [one["name"] for one in figures] == ["gate_rss", "gate_store", "gate_idle", "gate_expiry"]
+    assert (rss["ok"], store["ok"]) == (True, True), (rss, store, said)
+    assert idle["commits_per_s"][0] <= idle["commits_per_s_baseline"][0] + 1, idle
+    assert expiry["value"] > 0
+
+
+@pytest.mark.real
+@pytest.mark.needs("postgresql")
+def test_a_probe_is_measured_beside_a_bare_fetch() -> None:
+    _, figures, said = bench("--quick", "probe_postgres")
+    assert [one["name"] for one in figures] == ["probe_postgres", "probe_postgres_join"]
+    for one in figures:
+        assert one["probe_p50"] == pytest.approx(one["value"] + one["baseline"], rel=0.01), said
+        assert 0 < one["value"] < 30, "ten times the limit: not even a busy machine excuses that"
 
 
 def test_a_figure_that_misses_its_limit_says_so() -> None:
