@@ -186,7 +186,7 @@ def _found_out(data: _Data) -> str:
 
 def _undone(data: _Data) -> str:
     if data["left"]:
-        return f"Step {data['step']} undone in part{data.because('left')}"
+        return f"The undo of {data['step']} is not whole{data.because('left')}"
     return f"Step {data['step']} undone"
 
 
