@@ -280,6 +280,27 @@ async def test_a_person_votes_in_a_real_browser(site: Site) -> None:
 @pytest.mark.real
 @pytest.mark.needs("chromium")
 @pytest.mark.timeout(120)
+async def test_a_person_asks_again_in_a_real_browser(site: Site) -> None:
+    asked = waiting()
+    assert asked.gate is not None
+    late = msgspec.structs.replace(asked.gate, state="expired")
+    run = msgspec.structs.replace(asked, gate=late, stage=Stage.CLOSED, outcome=Outcome.EXPIRED)
+    await site.store.transact(lambda tx: tx.save_run(run, None))
+    async with chromium() as browser:
+        page = await browser.new_page()
+        watcher = Watcher(page)
+        await watcher.see(f"{site.url}/runs/{run.id}")
+        await page.click("button[data-do=ask]")
+        assert "decided anew at once" in await page.inner_text("#ask")
+        await page.fill("#ask-token", TOKENS["amina"])
+        await page.click("#ask-yes")
+        await page.wait_for_selector("#said:not([hidden])")
+    assert site.desk.asked == [("ask-again", {"gate": late.id, "by": "amina", "via": "page"})]
+    assert watcher.complaints == []
+
+
+@pytest.mark.needs("chromium")
+@pytest.mark.timeout(120)
 async def test_the_page_follows_changes_and_keeps_what_is_open(site: Site) -> None:
     await fill(site.store)
     async with chromium() as browser:
