@@ -138,7 +138,12 @@ def objection(run: Run, gate: Gate, vote: Vote, roles: Mapping[str, frozenset[st
 
 
 def not_again(gate: Gate) -> str:
-    """Why nobody may have this gate asked again, or "". A denial is final until its cooldown is over."""
+    """Why nobody may have this gate asked again, or "". A denial is final until its cooldown is over.
+
+    So is silence where the policy takes it for one (``late: deny``).
+    """
+    if gate.state == "expired" and gate.late == "deny":
+        return "nobody answered in time, which its policy takes as a denial"
     if gate.state == "expired":
         return ""
     return f"only a gate that expired can be asked again, and this one is {gate.state}"

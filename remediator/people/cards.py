@@ -14,6 +14,7 @@ from typing import Any
 
 from remediator.core.canonical import digest
 from remediator.core.expression import format_duration
+from remediator.core.gate import not_again
 from remediator.core.letters import plainly
 from remediator.core.run import Gate, Intention, Reading, Run, Stage, StepRun, StepState
 from remediator.people import previews
@@ -84,7 +85,7 @@ def gate_card(run: Run, gate: Gate, public_url: str, enclosed: Enclosure = _NOT_
         *([section(lacking or rows.elsewhere)] if asking and (lacking or rows.elsewhere) else []),
         section(_people(gate, asking=asking)),
         *(_asking(gate, approvable=not lacking) if asking else [section(_progress(run, gate, page))]),
-        *([buttons("again", again_button(gate.id))] if gate.state == "expired" and not gate.again else []),
+        *([] if gate.again or not_again(gate) else [buttons("again", again_button(gate.id))]),
         {"type": "context", "elements": [mrkdwn(page)]},
     ]
     what = ", ".join(gate.steps)

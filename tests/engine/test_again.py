@@ -151,6 +151,14 @@ async def test_only_the_roles_that_were_asked_may_ask_again(story: Story) -> Non
     assert len(await story.one.runs()) == 1
 
 
+async def test_silence_that_a_policy_takes_as_a_denial_is_final_too(tmp_path: Path) -> None:
+    strict = policy({"pause": post("/pause/${campaign}", gate=votes(oncall=1, within="5m", late="deny"))})
+    async with waiting(tmp_path, strict) as story:
+        answer = await story.asks_again(await story.nobody_answers())
+        assert (answer.ok, answer.status) == (False, 409)
+        assert "takes as a denial" in answer.text
+
+
 async def test_a_denial_is_final_until_its_cooldown_is_over(story: Story) -> None:
     await story.denies(await story.last())
     answer = await story.asks_again(await story.last())

@@ -124,7 +124,7 @@ def _denied() -> Run:
 
 
 def _expired() -> Run:
-    asked = gate(state="expired", late="deny", note="nobody answered within 15m")
+    asked = gate(state="expired", note="nobody answered within 15m")
     return waiting(asked, stage=Stage.CLOSED, outcome=Outcome.EXPIRED, reason="nobody answered within 15m")
 
 
@@ -463,3 +463,10 @@ def test_hostile_text_makes_no_mention_and_no_link_and_hides_nothing(text: str, 
 def test_an_argument_is_shown_letter_by_letter(text: str, spelled: str) -> None:
     intention: Intention = pause({"path": text})
     assert f'"path": "{spelled}"' in literal(card(waiting(gate(intention))))
+
+
+def test_silence_that_counts_as_a_denial_is_not_asked_again() -> None:
+    silent = gate(state="expired", late="deny", note="nobody answered within 15m")
+    shown = card(waiting(silent, stage=Stage.CLOSED, outcome=Outcome.EXPIRED, reason="nobody answered"))
+    assert "Ask again" not in json.dumps(shown.blocks)
+    assert "Ask again" in json.dumps(card(_expired()).blocks)
