@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from remediator.connectors.postgres_bound import Bound, bound
-from remediator.connectors.postgres_rows import Place, check_dotted
+from remediator.connectors.postgres_rights import check_rights
+from remediator.connectors.postgres_rows import Place
 from remediator.connectors.postgres_settings import LONGEST, PostgresSettings
 from remediator.connectors.postgres_table import facts
 from remediator.core import sqlpicture
@@ -170,10 +171,10 @@ def as_row(columns: Iterable[tuple[sqlpicture.Part, str]], values: Iterable[Any]
 
 async def _judged(place: Place, wanted: Change, *, restores: bool) -> Table:
     """The table as it is now, which has nothing against the change. ConnectorError."""
-    await check_dotted(place, wanted.dotted)
     table = await facts(place, wanted.table)
     if problem := objection(wanted, table, restores=restores):
         raise place.error(problem)
+    await check_rights(place, wanted, table, restores=restores)
     return table
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from remediator.connectors.postgres_change import Row, as_row, judged_text
-from remediator.connectors.postgres_rows import Place, Statement, check_dotted
+from remediator.connectors.postgres_rows import Place, Statement
 from remediator.connectors.postgres_settings import LONGEST, PostgresSettings
 from remediator.connectors.postgres_table import facts
 from remediator.core import sqlpicture
@@ -68,7 +68,6 @@ class Owed:
     async def restored(self, place: Place) -> Done:
         """Take back what may be, inside the open transaction. ConnectorError: nothing may become final."""
         await place.database.prepare(self.change.text, name="")  # from here on nobody alters the table
-        await check_dotted(place, self.change.dotted)
         table = await facts(place, self.change.table)
         for name, kind in self.types.items():
             if name not in table.columns or table.columns[name].type != kind:

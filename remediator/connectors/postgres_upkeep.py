@@ -42,7 +42,9 @@ AFTERWARDS = 20.0
 
 _TABLE = """
     SELECT c.oid, c.relkind::text AS kind, n.nspname::text AS schema, c.relname::text AS name,
-        pg_has_role(c.relowner, 'USAGE') AS owned, relowner::regrole::text AS owner
+        relowner::regrole::text AS owner,
+        pg_has_role(c.relowner, 'USAGE') OR CASE WHEN current_setting('server_version_num')::int >= 170000
+            THEN has_table_privilege(c.oid, 'MAINTAIN') ELSE false END AS allowed
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE c.oid = pg_catalog.to_regclass($1::text)
 """
@@ -96,7 +98,7 @@ class Upkeep:
             raise ConnectorError(self.name, f"there is no table {self.table!r}")
         if table["kind"] != "r":
             raise ConnectorError(self.name, f"{self.table} is not a plain table")
-        if not table["owned"]:
+        if not table["allowed"]:
             remedy = f"GRANT {table['owner']} TO its login"
             raise ConnectorError(self.name, f"only the owner of {self.table} may do that", remedy=remedy)
         whole = f"{identifier(table['schema'])}.{identifier(table['name'])}"

@@ -83,7 +83,7 @@ async def sessions(server: Server, database: str) -> AsyncIterator[Sessions]:
 async def alive(db: Any) -> bool:
     try:
         return bool(await db.fetchval("SELECT 1"))
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
         return False
 
 

@@ -9,9 +9,10 @@ import pytest
 from remediator.connectors.postgres import Postgres
 from remediator.connectors.postgres_rows import Place
 from remediator.connectors.postgres_table import facts
+from remediator.core.run import Call
 from remediator.core.sqltable import Column, Referrer, Table
 from remediator.errors import ConnectorError
-from tests.connectors.changes import Journal, done, execute, no_preview, refused
+from tests.connectors.changes import Journal, done, execute, no_preview, preview, refused, restore
 from tests.rig.postgres import Server
 
 pytestmark = [pytest.mark.real, pytest.mark.needs("postgresql")]
@@ -208,6 +209,37 @@ async def test_a_login_needs_no_more_than_its_columns(connector: Make, server: S
     narrow = connector(dsn=server.dsn(database, f"narrow_{database}"))
     rate = "UPDATE loyalty_programs SET earn_rate = $1, updated_at = now() WHERE id = $2"
     await done(narrow, execute(rate, 0.01, "p-17"))
-    told = await refused(narrow, execute("UPDATE loyalty_programs SET name = $1 WHERE id = $2", "x", "p-17"))
-    assert "permission denied for table loyalty_programs" in told
-    assert "GRANT SELECT, and what it is to change, ON loyalty_programs" in told
+    name = execute("UPDATE loyalty_programs SET name = $1, status = $1 WHERE id = $2", "x", "p-17")
+    told = await no_preview(narrow, name)
+    assert "its login may not UPDATE (name, status) loyalty_programs" in told
+    assert "GRANT UPDATE (name, status) ON loyalty_programs TO the connection's login" in told
+    assert "its login may not UPDATE (name, status)" in await refused(narrow, name)
+
+
+@pytest.mark.parametrize(
+    ("rights", "change", "told"),
+    [
+        ("INSERT", execute(*INSERT, undo=""), ""),
+        ("INSERT", execute(*INSERT), "GRANT DELETE ON t TO"),
+        ("INSERT, DELETE", execute(*INSERT), "GRANT UPDATE ON t TO"),
+        ("INSERT, DELETE, UPDATE (n)", execute(*INSERT), ""),
+        ("DELETE", execute(*DELETE, undo=""), "GRANT UPDATE ON t TO"),
+        ("DELETE, UPDATE (n)", execute(*DELETE, undo=""), ""),
+        ("DELETE, UPDATE (n)", execute(*DELETE), "GRANT INSERT (id, n) ON t TO"),
+        ("DELETE, UPDATE (n), INSERT", execute(*DELETE), ""),
+    ],
+)
+async def test_a_login_that_could_not_take_it_back_does_not_begin(
+    connector: Make, server: Server, database: str, rights: str, change: Call, told: str
+) -> None:
+    login = f"clerk_{database}"
+    grants = f"CREATE ROLE {login} LOGIN; GRANT SELECT, {rights} ON t TO {login}"
+    await laid_out(server, database, f"{TABLE}{FILL}{grants}")
+    clerk = connector(tables=["t"], dsn=server.dsn(database, login))
+    if told:
+        assert told in await no_preview(clerk, change)
+        assert told in await refused(clerk, change)
+        return
+    result = await done(clerk, change, shown=await preview(clerk, change))
+    if "restore" in result:
+        assert (await done(clerk, restore(result)))["restored"] == 1
