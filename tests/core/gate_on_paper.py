@@ -168,7 +168,8 @@ class PaperRun:
     phase: str = ""  # figures | pictures | open | checking | acting | proving | over
     wants: set[str] = field(default_factory=set)
     read: dict[str, Any] = field(default_factory=dict)
-    figure: int = 0
+    figure: int = 0  # on which it was decided
+    seen: int | None = None  # what a later card shows: the steps before it may have moved the figure
     case: Case | None = None
     at: int = 0
     papers: list[Paper] = field(default_factory=list)
@@ -261,9 +262,10 @@ class PaperRun:
             return self._check()
         if not self.acted and (self.halted or self.busy or self.cooling):
             return self._over("refused")
-        self.read = {}
-        self.phase = "pictures"
+        self.phase, self.read, self.seen = "pictures", {}, None
         self.wants = {f"picture:{one}" for one in self._left(ask) if self.acts[one].pictured}
+        if self.acted and self.reads_figures:
+            self.wants.add("figures")
         return None if self.wants else self._open()
 
     def _left(self, ask: Ask) -> tuple[str, ...]:
@@ -273,7 +275,7 @@ class PaperRun:
         ask = self._ask(self.step)
         assert ask is not None
         calls = {one: self.call(one) for one in self._left(ask)}
-        self.phase, self.wants = "open", set()
+        self.phase, self.wants, self.seen = "open", set(), self.read.pop("figures", None)
         self.papers.append(Paper(tuple(calls), ask, self.now, {**calls, **self.read}))
 
     def _check(self) -> None:
@@ -301,11 +303,14 @@ class PaperRun:
         return self._start()
 
     def _differs(self, paper: Paper) -> bool:
+        """Has anything moved since people saw it?"""
         figure = self.read.get("figures", self.figure)
-        if figure is None or self._case_for(figure) != self.case:
+        shown = self.figure if self.seen is None else self.seen
+        case = self.case if self.seen is None else self._case_for(self.seen)
+        if figure is None or self._case_for(figure) != case:
             return True
-        changes = [one for one in paper.steps if not self.acts[one].safe]
-        if any(self.acts[one].path.format(n=figure) != self.call(one) for one in changes):
+        paths = [self.acts[one].path for one in paper.steps if not self.acts[one].safe]
+        if any(path.format(n=figure) != path.format(n=shown) for path in paths):
             return True
         pictures = {name: seen for name, seen in paper.shown.items() if name.startswith("picture:")}
         return any(self.read[name] != seen for name, seen in pictures.items())
@@ -416,8 +421,10 @@ class PaperRun:
         self.read[what] = value
         if value is None and self.phase == "figures":
             return self._over("refused")
-        if value is None and what != "figures":  # rows that are gone are other rows
-            return self._void() if self.phase == "checking" and what != "before" else self._stop()
+        if value is None and what.startswith("picture:") and self.phase == "checking":
+            return self._void()  # rows that are gone are other rows
+        if value is None and not (what == "figures" and self.phase == "checking"):
+            return self._stop()
         if self.wants:
             return None
         match self.phase:

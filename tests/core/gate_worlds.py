@@ -99,4 +99,20 @@ WORLDS = {
             ),
         ),
     ),
+    "a later card, by what was read since": World(
+        policy(
+            {
+                "pause": _BY_FIGURE | {"gate": votes(oncall=1)},
+                "cut": post("/cut/${budget.row.n}", gate=votes(oncall=1, finance=1)),
+                "warn": say("${budget.row.n}"),
+            },
+            diagnose=_FIGURES,
+            decide=[{"when": "budget.row.n > 3", "do": ["warn"]}, {"do": ["pause", "cut"]}],
+        ),
+        {"warn": Act(safe=True), "pause": Act("/pause/{n}"), "cut": Act("/cut/{n}")},
+        (
+            Case(3, ("warn",), ()),
+            Case(-1, ("pause", "cut"), (Ask(("pause",), ("oncall",)), Ask(("cut",), ("oncall", "finance")))),
+        ),
+    ),
 }
