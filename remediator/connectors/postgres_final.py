@@ -31,6 +31,8 @@ _FLUSH = "SELECT pg_logical_emit_message(true, 'remediator', '')"
 _FLUSHED = "SELECT pg_current_wal_flush_lsn() >= $1::text::pg_lsn"
 _FATE = "SELECT pg_xact_status($1::text::xid8)"
 _FORWARD = "SELECT pg_current_wal_insert_lsn() >= $1::text::pg_lsn"
+MARKED = 5.0
+"""Seconds for the mark to be kept: all the while the rows are locked."""
 _CERTAIN = ("23", "40")
 """Classes of errors with which the server answers a COMMIT that it rolled back."""
 
@@ -79,9 +81,16 @@ class _Final:
             mark = {"result": done.result, "left": done.left, "xid": await database.fetchval(_NUMBER)}
             mark.update(await database.fetchrow(_STANDING))
             await _flush(name, beside, mark["lsn"])
-            if reason := await self._mark(mark):
+            if reason := await self._marked(mark):
                 return Refused(f"never committed: {reason}")
             return await self._commit(database) or done
+
+    async def _marked(self, mark: dict[str, Any]) -> str:
+        try:
+            async with asyncio.timeout(MARKED):
+                return await self._mark(mark)
+        except TimeoutError:
+            return f"its mark was not kept within {MARKED:g} s"
 
     async def _commit(self, database: Any) -> Refused | None:
         import asyncpg

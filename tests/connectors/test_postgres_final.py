@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from remediator.connectors import postgres_final
 from remediator.connectors.postgres import Postgres, PostgresSettings
 from remediator.core.messages import Done, Refused, Result, Unknown
 from remediator.core.run import Call
@@ -93,10 +94,12 @@ async def test_the_number_of_the_transaction_is_on_disk_before_it_is_marked(
 
 
 async def test_a_journal_that_never_answers_keeps_nothing_locked(
-    connector: Make, server: Server, database: str
+    connector: Make, server: Server, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changer, journal = connector(), Journal(meanwhile=lambda: asyncio.sleep(60))
     assert "not through within 0.5 s" in await refused(changer, HALF, journal=journal, timeout=0.5)
+    monkeypatch.setattr(postgres_final, "MARKED", 0.5)
+    assert "its mark was not kept within 0.5 s" in await refused(changer, HALF, journal=journal)
     async with server.connected(database) as db:
         await db.execute("SET lock_timeout = '1s'; UPDATE loyalty_programs SET earn_rate = 0.06")
     assert await became(changer, journal) == Refused("rolled back")
@@ -111,11 +114,13 @@ async def test_a_transaction_that_is_given_up_leaves_nothing_open(
         marked.set()
         await asyncio.sleep(60)
 
-    acting = asyncio.create_task(act(connector(), HALF, journal=Journal(meanwhile=wait)))
+    changer = connector()
+    acting = asyncio.create_task(act(changer, HALF, journal=Journal(meanwhile=wait)))
     await marked.wait()
     acting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await acting
+    assert changer._changing._pool.get_size() == 0  # neither of its connections is used again
     async with server.connected() as db:
         sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND xact_start IS NOT NULL"
         for _ in range(100):
