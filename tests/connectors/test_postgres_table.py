@@ -57,7 +57,7 @@ async def test_the_types_of_columns_come_down_to_what_can_be_carried(
         """
         CREATE TYPE mood AS ENUM ('calm', 'cross'); CREATE DOMAIN score AS numeric(5,2) CHECK (VALUE >= 0);
         CREATE DOMAIN best AS score; CREATE DOMAIN tags AS text[]; CREATE TYPE pair AS (a int, b int);
-        CREATE SCHEMA odd; CREATE DOMAIN odd."numeric" AS bytea; CREATE EXTENSION citext;
+        CREATE SCHEMA odd; CREATE TYPE odd."numeric" AS (a int); CREATE EXTENSION citext;
         CREATE TABLE "Odd ""Table" ("the Key" uuid PRIMARY KEY, m mood, ms mood[], s best, ss score[], t tags,
             p pair, b bytea, n odd."numeric", c citext, r int4range, j jsonb,
             g int GENERATED ALWAYS AS (1) STORED, i int GENERATED ALWAYS AS IDENTITY,
