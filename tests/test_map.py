@@ -33,6 +33,11 @@ def test_every_stage_is_on_the_map() -> None:
     assert set(re.findall(r"`([a-z]+)`", line)) == _there(PACKAGE / "core" / "stages")
 
 
+def test_every_module_of_sql_is_on_the_map() -> None:
+    line = next(line for line in MAP.splitlines() if line.startswith("`sql/`"))
+    assert set(re.findall(r"`([a-z]+)`", line)) == _there(PACKAGE / "core" / "sql")
+
+
 def test_every_folder_is_on_the_map() -> None:
     folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
     assert _named("The rest") == folders - {"core", "engine"}

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
-from remediator.core import sql, sqlchange
 from remediator.core.catalog import Reach
 from remediator.core.expression import Template
-from remediator.core.sqltree import Fault
+from remediator.core.sql import change, reading
+from remediator.core.sql.tree import Fault
 from remediator.documents.reading import Place
 from remediator.policyfiles.uses import Look, Problem, Use
 
-Judge = Callable[[str, Reach], sql.Query | sqlchange.Change | list[Fault]]
+Judge = Callable[[str, Reach], reading.Query | change.Change | list[Fault]]
 
-JUDGES: Mapping[str, Judge] = MappingProxyType({"select": sql.read, "change": sqlchange.change})
+JUDGES: Mapping[str, Judge] = MappingProxyType({"select": reading.read, "change": change.change})
 """The type of a parameter that holds SQL → what may stand there."""
 
 

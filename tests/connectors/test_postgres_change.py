@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from remediator.connectors import postgres_change as changing
-from remediator.connectors import postgres_final as final
 from remediator.connectors.postgres import Postgres
-from remediator.connectors.postgres_rows import Place, Statement
+from remediator.connectors.postgres import change as changing
+from remediator.connectors.postgres import final
+from remediator.connectors.postgres.rows import Place, Statement
 from remediator.core.exact import kept
 from remediator.core.messages import Done, Refused, Result
 from remediator.core.run import Call

@@ -11,9 +11,9 @@ import asyncpg
 import pytest
 
 from remediator.core.catalog import Reach
-from remediator.core.sqlchange import Change, change
-from remediator.core.sqlpicture import Derived, changing, holding, locking, looking, restoring
-from remediator.core.sqltable import Column, Table, objection
+from remediator.core.sql.change import Change, change
+from remediator.core.sql.picture import Derived, changing, holding, locking, looking, restoring
+from remediator.core.sql.table import Column, Table, objection
 from tests.rig.postgres import Server
 
 pytestmark = [pytest.mark.real, pytest.mark.needs("postgresql")]

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from remediator.connectors import postgres_final
 from remediator.connectors.postgres import Postgres, PostgresSettings
+from remediator.connectors.postgres import final as postgres_final
 from remediator.core.messages import Done, Refused, Result, Unknown
 from remediator.core.run import Call
 from remediator.errors import ConnectorError

@@ -257,7 +257,7 @@ async def test_what_may_not_be_asked_is_refused(connector: Make, given: dict[str
 async def test_an_answer_that_is_lost_leaves_it_unknown(
     connector: Make, server: Server, database: str, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from remediator.connectors import postgres_sessions
+    from remediator.connectors.postgres import sessions as postgres_sessions
 
     cut = postgres_sessions._END.replace("count(*)", "pg_terminate_backend(pg_backend_pid()), count(*)")
     monkeypatch.setattr(postgres_sessions, "_END", cut)

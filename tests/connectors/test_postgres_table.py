@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from remediator.connectors.postgres import Postgres
-from remediator.connectors.postgres_rows import Place
-from remediator.connectors.postgres_table import facts
+from remediator.connectors.postgres.rows import Place
+from remediator.connectors.postgres.table import facts
 from remediator.core.run import Call
-from remediator.core.sqltable import Column, Referrer, Table
+from remediator.core.sql.table import Column, Referrer, Table
 from remediator.errors import ConnectorError
 from tests.connectors.changes import Journal, done, execute, no_preview, preview, refused, restore
 from tests.rig.postgres import Server

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from remediator.connectors.postgres import Postgres
-from remediator.connectors.postgres_values import Unfit, decode, encode
+from remediator.connectors.postgres.values import Unfit, decode, encode
 from remediator.core.exact import kept, revived
 from remediator.core.run import Call
 from remediator.errors import ConnectorError

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from remediator.core import sql
 from remediator.core.catalog import Reach
+from remediator.core.sql import reading as sql
 
 REACH = Reach(
     tables=frozenset({"loyalty_programs", "loyalty_campaigns", "loyalty_users", "audit.entries"}),

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from remediator.core.catalog import Reach
-from remediator.core.sqlchange import Assigned, Change, change
+from remediator.core.sql.change import Assigned, Change, change
 
 REACH = Reach(
     tables=frozenset({"loyalty_programs", "loyalty_users", "audit.entries", "values", 'a "b"'}),

@@ -11,9 +11,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from remediator.core.catalog import Reach
-from remediator.core.sqlchange import Change, change
-from remediator.core.sqlpicture import changing, holding, locking, looking, restoring
-from remediator.core.sqltable import Column, Table, objection
+from remediator.core.sql.change import Change, change
+from remediator.core.sql.picture import changing, holding, locking, looking, restoring
+from remediator.core.sql.table import Column, Table, objection
 
 REACH = Reach(
     tables=frozenset({"programs", "audit.entries", "set"}),

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from remediator.core import sqltext
-from remediator.core.sqlcuts import Cuts, cut
-from remediator.core.sqltext import Token
-from remediator.core.sqltree import Fault
+from remediator.core.sql import text as sqltext
+from remediator.core.sql.cuts import Cuts, cut
+from remediator.core.sql.text import Token
+from remediator.core.sql.tree import Fault
 
 UPDATE = "UPDATE t SET a = (1 + $1) * 2, b = 'x, WHERE y' WHERE id = $2 AND c IN (1, 2)"
 INSERT = "INSERT INTO t (a, b) VALUES ((1), $1), (f(2, 3), 'x')"

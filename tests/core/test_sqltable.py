@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from remediator.core.catalog import Reach
-from remediator.core.sqlchange import Change, change
-from remediator.core.sqltable import Column, Referrer, Table, objection
+from remediator.core.sql.change import Change, change
+from remediator.core.sql.table import Column, Referrer, Table, objection
 
 REACH = Reach(frozenset({"loyalty_programs"}))
 COLUMNS = {

@@ -1,8 +1,8 @@
 """A PostgreSQL database: what it offers, and to whom each call goes.
 
-Probes: `postgres_read`. Actions: `postgres_change` and its way back `postgres_restore`, both behind the
-fence of `postgres_final`; `postgres_sessions`; `postgres_upkeep`. The way to the server is `postgres_link`;
-statements and their rows are `postgres_rows`, the facts of a table `postgres_table`.
+Probes: `read`. Actions: `change` and its way back `restore`, both behind the
+fence of `final`; `sessions`; `upkeep`. The way to the server is `link`;
+statements and their rows are `rows`, the facts of a table `table`.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from remediator.connectors import postgres_change as changing
-from remediator.connectors import postgres_final as final
-from remediator.connectors import postgres_read as reading
-from remediator.connectors import postgres_restore as restoring
-from remediator.connectors import postgres_sessions as sessions
-from remediator.connectors import postgres_upkeep as keeping
-from remediator.connectors.postgres_change import EXECUTE
-from remediator.connectors.postgres_link import Link
-from remediator.connectors.postgres_read import QUERY
-from remediator.connectors.postgres_restore import RESTORE
-from remediator.connectors.postgres_rows import Place
-from remediator.connectors.postgres_sessions import TERMINATE
-from remediator.connectors.postgres_settings import PostgresSettings
-from remediator.connectors.postgres_upkeep import MAINTAIN
+from remediator.connectors.postgres import change as changing
+from remediator.connectors.postgres import final
+from remediator.connectors.postgres import read as reading
+from remediator.connectors.postgres import restore as restoring
+from remediator.connectors.postgres import sessions
+from remediator.connectors.postgres import upkeep as keeping
+from remediator.connectors.postgres.change import EXECUTE
+from remediator.connectors.postgres.link import Link
+from remediator.connectors.postgres.read import QUERY
+from remediator.connectors.postgres.restore import RESTORE
+from remediator.connectors.postgres.rows import Place
+from remediator.connectors.postgres.sessions import TERMINATE
+from remediator.connectors.postgres.settings import PostgresSettings
+from remediator.connectors.postgres.upkeep import MAINTAIN
 from remediator.connectors.unoffered import Unoffered
 from remediator.core.messages import Done, Refused, Result
 from remediator.core.run import Call, Picture

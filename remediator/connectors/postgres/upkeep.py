@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from remediator.connectors.postgres_final import told as words
-from remediator.connectors.postgres_final import unfit
-from remediator.connectors.postgres_link import Link
-from remediator.connectors.postgres_rows import quoted
-from remediator.connectors.postgres_settings import LONGEST_UPKEEP, PostgresSettings
+from remediator.connectors.postgres.final import told as words
+from remediator.connectors.postgres.final import unfit
+from remediator.connectors.postgres.link import Link
+from remediator.connectors.postgres.rows import quoted
+from remediator.connectors.postgres.settings import LONGEST_UPKEEP, PostgresSettings
 from remediator.core.catalog import Escape, Kind, Operation, Param, Risk
 from remediator.core.messages import Done, Refused, Result, Unknown
 from remediator.core.run import Call
-from remediator.core.sqlpicture import quoted as identifier
+from remediator.core.sql.picture import quoted as identifier
 from remediator.errors import ConnectorError
 
 TASKS = ("analyze", "reindex")

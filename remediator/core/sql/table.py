@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
-from remediator.core.sqlchange import Change
+from remediator.core.sql.change import Change
 
 Spread = Literal["cascade", "set null", "set default", "restrict", "no action"]
 
@@ -33,7 +33,7 @@ class Column:
     """A column.
 
     type: as the server writes it (format_type), such as ``numeric(6,4)``; base: the type's own name, as
-    postgres_values knows it (``numeric``, ``int4[]``), "" when its values cannot be carried.
+    postgres knows it (``numeric``, ``int4[]``), "" when its values cannot be carried.
     """
 
     name: str

@@ -10,11 +10,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from remediator.connectors.postgres_rows import Place, check_derived, check_dotted
-from remediator.connectors.postgres_settings import LONGEST
-from remediator.core import sql
+from remediator.connectors.postgres.rows import Place, check_derived, check_dotted
+from remediator.connectors.postgres.settings import LONGEST
 from remediator.core.catalog import Escape, Kind, Operation, Param, Reach
 from remediator.core.run import Call
+from remediator.core.sql import reading as sql
 from remediator.errors import ConnectorError
 
 QUERY = Operation(

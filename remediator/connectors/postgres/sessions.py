@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from remediator.connectors.postgres_bound import Bound, bound
-from remediator.connectors.postgres_final import told as words
-from remediator.connectors.postgres_link import OURS, Link
-from remediator.connectors.postgres_settings import PostgresSettings
+from remediator.connectors.postgres.bound import Bound, bound
+from remediator.connectors.postgres.final import told as words
+from remediator.connectors.postgres.link import OURS, Link
+from remediator.connectors.postgres.settings import PostgresSettings
 from remediator.core.catalog import Escape, Kind, Operation, Param, Risk
 from remediator.core.durations import parse_duration
 from remediator.core.messages import Done, Refused, Result, Unknown

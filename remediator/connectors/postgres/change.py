@@ -12,18 +12,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from remediator.connectors.postgres_bound import Bound, bound
-from remediator.connectors.postgres_rights import check_rights
-from remediator.connectors.postgres_rows import Place
-from remediator.connectors.postgres_settings import LONGEST, PostgresSettings
-from remediator.connectors.postgres_table import facts
-from remediator.core import sqlpicture
+from remediator.connectors.postgres.bound import Bound, bound
+from remediator.connectors.postgres.rights import check_rights
+from remediator.connectors.postgres.rows import Place
+from remediator.connectors.postgres.settings import LONGEST, PostgresSettings
+from remediator.connectors.postgres.table import facts
 from remediator.core.catalog import Escape, Fence, Kind, Operation, Param, Risk
 from remediator.core.exact import kept
 from remediator.core.messages import Done, Refused
 from remediator.core.run import Call, Picture
-from remediator.core.sqlchange import Change, change
-from remediator.core.sqltable import Table, objection
+from remediator.core.sql import picture as sqlpicture
+from remediator.core.sql.change import Change, change
+from remediator.core.sql.table import Table, objection
 from remediator.errors import ConnectorError
 
 EXECUTE = Operation(

@@ -1,6 +1,6 @@
 """The expressions of a statement that changes: may all that stands in them stand there?
 
-Every node and every field of a node must be on a list (`sqlwords.FIELDS`), as must functions, types and
+Every node and every field of a node must be on a list (`words.FIELDS`), as must functions, types and
 operators. What is written to a column is judged more strictly than what is compared: its value must be the
 same in the preview and in the act, unless it plainly tells the time.
 """
@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from remediator.core import sqlwords
 from remediator.core.catalog import Reach
-from remediator.core.sqltree import Fault, nodes, place, strings, worded
+from remediator.core.sql import words as sqlwords
+from remediator.core.sql.tree import Fault, nodes, place, strings, worded
 
 FORMS = {
     "SubLink": ("a subquery may not stand in a change", "read in a probe, and pass what it found as a value"),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from remediator.connectors.postgres_rows import Place
-from remediator.core.sqlchange import Change, Verb
-from remediator.core.sqltable import Table
+from remediator.connectors.postgres.rows import Place
+from remediator.core.sql.change import Change, Verb
+from remediator.core.sql.table import Table
 
 _LACKING = """
     SELECT verb, name FROM unnest($2::text[], $3::text[]) AS needed (verb, name)

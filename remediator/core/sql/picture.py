@@ -1,6 +1,6 @@
 """Statements derived from a change: to look at what it would do, to lock, to do it, and to take it back.
 
-Pure text, asked of what `sqlchange.change` has accepted and `sqltable.objection` has let pass. Every
+Pure text, asked of what `change.change` has accepted and `table.objection` has let pass. Every
 statement that is derived from a change takes the change's own values, all of them, so that the server can
 tell their types.
 """
@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from remediator.core.sqlchange import Assigned, Change
-from remediator.core.sqltable import Table
+from remediator.core.sql.change import Assigned, Change
+from remediator.core.sql.table import Table
 
 Part = Literal["key", "before", "after", "varies"]
 """What a column of a result is; ``varies`` is there for the server alone, and is dropped."""

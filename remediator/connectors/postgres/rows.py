@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from remediator.connectors import postgres_values as values
-from remediator.connectors.postgres_settings import PostgresSettings
-from remediator.core import sql
+from remediator.connectors.postgres import values
+from remediator.connectors.postgres.settings import PostgresSettings
+from remediator.core.sql import reading as sql
 from remediator.errors import ConnectorError
 
 AT_A_TIME = 50
@@ -144,7 +144,7 @@ class Statement:
 
 
 async def kinds_of(database: Any, oids: Sequence[int]) -> dict[int, str]:
-    """Type → the name by which `postgres_values` knows its values, or one that it does not know."""
+    """Type → the name by which `values` knows its values, or one that it does not know."""
     records = await database.fetch(_KINDS_OF, list(oids))
     return dict.fromkeys(oids, _UNKNOWN) | {one["asked"]: _kind(one) + one["behind"] for one in records}
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from remediator.core import sqltext
-from remediator.core.sqltext import Token
-from remediator.core.sqltree import Fault, parsed, strings
+from remediator.core.sql import text as sqltext
+from remediator.core.sql.text import Token
+from remediator.core.sql.tree import Fault, parsed, strings
 
 _STUCK = Fault("P211", "this cannot be taken apart safely", "write it more plainly")
 

@@ -1,6 +1,6 @@
 """postgres.restore: takes a change back, row by row, wherever nobody has changed it since.
 
-Generated from what `postgres_change` returned, never written in a policy. A row is restored only where it
+Generated from what `change` returned, never written in a policy. A row is restored only where it
 still holds what the change itself left there; anything newer belongs to whoever wrote it, and is told.
 """
 
@@ -11,17 +11,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from remediator.connectors.postgres_change import Row, as_row, judged_text
-from remediator.connectors.postgres_rows import Place, Statement
-from remediator.connectors.postgres_settings import LONGEST, PostgresSettings
-from remediator.connectors.postgres_table import facts
-from remediator.core import sqlpicture
+from remediator.connectors.postgres.change import Row, as_row, judged_text
+from remediator.connectors.postgres.rows import Place, Statement
+from remediator.connectors.postgres.settings import LONGEST, PostgresSettings
+from remediator.connectors.postgres.table import facts
 from remediator.core.catalog import Fence, Kind, Operation, Risk
 from remediator.core.exact import kept, plain
 from remediator.core.messages import Done
 from remediator.core.run import Call
-from remediator.core.sqlchange import Change
-from remediator.core.sqltable import objection
+from remediator.core.sql import picture as sqlpicture
+from remediator.core.sql.change import Change
+from remediator.core.sql.table import objection
 from remediator.errors import ConnectorError
 
 RESTORE = Operation(

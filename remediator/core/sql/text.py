@@ -1,7 +1,7 @@
 """The text of a statement that changes, in tokens, so that parts of it can be cut out.
 
 PostgreSQL's grammar tells where a node begins and not where it ends. What is cut by these tokens is
-therefore only proposed: `sqlchange` parses every piece again and compares it with the tree. Comments and
+therefore only proposed: `change` parses every piece again and compares it with the tree. Comments and
 every spelling that a reviewer may read wrongly are faults.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from remediator.core.letters import look_alikes, unseen
-from remediator.core.sqltree import Fault
+from remediator.core.sql.tree import Fault
 
 _TOKEN = re.compile(
     rb"""

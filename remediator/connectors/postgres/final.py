@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from remediator.connectors.postgres_link import CHANGING, READING, Link
+from remediator.connectors.postgres.link import CHANGING, READING, Link
 from remediator.core.messages import Done, Refused, Result, Unknown
 from remediator.errors import ConnectorError
 from remediator.ports import Order

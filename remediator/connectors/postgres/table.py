@@ -1,4 +1,4 @@
-"""What a table is, from the server's catalogue: the facts by which `core.sqltable` judges a change."""
+"""What a table is, from the server's catalogue: the facts by which `core.sql.table` judges a change."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from remediator.connectors import postgres_values as values
-from remediator.connectors.postgres_rows import Place, kinds_of, quoted
-from remediator.core.sqlpicture import quoted as _quoted
-from remediator.core.sqltable import Column, Referrer, Spread, Table
+from remediator.connectors.postgres import values
+from remediator.connectors.postgres.rows import Place, kinds_of, quoted
+from remediator.core.sql.picture import quoted as _quoted
+from remediator.core.sql.table import Column, Referrer, Spread, Table
 
 _FACTS = """
     SELECT c.oid, c.relname::text AS bare, n.nspname::text AS schema, c.relkind::text AS kind,

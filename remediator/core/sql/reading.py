@@ -1,7 +1,7 @@
 """Reading SQL: is it one SELECT that only reads, of known tables, by pure functions?
 
 Asked when a policy is loaded and again by the connector. PostgreSQL's own grammar makes the tree; every
-node, function, type and operator in it must be on a list (`sqlwords`), so what nobody thought of is
+node, function, type and operator in it must be on a list (`words`), so what nobody thought of is
 refused. Built-in functions are spelled out as ``pg_catalog.…`` in what is sent: nobody's overload of
 ``upper`` or ``now`` in another schema can stand in for them.
 """
@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from remediator.core import sqlwords
 from remediator.core.catalog import Reach
-from remediator.core.sqltree import Fault, nodes, parsed, place, spelled, strings, worded
+from remediator.core.sql import words as sqlwords
+from remediator.core.sql.tree import Fault, nodes, parsed, place, spelled, strings, worded
 
 _NO_SELECT = "write one SELECT; it may begin with WITH"
 _HIDES = "name each column that you need, with its table before it where there are several"

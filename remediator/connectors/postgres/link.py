@@ -14,8 +14,8 @@ import re
 from collections.abc import AsyncIterator
 from typing import Any
 
-from remediator.connectors import postgres_values as values
-from remediator.connectors.postgres_settings import PostgresSettings
+from remediator.connectors.postgres import values
+from remediator.connectors.postgres.settings import PostgresSettings
 from remediator.errors import ConnectorError
 
 OURS = "remediator"

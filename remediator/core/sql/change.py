@@ -1,8 +1,8 @@
 """Reading SQL that changes: one UPDATE, INSERT or DELETE on one listed table, taken apart by pure functions.
 
-Asked when a policy is loaded and again by the connector. As in `sql`, every node, function, type and
+Asked when a policy is loaded and again by the connector. As in `reading`, every node, function, type and
 operator must be on a list, and here every field of a node too. Nothing here knows the table itself: what
-its columns, keys and triggers forbid is told by `sqltable`, and what is derived by `sqlpicture`.
+its columns, keys and triggers forbid is told by `table`, and what is derived by `picture`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from remediator.core import sqlcuts, sqltext, sqlwhere
 from remediator.core.catalog import Reach
-from remediator.core.sqlterms import SYSTEM, Terms, references, varies
-from remediator.core.sqltree import Fault, parsed, place, spelled, strings, worded
+from remediator.core.sql import cuts as sqlcuts
+from remediator.core.sql import text as sqltext
+from remediator.core.sql import where as sqlwhere
+from remediator.core.sql.terms import SYSTEM, Terms, references, varies
+from remediator.core.sql.tree import Fault, parsed, place, spelled, strings, worded
 
 Verb = Literal["update", "insert", "delete"]
 
@@ -46,13 +48,13 @@ class Assigned:
 
 @dataclass(frozen=True)
 class Change:
-    """A statement that may be sent, once `sqltable.objection` has none.
+    """A statement that may be sent, once `table.objection` has none.
 
     table: as written and as listed by the connection; alias: the name by which its columns are qualified;
     text: the whole statement, its functions spelled out, without RETURNING; condition: the text of WHERE,
     "" for an INSERT; rows: an INSERT's VALUES, each in the order of the column list; args: how many values
     it takes; reads: every column named in WHERE and in an expression; dotted: table → what is named behind
-    it after a dot, as in `sql.Query`.
+    it after a dot, as in `reading.Query`.
     """
 
     verb: Verb

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from enum import IntEnum
 from typing import Any
 
-from remediator.core.sqltree import nodes, strings
+from remediator.core.sql.tree import nodes, strings
 
 
 class Hold(IntEnum):
