@@ -11,7 +11,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from remediator.core.canonical import inert
+from remediator.core.canonical import canonical, inert
 
 MARK = "#"
 _DOUBLES = 2**53
@@ -39,6 +39,11 @@ def revived(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [revived(item) for item in value]
     return value
+
+
+def same(one: Any, other: Any) -> bool:
+    """Is it the very value, as a journal tells it? Not as Python compares, to which True is 1 and 1.0."""
+    return canonical(kept(one)) == canonical(kept(other))
 
 
 def plain(value: Any) -> Any:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from remediator.core import exact
 from remediator.core.canonical import digest
 from remediator.core.exact import kept, plain, revived
 from remediator.core.expression import Expression
@@ -73,3 +74,15 @@ def test_a_stored_reading_is_a_number_to_expressions_and_exact_as_a_bare_path() 
 def test_another_number_is_another_hash() -> None:
     spellings = {"a": kept(Decimal("0.07"))}, {"a": kept(Decimal("0.070"))}, {"a": "0.07"}, {"a": 0.07}
     assert len({digest(one) for one in spellings}) == 4
+
+
+@given(VALUES)
+def test_a_value_is_the_same_as_it_was_before_the_store(value: object) -> None:
+    assert exact.same(value, revived(json.loads(json.dumps(kept(value)))))
+
+
+@pytest.mark.parametrize("pair", [(True, 1), (False, 0), (1, 1.0), (1, Decimal(1)), (None, "null")])
+def test_what_python_calls_equal_need_not_be_the_same(pair: tuple[object, object]) -> None:
+    one, other = pair
+    assert exact.same({"limit": [one]}, {"limit": [one]})
+    assert not exact.same({"limit": [one]}, {"limit": [other]})
