@@ -161,8 +161,8 @@ class App:
         with contextlib.suppress(RemediatorError):
             await self.paging.open(key, text)
 
-    async def _page_about(self, run: str, problem: str) -> None:
-        await self.paging.open(f"perform:{run}", problem, run=run)
+    async def _page_about(self, run: str, about: str, problem: str) -> None:
+        await self.paging.open(f"{about}:{run}", problem, run=run)
 
     async def _whisper(self, user: str, text: str) -> None:
         for road in self.roads:

@@ -210,11 +210,14 @@ class StepRun(msgspec.Struct, frozen=True):
     undo_mark: dict[str, Any] | None = None
     undo_unknown: bool = False  # its mark is being asked about
     undo_late: bool = False  # a person was paged that it is overdue
+    undo_refused_at: datetime | None = None  # when it was first refused, for certain
     undo_error: str = ""
 
     @property
     def did(self) -> dict[str, Any] | None:
-        """What it did: as it was answered, or else as it was marked."""
+        """What it did: as it was answered, or else as it was marked. None for what was not done."""
+        if not self.stands and self.state is not StepState.UNDONE:
+            return None
         return self.result or (self.mark or {}).get("result")
 
     @property

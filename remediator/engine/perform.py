@@ -93,10 +93,10 @@ class Performer:
         self._tasks: dict[asyncio.Task[None], Pending] = {}
         self._cards: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # those being shown
         self._driver: Hears | None = None
-        self._tell_people: Callable[[str, str], Awaitable[None]] | None = None
+        self._tell_people: Callable[[str, str, str], Awaitable[None]] | None = None
 
-    def attach(self, driver: Hears, tell_people: Callable[[str, str], Awaitable[None]]) -> None:
-        """driver: who hears results; tell_people: ``(run, text)`` pages, once for each run."""
+    def attach(self, driver: Hears, tell_people: Callable[[str, str, str], Awaitable[None]]) -> None:
+        """driver: who hears results; tell_people: ``(run, about, text)`` pages, once for each of these."""
         self._driver = driver
         self._tell_people = tell_people
 
@@ -152,7 +152,8 @@ class Performer:
         what = f"run {pending.run} cannot go on: {printable(f'{type(error).__name__}: {error}')}"
         if self._tell_people is not None:
             with contextlib.suppress(StoreError):
-                await self._tell_people(pending.run, f"{what}. This is a defect of Remediator: see its log")
+                text = f"{what}. This is a defect of Remediator: see its log"
+                await self._tell_people(pending.run, "defect", text)
 
     async def _tell(self, pending: Pending, event: Event) -> None:
         """The result must reach the store, however long that takes; a crash before means unknown."""
@@ -236,18 +237,23 @@ class Performer:
             if waited > IMPATIENT_S and self._tell_people is not None:
                 text = f"it is not known yet whether {effect.step} became final: {problem}. Still asking"
                 with contextlib.suppress(StoreError):
-                    await self._tell_people(pending.run, text)
+                    await self._tell_people(pending.run, "doubt", text)
             await asyncio.sleep(INQUIRE_RETRY_S[min(attempt, len(INQUIRE_RETRY_S) - 1)])
             attempt += 1
 
     async def _asked_about(self, effect: Inquire) -> tuple[Result | None, str]:
         call, limit = effect.call, self._limit(effect.call)
+        connector = self._connectors.get(call.connection)
+        if connector is None:
+            return Unknown(f"the connection {call.connection} is not there any more"), ""
         try:
             async with asyncio.timeout(limit + GRACE_S):
-                connector = self._connectors[call.connection]
                 result = await connector.inquire(live(call), revived(effect.mark), timeout=limit)
         except (ConnectorError, TimeoutError) as error:
             return None, printable(str(error) or "no answer in time")
+        except Exception as error:  # a connector's bug: asked on, and in the end a person decides
+            log.exception("an inquiry broke", extra={"operation": call.operation})
+            return None, printable(f"{type(error).__name__}: {error}")
         return (None, "it is still under way") if result is None else (_kept(result), "")
 
     def _limit(self, call: Call) -> float:
@@ -266,7 +272,9 @@ class Performer:
                 break
             log.warning("a card cannot be shown", extra={"gate": effect.gate, "problem": problem})
             if attempt == 1 and self._tell_people is not None:
-                await self._tell_people(pending.run, await self._asked(pending.run, effect.gate, problem))
+                await self._tell_people(
+                    pending.run, "card", await self._asked(pending.run, effect.gate, problem)
+                )
             await asyncio.sleep(CARD_RETRY_S[min(attempt, len(CARD_RETRY_S) - 1)])
             attempt += 1
         await self._dropped(pending.id)

@@ -320,8 +320,8 @@ class PaperRun:
         self.voids += 1
         if self.voids > MOST_VOIDS:
             self.pages += 1
-            return self._over("refused")
-        return self._diagnose()
+            return self._over("failed" if self.acted else "refused")
+        return self._choose() if self.acted else self._diagnose()
 
     def _tear_up(self) -> None:
         for paper in self.papers:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from remediator.core.exact import kept
-from remediator.core.messages import Done, Marked, Previewed, Refused, Unknown
-from remediator.core.run import Picture, StepState
-from tests.core.stories import Story, change, policy, post, proof, say, votes
+from remediator.core.messages import Done, Marked, Previewed, Refused, TimePassed, Unknown
+from remediator.core.run import Picture, Stage, StepState
+from tests.core.stories import Story, budget_probe, change, policy, post, proof, say, votes
 
 RESTORE = {"table": "programs", "rows": [{"before": {"rate": Decimal("0.0700")}}]}
 RESULT: dict[str, Any] = kept({"rows": 1, "restore": RESTORE})
@@ -200,3 +200,78 @@ def test_rows_that_are_gone_void_what_was_agreed_and_it_is_decided_anew() -> Non
     assert told.run.all_gates[0].state == "void"
     told.starts_nothing().previewed("halve", PICTURE).asks_people(oncall=1)
     assert told.gate.id.endswith(".2")
+
+
+def test_a_late_mark_of_an_undo_that_was_given_up_is_not_taken() -> None:
+    told = undoing()
+    (act,) = told.promises.wire.values()
+    told.unknown().hears(Marked("halve", act.attempt, undo=True, mark=MARK))
+    assert told.run.steps["halve"].undo_mark is None
+
+
+def test_what_was_rolled_back_gives_nothing_to_later_steps() -> None:
+    further = post("/x/${steps.halve.result.rows}")
+    steps = {
+        "halve": change(on_failure="continue", verify={"none": "-"}, undo={"none": "-"}),
+        "tell": further,
+    }
+    told = Story(policy(steps)).previewed("halve", PICTURE).approve("bob").marks(**MARK)
+    told.refused("rolled back at its end (23503)")
+    assert [act.step for act in told.acts] == ["halve"]
+    assert "steps.halve" in told.run.steps["tell"].error
+
+
+def test_an_undo_that_comes_late_is_tried_again_as_well() -> None:
+    told = held().later("62m").hears(TimePassed()).undoes("halve").refused("something holds the lock")
+    told.pages("the undo of halve is overdue").passes("5s").undoes("halve").marks().done().closes("fixed")
+
+
+FREEZE = {
+    "freeze": change(verify={"none": "-"}, undo={"none": "stays"}),
+    "lock": change(verify={"none": "-"}, undo={"none": "stays"}),
+}
+FROZEN = [{"when": "budget.frozen", "do": "nothing"}, {"do": ["freeze", "lock"]}]
+
+
+def half_done() -> Story:
+    """The first change has ended its own case, and people are asked about the second."""
+    told = Story(policy(FREEZE, diagnose=budget_probe(), decide=FROZEN)).probe("budget", frozen=False)
+    told.previewed("freeze", PICTURE).approve("bob").starts("freeze").now_reads("budget", frozen=True)
+    return told.marks(**MARK).done(**RESULT).previewed("lock", PICTURE).asks_people(oncall=1)
+
+
+def test_a_later_card_with_other_rows_is_shown_again_and_not_forgotten() -> None:
+    told = half_done()
+    told.pictures["lock"] = Picture(
+        1, "one row", ({"key": {"id": "p-17"}, "before": {"rate": {"#": "0.08"}}},)
+    )
+    told.approve("bob").asks_people(oncall=1).approve("bob").starts("lock").marks(**MARK).done(**RESULT)
+    told.closes("fixed")
+
+
+def test_a_later_card_whose_rows_cannot_be_read_any_more_pages() -> None:
+    told = half_done()
+    for _ in range(2):  # once before the act, once for the card that follows
+        told.pictures.clear()
+        if told.run.stage is Stage.WAITING:
+            told.approve("bob")
+        told.hears(Previewed(told.run.round, "lock", None, "no connection within 5 s"))
+    told.closes("failed", "no connection").pages("stopped before lock")
+
+
+def test_a_later_card_whose_rows_never_rest_pages() -> None:
+    told = half_done()
+    for number in range(1, 5):
+        row = {"key": {"id": "p-17"}, "before": {"rate": {"#": f"0.0{number}"}}}
+        told.pictures["lock"] = Picture(1, "one row", (row,))
+        told.approve("bob")
+    told.closes("failed", "changed 4 times").pages("changed 4 times between decision and act")
+
+
+def test_true_is_not_the_one_that_people_saw() -> None:
+    told = Story(policy({"halve": change()}))
+    seen = Picture(1, "one row", ({"key": {"id": 7}, "before": {"limit": {"of": 1}}},))
+    told.previewed("halve", seen)
+    told.pictures["halve"] = Picture(1, "one row", ({"key": {"id": 7}, "before": {"limit": {"of": True}}},))
+    assert told.pictures["halve"] == seen, "Python cannot tell them apart"
+    told.approve("bob").starts_nothing().asks_people(oncall=1)

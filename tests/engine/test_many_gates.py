@@ -67,7 +67,10 @@ class Daemon:
             one.store, one.clock, {}, [self.road], catalog=lambda: CATALOG, at_once=(4, 4)
         )
         self.driver.attach(self.performer)
-        self.performer.attach(self.driver, self._bug)
+        self.performer.attach(self.driver, self._told)
+
+    async def _told(self, run: str, about: str, text: str) -> None:
+        raise AssertionError(f"{run}, {about}: {text}")
 
     async def _bug(self, key: str, text: str) -> None:
         raise AssertionError(f"{key}: {text}")

@@ -18,7 +18,7 @@ import pytest
 from remediator.connectors.unoffered import Unoffered
 from remediator.core.alert import Delivery
 from remediator.core.messages import Done, Refused, Result, Unknown
-from remediator.core.run import Call, Run, StepState
+from remediator.core.run import Call, Run, Stage, StepState
 from remediator.engine import perform
 from remediator.engine.driver import Driver
 from remediator.engine.hiding import Discreet, hider
@@ -92,9 +92,12 @@ class Bench:
         world = {"ledger": Discreet(self.ledger, hider([SECRET]))}
         self.performer = Performer(one.store, one.clock, world, (), catalog=lambda: CATALOG, at_once=(4, 4))
         self.driver.attach(self.performer)
-        self.performer.attach(self.driver, self._page)
+        self.performer.attach(self.driver, self._told)
 
     async def _page(self, key: str, text: str) -> None:
+        self.paged.append(text)
+
+    async def _told(self, run: str, about: str, text: str) -> None:
         self.paged.append(text)
 
     async def fires(self) -> None:
@@ -225,3 +228,43 @@ async def test_a_row_with_a_secret_of_ours_is_not_changed_at_all(bench: Bench) -
     assert "secrets" in run.steps["halve"].error
     assert bench.ledger.row == "whole"
     assert SECRET not in str(await bench.engine.store.read(lambda tx: tx.read_journal("r-1")))
+
+
+async def test_a_mark_of_a_connection_that_is_gone_is_for_a_person(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The settings were changed while it was being asked about."""
+    monkeypatch.setattr(perform, "INQUIRE_RETRY_S", (0.01,))
+    bench.ledger.loses_answer, bench.ledger.down_for = True, 10**9
+    await bench.fires()
+    await bench.run_when(StepState.UNKNOWN)
+    await bench.dies()
+    bench.live()
+    bench.performer._connectors = {}
+    await recover(bench.engine.store, bench.driver, bench.performer)
+    for _ in range(200):
+        if "asking" in await bench.kinds():
+            break
+        await asyncio.sleep(0.01)
+    (run,) = await bench.engine.runs()
+    assert run.stage is Stage.ASKING
+    assert "is not there any more" in run.steps["halve"].error
+
+
+async def test_a_connector_that_breaks_over_a_mark_strands_nobody(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(perform, "INQUIRE_RETRY_S", (0.01,))
+    real, left = bench.ledger.inquire, [3]
+
+    async def broken(call: Call, mark: dict[str, Any], *, timeout: float) -> Result | None:
+        left[0] -= 1
+        if left[0] > 0:
+            raise ZeroDivisionError("a defect")
+        return await real(call, mark, timeout=timeout)
+
+    monkeypatch.setattr(bench.ledger, "inquire", broken)
+    bench.ledger.loses_answer = True
+    await bench.fires()
+    await bench.run_when(StepState.DONE)
+    assert bench.ledger.sent == 1

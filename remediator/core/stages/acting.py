@@ -74,7 +74,9 @@ def _refused(turn: Turn, reason: str) -> None:
 
 def _done(turn: Turn, result: dict[str, object]) -> None:
     name = turn.step.name
-    turn.change_step(name, state=StepState.DONE, finished_at=turn.now, result=result, unknown=False, error="")
+    turn.change_step(
+        name, mark=None, state=StepState.DONE, finished_at=turn.now, result=result, unknown=False, error=""
+    )
     turn.note("finished", step=name, result="done", answer=shown(result))
     turn.show_card()
     return _pass_on(turn)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from remediator.core.catalog import Risk
+from remediator.core.exact import same
 from remediator.core.failure import stop_before
 from remediator.core.gate import covers, opens_with, same_plan
 from remediator.core.messages import Event, Preview, Previewed, ProbeRead
@@ -148,16 +149,20 @@ def _difference(turn: Turn, renewed: Run) -> str:
 
 def _other_rows(shown: dict[str, Picture], now: dict[str, Picture]) -> str:
     for name, picture in shown.items():
-        if now.get(name) != picture:
+        if name not in now or not same(*map(msgspec.to_builtins, (now[name], picture))):
             return f"{name} would now change other rows or other values"
     return ""
 
 
 def _void(turn: Turn, change: str) -> None:
+    """Decided anew; once something was done, only this step is: the table was about the figures before it."""
     voids = turn.run.voids + 1
     turn.void_gates(change)
     turn.change(voids=voids)
-    if voids > MOST_VOIDS:
-        turn.page("restless", f"the figures changed {voids} times between decision and act; nothing was done")
-        return turn.refuse("fresh", change)
-    return turn.enter(Stage.DIAGNOSING)
+    if voids <= MOST_VOIDS:
+        return turn.enter(Stage.CHOOSING if turn.run.acted else Stage.DIAGNOSING)
+    restless = f"the figures changed {voids} times between decision and act"
+    if turn.run.acted:
+        return stop_before(turn, "fresh", f"{restless}: {change}")
+    turn.page("restless", f"{restless}; nothing was done")
+    return turn.refuse("fresh", change)

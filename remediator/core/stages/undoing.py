@@ -50,7 +50,8 @@ def hear(turn: Turn, event: Event) -> None:
 def _heard(turn: Turn, step: StepRun, event: StepFinished | Marked | Inquired) -> None:
     match event:
         case Marked(mark=mark):
-            if step.undo_mark is None and not _obstacle(turn):
+            given_up = turn.run.wait_until is not None or step.undo_unknown
+            if step.undo_mark is None and not given_up and not _obstacle(turn):
                 turn.change_step(step.name, undo_mark=mark)
                 turn.note("marked", step=step.name, undo=True, attempt=step.undo_attempt, mark=mark)
         case Inquired() if not step.undo_unknown:
@@ -77,7 +78,7 @@ def _wait(turn: Turn, obstacle: str) -> None:
     step = turn.run.steps[turn.run.undoing[0]]
     due = min(step.undo_at or turn.now, turn.now)  # an early undo is due before its time box
     overdue = turn.now >= due + GRACE
-    if turn.run.wait_until is None:
+    if turn.run.wait_until is None:  # told once for each time that it has to wait
         turn.note("undo-waits", step=step.name, reason=obstacle)
     if overdue and not step.undo_late:
         turn.page(f"undo-late:{step.name}", f"the undo of {step.name} is overdue: {obstacle}")
@@ -118,7 +119,7 @@ def _finished(turn: Turn, step: StepRun, result: Result) -> None:
             turn.note("undone", step=step.name, answer=shown(answer), left=left)
             _left_alone(turn, step.name, left)
         case Done(result=answer):
-            turn.change_step(step.name, state=StepState.UNDONE)
+            turn.change_step(step.name, state=StepState.UNDONE, undo_mark=None)
             turn.note("undone", step=step.name, answer=shown(answer))
             _on(turn)
         case Refused(reason=reason) if transacts:
@@ -141,13 +142,12 @@ def _fence(step: StepRun) -> Fence:
 
 
 def _again_or_never(turn: Turn, step: StepRun, reason: str) -> None:
-    """It did not happen, for certain: tried again until a minute after it was due, then a person hears."""
-    due = min(step.undo_at or turn.now, turn.now)
-    turn.change_step(step.name, undo_at=due)
-    if turn.now + PAUSE >= due + GRACE:
+    """It did not happen, for certain: tried again for a minute, then a person hears."""
+    first = step.undo_refused_at or turn.now
+    turn.change_step(step.name, undo_refused_at=first)
+    if turn.now + PAUSE >= first + GRACE:
         return _gone_wrong(turn, step.name, f"refused: {reason}")
-    turn.note("undo-waits", step=step.name, reason=reason)
-    return turn.change(wait_until=turn.now + PAUSE)
+    return _wait(turn, reason)
 
 
 def _left_alone(turn: Turn, name: str, left: str) -> None:
