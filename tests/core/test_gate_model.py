@@ -85,7 +85,7 @@ PLANTED: dict[str, tuple[Any, str, str]] = {
         "return first_change or",
         "return False and",
     ),
-    "other rows pass": (preparing._other_rows, "!= picture", "is None"),
+    "other rows pass": (preparing._other_rows, "not _alike(now.get(name), picture)", "now.get(name) is None"),
     "the hash leaves out what was shown": (gate_hash, '"pictures": shown', '"pictures": {}'),
     "what was agreed to outlives other figures": (Turn._is_live, "and not begun", "and False"),
     "a run is not told of another policy while it waits": (

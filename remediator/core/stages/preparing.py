@@ -149,9 +149,13 @@ def _difference(turn: Turn, renewed: Run) -> str:
 
 def _other_rows(shown: dict[str, Picture], now: dict[str, Picture]) -> str:
     for name, picture in shown.items():
-        if name not in now or not same(*map(msgspec.to_builtins, (now[name], picture))):
+        if not _alike(now.get(name), picture):
             return f"{name} would now change other rows or other values"
     return ""
+
+
+def _alike(one: Picture | None, other: Picture) -> bool:
+    return one is not None and same(msgspec.to_builtins(one), msgspec.to_builtins(other))
 
 
 def _void(turn: Turn, change: str) -> None:
