@@ -1,0 +1,143 @@
+"""What a store keeps and finds, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from remediator.core.alert import Alert, Delivery
+from remediator.core.messages import Effect
+from remediator.core.run import Page
+
+SYSTEM = "system"
+"""The name of the journal that belongs to no run."""
+
+
+class Received(msgspec.Struct, frozen=True):
+    """A delivery that waits in the inbox."""
+
+    id: int
+    delivery: Delivery
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """A body that could not be taken; kept, bounded, for the operator."""
+
+    at: datetime
+    source: str
+    problem: str
+    body: str  # the first 64 KiB
+    id: int = 0
+
+
+class AlertRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An alert as last heard, and how often."""
+
+    alert: Alert
+    first_at: datetime
+    last_at: datetime
+    changed_at: datetime  # when its status or its starts_at last changed
+    deliveries: int = 1
+
+
+class Disposition(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of an alert for one policy. One row per (policy, fingerprint)."""
+
+    policy: str
+    fingerprint: str
+    kind: str  # run-opened | joined | refused | holding | closed
+    target: str = ""
+    params: dict[str, Any] = {}
+    run: str = ""
+    bound: str = ""  # which one refused
+    reason: str = ""
+    since: datetime  # since when it stands so; repeats of the same refusal keep it
+    again_at: datetime | None = None  # decided again then
+    waits_for: str = ""  # or after this: target:… | policy:… | halt
+    refused_since: datetime | None = None  # since when nothing but refusals came of it
+    paged: bool = False  # it has been refused for longer than the severity's patience
+
+
+class JournalEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a journal. ``hash`` = SHA-256 over ``previous`` and this line's canonical form."""
+
+    run: str  # a run's id, or `SYSTEM`
+    seq: int  # from 1, without gaps
+    at: datetime
+    kind: str
+    data: dict[str, Any]
+    previous: str
+    hash: str
+
+
+class Pending(msgspec.Struct, frozen=True):
+    """An effect that was committed and has no result yet."""
+
+    id: int
+    run: str
+    effect: Effect
+
+
+class CardRef(msgspec.Struct, frozen=True):
+    """Where a gate's card is, and what it last showed.
+
+    attached: what stands in its thread because the card could not hold it; "" for nothing.
+    """
+
+    gate: str
+    channel: str
+    ts: str
+    digest: str = ""
+    attached: str = ""
+
+
+class KeptPolicy(msgspec.Struct, frozen=True):
+    """A version of a policy that runs may still follow."""
+
+    version: str
+    name: str
+    text: str
+    file: str
+
+
+class PolicyCount(msgspec.Struct, frozen=True):
+    """How often a policy's runs ended how."""
+
+    policy: str
+    outcome: str
+    runs: int
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What a decision counts. ``shadow``: the counters of mode observe."""
+
+    policy: str
+    target: str
+    run: str  # left out of the counts
+    target_window: timedelta
+    policy_window: timedelta
+    shadow: bool = False
+
+
+@dataclass(frozen=True)
+class Due:
+    """What has a deadline that has passed, oldest first."""
+
+    runs: tuple[str, ...] = ()
+    dispositions: tuple[Disposition, ...] = ()
+    pages: tuple[Page, ...] = ()
+
+
+@dataclass(frozen=True)
+class RunFilter:
+    """Which runs to list: newest first, at most ``limit``."""
+
+    state: str = ""  # "" | open | holding | closed | a stage
+    policy: str = ""
+    target: str = ""
+    before: str = ""  # a run's id: only older ones
+    limit: int = 100

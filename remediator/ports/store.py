@@ -1,0 +1,231 @@
+"""Where all state lives.
+
+A store runs a piece of work in one transaction: `Store.transact(work)`. The work is a coroutine
+over a `Tx`. On PostgreSQL its awaits are round trips; on SQLite they never suspend, so the whole
+work, the decision included, runs as one call in the writer thread. So each transaction is written
+once, and both stores stay thin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Protocol, TypeVar
+
+from remediator.core.alert import Delivery
+from remediator.core.messages import Counted, Effect, Entry, Seen
+from remediator.core.run import Halt, Page, Run
+from remediator.ports.rows import (
+    AlertRow,
+    CardRef,
+    Disposition,
+    Due,
+    JournalEntry,
+    KeptPolicy,
+    Pending,
+    PolicyCount,
+    Received,
+    Rejected,
+    RunFilter,
+    Scope,
+)
+
+T = TypeVar("T")
+
+
+class Tx(Protocol):
+    """One transaction. Raise to roll it back whole."""
+
+    @property
+    def now(self) -> datetime:
+        """The store's clock, read once for this transaction; never goes back."""
+        ...
+
+    # The inbox
+    async def put_delivery(self, delivery: Delivery) -> int:
+        """Keep a delivery; returns its number."""
+        ...
+
+    async def inbox(self, limit: int) -> list[Received]:
+        """The oldest deliveries not yet settled."""
+        ...
+
+    async def inbox_depth(self) -> int:
+        """How many deliveries wait."""
+        ...
+
+    async def settle_delivery(self, number: int) -> None:
+        """It was decided on."""
+        ...
+
+    async def put_rejected(self, rejected: Rejected) -> None:
+        """Keep a body that could not be taken; only the newest 200 stay."""
+        ...
+
+    async def rejected(self) -> list[Rejected]:
+        """Newest first."""
+        ...
+
+    # Alerts and dispositions
+    async def alert(self, fingerprint: str) -> AlertRow | None:
+        """An alert as last heard."""
+        ...
+
+    async def put_alert(self, row: AlertRow) -> None:
+        """Insert or replace, by fingerprint."""
+        ...
+
+    async def alerts(self, *, firing_only: bool, source: str = "", limit: int = 500) -> list[AlertRow]:
+        """Most recently heard first; ``source``: only those of that source."""
+        ...
+
+    async def disposition(self, policy: str, fingerprint: str) -> Disposition | None: ...
+
+    async def put_disposition(self, disposition: Disposition) -> None:
+        """Insert or replace, by (policy, fingerprint)."""
+        ...
+
+    async def drop_dispositions(self, fingerprint: str) -> None:
+        """The alert resolved: nothing is to be decided again."""
+        ...
+
+    async def dispositions(self, *, fingerprint: str = "", refused_only: bool = False) -> list[Disposition]:
+        """All of an alert, or all that stand; oldest first."""
+        ...
+
+    async def wake_waiting(self, waits_for: str) -> int:
+        """Set ``again_at`` to now for every disposition that waits for this; returns how many."""
+        ...
+
+    # Runs
+    async def run(self, run_id: str) -> Run | None: ...
+
+    async def open_run(self, policy: str, target: str) -> Run | None:
+        """The one run of this policy on this target whose stage is open (holding is not)."""
+        ...
+
+    async def runs_of_alert(self, fingerprint: str) -> list[Run]:
+        """Runs that are not closed and have this alert as a member."""
+        ...
+
+    async def runs(self, which: RunFilter) -> list[Run]: ...
+
+    async def save_run(self, run: Run, wake_at: datetime | None) -> None:
+        """Insert or replace; a breach of what is unique raises StoreError and rolls back.
+
+        Unique: the open run per (policy, target), observing runs apart; the run that locks a target.
+        """
+        ...
+
+    async def seen(self, scope: Scope) -> Seen:
+        """What a decision on this scope may depend on; read here, locked until the commit."""
+        ...
+
+    async def count(self, scope: Scope, counted: Counted) -> None:
+        """Something that bounds count happened now."""
+        ...
+
+    async def policy_counts(self) -> list[PolicyCount]:
+        """Closed runs by policy and outcome."""
+        ...
+
+    # Journals
+    async def journal(self, run_id: str, entries: Sequence[Entry]) -> None:
+        """Append, numbered and hash-linked. `SYSTEM` for what belongs to no run."""
+        ...
+
+    async def read_journal(
+        self, run_id: str, *, after: int = 0, limit: int = 10_000
+    ) -> list[JournalEntry]: ...
+
+    async def journal_head(self, run_id: str) -> JournalEntry | None:
+        """The last entry of a journal."""
+        ...
+
+    async def journals(self) -> list[str]:
+        """The names of all journals."""
+        ...
+
+    # Effects
+    async def put_effects(self, run_id: str, effects: Sequence[Effect]) -> list[Pending]:
+        """Keep what the world must now do."""
+        ...
+
+    async def drop_effect(self, number: int) -> bool:
+        """It has its result. False when it was dropped before: the result came twice."""
+        ...
+
+    async def drop_repeatable(self, run_id: str) -> None:
+        """Probes and previews that a run no longer waits for."""
+        ...
+
+    async def pending(self) -> list[Pending]:
+        """Everything committed and without a result, oldest first."""
+        ...
+
+    # Halts
+    async def put_halt(self, halt: Halt) -> None: ...
+
+    async def lift_halt(self, halt_id: str, by: str) -> Halt | None: ...
+
+    async def halts(self) -> list[Halt]:
+        """Those in force."""
+        ...
+
+    # Pages
+    async def put_page(self, page: Page) -> bool:
+        """A new page; False when an unacknowledged one with this key is open already."""
+        ...
+
+    async def save_page(self, page: Page) -> None: ...
+
+    async def page(self, page_id: str) -> Page | None: ...
+
+    async def pages(self, *, open_only: bool = True, run: str = "") -> list[Page]: ...
+
+    # The rest
+    async def due(self, limit: int) -> Due: ...
+
+    async def next_due(self) -> datetime | None:
+        """The earliest deadline of all."""
+        ...
+
+    async def claim_firing(self, watch: str, scheduled_at: datetime) -> bool:
+        """True for the one caller that may run this firing of a watch."""
+        ...
+
+    async def keep_policy(self, policy: KeptPolicy) -> None: ...
+
+    async def kept_policy(self, version: str) -> KeptPolicy | None: ...
+
+    async def card(self, gate: str) -> CardRef | None: ...
+
+    async def put_card(self, card: CardRef) -> None: ...
+
+
+class Store(Protocol):
+    """Where all state lives."""
+
+    async def open(self) -> None:
+        """Connect, migrate, take the lock. Raises StoreError with a remedy."""
+        ...
+
+    async def open_reading(self) -> None:
+        """Only read, beside a daemon that may be running: for audits."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was queued and let go."""
+        ...
+
+    async def transact(self, work: Callable[[Tx], Awaitable[T]]) -> T:
+        """Run the work in one durable transaction; when this returns, it is committed.
+
+        Raises StoreError when it could not be committed. Whatever the work raises passes through,
+        and then nothing of it was written.
+        """
+        ...
+
+    async def read(self, work: Callable[[Tx], Awaitable[T]]) -> T:
+        """Run work that only reads, beside the writers."""
+        ...
