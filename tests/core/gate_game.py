@@ -78,7 +78,8 @@ class Game:
         self.old: list[Previewed | ProbeRead] = []  # answers that were given before
         self.prompt = draw(3) > 0  # the world answers at once what is read
         self.moves = (
-            *(self.votes,) * 9,
+            *(self.votes,) * 8,
+            *(self.all_agree, self.all_agree_too_late),
             *(self.absence,) * 3,
             *(self.world_changes,) * 2,
             *(self.vote_comes_again, self.waits, self.jumps, self.alert),
@@ -121,6 +122,24 @@ class Game:
         if self.draw(6):
             self._deliver(*self.cast[-1])
 
+    def all_agree(self) -> None:
+        """Everybody who is asked says yes to the last card."""
+        if self.clerk.phase != "open":
+            return
+        number, card = len(self.clerk.papers) - 1, self.story.gate.hash
+        for by in PEOPLE[:5]:
+            vote = Vote(by, approve=True, at=self.story.now, via="slack", hash=card)
+            self._deliver(number, VoteCast(f"r1.{number + 1}", vote))
+
+    def all_agree_too_late(self) -> None:
+        """What they saw has changed meanwhile; perhaps again and again."""
+        for _ in range(1 + self.draw(6)):
+            if self.clerk.phase == "open":
+                self.figure = (self.figure + 1) % 3
+                self.pictures = {step: 1 - seen for step, seen in self.pictures.items()}
+                self.all_agree()
+                self._settle()
+
     def _somebody(self) -> str:
         """More often than not one of those who are asked."""
         asked = self.clerk.papers[-1].ask.places if self.clerk.papers and self.draw(4) else ()
@@ -136,9 +155,13 @@ class Game:
             self._deliver(*self.cast[self.draw(len(self.cast))])
 
     def _deliver(self, number: int, event: VoteCast) -> None:
+        vote, turned_down = event.vote, len(self.clerk.turned_down)
         self.story.hears(event)
-        self.clerk.vote(number, event.vote.by, yes=event.vote.approve, seen=event.vote.hash)
+        self.clerk.vote(number, vote.by, yes=vote.approve, seen=vote.hash)
         self._compare()
+        if number < len(self.clerk.papers) and len(self.clerk.turned_down) > turned_down:
+            remarks = self.story.run.all_gates[number].remarks
+            assert any(vote.by in one for one in remarks), "nobody told them why it does not count"
 
     def absence(self) -> None:
         """Somebody stands in, or does so no more; or a role has other people from now on."""
@@ -280,16 +303,31 @@ class Game:
         self._compare()
 
     def meddles(self) -> None:
-        """Somebody writes a vote into an approved gate, behind everybody's back."""
-        gate = self.story.run.gate
+        """Somebody changes rows behind everybody's back, when all have agreed: nothing may start of it."""
+        run, gate, step = self.story.run, self.story.run.gate, self.story.run.step
         if gate is None or gate.state != "approved" or self.clerk.phase != "checking":
             return
-        real = self.draw(2) > 0
-        vote = Vote(PEOPLE[self.draw(5)], real, self.story.now, "api", "f" * 64 if real else gate.hash)
-        run = with_fields(self.story.run, gate=with_fields(gate, votes=(*gate.votes, vote)))
-        self.story.decisions[-1] = replace(self.story.last, run=run)
-        ballot = Ballot(vote.by, vote.approve, self.clerk.now, genuine=False)
-        self.clerk.papers[-1].ballots.append(ballot)
+        if step is None or step.intention is None or step.name not in gate.steps:
+            return
+        call = with_fields(step.intention.call, args={**step.intention.call.args, "path": "/wipe"})
+        other = with_fields(step, intention=with_fields(step.intention, call=call))
+        match self.draw(3):
+            case 0:
+                real = self.draw(2) > 0
+                vote = Vote(
+                    PEOPLE[self.draw(5)], real, self.story.now, "api", "f" * 64 if real else gate.hash
+                )
+                gate = with_fields(gate, votes=(*gate.votes, vote))
+                self.clerk.papers[-1].ballots.append(Ballot(vote.by, vote.approve, self.clerk.now))
+            case 1:
+                run = with_fields(run, steps={**run.steps, step.name: other})
+            case _:
+                assert other.intention is not None
+                kept = (other.intention if one.step == step.name else one for one in gate.intentions)
+                gate = with_fields(gate, intentions=tuple(kept))
+                run = with_fields(run, steps={**run.steps, step.name: other})
+        self.clerk.papers[-1].spoiled = True
+        self.story.decisions[-1] = replace(self.story.last, run=with_fields(run, gate=gate))
         self._compare()
 
     # Do they agree?
@@ -305,18 +343,35 @@ class Game:
         assert (run.stage is Stage.CLOSED) == (clerk.phase == "over"), (run.stage, clerk.phase)
         assert run.outcome == clerk.outcome, run.reason
         assert sorted(map(_asked, run.pending)) == sorted(clerk.wants)
-        assert [one.what for turn in story.decisions for one in turn.counted if one.kind == "denied"] == (
-            clerk.denials
-        )
+        if clerk.phase != "over":
+            asked = (one.key if isinstance(one, Probe) else f"preview:{one.step}" for one in story.out)
+            assert sorted(map(_asked, asked)) == sorted(clerk.wants), "what nobody reads never comes"
         assert len(story.paged) == clerk.pages, story.paged
-        refused = [entry.data["by"] for entry in story.journal if entry.kind == "vote-refused"]
-        assert refused == clerk.turned_down
+        self._compare_counts()
+        self._compare_journal()
         if clerk.waits:
             deadline = next_deadline(run, story.facts)
             assert deadline is not None
             assert _second(deadline) == clerk.next_moment()
         if story.acts and not story.acts[-1].undo:
             self._compare_act()
+
+    def _compare_counts(self) -> None:
+        counted = [one for turn in self.story.decisions for one in turn.counted]
+        assert [one.what for one in counted if one.kind == "denied"] == self.clerk.denials
+        assert len([one for one in counted if one.kind == "act"]) == self.clerk.acted
+
+    def _compare_journal(self) -> None:
+        """Every vote is in it, and what became of it; so is what became of each gate."""
+        papers, written = self.clerk.papers, Counter(entry.kind for entry in self.story.journal)
+        refused = [entry.data["by"] for entry in self.story.journal if entry.kind == "vote-refused"]
+        assert refused == self.clerk.turned_down
+        assert written["gate-opened"] == len(papers)
+        assert written["gate-expired"] == len([one for one in papers if one.state == "expired"])
+        assert written["started"] == len(self.clerk.started)
+        assert written["closed"] == (self.clerk.phase == "over")
+        if not any(one.spoiled for one in papers):
+            assert written["vote"] == sum(len(one.ballots) for one in papers)
 
     def _compare_gate(self, number: int, gate: Gate) -> None:
         paper = self.clerk.papers[number]

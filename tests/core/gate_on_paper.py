@@ -61,17 +61,19 @@ class Ask:
 
 @dataclass(frozen=True)
 class Ballot:
-    """A vote that counts. One that is not genuine was written into the store behind everybody's back."""
+    """A vote that counts."""
 
     by: str
     yes: bool
     at: int
-    genuine: bool = True
 
 
 @dataclass
 class Paper:
-    """A gate. ``card``: the hash printed on its card; ``shown``: what people saw there."""
+    """A gate. ``card``: the hash printed on its card; ``shown``: what people saw there.
+
+    ``spoiled``: somebody changed it, or what it is about, behind everybody's back.
+    """
 
     steps: tuple[str, ...]
     ask: Ask
@@ -79,6 +81,7 @@ class Paper:
     shown: Mapping[str, Any]
     card: str = ""
     state: str = "open"
+    spoiled: bool = False
     ballots: list[Ballot] = field(default_factory=list)
 
     @property
@@ -339,10 +342,9 @@ class PaperRun:
             return self._over("refused")
         if self.halted or self.busy or (self.cooling and not self.acted and not act.safe):
             return self._stop()
-        if self._ask(self.step) is not None:
-            sound = paper is not None and all(one.genuine and one.yes for one in paper.ballots)
-            if paper is None or not sound or not paper.is_full(self.rota, self.now):
-                return self._stop()
+        agreed = paper is not None and not paper.spoiled and paper.is_full(self.rota, self.now)
+        if self._ask(self.step) is not None and not agreed:
+            return self._stop()
         self.started.append(self.step)
         self.phase, self.wants = "acting", set()
         return None

@@ -39,14 +39,14 @@ WORLDS = {
     ),
     "a message and a change on one card": World(
         policy(
-            {"warn": say("${budget.row.n}"), "pause": _BY_FIGURE},
+            {"warn": say("${budget.row.n}"), "pause": post("/pause", gate=None)},
             diagnose=_FIGURES,
             decide=[
                 {"when": "budget.row.n > 2", "do": ["pause"], "gate": votes(lead=1)},
                 {"do": ["warn", "pause"], "gate": votes(finance=1, oncall=1)},
             ],
         ),
-        {"warn": Act(safe=True), "pause": Act("/pause/{n}")},
+        {"warn": Act(safe=True), "pause": Act("/pause")},
         (
             Case(2, ("pause",), (Ask(("pause",), ("lead",)),)),
             Case(-1, ("warn", "pause"), (Ask(("warn", "pause"), ("finance", "oncall")),)),
@@ -102,14 +102,14 @@ WORLDS = {
     "a later card, by what was read since": World(
         policy(
             {
-                "pause": _BY_FIGURE | {"gate": votes(oncall=1)},
+                "pause": post("/pause", gate=votes(oncall=1)),
                 "cut": post("/cut/${budget.row.n}", gate=votes(oncall=1, finance=1)),
                 "warn": say("${budget.row.n}"),
             },
             diagnose=_FIGURES,
             decide=[{"when": "budget.row.n > 3", "do": ["warn"]}, {"do": ["pause", "cut"]}],
         ),
-        {"warn": Act(safe=True), "pause": Act("/pause/{n}"), "cut": Act("/cut/{n}")},
+        {"warn": Act(safe=True), "pause": Act("/pause"), "cut": Act("/cut/{n}")},
         (
             Case(3, ("warn",), ()),
             Case(-1, ("pause", "cut"), (Ask(("pause",), ("oncall",)), Ask(("cut",), ("oncall", "finance")))),
