@@ -44,7 +44,16 @@ LITERALS = st.one_of(
 LEAVES = st.one_of(
     LITERALS,
     st.just("$?"),
-    st.sampled_from(["now()", "current_date", "interval '1 day'", "make_interval(days => $?)"]),
+    st.sampled_from(["interval '1 day'", "make_interval(days => $?)"]),
+)
+TIMES = st.sampled_from(
+    [
+        "now()",
+        "current_date",
+        "(current_timestamp)::date",
+        "now() AT TIME ZONE 'Africa/Dakar'",
+        "clock_timestamp()",
+    ]
 )
 
 
@@ -86,7 +95,7 @@ def statements(draw: st.DrawFn) -> str:
     match draw(st.sampled_from(["update", "delete", "insert"])):
         case "update":
             columns = draw(st.lists(st.sampled_from(SET), min_size=1, max_size=3, unique=True))
-            sets = [f"{column}{space}={space}{draw(COMPARED)}" for column in columns]
+            sets = [f"{column}{space}={space}{draw(st.one_of(COMPARED, TIMES))}" for column in columns]
             text = (
                 f"UPDATE {table}{alias} SET {f'{space},'.join(sets)}{space}WHERE{space}{draw(_conditions())}"
             )
@@ -94,7 +103,9 @@ def statements(draw: st.DrawFn) -> str:
             text = f"DELETE FROM {table}{alias}{space}WHERE {draw(_conditions())}"
         case _:
             columns = draw(st.lists(st.sampled_from(SET), min_size=1, max_size=3, unique=True))
-            rows = draw(st.lists(st.tuples(*(VALUED for _ in columns)), min_size=1, max_size=3))
+            rows = draw(
+                st.lists(st.tuples(*(st.one_of(VALUED, TIMES) for _ in columns)), min_size=1, max_size=3)
+            )
             values = f",{space}".join(f"({f' ,{space}'.join(row)})" for row in rows)
             text = f"INSERT INTO {table}{alias} ({', '.join(columns)}) VALUES{space}{values}"
     return _numbered(text) + draw(st.sampled_from(["", ";", "\n;\n"]))

@@ -47,6 +47,9 @@ class Terms:
 
     def judge(self, expression: Any, *, written: bool) -> None:
         """Look at one. ``written``: to a column, rather than compared."""
+        if written and varies(expression) and not _is_the_time(expression):
+            problem = "what depends on the time cannot be shown before it is written, nor taken back"
+            self._fault("P211", problem, "only the time itself may: now(); or pass a value: '${now}'")
         left = list(expression.items())
         while left:
             kind, node = left.pop()
@@ -136,6 +139,21 @@ def varies(tree: Any) -> bool:
                 return True
         if kind == "SQLValueFunction" and ("CURRENT_DATE" in node["op"] or "TIME" in node["op"]):
             return True
+    return False
+
+
+def _is_the_time(tree: dict[str, Any]) -> bool:
+    """Is it nothing but the time, as in ``updated_at = now()``, perhaps cast or in a zone?"""
+    match tree:
+        case {"SQLValueFunction": _}:
+            return True
+        case {"TypeCast": {"arg": dict(inner)}}:
+            return _is_the_time(inner)
+        case {"FuncCall": {"funcname": list(called), **rest}}:
+            args = rest.get("args", [])
+            if strings(called)[-1] == "timezone" and len(args) == 2 and "A_Const" in args[0]:
+                return _is_the_time(args[1])
+            return strings(called)[-1] in sqlwords.NOW and not args
     return False
 
 
