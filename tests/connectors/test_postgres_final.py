@@ -205,6 +205,34 @@ async def test_a_constraint_that_speaks_only_at_commit_refuses_it(
     assert await became(changer, journal) == Refused("rolled back")
 
 
+@pytest.mark.parametrize(
+    ("code", "certain"),
+    [("40001", True), ("40002", True), ("40P01", True), ("23514", True), ("40003", False), ("40000", False)],
+)
+async def test_only_what_certainly_rolled_back_is_refused_at_commit(
+    connector: Make, server: Server, database: str, code: str, *, certain: bool
+) -> None:
+    """40003 says itself that nobody knows whether it became final."""
+    async with server.connected(database) as db:
+        await db.execute(f"""
+            CREATE TABLE t (id int);
+            CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS
+                $$ BEGIN RAISE 'no' USING ERRCODE = '{code}'; END $$;
+            CREATE CONSTRAINT TRIGGER late AFTER INSERT ON t DEFERRABLE INITIALLY DEFERRED
+                FOR EACH ROW EXECUTE FUNCTION no()
+        """)
+
+    async def work(within: Any) -> Done:
+        await within.execute("INSERT INTO t VALUES (1)")
+        return Done()
+
+    changer, journal = connector(), Journal()
+    order = Order("k", None, journal.mark)
+    told = await postgres_final.act("loyalty_db", changer._changing, work, order=order, timeout=20)
+    assert isinstance(told, Refused if certain else Unknown), told
+    assert await became(changer, journal) == Refused("rolled back")
+
+
 # ── Servers that die, and others in their place ─────────────────────────────────────────────────
 
 

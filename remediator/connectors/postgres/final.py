@@ -33,8 +33,9 @@ _FATE = "SELECT pg_xact_status($1::text::xid8)"
 _FORWARD = "SELECT pg_current_wal_insert_lsn() >= $1::text::pg_lsn"
 MARKED = 5.0
 """Seconds for the mark to be kept: all the while the rows are locked."""
-_CERTAIN = ("23", "40")
-"""Classes of errors with which the server answers a COMMIT that it rolled back."""
+_CERTAIN = ("23", "40001", "40002", "40P01")
+"""Errors, or their class, with which the server answers a COMMIT that it rolled back. 40003 is none: it says
+that nobody knows."""
 
 Work = Callable[[Any], Awaitable[Done | Refused]]
 """What is done inside the transaction, given its connection. May raise ConnectorError: then it is refused."""
