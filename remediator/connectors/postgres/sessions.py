@@ -25,6 +25,23 @@ from remediator.errors import ConnectorError
 from remediator.ports import Order
 
 STATES = ("idle in transaction", "active")
+KINDS = (
+    *("SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "WITH", "COPY", "CALL", "DO", "LOCK", "SET", "SHOW"),
+    *(
+        "BEGIN",
+        "START",
+        "COMMIT",
+        "ROLLBACK",
+        "SAVEPOINT",
+        "DECLARE",
+        "FETCH",
+        "EXPLAIN",
+        "ANALYZE",
+        "VACUUM",
+    ),
+    *("REINDEX", "CREATE", "ALTER", "DROP", "TRUNCATE"),
+)
+"""First words that tell what kind of statement somebody else's is. The rest of it may hold what is hidden."""
 ENDED_WITHIN = 5.0
 """Seconds in which a session that was told to end must have ended."""
 
@@ -46,10 +63,11 @@ TERMINATE = Operation(
     counts=True,
 )
 
-_FOUND = """
+_FOUND = r"""
     SELECT s.pid, to_char(backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS backend_start,
         usename::text AS user, application_name AS application, state,
-        to_char(since.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS since, left(query, 80) AS query,
+        to_char(since.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS since,
+        upper(substring(query FROM '^\s*([A-Za-z]+)')) AS word,
         pg_has_role(usesysid, 'USAGE') OR pg_has_role('pg_signal_backend', 'USAGE') AS allowed
     FROM pg_catalog.pg_stat_activity s JOIN pg_catalog.pg_roles r ON r.oid = usesysid,
         LATERAL (SELECT CASE state WHEN 'active' THEN query_start ELSE state_change END AS at) since
@@ -102,7 +120,7 @@ class Sought:
                 rows = await self._found(database)
                 gone = []
                 if order.shown is not None:
-                    seen = [row["key"] for row in order.shown.rows]
+                    seen = [row.get("key") for row in order.shown.rows]
                     rows = [row for row in rows if row["key"] in seen]
                     gone = [key for key in seen if key not in [row["key"] for row in rows]]
                 if problem := self.bound.broken_by(len(rows), "would end"):
@@ -135,11 +153,11 @@ class Sought:
                     f"it may not end sessions of {row['user']}",
                     remedy="GRANT pg_signal_backend TO its login",
                 )
-        about = ("user", "application", "state", "since", "query")
+        about = ("user", "application", "state", "since")
         return [
             {
                 "key": {"pid": row["pid"], "backend_start": row["backend_start"]},
-                "before": {name: row[name] for name in about},
+                "before": {**{name: row[name] for name in about}, "statement": _kind(row["word"])},
                 "after": {},
             }
             for row in found
@@ -173,6 +191,10 @@ async def _left(database: Any, rows: Sequence[dict[str, Any]]) -> list[int]:
             break
         await asyncio.sleep(pause)
     return left
+
+
+def _kind(word: str | None) -> str:
+    return word if word in KINDS else "other"
 
 
 def _known(rows: Sequence[dict[str, Any]]) -> tuple[list[int], list[str]]:
