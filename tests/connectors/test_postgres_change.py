@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 
-from remediator.connectors.postgres import Postgres
+from remediator.connectors.postgres import Postgres, final
 from remediator.connectors.postgres import change as changing
-from remediator.connectors.postgres import final
 from remediator.connectors.postgres.rows import Place, Statement
 from remediator.core.exact import kept
 from remediator.core.messages import Done, Refused, Result

@@ -18,9 +18,8 @@ import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-from remediator.connectors.postgres import Postgres
+from remediator.connectors.postgres import Postgres, final
 from remediator.connectors.postgres import change as changing
-from remediator.connectors.postgres import final
 from remediator.connectors.postgres.rows import Place, Statement
 from remediator.core.exact import kept
 from remediator.core.messages import Done, Refused, Result

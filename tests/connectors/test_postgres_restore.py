@@ -185,6 +185,45 @@ async def test_a_table_that_was_altered_since_is_left_to_people(
     assert journal.marks == []
 
 
+ADDED = "ALTER TABLE %s ADD COLUMN note text DEFAULT 'somebody wrote this'"
+KEYED = "ALTER TABLE loyalty_programs DROP CONSTRAINT loyalty_programs_pkey CASCADE, ADD PRIMARY KEY (%s)"
+
+
+@pytest.mark.parametrize(
+    ("change", "altered", "told"),
+    [
+        (NEW, ADDED % "loyalty_programs", "loyalty_programs.note was added or altered since"),
+        (GONE, ADDED % "loyalty_campaigns", "loyalty_campaigns.note was added or altered since"),
+        *(
+            (change, KEYED % key, f"the primary key of loyalty_programs is {key} now: it was id")
+            for change in (HALF, NEW)
+            for key in ("name", "id, name", "name, id")
+        ),
+    ],
+)
+async def test_a_table_with_another_column_or_key_is_left_to_people(
+    connector: Make, server: Server, database: str, change: Call, altered: str, told: str
+) -> None:
+    """Whole rows are deleted or inserted, by their key: what nobody knew of would be lost or made up."""
+    changer, journal = connector(), Journal()
+    result = await done(changer, change)
+    async with server.connected(database) as db:
+        await db.execute(altered)
+    before = [await sql(server, database, PROGRAMS), await sql(server, database, CAMPAIGNS)]
+    assert await refused(changer, restore(result), journal=journal) == f"never committed: {told}"
+    assert journal.marks == []
+    assert [await sql(server, database, PROGRAMS), await sql(server, database, CAMPAIGNS)] == before
+
+
+async def test_a_column_that_an_update_did_not_set_may_be_added_since(
+    connector: Make, server: Server, database: str
+) -> None:
+    changer = connector()
+    result = await done(changer, HALF)
+    await sql(server, database, ADDED % "loyalty_programs")
+    assert (await undone(changer, result)).result["restored"] == 1
+
+
 async def test_an_undo_marks_itself_and_may_be_told_not_to_become_final(
     connector: Make, server: Server, database: str
 ) -> None:
@@ -197,6 +236,25 @@ async def test_an_undo_marks_itself_and_may_be_told_not_to_become_final(
 async def test_an_undo_that_is_not_one_is_refused(connector: Make) -> None:
     told = await refused(connector(), Call("postgres.restore", "loyalty_db", {"rows": "all"}))
     assert told == "never sent: this is not what postgres.execute returned"
+
+
+@pytest.mark.parametrize("change", [HALF, GONE, NEW], ids=["one", "gone", "new"])
+@pytest.mark.parametrize("without", ["key", "types", "rows", "its key", "its before", "its after", "values"])
+async def test_an_undo_from_which_something_was_lost_is_refused(
+    connector: Make, change: Call, without: str
+) -> None:
+    changer, journal = connector(), Journal()
+    owed = (await done(changer, change))["restore"]
+    match without.split():
+        case ["its", part]:
+            del owed["rows"][0][part]
+        case ["values"]:
+            owed["rows"][0] = {"key": {}, "before": {}, "after": {}}
+        case _:
+            del owed[without]
+    told = await refused(changer, Call("postgres.restore", "loyalty_db", owed), journal=journal)
+    assert "this is not what postgres.execute returned" in told
+    assert journal.marks == []
 
 
 async def test_a_row_that_a_writer_holds_is_waited_for_no_longer_than_allowed(

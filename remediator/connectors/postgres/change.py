@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from remediator.connectors.postgres.bound import Bound, bound
@@ -17,8 +18,9 @@ from remediator.connectors.postgres.rights import check_rights
 from remediator.connectors.postgres.rows import Place
 from remediator.connectors.postgres.settings import LONGEST, PostgresSettings
 from remediator.connectors.postgres.table import facts
+from remediator.core.canonical import canonical
 from remediator.core.catalog import Escape, Fence, Kind, Operation, Param, Risk
-from remediator.core.exact import kept
+from remediator.core.exact import kept, same
 from remediator.core.messages import Done, Refused
 from remediator.core.run import Call, Picture
 from remediator.core.sql import picture as sqlpicture
@@ -50,6 +52,15 @@ EXECUTE = Operation(
 )
 
 
+DOUBTS: Mapping[str, str] = MappingProxyType(
+    {
+        "shape": "{} holds an array that no list tells: it does not begin at 1, or is a matrix of JSON",
+        "length": "the value is too long for {}, and would be cut",
+    }
+)
+"""What is wrong where a derived statement says so, of which column."""
+
+
 @dataclass(frozen=True)
 class Row:
     """A row that changes, by column. after: without what depends on the time, unless it was given back."""
@@ -77,6 +88,7 @@ class Wanted:
     async def picture(self, place: Place) -> Picture:
         """What it would change, without a lock. ConnectorError, also for what would be refused."""
         table = await _judged(place, self.change, restores=self.restores)
+        await place.read(self.change.text)
         rows = await self._found(place, sqlpicture.looking(self.change, table))
         if problem := self.bound.broken_by(len(rows), "would change") or await self._taken(
             place, table, rows
@@ -92,7 +104,7 @@ class Wanted:
         locked = await self._found(place, derive(self.change, table))
         if problem := self.bound.broken_by(len(locked), "would change"):
             return Refused(f"never sent: {problem}")
-        if shown is not None and kept([row.shown for row in locked]) != kept(shown.rows):
+        if shown is not None and not same([row.shown for row in locked], shown.rows):
             return Refused("never sent: it would change other rows or other values than were approved")
         changed = await self._found(place, sqlpicture.changing(self.change, table))
         pairs = _paired(self.change, locked, changed)
@@ -117,9 +129,9 @@ class Wanted:
 
     async def _found(self, place: Place, derived: sqlpicture.Derived) -> list[Row]:
         """The rows of a statement that is derived from the change."""
-        statement = await place.prepare(derived.text)
+        statement = (await place.prepare(derived.text)).named(name for _, name in derived.columns)
         args = [*self.args, self.bound.most + 1] if derived.limited else self.args
-        return [as_row(derived.columns, values) for values in await statement.rows(args)]
+        return [as_row(place, derived, values) for values in await statement.rows(args)]
 
     def _told(self, count: int) -> str:
         told = f"{self.change.verb.upper()} of {self.bound.counted(count)} in {self.change.table}"
@@ -159,13 +171,14 @@ def judged_text(name: str, text: str, settings: PostgresSettings) -> Change:
     return found
 
 
-def as_row(columns: Iterable[tuple[sqlpicture.Part, str]], values: Iterable[Any]) -> Row:
-    """A row of a derived statement, each value in its part."""
+def as_row(place: Place, derived: sqlpicture.Derived, values: Iterable[Any]) -> Row:
+    """A row of a derived statement, each value in its part. ConnectorError where one cannot be believed."""
     row = Row({}, {}, {})
-    parts = {"key": row.key, "before": row.before, "after": row.after}
-    for (part, name), value in zip(columns, values, strict=True):
-        if part != "varies":
-            parts[part][name] = value
+    for (part, name), value in zip(derived.columns, values, strict=True):
+        if part in DOUBTS and value:
+            raise place.error(DOUBTS[part].format(name))
+        if part in row.shown:
+            row.shown[part][name] = value
     return row
 
 
@@ -193,13 +206,13 @@ def _differs(pairs: Sequence[tuple[Row, Row]], foretold: Sequence[Row], changed:
     for old, new in pairs:
         found = {**new.key, **new.after}
         for column, value in {**old.key, **old.after}.items():
-            if column not in found or kept(found[column]) != kept(value):
+            if column not in found or not same(found[column], value):
                 return f"it left another {column} than was foretold"
     return ""
 
 
 def _name(key: Mapping[str, Any]) -> str:
-    return repr(kept(dict(key)))
+    return canonical(kept(dict(key)))
 
 
 def _short(text: str) -> str:

@@ -11,10 +11,9 @@ import asyncio
 from typing import Any
 
 from remediator.connectors.postgres import change as changing
-from remediator.connectors.postgres import final
+from remediator.connectors.postgres import final, sessions
 from remediator.connectors.postgres import read as reading
 from remediator.connectors.postgres import restore as restoring
-from remediator.connectors.postgres import sessions
 from remediator.connectors.postgres import upkeep as keeping
 from remediator.connectors.postgres.change import EXECUTE
 from remediator.connectors.postgres.link import Link
@@ -50,7 +49,8 @@ class Postgres(Unoffered):
         asked = reading.query(call, self._settings.reach)
         try:
             async with asyncio.timeout(timeout), self._reading.transaction(call.connection) as database:
-                return await reading.answer(self._place(call, database), asked, call.args.get("args", []))
+                place = self._place(call, database, probing=True)
+                return await reading.answer(place, asked, call.args.get("args", []))
         except TimeoutError:
             raise _late(call, timeout) from None
 
@@ -115,8 +115,8 @@ class Postgres(Unoffered):
         self._changing.close()
         self._keeping.close()
 
-    def _place(self, call: Call, database: Any) -> Place:
-        return Place(call.connection, self._settings, database)
+    def _place(self, call: Call, database: Any, *, probing: bool = False) -> Place:
+        return Place(call.connection, self._settings, database, probing=probing)
 
 
 def _late(call: Call, timeout: float) -> ConnectorError:

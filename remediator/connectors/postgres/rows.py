@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from remediator.connectors.postgres import values
@@ -45,15 +45,25 @@ _UNKNOWN = "?"
 
 @dataclass(frozen=True)
 class Place:
-    """Where statements are sent: a connection of this name, inside a transaction."""
+    """Where statements are sent: a connection of this name, inside a transaction.
+
+    probing: nothing that is read here is compared or written back, so JSON null may pass for NULL.
+    """
 
     name: str
     settings: PostgresSettings
     database: Any
+    probing: bool = field(default=False, kw_only=True)
 
     def error(self, problem: str, remedy: str = "") -> ConnectorError:
         """What is wrong here."""
         return ConnectorError(self.name, problem, remedy=remedy)
+
+    async def read(self, text: str) -> None:
+        """Let the server read a statement that is not sent yet; what that locks is let go at once."""
+        await self.database.execute("SAVEPOINT reading")
+        await self.database.prepare(text, name="")
+        await self.database.execute("ROLLBACK TO SAVEPOINT reading")
 
     async def prepare(self, text: str) -> Statement:
         """Let the server read a statement; ConnectorError where it takes or gives what has no plain value."""
@@ -84,6 +94,10 @@ class Statement:
     names: tuple[str, ...]
     gives: tuple[str, ...]
     takes: tuple[tuple[str, str], ...]
+
+    def named(self, names: Iterable[str]) -> Statement:
+        """The same, by other names of its columns: the server's own may tell nothing."""
+        return replace(self, names=tuple(names))
 
     async def rows(self, args: Sequence[Any]) -> list[list[Any]]:
         """All rows, or ConnectorError where they are more or heavier than the connection allows."""
@@ -125,6 +139,8 @@ class Statement:
         ]
 
     def _plain(self, name: str, kind: str, value: Any) -> Any:
+        if not self.place.probing and values.json_null(kind, value):
+            raise self.place.error(f"{name} holds JSON null, which cannot be told from NULL")
         try:
             return values.decode(kind, value)
         except values.Unfit as error:

@@ -247,6 +247,8 @@ _TYPES: Mapping[str, _Type] = MappingProxyType(
     }
 )
 
+_JSON = frozenset({"json", "jsonb"})
+
 AS_TEXT = tuple(name for name, one in _TYPES.items() if not one.native)
 """The types that must travel as text."""
 
@@ -263,6 +265,15 @@ def decode(type_name: str, value: Any) -> Any:
     if isinstance(value, list):
         return [decode(type_name, item) for item in value]
     return _TYPES[type_name.removesuffix("[]")].read(value)
+
+
+def json_null(type_name: str, value: Any) -> bool:
+    """Was JSON null read, or an array with one in it? Decoded, it is None, as NULL is."""
+    if type_name.removesuffix("[]") not in _JSON:
+        return False
+    if isinstance(value, list):
+        return any(json_null(type_name, item) for item in value)
+    return value is not None and value.strip() == "null"
 
 
 def encode(type_name: str, value: Any) -> Any:

@@ -7,15 +7,18 @@ tell their types.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from remediator.core.sql.change import Assigned, Change
 from remediator.core.sql.table import Table
 
-Part = Literal["key", "before", "after", "varies"]
-"""What a column of a result is; ``varies`` is there for the server alone, and is dropped."""
+Part = Literal["key", "before", "after", "varies", "shape", "length"]
+"""What a column of a result is. ``varies`` is there for the server alone, and is dropped. Two are true where
+a value cannot be believed: ``shape``, an array is of another shape than its list tells; ``length``, the cast
+cut what an assignment refuses.
+"""
 
 Parts = tuple[tuple[Part, str], ...]
 
@@ -56,9 +59,12 @@ def looking(change: Change, table: Table) -> Derived:
         *_parts("before", before),
         *((_after(one), one.column) for one in change.sets),
     )
+    held = _shapes(((name, f"{alias}.{quoted(name)}") for name in (*table.key, *before)), table)
+    doubts = (*held, *_doubts(change.sets, table))
     terms = (
         *(f"{alias}.{quoted(name)}" for name in (*table.key, *before)),
         *(_cast(one, table) for one in change.sets),
+        *(term for _, term in doubts),
     )
     used = [name for name in table.columns if name in {*table.key, *before, *change.reads}]
     text = (
@@ -66,7 +72,7 @@ def looking(change: Change, table: Table) -> Derived:
         f" FROM (SELECT {_qualified(change, used)} FROM {table.name} AS {alias} WHERE ({change.condition}))"
         f" AS {alias} ORDER BY {_qualified(change, table.key)} LIMIT ${change.args + 1}"
     )
-    return Derived(text, parts, limited=True)
+    return Derived(text, (*parts, *(part for part, _ in doubts)), limited=True)
 
 
 def locking(change: Change, table: Table) -> Derived:
@@ -86,13 +92,24 @@ def changing(change: Change, table: Table) -> Derived:
     if change.verb == "insert":
         after = _parts("after", _inserted(table))
     parts = (*_key(table), *after)
-    return Derived(f"{change.text} RETURNING {_qualified(change, [name for _, name in parts])}", parts)
+    alias = quoted(change.alias)
+    doubts = _shapes(((name, f"{alias}.{quoted(name)}") for _, name in parts), table)
+    returned = ", ".join((_qualified(change, (name for _, name in parts)), *(term for _, term in doubts)))
+    return Derived(f"{change.text} RETURNING {returned}", (*parts, *(part for part, _ in doubts)))
 
 
 def _values(change: Change, table: Table) -> Derived:
-    rows = ", ".join(f"({', '.join(_cast(one, table) for one in row)})" for row in change.rows)
+    rows = ", ".join(f"({', '.join(_row(row, table))})" for row in change.rows)
     keyed = {name: part for part, name in (*_key(table), *_parts("varies", change.varying))}
-    return Derived(f"VALUES {rows}", tuple((keyed.get(name, "after"), name) for name in change.columns))
+    parts = tuple((keyed.get(name, "after"), name) for name in change.columns)
+    doubts = _doubts(change.rows[0], table) if change.rows else ()
+    return Derived(f"VALUES {rows}", (*parts, *(part for part, _ in doubts)))
+
+
+def _row(row: Iterable[Assigned], table: Table) -> Iterator[str]:
+    row = tuple(row)
+    yield from (_cast(one, table) for one in row)
+    yield from (term for _, term in _doubts(row, table))
 
 
 def _after(one: Assigned) -> Part:
@@ -101,6 +118,39 @@ def _after(one: Assigned) -> Part:
 
 def _cast(one: Assigned, table: Table) -> str:
     return f"({one.text})::{table.columns[one.column].type}"
+
+
+# ── Values that cannot be believed ──────────────────────────────────────────────────────────────
+
+Doubts = tuple[tuple[tuple[Part, str], str], ...]
+"""Columns of a result behind its values, each with its term. They stand last: the casts before them have
+told the server the types of the change's values."""
+
+
+def _doubts(written: Sequence[Assigned], table: Table) -> Doubts:
+    """Of what is written: its shape, and was it cut? An assignment cuts nothing but spaces."""
+    shapes = _shapes(((one.column, _cast(one, table)) for one in written), table)
+    sized = (one for one in written if table.columns[one.column].sized)
+    return (*shapes, *((("length", one.column), _is_cut(one, table)) for one in sized))
+
+
+def _shapes(terms: Iterable[tuple[str, str]], table: Table) -> Doubts:
+    """Of every array: does it begin elsewhere than at 1, or is it JSON of several dimensions?"""
+    found = ((name, term, table.columns[name]) for name, term in terms)
+    return tuple(
+        (("shape", name), _is_odd(term, json=column.is_json)) for name, term, column in found if column.array
+    )
+
+
+def _is_odd(term: str, *, json: bool) -> str:
+    elsewhere = f"pg_catalog.replace(pg_catalog.array_dims({term}), '[1:', '') LIKE '%[%'"
+    return f"({elsewhere} OR pg_catalog.array_ndims({term}) > 1)" if json else f"({elsewhere})"
+
+
+def _is_cut(one: Assigned, table: Table) -> str:
+    whole = f"({one.text})::{table.columns[one.column].base}"
+    cut, uncut = (f'pg_catalog.rtrim(({term})::text) COLLATE "C"' for term in (_cast(one, table), whole))
+    return f"({cut} IS DISTINCT FROM {uncut})"
 
 
 def _qualified(change: Change, names: Iterable[str]) -> str:
@@ -136,9 +186,10 @@ def holding(change: Change, table: Table) -> Derived:
     """
     names = {"update": _kept(change), "insert": _inserted(table), "delete": ()}[change.verb]
     parts = (*_key(table), *_parts("after", names))
-    columns = _list(name for _, name in parts)
+    doubts = _shapes(((name, quoted(name)) for _, name in parts), table)
+    columns = ", ".join((_list(name for _, name in parts), *(term for _, term in doubts)))
     text = f"SELECT {columns} FROM {table.name} WHERE {_by_key(table)} FOR UPDATE"
-    return Derived(text, parts, params=_key(table))
+    return Derived(text, (*parts, *(part for part, _ in doubts)), params=_key(table))
 
 
 def restoring(change: Change, table: Table) -> Derived:

@@ -24,6 +24,8 @@ _KINDS = {
     "S": "a sequence",
 }
 _REVERSE = {"update": "update", "insert": "delete", "delete": "insert"}
+_JSON = frozenset({"json", "jsonb"})
+_SIZED = frozenset({"varchar", "bpchar"})
 _TEXTUAL = "json"
 """The type whose values are kept by meaning only: its spaces, doubled keys and their order are lost."""
 
@@ -47,6 +49,21 @@ class Column:
     def shown(self) -> bool:
         """May its values leave, and can they be carried?"""
         return bool(self.base) and not self.hidden
+
+    @property
+    def array(self) -> bool:
+        """Are its values arrays?"""
+        return self.base.endswith("[]")
+
+    @property
+    def is_json(self) -> bool:
+        """Are its values JSON, or arrays of it?"""
+        return self.base.removesuffix("[]") in _JSON
+
+    @property
+    def sized(self) -> bool:
+        """May its texts have a length of their own, at which a cast would cut?"""
+        return self.base.removesuffix("[]") in _SIZED
 
 
 @dataclass(frozen=True)
