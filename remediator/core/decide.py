@@ -18,7 +18,7 @@ from remediator.core import admission
 from remediator.core.failure import alert_over
 from remediator.core.gate import not_open
 from remediator.core.messages import AlertHeard, Decision, Event, Facts, PolicyChanged, TimePassed, VoteCast
-from remediator.core.run import Member, Outcome, Run, Stage
+from remediator.core.run import Member, Outcome, Run, Stage, Verdict
 from remediator.core.stages import (
     acting,
     asking,
@@ -33,6 +33,7 @@ from remediator.core.stages import (
     verifying,
     waiting,
 )
+from remediator.core.stages.undoing import GRACE
 from remediator.core.turn import Turn
 
 STAGES: Mapping[Stage, ModuleType] = {
@@ -135,7 +136,37 @@ def _time(turn: Turn) -> bool:
             turn.page("deadline", "its deadline has passed; no further step is started")
             turn.close(Outcome.EXPIRED, "the run's deadline has passed")
             return True
+        if over := holding.due(turn):
+            _time_box_over(turn, over)
+            return True
+    if run.stage is Stage.VERIFYING:
+        _late_undos(turn)
     return False
+
+
+def _time_box_over(turn: Turn, names: list[str]) -> None:
+    """A temporary change of an earlier step must go, before the later ones have begun."""
+    further = turn.run.step.name if turn.run.step is not None else "what was to follow"
+    reason = f"the time of {', '.join(names)} is over; {further} was not done"
+    turn.void_gates(reason)
+    turn.page(f"time-box:{names[0]}", reason)
+    turn.change(verdict=Verdict(Outcome.EXPIRED, reason))
+    turn.enter(Stage.ENDING)
+
+
+def _late_undos(turn: Turn) -> None:
+    """A proof may not be cut short; that an undo has to wait for it, a person must know."""
+    for name in late_undos(turn.run, turn.now):
+        turn.change_step(name, undo_late=True)
+        turn.page(f"undo-late:{name}", f"the undo of {name} is overdue: another step is being proved")
+
+
+def late_undos(run: Run, now: datetime) -> list[str]:
+    """Temporary changes that stand a minute too long, and that nobody was told of."""
+    steps = ((name, run.steps[name]) for name in run.temporary)
+    return [
+        name for name, step in steps if step.undo_at and now >= step.undo_at + GRACE and not step.undo_late
+    ]
 
 
 def _recovered(turn: Turn) -> bool:
@@ -156,11 +187,14 @@ def next_deadline(run: Run, facts: Facts) -> datetime | None:
     settled = run.resolved_at + facts.debounce if run.resolved_at is not None else None
     if run.stage in UNTOUCHED:
         times += [settled, run.opened_at + facts.policy.bounds.deadline]
+        times += [holding.undo_time(run, name, settled) for name in run.temporary]
     match run.stage:
         case Stage.WAITING if run.gate is not None:
             times.append(run.gate.expires_at)
         case Stage.VERIFYING if step is not None and not run.pending:
             times.append(step.proof_next)
+            undos = [run.steps[name] for name in run.temporary]
+            times += [one.undo_at + GRACE for one in undos if one.undo_at and not one.undo_late]
         case Stage.HOLDING:
             times += [holding.undo_time(run, name, settled) for name in run.temporary]
         case Stage.UNDOING:

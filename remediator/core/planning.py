@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from remediator.core.alert import Alert
-from remediator.core.canonical import inert
+from remediator.core.canonical import canonical, inert
 from remediator.core.catalog import BUILT_IN, Catalog, Escape, Fence, Operation, Risk
 from remediator.core.exact import kept, plain, revived
 from remediator.core.expression import Template
@@ -24,7 +24,7 @@ from remediator.core.messages import Facts
 from remediator.core.parameters import convert
 from remediator.core.policy import AtMost, Policy, Probe, Step, Undo, Verify
 from remediator.core.risk import risk_of
-from remediator.core.run import Call, Intention, Reading, Refusal, Run, UndoPlan
+from remediator.core.run import Call, Intention, Reading, Refusal, Run, StepRun, UndoPlan
 from remediator.errors import EvaluationError, RemediatorError
 
 RESTORE = "restore"
@@ -232,6 +232,27 @@ def _restore_call(run: Run, name: str, place: str) -> Call:
 def restorer(operation: str) -> str:
     """The operation that takes back ``how: restore``: ``postgres.restore`` for ``postgres.execute``."""
     return f"{operation.partition('.')[0]}.{RESTORE}"
+
+
+def rewrites(later: StepRun, earlier: StepRun) -> bool:
+    """Did the later step write over what the earlier one wrote? Then its own undo has to come first."""
+    one, other = ((step.did or {}).get(RESTORE) for step in (later, earlier))
+    if one is None or other is None or one.get("table") != other.get("table"):
+        return False
+    if later.intention is None or earlier.intention is None:
+        return False
+    if later.intention.call.connection != earlier.intention.call.connection:
+        return False
+    return bool(_cells(one) & _cells(other))
+
+
+def _cells(restore: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """What was written, as (key, column)."""
+    return {
+        (canonical(row.get("key")), column)
+        for row in restore.get("rows", ())
+        for column in {*(row.get("before") or {}), *(row.get("after") or {})}
+    }
 
 
 def call_risk(call: Call, catalog: Catalog) -> Risk:

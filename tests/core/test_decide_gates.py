@@ -317,3 +317,16 @@ def test_the_card_is_shown_again_at_each_vote_and_at_the_end() -> None:
 def test_whoever_approved_may_still_deny_while_the_gate_is_open() -> None:
     story = Story(gated(oncall=1, lead=1)).approve("bob").deny("bob", "I looked again")
     story.closes("denied", "denied by bob: I looked again").starts_nothing().counts("denied")
+
+
+def test_what_was_done_before_a_gate_that_nobody_answered_is_told() -> None:
+    steps = {"freeze": post("/freeze"), "lock": post("/lock", gate=votes(within="10m", oncall=1))}
+    told = Story(policy(steps)).starts("freeze").done().asks_people(oncall=1).passes("10m")
+    told.closes("expired", "done before, and standing: freeze").pages("done before, and standing: freeze")
+    assert "Nothing was done" not in told.paged[0]
+
+
+def test_what_was_done_before_a_denial_is_told() -> None:
+    steps = {"freeze": post("/freeze"), "lock": post("/lock", gate=votes(within="10m", oncall=1))}
+    told = Story(policy(steps)).starts("freeze").done().asks_people(oncall=1).deny("bob", "not now")
+    told.closes("denied", "denied by bob: not now; done before, and standing: freeze")

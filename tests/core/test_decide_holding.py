@@ -9,7 +9,7 @@ from typing import Any
 from remediator.core.messages import Done, StepFinished
 from remediator.core.play import next_deadline
 from remediator.core.run import Stage, StepState
-from tests.core.stories import CATALOG, START, Story, policy, post, undo
+from tests.core.stories import CATALOG, START, Story, change, policy, post, proof, undo, votes
 
 KEYED = undo("/resume") | {"via": "keyed"}
 
@@ -189,3 +189,51 @@ def test_a_run_that_holds_is_no_longer_open() -> None:
     assert not story.run.stage.open
     assert story.now == START
     assert story.run.steps["pause"].undo_at == START + timedelta(hours=24)
+
+
+def _wrote(before: int, after: int, **key: str) -> dict[str, Any]:
+    row = {"key": key or {"id": "p-17"}, "before": {"n": before}, "after": {"n": after}}
+    return {"restore": {"table": "programs", "rows": [row]}}
+
+
+PAST = {"verify": {"none": "-"}, "gate": {"waived": "the story is about the way back"}}
+
+
+def test_what_was_written_over_is_undone_latest_first() -> None:
+    steps = {
+        "s": change(**PAST, undo={"how": "restore", "after": "6s"}),
+        "s2": change(**PAST, undo={"how": "restore", "after": "1h"}),
+    }
+    told = Story(policy(steps)).starts("s").marks().done(**_wrote(1, 100))
+    told.starts("s2").marks().done(**_wrote(100, 200)).holds(s="6s", s2="1h")
+    told.passes("6s").undoes("s2").marks().done().undoes("s").marks().done().closes("fixed")
+
+
+def test_what_lies_apart_is_undone_each_in_its_own_time() -> None:
+    steps = {
+        "s": change(**PAST, undo={"how": "restore", "after": "6s"}),
+        "s2": change(**PAST, undo={"how": "restore", "after": "1h"}),
+    }
+    told = Story(policy(steps)).starts("s").marks().done(**_wrote(1, 100))
+    told.starts("s2").marks().done(**_wrote(1, 200, id="p-18"))
+    told.passes("6s").undoes("s").marks().done().in_stage(Stage.HOLDING).passes("1h").undoes("s2")
+
+
+def test_a_time_box_does_not_wait_for_people_who_are_asked_about_the_next_step() -> None:
+    steps = {
+        "pause": post("/pause", undo=undo(after="2m")),
+        "cut": post("/cut", gate=votes(within="30m", oncall=1)),
+    }
+    told = Story(policy(steps)).starts("pause").done().asks_people(oncall=1).passes("2m").undoes("pause")
+    assert told.gate.state == "void"
+    told.done().closes("expired", "the time of pause is over; cut was not done").pages("cut was not done")
+
+
+def test_a_time_box_that_has_to_wait_for_a_proof_is_told() -> None:
+    steps = {
+        "pause": post("/pause", undo=undo(after="2m")),
+        "cut": post("/cut", verify=proof(within="10m", every="5m")),
+    }
+    told = Story(policy(steps)).starts("pause").done().reads_before(value=5).starts("cut").done()
+    told.reads_proof(value=5).passes("3m").pages("the undo of pause is overdue")
+    told.reads_proof(value=0).undoes("pause").done().closes("fixed")

@@ -144,17 +144,15 @@ def varies(tree: Any) -> bool:
 
 def _is_the_time(tree: dict[str, Any]) -> bool:
     """Is it nothing but the time, as in ``updated_at = now()``, perhaps cast or in a zone?"""
-    match tree:
-        case {"SQLValueFunction": _}:
-            return True
-        case {"TypeCast": {"arg": dict(inner)}}:
-            return _is_the_time(inner)
-        case {"FuncCall": {"funcname": list(called), **rest}}:
-            args = rest.get("args", [])
-            if strings(called)[-1] == "timezone" and len(args) == 2 and "A_Const" in args[0]:
-                return _is_the_time(args[1])
-            return strings(called)[-1] in sqlwords.NOW and not args
-    return False
+    if "SQLValueFunction" in tree:
+        return True
+    if "TypeCast" in tree:
+        return _is_the_time(tree["TypeCast"]["arg"])
+    call = tree.get("FuncCall", {})
+    name, args = strings(call.get("funcname", []))[-1:], call.get("args", [])
+    if name == ["timezone"] and len(args) == 2 and "A_Const" in args[0]:
+        return _is_the_time(args[1])
+    return not args and bool(sqlwords.NOW.intersection(name))
 
 
 def _may_mean_the_time(cast: dict[str, Any]) -> bool:

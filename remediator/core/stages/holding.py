@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from remediator.core.messages import Event, TimePassed
+from remediator.core.planning import rewrites
 from remediator.core.run import Run, Stage
 from remediator.core.turn import Turn
 
@@ -29,8 +30,13 @@ def hear(turn: Turn, event: Event) -> None:
 
 
 def due(turn: Turn) -> list[str]:
-    """Steps whose undo is due now."""
-    return [name for name in turn.run.temporary if _is_due(turn, name)]
+    """Steps whose undo is due now, and with them those that have written over what they wrote."""
+    run, found = turn.run, list[str]()
+    for name in run.temporary:
+        over = any(rewrites(run.steps[name], run.steps[earlier]) for earlier in found)
+        if over or _is_due(turn, name):
+            found.append(name)
+    return found
 
 
 def _is_due(turn: Turn, name: str) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from remediator.core import gate as gates
+from remediator.core.catalog import Risk
 from remediator.core.messages import Event, TimePassed, VoteCast
-from remediator.core.run import Gate, Outcome, Refusal, Stage, Vote, gate_hash
+from remediator.core.run import Gate, Outcome, Refusal, Run, Stage, Vote, gate_hash
 from remediator.core.turn import Turn
 
 
@@ -76,7 +77,7 @@ def _vote(turn: Turn, gate: Gate, vote: Vote) -> None:
         note = f"denied by {vote.by}" + (f": {vote.reason}" if vote.reason else "")
         turn.change_gate(state="denied", note=note)
         turn.count("denied")
-        turn.close(Outcome.DENIED, note, _asking_again(turn, note))
+        turn.close(Outcome.DENIED, f"{note}{_but(turn.run)}", _asking_again(turn, note))
     elif gates.satisfied(gate.required, gates.approvers(gate), roles):
         people = ", ".join(gates.approvers(gate))
         turn.change_gate(state="approved", note=f"approved by {people}")
@@ -93,8 +94,19 @@ def _expire(turn: Turn, gate: Gate) -> None:
     turn.note("gate-expired", gate=gate.id, late=gate.late)
     turn.count("denied", "expired")
     if gate.late == "page":
-        turn.page(f"expired:{gate.id}", f"gate {gate.id} expired: {note}. Nothing was done")
-    turn.close(Outcome.EXPIRED, note, _asking_again(turn, note))
+        so_far = _but(turn.run) or ". Nothing was done"
+        turn.page(f"expired:{gate.id}", f"gate {gate.id} expired: {note}{so_far}")
+    turn.close(Outcome.EXPIRED, f"{note}{_but(turn.run)}", _asking_again(turn, note))
+
+
+def _but(run: Run) -> str:
+    """What was done before this gate, and stands."""
+    done = [
+        name
+        for name, step in run.steps.items()
+        if step.stands and step.intention is not None and step.intention.risk is not Risk.SAFE
+    ]
+    return f"; done before, and standing: {', '.join(done)}" if done else ""
 
 
 def _asking_again(turn: Turn, note: str) -> Refusal:
