@@ -23,17 +23,21 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def changed(row: dict[str, Any]) -> str:
-    """A row of a picture: ``id=p-17: earn_rate 0.07 → 0.035``."""
+    """A row of a picture: ``id=p-17: earn_rate 0.0700 → 0.0350``."""
     if "key" not in row:
         return _json(row)
-    key = ", ".join(f"{name}={value}" for name, value in row["key"].items())
+    key = ", ".join(f"{name}={_cell(value)}" for name, value in row["key"].items())
     before, after = row.get("before") or {}, row.get("after") or {}
     names = [name for name in after or before if name not in row["key"]]
     changes = (
-        f"{name} " + " → ".join(_json(side[name]) for side in (before, after) if name in side)
+        f"{name} " + " → ".join(_cell(side[name]) for side in (before, after) if name in side)
         for name in names
     )
     return f"{key}: {', '.join(changes)}"
+
+
+def _cell(value: Any) -> str:
+    return value if isinstance(value, str) else _json(value)
 
 
 def _json(value: Any) -> str:

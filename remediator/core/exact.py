@@ -58,6 +58,12 @@ def plain(value: Any) -> Any:
     return inert(value)
 
 
+def spelled(value: Any) -> Any:
+    """What was `kept`; a decimal as the text that it was read as: 0.0700, where `shown` says 0.07."""
+    found = revived(value)
+    return str(found) if isinstance(found, Decimal) else plain(found)
+
+
 def shown(value: Any) -> Any:
     """What was `kept`, as people read it."""
     return plain(revived(value))

@@ -12,7 +12,7 @@ import msgspec
 from remediator.core.alert import Alert
 from remediator.core.canonical import digest
 from remediator.core.catalog import Fence, Risk
-from remediator.core.exact import revived, shown
+from remediator.core.exact import revived, shown, spelled
 
 
 class Stage(StrEnum):
@@ -137,8 +137,12 @@ class Picture(msgspec.Struct, frozen=True):
 
     @property
     def shown(self) -> list[dict[str, Any]]:
-        """The rows as people read them."""
-        return [shown(row) for row in self.rows]
+        """The rows as people read them, decimals digit for digit."""
+        return [{side: _columns(held) for side, held in row.items()} for row in self.rows]
+
+
+def _columns(held: Any) -> Any:
+    return {name: spelled(value) for name, value in held.items()} if isinstance(held, dict) else spelled(held)
 
 
 class Vote(msgspec.Struct, frozen=True):

@@ -203,7 +203,7 @@ async def test_it_shows_the_rows_that_would_change_and_changes_none(desk: Desk, 
     assert said.status == 0, said
     assert "remaining_pct" in said.out
     assert "would change 1" in said.out
-    assert "id=p-17: earn_rate 0.07 → 0.035" in said.out
+    assert "id=p-17: earn_rate 0.0700 → 0.0350" in said.out
     assert "1 of finance_ops (amina)" in said.out
     rows = (await desk.preview(*about, "--json", DSN=server.dsn(database))).json["steps"][-1]["picture"][
         "rows"

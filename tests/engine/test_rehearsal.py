@@ -111,7 +111,7 @@ async def test_it_tells_the_readings_the_case_and_what_each_step_would_ask_and_c
     assert halve.picture is not None
     assert (halve.picture.count, halve.picture.text) == (1, "1 row of loyalty_programs")
     (row,) = halve.picture.rows
-    assert row == {"key": {"id": "p-17"}, "before": {"rate": 0.07}, "after": {"rate": 0.035}}
+    assert row == {"key": {"id": "p-17"}, "before": {"rate": "0.0700"}, "after": {"rate": "0.0350"}}
     assert service.asked == {"read sql.query": 1, "preview ledger.execute": 1}
 
 

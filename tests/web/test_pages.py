@@ -109,7 +109,7 @@ async def test_what_needs_a_person_comes_first_and_whole(site: Site) -> None:
         "UPDATE loyalty_programs SET earn_rate = $2, updated_at = now() WHERE id = $1 AND earn_rate = $3",
         '["p-17", 0.035, 0.07]',
         "would change 1 row",
-        "id earn_rate p-17 0.07 → 0.035",
+        "id earn_rate p-17 0.0700 → 0.0350",
         "taken back after 1 d, earlier if unverified",
         "amina approved by slack 1 min ago: the merchant knows",
         "waits for 1 of ops_marketing (bob, chidi)",
