@@ -23,7 +23,12 @@ pytestmark = [
     pytest.mark.timeout(90),
 ]
 
-QUICKER = {"every: 10s": "every: 1s", "after: 72h": "after: 4s", "cooldown: 1h": "cooldown: 3s"}
+QUICKER = {
+    "every: 10s": "every: 1s",
+    "after: 72h": "after: 4s",
+    "cooldown: 1h": "cooldown: 3s",
+    "recheck: 15m": "recheck: 1s",
+}
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +79,25 @@ async def test_a_fraudster_is_frozen_and_the_points_are_locked_for_a_while(
         (row,) = await stage.sql("SELECT * FROM loyalty_balances WHERE id = 'b-1'")
         assert (row["is_frozen"], row["locked"]) == (True, 0)
         assert await stage.sql("SELECT * FROM loyalty_balances WHERE id <> 'b-1'") == others
+
+
+async def test_points_that_were_not_locked_at_once_are_asked_about_again(
+    world: LoyaltyWorld, slack: FakeSlack, server: Server
+) -> None:
+    async with pack(world, slack, server) as stage:
+        await _suspect(stage, "u-1")
+        run = await stage.daemon.wait_stage("waiting")
+        await stage.agreed(f"{run['id']}.1", "amina", "bob")
+        await stage.card_says(f"{run['id']}.2", "locked")
+        status, _told = await stage.vote(f"{run['id']}.2", "amina", "deny", reason="later")
+        assert status == 200
+        closed = await stage.daemon.wait_outcome("denied")
+        assert "done before, and standing: freeze" in closed["reason"]
+        later = await stage.daemon.wait_run(lambda one: one["id"] != run["id"] and one["stage"] == "waiting")
+        await stage.agreed(f"{later['id']}.1", "amina", "bob")
+        await stage.daemon.wait_stage("holding")
+        (row,) = await stage.sql("SELECT * FROM loyalty_balances WHERE id = 'b-1'")
+        assert row["locked"] == Decimal("15300.50")
 
 
 async def test_below_the_red_flags_nothing_is_frozen_and_a_person_looks(
