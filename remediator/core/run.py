@@ -172,6 +172,7 @@ class Gate(msgspec.Struct, frozen=True):
     pictures: dict[str, Picture] = {}
     note: str = ""  # why it ended as it did
     remarks: tuple[str, ...] = ()  # votes that did not count, and why; the last few
+    approved_at: datetime | None = None
     again: str = ""  # it expired, and somebody had it asked again: the run that asks
 
 

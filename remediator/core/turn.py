@@ -205,10 +205,21 @@ class Turn:
             reason=reason,
             wait_until=None,
         )
+        told = refusal is None or refusal.bound in ("changed", "fresh")  # decided anew, or paged already
+        if outcome is Outcome.REFUSED and not told and self._agreed_in_vain():
+            self.page("in-vain", f"people had agreed, and it was not done: {reason}")
         self._refusal = refusal
         self._recheck_at = self.now + self.policy.recheck
         self.note("closed", outcome=str(outcome), reason=reason)
         return self.show_card()
+
+    def _agreed_in_vain(self) -> bool:
+        """Did people agree to something of which nothing was begun?"""
+        steps = self.run.steps
+        return any(
+            gate.approved_at and not any(steps[name].attempt for name in gate.steps if name in steps)
+            for gate in self.run.all_gates
+        )
 
     def refuse(self, bound: str, reason: str) -> None:
         """Close as refused, to be decided again after ``recheck``."""

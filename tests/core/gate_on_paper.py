@@ -82,6 +82,7 @@ class Paper:
     card: str = ""
     state: str = "open"
     spoiled: bool = False
+    carried: bool = False  # people had agreed
     ballots: list[Ballot] = field(default_factory=list)
 
     @property
@@ -264,7 +265,7 @@ class PaperRun:
         if ask is None or self._approval(self.step):
             return self._check()
         if not self.acted and (self.halted or self.busy or self.cooling):
-            return self._over("refused")
+            return self._refused()
         self.phase, self.read, self.seen = "pictures", {}, None
         self.wants = {f"picture:{one}" for one in self._left(ask) if self.acts[one].pictured}
         if self.acted and self.reads_figures:
@@ -352,9 +353,15 @@ class PaperRun:
     def _stop(self) -> None:
         """It may not start. With nothing done that is a refusal; else somebody has to look."""
         if not self.finished:
-            return self._over("refused")
+            return self._refused()
         self.pages += 1
         return self._over("failed")
+
+    def _refused(self) -> None:
+        """Something said no. Whoever had agreed before must hear of it."""
+        in_vain = any(one.carried and not set(one.steps) & set(self.started) for one in self.papers)
+        self.pages += in_vain
+        self._over("refused")
 
     def _alert_over(self) -> None:
         self._over("fixed" if self.acted else "recovered")
@@ -384,7 +391,7 @@ class PaperRun:
             self.denials.append("")
             self._over("denied")
         elif paper.is_full(self.rota, self.now):
-            paper.state = "approved"
+            paper.state, paper.carried = "approved", True
             self._check()
 
     def time(self) -> None:
@@ -422,7 +429,7 @@ class PaperRun:
         self.wants.discard(what)
         self.read[what] = value
         if value is None and self.phase == "figures":
-            return self._over("refused")
+            return self._refused()
         if value is None and what.startswith("picture:") and self.phase == "checking":
             return self._void()  # rows that are gone are other rows
         if value is None and not (what == "figures" and self.phase == "checking"):

@@ -330,3 +330,9 @@ def test_what_was_done_before_a_denial_is_told() -> None:
     steps = {"freeze": post("/freeze"), "lock": post("/lock", gate=votes(within="10m", oncall=1))}
     told = Story(policy(steps)).starts("freeze").done().asks_people(oncall=1).deny("bob", "not now")
     told.closes("denied", "denied by bob: not now; done before, and standing: freeze")
+
+
+def test_who_agreed_in_vain_hears_of_it() -> None:
+    story = Story(policy({"pause": post("/pause", gate=votes(oncall=1))})).asks_people(oncall=1)
+    story.sees(holder="r9").approve("bob").refuses("target", waits_for="target:campaign/c-1")
+    story.pages("people had agreed, and it was not done: target: run r9 is acting")

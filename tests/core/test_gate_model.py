@@ -62,7 +62,11 @@ PLANTED: dict[str, tuple[Any, str, str]] = {
         'gate.state in ("open", "approved")',
     ),
     "a denial is one voice among others": (waiting._vote, "if not vote.approve:", "if False:"),
-    "a vote has the time that its sender claims": (waiting._vote, "at=turn.now", "at=vote.at"),
+    "a vote has the time that its sender claims": (
+        waiting._vote,
+        "replace(vote, at=turn.now)",
+        "replace(vote, at=vote.at)",
+    ),
     "an expired gate is not written down as such": (waiting._expire, 'state="expired", ', ""),
     "nobody hears that a gate expired": (waiting._expire, 'gate.late == "page"', 'gate.late == "deny"'),
     "a cover lasts one moment too long": (Cover.holds, "now < self.until", "now <= self.until"),

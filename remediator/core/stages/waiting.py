@@ -80,7 +80,7 @@ def _vote(turn: Turn, gate: Gate, vote: Vote) -> None:
         turn.close(Outcome.DENIED, f"{note}{_but(turn.run)}", _asking_again(turn, note))
     elif gates.satisfied(gate.required, gates.approvers(gate), roles):
         people = ", ".join(gates.approvers(gate))
-        turn.change_gate(state="approved", note=f"approved by {people}")
+        turn.change_gate(state="approved", approved_at=turn.now, note=f"approved by {people}")
         turn.note("gate-approved", gate=gate.id, by=gates.approvers(gate), hash=gate.hash)
         turn.enter(Stage.PREPARING)
     turn.show_card()
