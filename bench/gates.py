@@ -85,7 +85,7 @@ def _idle(found: list[Round], seconds: float) -> Figure:
 
 def _round(rest: float, idle: float) -> Round:
     """rest: seconds in which the daemon is left alone before anything is read off it; idle: for so long."""
-    within = int(rest + idle + 8)  # eight to open them all
+    within = int(rest + idle + 12)  # twelve to open them all
     with daemon([gated(0, BRIEF, "1s"), gated(1, LONG, f"{within}s")]) as one:
         strangers, few = WARM
         asyncio.run(_posted(one, NOBODYS, 0, strangers))
