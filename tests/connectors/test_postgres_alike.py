@@ -274,7 +274,7 @@ async def test_nobody_is_asked_for_a_value_that_does_not_fit(
 async def test_a_value_that_fits_is_shown_as_it_is_stored(
     connector: Make, server: Server, database: str, kind: str, value: object, stored: object
 ) -> None:
-    await laid_out(server, database, kind, "NULL")
+    await laid_out(server, database, kind, "NULL" if stored is not None else "'old'")
     changer, change = connector(tables=["odd"]), execute(SET, value, 1)
     picture = await preview(changer, change)
     assert picture.rows[0]["after"] == {"v": stored}

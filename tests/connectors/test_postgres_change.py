@@ -29,7 +29,6 @@ from tests.connectors.changes import (
     no_preview,
     preview,
     refused,
-    restore,
 )
 from tests.rig.postgres import Server
 
@@ -62,7 +61,7 @@ async def test_the_preview_shows_each_row_before_and_after_and_changes_nothing(
         "before": {"earn_rate": Decimal("0.0700")},
         "after": {"earn_rate": Decimal("0.0350")},
     }
-    told = "UPDATE of 1 row in loyalty_programs; told by the time of the change: updated_at = now()"
+    told = "UPDATE of 1 row in public.loyalty_programs; told by the time of the change: updated_at = now()"
     assert [picture.count, picture.text] == [1, told]
     assert await rates(server, database) == UNTOUCHED
 
@@ -135,15 +134,29 @@ async def test_as_many_rows_as_the_step_says_are_changed(connector: Make, rows: 
     lower = execute(LOWER, 0.01, rows=rows)
     assert (await preview(connector(), lower)).count == changed
     assert (await done(connector(), lower))["rows"] == changed
-    assert (await preview(connector(), execute(LOWER, 0.01, rows={"at_most": 2}))).count == 0
 
 
-async def test_a_step_that_finds_nothing_to_do_within_its_bound_is_done(connector: Make) -> None:
-    nothing = execute(LOWER, 0.9, rows={"at_most": 2})
-    result = await done(connector(), nothing)
-    assert [result["rows"], result["changed"]] == [0, []]
-    undone = await done(connector(), restore(result))
-    assert undone == {"restored": 0, "rows": [], "left": []}
+@pytest.mark.parametrize(
+    "nothing",
+    [
+        execute(LOWER, 0.9, rows={"at_most": 2}),
+        execute(LOWER, 0.9, rows=0),
+        execute("UPDATE loyalty_programs SET status = $1 WHERE id >= $2", "active", "p", rows=2),
+        execute("DELETE FROM loyalty_campaigns WHERE status = $1", "nonsense", rows={"at_most": 2}),
+    ],
+)
+async def test_nobody_is_asked_for_nothing(connector: Make, nothing: Call) -> None:
+    assert "it would change no row" in await no_preview(connector(), nothing)
+    journal = Journal()
+    assert await refused(connector(), nothing, journal=journal) == "never sent: it would change no row"
+    assert journal.marks == []
+
+
+async def test_where_one_row_of_several_would_change_people_are_asked(connector: Make) -> None:
+    both = "UPDATE loyalty_programs SET earn_rate = $1 WHERE id >= $2"
+    assert (await preview(connector(), execute(both, 0.05, "p", rows=2))).count == 2
+    touch = "UPDATE loyalty_programs SET status = $1, updated_at = now() WHERE id = $2"
+    assert (await done(connector(), execute(touch, "active", "p-17")))["rows"] == 1
 
 
 async def test_a_preview_locks_nothing_that_an_application_needs(

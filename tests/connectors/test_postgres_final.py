@@ -174,6 +174,19 @@ async def test_a_commit_that_is_not_answered_in_time_is_unknown_and_the_mark_tel
         assert proxy.commits == final
 
 
+async def test_the_answer_to_a_commit_is_not_waited_for_as_long_as_the_change_may_take(
+    connector: Make, server: Server, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_final, "COMMITTED", 0.5)
+    async with proxy_to(server.child.port, Cut.SILENT) as proxy:
+        changer, journal = connector(dsn=server.dsn(database, port=proxy.port)), Journal()
+        began = time.monotonic()
+        told = await unknown(changer, HALF, journal=journal, timeout=60)
+        assert told == "COMMIT was sent, and then: not through within 0.5 s"
+        assert time.monotonic() - began < 5
+        assert isinstance(await became(connector(), journal), Done)
+
+
 async def test_an_undo_whose_line_is_cut_is_told_by_its_mark_with_what_it_left_alone(
     connector: Make, server: Server, database: str
 ) -> None:
@@ -223,7 +236,7 @@ async def test_only_what_certainly_rolled_back_is_refused_at_commit(
         """)
 
     async def work(within: Any) -> Done:
-        await within.execute("INSERT INTO t VALUES (1)")
+        await within.execute("INSERT INTO public.t VALUES (1)")
         return Done()
 
     changer, journal = connector(), Journal()

@@ -168,13 +168,23 @@ async def test_ours_a_superusers_and_one_that_replicates_are_never_ended(
 ) -> None:
     async with server.connected() as db:
         await db.execute(f"CREATE ROLE replica_{database} LOGIN REPLICATION")
-    await sessions.idle("remediator")
+        await db.execute(f"CREATE ROLE ender_{database} LOGIN IN ROLE pg_read_all_stats, pg_signal_backend")
     await sessions.idle("psql", "nobody")
     async with server.connected(database) as db:
-        await db.execute(f"GRANT SELECT ON loyalty_programs TO replica_{database}")
+        await db.execute(f"GRANT SELECT ON loyalty_programs TO replica_{database}, ender_{database}")
     await sessions.idle("psql", f"replica_{database}")
+    await sessions.idle("remediator", f"ender_{database}")
     await asyncio.sleep(0.3)
-    assert (await connector().preview(terminate(), timeout=10)).count == 0
+    ender = connector(dsn=server.dsn(database, f"ender_{database}"))
+    assert (await ender.preview(terminate(), timeout=10)).count == 0
+    await sessions.idle("psql", f"ender_{database}")
+    await sessions.idle("remediator")  # as it calls itself: it is a stranger nevertheless
+    await asyncio.sleep(0.3)
+    rows = (await ender.preview(terminate(), timeout=10)).rows
+    assert [(row["before"]["user"], row["before"]["application"]) for row in rows] == [
+        (f"ender_{database}", "psql"),
+        (sessions.user, "remediator"),
+    ]
 
 
 async def test_those_of_another_database_are_not_ended(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from remediator.connectors.postgres import Postgres
+from remediator.connectors.postgres.names import standing
 from remediator.connectors.postgres.rows import Place
 from remediator.connectors.postgres.table import facts
 from remediator.core.run import Call
@@ -30,13 +31,16 @@ async def laid_out(server: Server, database: str, sql: str) -> None:
 
 async def facts_of(connector: Postgres, table: str) -> Table:
     async with connector._reading.transaction("loyalty_db") as database:
-        return await facts(Place("loyalty_db", connector._settings, database), table)
+        place = Place("loyalty_db", connector._settings, database)
+        return await facts(place, (await standing(place, [table]))[table])
 
 
 async def test_the_facts_of_a_plain_table(connector: Make) -> None:
     table = await facts_of(connector(hidden=["loyalty_programs.BUDGET_spent"]), "loyalty_programs")
     assert Referrer("loyalty_campaigns_program_id_fkey", ("id",)) in table.referrers
-    plain = Table('"public"."loyalty_programs"', ("id",), table.columns, referrers=table.referrers)
+    plain = Table(
+        '"public"."loyalty_programs"', ("id",), table.columns, referrers=table.referrers, oid=table.oid
+    )
     assert table == plain
     assert list(table.columns) == [
         "id", "name", "status", "earn_rate", "budget_limit", "budget_spent", "updated_at",

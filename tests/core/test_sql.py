@@ -7,6 +7,8 @@ import pytest
 
 from remediator.core.catalog import Reach
 from remediator.core.sql import reading as sql
+from remediator.core.sql.spelling import spelled
+from remediator.core.sql.tree import Fault
 
 REACH = Reach(
     tables=frozenset({"loyalty_programs", "loyalty_campaigns", "loyalty_users", "audit.entries"}),
@@ -167,10 +169,42 @@ def test_a_hidden_column_is_hidden_however_it_is_written() -> None:
 
 def test_built_in_functions_are_spelled_out_and_nothing_else_changes() -> None:
     text = "SELECT 'é', Upper(name), \"lower\"(name), tier_of(id), trim(name), count(*) FROM loyalty_programs -- now()"
-    assert allowed(text).text == (
-        "SELECT 'é', pg_catalog.Upper(name), pg_catalog.\"lower\"(name), tier_of(id), trim(name), "
-        "pg_catalog.count(*) FROM loyalty_programs -- now()"
+    assert allowed(text).text({"loyalty_programs": "public"}, {"tier_of": 'Odd "One'}) == (
+        'SELECT \'é\', "pg_catalog".Upper(name), "pg_catalog"."lower"(name), "Odd ""One".tier_of(id), '
+        'trim(name), "pg_catalog".count(*) FROM "public".loyalty_programs -- now()'
     )
+
+
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [
+        (
+            "SELECT loyalty_programs.id FROM loyalty_programs, audit.entries e",
+            'SELECT loyalty_programs.id FROM "s".loyalty_programs, audit.entries e',
+        ),
+        (
+            "WITH loyalty_programs AS (SELECT id FROM loyalty_programs) SELECT id FROM loyalty_programs",
+            'WITH loyalty_programs AS (SELECT id FROM "s".loyalty_programs) SELECT id FROM loyalty_programs',
+        ),
+        (
+            'SELECT (SELECT count(*) FROM ONLY/**/"loyalty_programs") FROM audit . entries, (TABLE loyalty_campaigns) t',
+            'SELECT (SELECT "pg_catalog".count(*) FROM ONLY/**/"s"."loyalty_programs") FROM audit . entries, (TABLE "s".loyalty_campaigns) t',
+        ),
+        (
+            "SELECT 'loyalty_programs' FROM LOYALTY_programs",
+            "SELECT 'loyalty_programs' FROM \"s\".LOYALTY_programs",
+        ),
+    ],
+)
+def test_tables_are_named_with_their_schema_where_they_are_tables(written: str, sent: str) -> None:
+    names = {"loyalty_programs": "s", "loyalty_campaigns": "s", "audit.entries": "elsewhere"}
+    assert allowed(written).text(names, {}) == sent
+
+
+def test_what_would_be_another_statement_with_its_names_spelled_out_is_refused() -> None:
+    assert spelled("SELECT 1 FROM a, b", {14: "s"}) == 'SELECT 1 FROM "s".a, b'
+    for places in ({7: "s"}, {15: "s"}, {14: "s", 18: "s"}):
+        assert isinstance(spelled("SELECT 1 FROM a, b", places), Fault)
 
 
 def test_names_after_a_dot_are_told_for_the_database_to_judge() -> None:
@@ -178,7 +212,6 @@ def test_names_after_a_dot_are_told_for_the_database_to_judge() -> None:
         "WITH x AS (SELECT 1 AS a) SELECT p.id, x.a, audit.entries.at FROM loyalty_programs p, x, audit.entries"
     )
     assert query.dotted == {"loyalty_programs": {"id"}, "audit.entries": {"at"}}
-    assert query.derived == {"a"}
 
 
 def test_every_fault_is_told_with_its_place_in_characters() -> None:

@@ -9,15 +9,18 @@ cascades and whatever else would change more than the statement says.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
+from remediator.connectors.postgres import names
 from remediator.connectors.postgres.bound import Bound, bound
+from remediator.connectors.postgres.names import Standing
 from remediator.connectors.postgres.rights import check_rights
 from remediator.connectors.postgres.rows import Place
 from remediator.connectors.postgres.settings import LONGEST, PostgresSettings
 from remediator.connectors.postgres.table import facts
+from remediator.connectors.postgres.telling import told
 from remediator.core.canonical import canonical
 from remediator.core.catalog import Escape, Fence, Kind, Operation, Param, Risk
 from remediator.core.exact import kept, same
@@ -87,25 +90,33 @@ class Wanted:
 
     async def picture(self, place: Place) -> Picture:
         """What it would change, without a lock. ConnectorError, also for what would be refused."""
-        table = await _judged(place, self.change, restores=self.restores)
+        sent, standing = await names.change(place, self.change)
+        return await replace(self, change=sent).picture_on(place, standing)
+
+    async def picture_on(self, place: Place, standing: Standing) -> Picture:
+        """The same, of the change as it is sent."""
+        table = await self._judged(place, standing)
         await place.read(self.change.text)
         rows = await self._found(place, sqlpicture.looking(self.change, table))
-        if problem := self.bound.broken_by(len(rows), "would change") or await self._taken(
-            place, table, rows
-        ):
+        if problem := self._objection(rows) or await self._taken(place, table, rows):
             raise place.error(problem)
-        return Picture(len(rows), self._told(len(rows)), tuple(row.shown for row in rows))
+        return self._shown(rows, table, standing)
 
     async def made(self, place: Place, shown: Picture | None) -> Done | Refused:
         """Change the rows inside the open transaction. ConnectorError: nothing may become final."""
+        sent, standing = await names.change(place, self.change)
+        return await replace(self, change=sent).made_on(place, standing, shown)
+
+    async def made_on(self, place: Place, standing: Standing, shown: Picture | None) -> Done | Refused:
+        """The same, of the change as it is sent."""
         await place.database.prepare(self.change.text, name="")  # from here on nobody alters the table
-        table = await _judged(place, self.change, restores=self.restores)
+        table = await self._judged(place, standing)
         derive = sqlpicture.looking if self.change.verb == "insert" else sqlpicture.locking
         locked = await self._found(place, derive(self.change, table))
-        if problem := self.bound.broken_by(len(locked), "would change"):
+        if problem := self._objection(locked):
             return Refused(f"never sent: {problem}")
-        if shown is not None and not same([row.shown for row in locked], shown.rows):
-            return Refused("never sent: it would change other rows or other values than were approved")
+        if shown is not None and (problem := _other(self._shown(locked, table, standing), shown)):
+            return Refused(f"never sent: {problem}")
         changed = await self._found(place, sqlpicture.changing(self.change, table))
         pairs = _paired(self.change, locked, changed)
         if problem := self.bound.broken_by(len(changed), "changed") or _differs(pairs, locked, changed):
@@ -113,7 +124,7 @@ class Wanted:
         rows = [Row(new.key, old.before, new.after) for old, new in pairs]
         result: dict[str, Any] = {"rows": len(rows), "changed": [row.shown for row in rows]}
         if self.restores:
-            result["restore"] = self._way_back(table, rows)
+            result["restore"] = self._way_back(table, standing, rows)
         return Done(result)
 
     async def _taken(self, place: Place, table: Table, rows: Sequence[Row]) -> str:
@@ -133,19 +144,34 @@ class Wanted:
         args = [*self.args, self.bound.most + 1] if derived.limited else self.args
         return [as_row(place, derived, values) for values in await statement.rows(args)]
 
-    def _told(self, count: int) -> str:
-        told = f"{self.change.verb.upper()} of {self.bound.counted(count)} in {self.change.table}"
-        written = self.change.sets or (self.change.rows[0] if self.change.rows else ())
-        if varying := [f"{one.column} = {_short(one.text)}" for one in written if one.varies]:
-            told += f"; told by the time of the change: {', '.join(varying)}"
-        return told
+    async def _judged(self, place: Place, standing: Standing) -> Table:
+        """The table as it is now, which has nothing against the change. ConnectorError."""
+        table = await facts(place, standing)
+        if problem := objection(self.change, table, restores=self.restores):
+            raise place.error(problem)
+        await check_rights(place, self.change, table, restores=self.restores)
+        return table
 
-    def _way_back(self, table: Table, rows: Sequence[Row]) -> dict[str, Any]:
+    def _objection(self, rows: Sequence[Row]) -> str:
+        """Why these rows may not be changed: too many, too few, or nothing would be different."""
+        if problem := self.bound.broken_by(len(rows), "would change"):
+            return problem
+        idle = self.change.verb == "update" and not self.change.varying
+        if not rows or (idle and all(same(row.before, row.after) for row in rows)):
+            return "it would change no row"
+        return ""
+
+    def _shown(self, rows: Sequence[Row], table: Table, standing: Standing) -> Picture:
+        text = told(self.change, table, standing, self.bound.counted(len(rows)))
+        return Picture(len(rows), text, tuple(row.shown for row in rows))
+
+    def _way_back(self, table: Table, standing: Standing, rows: Sequence[Row]) -> dict[str, Any]:
         """All that postgres.restore needs. types: by which it sees that the table was altered since."""
         named = {*table.key, *(name for row in rows for name in (*row.before, *row.after))}
         return {
             "sql": self.sql,
             "table": self.change.table,
+            "relation": {"name": str(standing), "oid": standing.oid},
             "key": list(table.key),
             "types": {name: table.columns[name].type for name in sorted(named)},
             "rows": [row.shown for row in rows],
@@ -182,13 +208,13 @@ def as_row(place: Place, derived: sqlpicture.Derived, values: Iterable[Any]) -> 
     return row
 
 
-async def _judged(place: Place, wanted: Change, *, restores: bool) -> Table:
-    """The table as it is now, which has nothing against the change. ConnectorError."""
-    table = await facts(place, wanted.table)
-    if problem := objection(wanted, table, restores=restores):
-        raise place.error(problem)
-    await check_rights(place, wanted, table, restores=restores)
-    return table
+def _other(picture: Picture, shown: Picture) -> str:
+    """What is no longer as people approved it; "" where all is."""
+    if picture.count != shown.count or not same(picture.rows, shown.rows):
+        return "it would change other rows or other values than were approved"
+    if picture.text != shown.text:
+        return f"it would do something else than was approved: {picture.text}"
+    return ""
 
 
 def _paired(change: Change, foretold: Sequence[Row], changed: Sequence[Row]) -> list[tuple[Row, Row]]:
@@ -213,8 +239,3 @@ def _differs(pairs: Sequence[tuple[Row, Row]], foretold: Sequence[Row], changed:
 
 def _name(key: Mapping[str, Any]) -> str:
     return canonical(kept(dict(key)))
-
-
-def _short(text: str) -> str:
-    """An expression as people wrote it."""
-    return text.replace("pg_catalog.", "")

@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from remediator.connectors.postgres.link import CHANGING, READING, Link
+from remediator.connectors.postgres.link import CHANGING, PLAINLY, READING, Link, plainly, said
 from remediator.core.messages import Done, Refused, Result, Unknown
 from remediator.errors import ConnectorError
 from remediator.ports import Order
@@ -27,12 +27,14 @@ _STANDING = """
         pg_current_wal_insert_lsn()::text AS lsn
 """
 _NUMBER = "SELECT pg_current_xact_id()::text"
-_FLUSH = "SELECT pg_logical_emit_message(true, 'remediator', '')"
+_FLUSH = f"BEGIN; {PLAINLY}; SELECT pg_logical_emit_message(true, 'remediator', ''); COMMIT"
 _FLUSHED = "SELECT pg_current_wal_flush_lsn() >= $1::text::pg_lsn"
 _FATE = "SELECT pg_xact_status($1::text::xid8)"
 _FORWARD = "SELECT pg_current_wal_insert_lsn() >= $1::text::pg_lsn"
 MARKED = 5.0
 """Seconds for the mark to be kept: all the while the rows are locked."""
+COMMITTED = 10.0
+"""Seconds for COMMIT to be answered: then it is unknown, and asked about."""
 _CERTAIN = ("23", "40001", "40002", "40P01")
 """Errors, or their class, with which the server answers a COMMIT that it rolled back. 40003 is none: it says
 that nobody knows."""
@@ -50,7 +52,7 @@ async def act(name: str, link: Link, work: Work, *, order: Order, timeout: float
         async with asyncio.timeout(timeout), link.pairs:
             return await final.act(name)
     except TimeoutError:
-        problem = f"not through within {timeout:g} s"
+        problem = f"not through within {min(timeout, COMMITTED) if final.sent else timeout:g} s"
     except ConnectorError as error:
         problem = told(error)
     if final.sent:
@@ -100,10 +102,11 @@ class _Final:
             return Refused("never committed: the connection was lost")
         self.sent = True
         try:
-            answer = await database.execute("COMMIT")
+            async with asyncio.timeout(COMMITTED):
+                answer = await database.execute("COMMIT")
         except asyncpg.PostgresError as error:
             if str(error.sqlstate).startswith(_CERTAIN):
-                return Refused(f"rolled back at its end ({error.sqlstate}): {str(error.args[0])[:300]}")
+                return Refused(f"rolled back at its end ({error.sqlstate}): {said(error)}")
             raise
         return None if answer == "COMMIT" else Refused("rolled back at its end")
 
@@ -123,8 +126,9 @@ async def unfit(database: Any, *, keeps: bool = True) -> str:
 async def _flush(name: str, beside: Any, lsn: str) -> None:
     """Whatever was written up to here must survive a crash: a commit beside it takes it to the disk."""
     await beside.execute(_FLUSH)
-    if not await beside.fetchval(_FLUSHED, lsn):
-        raise ConnectorError(name, "the server does not write its log to disk")
+    async with plainly(beside):
+        if not await beside.fetchval(_FLUSHED, lsn):
+            raise ConnectorError(name, "the server does not write its log to disk")
 
 
 async def inquire(name: str, link: Link, mark: dict[str, Any], *, timeout: float) -> Result | None:

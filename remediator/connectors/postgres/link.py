@@ -28,9 +28,21 @@ IDLE = 30.0
 ROLLBACK = 1.0
 """Seconds to wait for the end of what was given up: it tells the server to let go of its locks at once."""
 
+PLAINLY = "SET LOCAL search_path = pg_catalog, pg_temp"
+"""Operators and functions are searched for in `pg_catalog` alone: whoever may create anything in a schema of
+the login's own search_path could otherwise have his run as ours."""
+_ASIDE = (
+    "SELECT pg_catalog.set_config('remediator.path', pg_catalog.current_schemas(true)::pg_catalog.text, true)"
+)
+"""The login's own search_path, by which `names` finds what a statement names."""
+
 READING = "BEGIN TRANSACTION READ ONLY;"
 CHANGING = "BEGIN TRANSACTION ISOLATION LEVEL READ COMMITTED;"
 
+_OWN = frozenset(
+    "08 0A 21 22 23 25 26 28 2B 34 3B 3D 3F 40 42 44 53 54 55 57 58".split()  # noqa: SIM905 -- a list of words
+)
+"""Classes of errors that the server itself raises, in its own words."""
 _REMEDIES = {
     "57014": "make it cheaper, or raise the connection's statement_timeout",
     "55P03": "something else holds the lock; raise the connection's lock_timeout",
@@ -93,7 +105,7 @@ class Link:
             f"SET LOCAL statement_timeout = {statement}; SET LOCAL lock_timeout = {lock};"
             f"SET LOCAL idle_in_transaction_session_timeout = {statement + 10_000};"
             "SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL intervalstyle = 'iso_8601';"
-            "SET LOCAL extra_float_digits = 1"
+            f"SET LOCAL extra_float_digits = 1; {_ASIDE}; {PLAINLY}"
         )
 
     async def _acquired(self, name: str) -> Any:
@@ -132,6 +144,14 @@ class Link:
             ) from None
 
 
+@contextlib.asynccontextmanager
+async def plainly(database: Any) -> AsyncIterator[None]:
+    """A short transaction on a bare connection, in which only `pg_catalog` is searched."""
+    async with database.transaction():
+        await database.execute(f"{_ASIDE}; {PLAINLY}")
+        yield
+
+
 def _broken() -> tuple[type[Exception], ...]:
     """What asyncpg raises on a connection that is gone; the last, where it went between two statements."""
     import asyncpg
@@ -158,8 +178,9 @@ async def _ended(database: Any, *, whole: bool) -> None:
 
 async def _text_codecs(database: Any) -> None:
     """A new connection: everything that asyncpg would change comes and goes as the server's own text."""
-    for name in values.AS_TEXT:
-        await database.set_type_codec(name, schema="pg_catalog", encoder=str, decoder=str, format="text")
+    async with plainly(database):
+        for name in values.AS_TEXT:
+            await database.set_type_codec(name, schema="pg_catalog", encoder=str, decoder=str, format="text")
 
 
 async def _nothing(database: Any) -> None:
@@ -170,10 +191,20 @@ async def _nothing(database: Any) -> None:
 
 
 def refused(name: str, error: Any) -> ConnectorError:
-    """Of the server's answer only its first line: the detail may hold rows."""
-    said = str(error.args[0])[:300]
-    problem = f"the server refused the query ({error.sqlstate}): {said}"
-    return ConnectorError(name, problem, remedy=_REMEDIES.get(error.sqlstate) or _grant(error.sqlstate, said))
+    """What the server refused, and what helps."""
+    told = said(error)
+    remedy = _REMEDIES.get(error.sqlstate) or _grant(error.sqlstate, told)
+    return ConnectorError(
+        name, f"the server refused the query ({error.sqlstate}){told and ': '}{told}", remedy=remedy
+    )
+
+
+def said(error: Any) -> str:
+    """Of the server's own answer the first line. The detail may hold rows; so may what a function raises."""
+    raised = str(getattr(error, "server_source_filename", None) or "").startswith("pl")
+    if raised or str(error.sqlstate)[:2] not in _OWN:
+        return ""
+    return str(error.args[0])[:300]
 
 
 def _grant(state: str, said: str) -> str:

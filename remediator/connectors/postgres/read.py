@@ -10,7 +10,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from remediator.connectors.postgres.rows import Place, check_derived, check_dotted
+from remediator.connectors.postgres import names
+from remediator.connectors.postgres.rows import Place
 from remediator.connectors.postgres.settings import LONGEST
 from remediator.core.catalog import Escape, Kind, Operation, Param, Reach
 from remediator.core.run import Call
@@ -53,9 +54,7 @@ def query(call: Call, reach: Reach) -> sql.Query:
 
 async def answer(place: Place, asked: sql.Query, args: list[Any]) -> dict[str, Any]:
     """`rows`, `row` and `count`. ConnectorError."""
-    await check_dotted(place, asked.dotted)
-    await check_derived(place, asked)
-    statement = await place.prepare(asked.text)
+    statement = await place.prepare(await names.query(place, asked))
     for number, name in enumerate(statement.names):
         if name in statement.names[:number]:
             raise place.error(f"not asked: there are two columns {name!r}", "name one of them with AS")

@@ -11,7 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from remediator.connectors.postgres import names
 from remediator.connectors.postgres.change import Row, as_row, judged_text
+from remediator.connectors.postgres.link import said
 from remediator.connectors.postgres.rows import Place, Statement
 from remediator.connectors.postgres.settings import LONGEST, PostgresSettings
 from remediator.connectors.postgres.table import facts
@@ -59,43 +61,41 @@ class Drift:
 
 @dataclass(frozen=True)
 class Owed:
-    """A call of postgres.restore: the change, as it stood, and the rows that it changed."""
+    """A call of postgres.restore: the change, as it stood, the table that it changed, and its rows."""
 
     name: str
     change: Change
     key: tuple[str, ...]
     types: dict[str, str]
+    relation: dict[str, Any]
     rows: tuple[Row, ...]
 
     async def restored(self, place: Place) -> Done:
         """Take back what may be, inside the open transaction. ConnectorError: nothing may become final."""
-        await place.database.prepare(self.change.text, name="")  # from here on nobody alters the table
-        table = await facts(place, self.change.table)
+        sent, standing = await names.change(place, self.change)
+        if standing.oid != self.relation["oid"]:
+            was = f"{self.relation['name']} (oid {self.relation['oid']})"
+            raise place.error(
+                f"{was} was changed, and {self.change.table} is {standing} (oid {standing.oid}) now"
+            )
+        await place.database.prepare(sent.text, name="")  # from here on nobody alters the table
+        table = await facts(place, standing)
         if problem := self._altered(table) or objection(self.change, table, restores=True):
             raise place.error(problem)
+        back = _Back(self, place, await self._statements(place, table))
+        await back.all_at_once()
+        result = {"restored": len(back.back), "rows": back.back, "left": [one.shown for one in back.left]}
+        if back.already:
+            result["already"] = back.already
+        return Done(result, _told(back.left, len(self.rows)))
+
+    async def _statements(self, place: Place, table: Table) -> _Statements:
+        """What is sent for each row. ConnectorError where a row lacks what they take."""
         holding = sqlpicture.holding(self.change, table)
         restoring = sqlpicture.restoring(self.change, table)
         self._check_rows((*holding.columns, *restoring.params))
         looks = (await place.prepare(holding.text)).named(name for _, name in holding.columns)
-        restores = await place.prepare(restoring.text)
-        back: list[dict[str, Any]] = []
-        already: list[dict[str, Any]] = []
-        left: list[Drift] = []
-        for row in self.rows:
-            values = await looks.row(_given(holding.params, row))
-            drift = self._drift(row, as_row(place, holding, values) if values is not None else None)
-            if isinstance(drift, Drift):
-                left.append(drift)
-            elif drift:
-                already.append(row.key)
-            elif await self._done(place, restores, _given(restoring.params, row)):
-                back.append(row.key)
-            else:
-                left.append(Drift(row.key, "is there again", {}, {}))
-        result = {"restored": len(back), "rows": back, "left": [one.shown for one in left]}
-        if already:
-            result["already"] = already
-        return Done(result, _told(left, len(self.rows)))
+        return _Statements(holding, looks, restoring, await place.prepare(restoring.text))
 
     def _altered(self, table: Table) -> str:
         """What is no longer as it was when the change was made, of what the undo stands on."""
@@ -115,14 +115,7 @@ class Owed:
                     raise _odd(self.name)
                 raise ConnectorError(self.name, f"{self.change.table}.{name} was added or altered since")
 
-    async def _done(self, place: Place, statement: Statement, args: Sequence[Any]) -> bool:
-        """Only a deleted row may turn out not to be restorable: somebody has taken its key just now."""
-        done = await statement.row(args) is not None
-        if not done and self.change.verb != "delete":
-            raise place.error("a locked row could not be restored")
-        return done
-
-    def _drift(self, row: Row, found: Row | None) -> Drift | bool:
+    def drift(self, row: Row, found: Row | None) -> Drift | bool:
         """Why it is left alone; True where it is as before already; False where it is to be restored."""
         if self.change.verb == "delete":
             return False if found is None else Drift(row.key, "is there again", {}, {})
@@ -138,13 +131,88 @@ class Owed:
         return Drift(row.key, f"holds {holds}", expected, found.after)
 
 
+@dataclass(frozen=True)
+class _Statements:
+    """looks: locks one row and reads it, as `holding` says; restores: takes it back, as `restoring` says."""
+
+    holding: sqlpicture.Derived
+    looks: Statement
+    restoring: sqlpicture.Derived
+    restores: Statement
+
+
+class _Back:
+    """One restoring: rows that are back, those that were so already, and those that are left alone."""
+
+    def __init__(self, owed: Owed, place: Place, statements: _Statements) -> None:
+        self.back: list[dict[str, Any]] = []
+        self.already: list[dict[str, Any]] = []
+        self.left: list[Drift] = []
+        self._owed = owed
+        self._place = place
+        self._statements = statements
+
+    async def all_at_once(self) -> None:
+        """All rows; where one of them breaks what the table demands, each alone."""
+        if await self._kept(self._owed.rows):
+            self.back, self.already, self.left = [], [], []
+            await self._one_by_one()
+
+    async def _one_by_one(self) -> None:
+        """Again and again, as long as one more is back: a row may need another one of them."""
+        waiting = list(self._owed.rows)
+        while waiting:
+            broken = [(row, why) for row in waiting if (why := await self._kept([row]))]
+            if len(broken) == len(waiting):
+                self.left += [Drift(row.key, f"cannot be as it was: {why}", {}, {}) for row, why in broken]
+                return
+            waiting = [row for row, _ in broken]
+
+    async def _kept(self, rows: Sequence[Row]) -> str:
+        """Take back these rows together, or none of them and why the table's constraints forbid it."""
+        import asyncpg
+
+        database = self._place.database
+        await database.execute("SAVEPOINT back")
+        try:
+            for row in rows:
+                await self._take_back(row)
+            await database.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        except asyncpg.IntegrityConstraintViolationError as error:
+            await database.execute("ROLLBACK TO SAVEPOINT back")
+            return said(error)
+        return ""
+
+    async def _take_back(self, row: Row) -> None:
+        holding, restoring = self._statements.holding, self._statements.restoring
+        values = await self._statements.looks.row(_given(holding.params, row))
+        found = as_row(self._place, holding, values) if values is not None else None
+        drift = self._owed.drift(row, found)
+        if isinstance(drift, Drift):
+            self.left.append(drift)
+        elif drift:
+            self.already.append(row.key)
+        elif await self._statements.restores.row(_given(restoring.params, row)) is not None:
+            self.back.append(row.key)
+        elif self._owed.change.verb == "delete":
+            self.left.append(Drift(row.key, "is there again", {}, {}))  # somebody took its key just now
+        else:
+            raise self._place.error("a locked row could not be restored")
+
+
 def owed(call: Call, settings: PostgresSettings) -> Owed:
     """What a call asks for. ConnectorError where it may not be asked."""
     match call.args:
-        case {"sql": str(text), "key": list(key), "types": dict(types), "rows": list(rows)}:
+        case {
+            "sql": str(text),
+            "key": list(key),
+            "types": dict(types),
+            "relation": {"name": str(), "oid": int()} as relation,
+            "rows": list(rows),
+        }:
             change = judged_text(call.connection, text, settings)
             kept = tuple(_row(call.connection, one) for one in rows)
-            return Owed(call.connection, change, tuple(map(str, key)), types, kept)
+            return Owed(call.connection, change, tuple(map(str, key)), types, relation, kept)
     raise _odd(call.connection)
 
 

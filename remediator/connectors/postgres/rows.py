@@ -8,20 +8,11 @@ from typing import Any
 
 from remediator.connectors.postgres import values
 from remediator.connectors.postgres.settings import PostgresSettings
-from remediator.core.sql import reading as sql
 from remediator.errors import ConnectorError
 
 AT_A_TIME = 50
 """Rows that are fetched together, before they are counted and weighed."""
 
-_COLUMNS_OF = """
-    SELECT attname::text FROM pg_catalog.pg_attribute
-    WHERE attrelid = pg_catalog.to_regclass($1::text) AND NOT attisdropped
-"""
-_FUNCTIONS_OF = """
-    SELECT proname::text FROM pg_catalog.pg_proc
-    WHERE proname::text = ANY ($1::text[]) AND pronamespace <> 'pg_catalog'::regnamespace
-"""
 _KINDS_OF = """
     WITH RECURSIVE down AS (
         SELECT oid AS asked, oid, '' AS behind FROM pg_catalog.pg_type WHERE oid = ANY ($1::oid[])
@@ -169,27 +160,6 @@ def _kind(one: Mapping[str, Any]) -> str:
     if one["sort"] == "e" or (one["name"] == "citext" and not one["built_in"]):
         return "text"
     return str(one["name"]) if one["built_in"] else _UNKNOWN
-
-
-async def check_dotted(place: Place, dotted: Mapping[str, frozenset[str]]) -> None:
-    """``u.row_to_json`` calls a function on the whole row, unless there is such a column."""
-    for table, names in dotted.items():
-        columns = {one[0] for one in await place.database.fetch(_COLUMNS_OF, quoted(table))}
-        if strangers := sorted(names - columns):
-            raise place.error(f"{table} has no column {strangers[0]!r}", "is it a function?")
-
-
-async def check_derived(place: Place, query: sql.Query) -> None:
-    """The same of what is read from a subquery, whose columns the catalogue does not tell."""
-    if query.derived:
-        functions = [one[0] for one in await place.database.fetch(_FUNCTIONS_OF, sorted(query.derived))]
-        if functions:
-            raise place.error(f"{functions[0]!r} may be a function here", "give the column another name")
-
-
-def quoted(table: str) -> str:
-    """A name as written in the config, each of its parts in quotes."""
-    return ".".join('"' + part.replace('"', '""') + '"' for part in table.split("."))
 
 
 def _weight(value: Any) -> int:

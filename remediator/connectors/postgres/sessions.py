@@ -15,7 +15,7 @@ from typing import Any
 
 from remediator.connectors.postgres.bound import Bound, bound
 from remediator.connectors.postgres.final import told as words
-from remediator.connectors.postgres.link import OURS, Link
+from remediator.connectors.postgres.link import OURS, Link, plainly
 from remediator.connectors.postgres.settings import PostgresSettings
 from remediator.core.catalog import Escape, Kind, Operation, Param, Risk
 from remediator.core.durations import parse_duration
@@ -72,7 +72,7 @@ _FOUND = r"""
     FROM pg_catalog.pg_stat_activity s JOIN pg_catalog.pg_roles r ON r.oid = usesysid,
         LATERAL (SELECT CASE state WHEN 'active' THEN query_start ELSE state_change END AS at) since
     WHERE datname = current_database() AND backend_type = 'client backend' AND s.pid <> pg_backend_pid()
-        AND application_name <> $1 AND NOT rolsuper AND NOT rolreplication
+        AND NOT (application_name = $1 AND usename = session_user) AND NOT rolsuper AND NOT rolreplication
         AND (state = $2 OR state = $2 || ' (aborted)') AND since.at < clock_timestamp() - $3::text::interval
         AND ($4::text IS NULL OR usename = $4::text) AND ($5::text IS NULL OR application_name = $5::text)
     ORDER BY since.at, s.pid
@@ -126,7 +126,8 @@ class Sought:
                 if problem := self.bound.broken_by(len(rows), "would end"):
                     return Refused(f"never sent: {problem}")
                 told = rows
-                await database.fetchval(_END, *_known(rows))
+                async with plainly(database):
+                    await database.fetchval(_END, *_known(rows))
                 left = await _left(database, rows)
         except TimeoutError:
             problem = f"not through within {timeout:g} s"
@@ -140,12 +141,13 @@ class Sought:
 
     async def _found(self, database: Any) -> list[dict[str, Any]]:
         """Those that are as sought now, as rows of a picture. ConnectorError where some cannot be judged."""
-        if await database.fetchval(_HIDDEN):
-            raise ConnectorError(
-                self.name, "it may not see what others do", remedy="GRANT pg_read_all_stats TO its login"
-            )
         longer = f"{self.longer_than.total_seconds()} seconds"
-        found = await database.fetch(_FOUND, OURS, self.state, longer, self.user, self.application)
+        async with plainly(database):
+            if await database.fetchval(_HIDDEN):
+                raise ConnectorError(
+                    self.name, "it may not see what others do", remedy="GRANT pg_read_all_stats TO its login"
+                )
+            found = await database.fetch(_FOUND, OURS, self.state, longer, self.user, self.application)
         for row in found:
             if not row["allowed"]:
                 raise ConnectorError(
@@ -186,7 +188,8 @@ async def _left(database: Any, rows: Sequence[dict[str, Any]]) -> list[int]:
     pause = 0.02
     left: list[int] = []
     for _ in range(round(ENDED_WITHIN / pause)):
-        left = await database.fetchval(_LEFT, *_known(rows)) or []
+        async with plainly(database):
+            left = await database.fetchval(_LEFT, *_known(rows)) or []
         if not left:
             break
         await asyncio.sleep(pause)

@@ -7,8 +7,8 @@ from types import MappingProxyType
 from typing import Any
 
 from remediator.connectors.postgres import values
-from remediator.connectors.postgres.rows import Place, kinds_of, quoted
-from remediator.core.sql.picture import quoted as _quoted
+from remediator.connectors.postgres.names import Standing
+from remediator.connectors.postgres.rows import Place, kinds_of
 from remediator.core.sql.table import Column, Referrer, Spread, Table
 
 _FACTS = """
@@ -28,12 +28,20 @@ _FACTS = """
                 JOIN pg_catalog.pg_attribute a ON a.attrelid = indrelid AND a.attnum = part.attnum) AS key
         FROM pg_catalog.pg_index WHERE indrelid = c.oid AND indisprimary AND indisvalid
     ) k ON true
-    WHERE c.oid = pg_catalog.to_regclass($1::text)
+    WHERE c.oid = $1::oid AND nspname = $2::text AND relname = $3::text
 """
 _COLUMNS = """
     SELECT attname::text AS name, format_type(atttypid, atttypmod) AS type, atttypid AS oid,
-        attgenerated::text <> '' AS generated, attidentity::text AS identity
-    FROM pg_catalog.pg_attribute
+        attgenerated::text <> '' AS generated, attidentity::text AS identity,
+        coalesce(pg_get_expr(adbin, adrelid), pg_get_expr(typdefaultbin, 0), typdefault, '') AS default,
+        (SELECT array_agg(DISTINCT other.attname::text)
+            FROM pg_depend JOIN pg_attribute other ON other.attrelid = refobjid AND other.attnum = refobjsubid
+            WHERE a.attgenerated::text <> '' AND refclassid = 'pg_class'::regclass::oid
+            AND refobjid = a.attrelid AND other.attnum <> a.attnum
+            AND (classid, objid, objsubid) IN (('pg_attrdef'::regclass::oid, d.oid, 0),
+                ('pg_class'::regclass::oid, a.attrelid, a.attnum::int))) AS of
+    FROM pg_catalog.pg_attribute a LEFT JOIN pg_attrdef d ON adrelid = attrelid AND adnum = attnum
+    JOIN pg_type t ON t.oid = atttypid
     WHERE attrelid = $1::oid AND attnum > 0 AND NOT attisdropped ORDER BY attnum
 """
 _REFERRERS = """
@@ -50,17 +58,18 @@ _SPREADS: Mapping[str, Spread] = MappingProxyType(
 )
 
 
-async def facts(place: Place, table: str) -> Table:
-    """A table by its name as the config writes it. ConnectorError where there is none."""
-    found = await place.database.fetchrow(_FACTS, quoted(table))
+async def facts(place: Place, table: Standing) -> Table:
+    """A table. ConnectorError where another one stands there by now."""
+    found = await place.database.fetchrow(_FACTS, table.oid, table.schema, table.bare)
     if found is None:
-        raise place.error(f"there is no table {table!r}", "is its schema in the login's search_path?")
+        raise place.error(f"{table} was replaced just now")
     if not found["lasting"]:
         raise place.error(f"{table} is no lasting table: a crash of the server empties it")
-    columns = await _columns(place, found["oid"], found["bare"])
+    columns = await _columns(place, table)
     triggers = found["triggers"] or 0
     return Table(
-        name=f"{_quoted(found['schema'])}.{_quoted(found['bare'])}",
+        name=table.name,
+        oid=table.oid,
         key=tuple(found["key"] or ()),
         columns=MappingProxyType(columns),
         kind=found["kind"],
@@ -69,14 +78,14 @@ async def facts(place: Place, table: str) -> Table:
         row_security=found["row_security"],
         triggers=frozenset(event for event, bit in _EVENTS.items() if triggers & bit),
         rules=found["rules"],
-        referrers=tuple(map(_referrer, await place.database.fetch(_REFERRERS, found["oid"]))),
+        referrers=tuple(map(_referrer, await place.database.fetch(_REFERRERS, table.oid))),
         deferrable=found["deferrable"],
     )
 
 
-async def _columns(place: Place, oid: int, bare: str) -> dict[str, Column]:
-    hidden = place.settings.reach.hides(bare)
-    records = await place.database.fetch(_COLUMNS, oid)
+async def _columns(place: Place, table: Standing) -> dict[str, Column]:
+    hidden = place.settings.reach.hides(table.bare)
+    records = await place.database.fetch(_COLUMNS, table.oid)
     kinds = await kinds_of(place.database, [record["oid"] for record in records])
     return {
         one["name"]: Column(
@@ -86,6 +95,8 @@ async def _columns(place: Place, oid: int, bare: str) -> dict[str, Column]:
             generated=one["generated"],
             identity=one["identity"] and ("always" if one["identity"] == "a" else "default"),
             hidden=one["name"].lower() in hidden,
+            default=one["default"],
+            of=frozenset(one["of"] or ()),
         )
         for one in records
     }

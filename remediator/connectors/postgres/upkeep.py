@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from remediator.connectors.postgres import names
 from remediator.connectors.postgres.final import told as words
 from remediator.connectors.postgres.final import unfit
-from remediator.connectors.postgres.link import Link
-from remediator.connectors.postgres.rows import quoted
+from remediator.connectors.postgres.link import Link, plainly, said
+from remediator.connectors.postgres.rows import Place
 from remediator.connectors.postgres.settings import LONGEST_UPKEEP, PostgresSettings
 from remediator.core.catalog import Escape, Kind, Operation, Param, Risk
 from remediator.core.messages import Done, Refused, Result, Unknown
 from remediator.core.run import Call
-from remediator.core.sql.picture import quoted as identifier
+from remediator.core.sql.spelling import quoted as identifier
 from remediator.errors import ConnectorError
 
 TASKS = ("analyze", "reindex")
@@ -42,11 +43,15 @@ AFTERWARDS = 20.0
 
 _TABLE = """
     SELECT c.oid, c.relkind::text AS kind, n.nspname::text AS schema, c.relname::text AS name,
-        relowner::regrole::text AS owner,
         pg_has_role(c.relowner, 'USAGE') OR CASE WHEN current_setting('server_version_num')::int >= 170000
-            THEN has_table_privilege(c.oid, 'MAINTAIN') ELSE false END AS allowed
+            THEN has_table_privilege(c.oid, 'MAINTAIN') ELSE false END AS allowed,
+        CASE WHEN current_setting('server_version_num')::int >= 170000
+                THEN format('GRANT MAINTAIN ON %s TO its login', c.oid::regclass)
+            WHEN rolsuper THEN 'a superuser owns it: give it to a role that is none, and grant that one'
+            ELSE format('GRANT %I TO its login', rolname) END AS remedy
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.oid = pg_catalog.to_regclass($1::text)
+    JOIN pg_roles owner ON owner.oid = c.relowner
+    WHERE c.oid = $1::oid
 """
 _INDEXES = """
     SELECT c.relname::text AS name, indisvalid AS valid
@@ -64,18 +69,19 @@ class Upkeep:
     table: str
     index: str | None
     within: float
+    settings: PostgresSettings
 
     async def done(self, link: Link) -> Result:
         """Do it. Never raises for what the server does."""
         sent = False
         try:
             async with link.connection(self.name) as database:
-                async with asyncio.timeout(AFTERWARDS):
+                async with asyncio.timeout(AFTERWARDS), plainly(database):
                     oid, text = await self._ready(database)
                     invalid = await _invalid(database, oid)
                 sent = True
                 problem = await _run(database, text, self.within)
-                async with asyncio.timeout(AFTERWARDS):
+                async with asyncio.timeout(AFTERWARDS), plainly(database):
                     left = [one for one in await _invalid(database, oid) if one not in invalid]
         except TimeoutError:
             return Unknown(f"{self.task} of {self.table}: the server does not answer any more")
@@ -93,14 +99,17 @@ class Upkeep:
         """The table, and the statement. ConnectorError."""
         if reason := await unfit(database, keeps=False):
             raise ConnectorError(self.name, reason)
-        table = await database.fetchrow(_TABLE, quoted(self.table))
+        place = Place(self.name, self.settings, database)
+        standing = (await names.standing(place, [self.table]))[self.table]
+        table = await database.fetchrow(_TABLE, standing.oid)
         if table is None:
             raise ConnectorError(self.name, f"there is no table {self.table!r}")
         if table["kind"] != "r":
             raise ConnectorError(self.name, f"{self.table} is not a plain table")
         if not table["allowed"]:
-            remedy = f"GRANT {table['owner']} TO its login"
-            raise ConnectorError(self.name, f"only the owner of {self.table} may do that", remedy=remedy)
+            raise ConnectorError(
+                self.name, f"only the owner of {self.table} may do that", remedy=table["remedy"]
+            )
         whole = f"{identifier(table['schema'])}.{identifier(table['name'])}"
         if self.task == "analyze":
             return table["oid"], f"ANALYZE {whole}"
@@ -121,7 +130,7 @@ def upkeep(call: Call, settings: PostgresSettings) -> Upkeep:
         raise ConnectorError(call.connection, f"the connection lists no table {table!r}")
     if not isinstance(index, str | None) or (index is not None and task != "reindex"):
         raise ConnectorError(call.connection, "index must be a text, and needs task: reindex")
-    return Upkeep(call.connection, task, table, index, settings.upkeep_timeout.total_seconds())
+    return Upkeep(call.connection, task, table, index, settings.upkeep_timeout.total_seconds(), settings)
 
 
 async def _run(database: Any, text: str, within: float) -> str:
@@ -142,7 +151,7 @@ async def _run(database: Any, text: str, within: float) -> str:
     except (asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError, asyncpg.CrashShutdownError):
         raise
     except asyncpg.PostgresError as error:
-        return f"the server refused it ({error.sqlstate}): {str(error.args[0])[:300]}"
+        return f"the server refused it ({error.sqlstate}): {said(error)}"
     finally:
         database.remove_log_listener(hear)
     return "; ".join(warnings)

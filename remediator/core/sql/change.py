@@ -8,13 +8,14 @@ its columns, keys and triggers forbid is told by `table`, and what is derived by
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from remediator.core.catalog import Reach
 from remediator.core.sql import cuts as sqlcuts
 from remediator.core.sql import text as sqltext
 from remediator.core.sql import where as sqlwhere
+from remediator.core.sql.spelling import spelled as schemed
 from remediator.core.sql.terms import SYSTEM, Terms, references, varies
 from remediator.core.sql.tree import Fault, parsed, place, spelled, strings, worded
 
@@ -94,6 +95,18 @@ def change(text: str, reach: Reach) -> Change | list[Fault]:
         return sorted(reading.faults, key=lambda one: one.offset) or reading.change()
     except RecursionError:
         return [Fault("P201", "this is nested too deeply", "write it shorter")]
+
+
+def placed(change: Change, schema: str) -> Change | Fault:
+    """The change as it is sent, its table with its schema; the schema is that which the database tells."""
+    tree = parsed(change.text, _ONE)
+    if isinstance(tree, Fault):
+        return tree
+    (statement,) = tree.values()
+    if "schemaname" in statement["relation"]:
+        return change
+    text = schemed(change.text, {statement["relation"]["location"]: schema})
+    return text if isinstance(text, Fault) else replace(change, text=text)
 
 
 class _Reading:

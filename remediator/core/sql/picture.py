@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from remediator.core.sql.change import Assigned, Change
+from remediator.core.sql.spelling import quoted
 from remediator.core.sql.table import Table
 
 Part = Literal["key", "before", "after", "varies", "shape", "length"]
@@ -242,8 +243,3 @@ def _by_key(table: Table, before: int = 0) -> str:
 
 def _list(names: Iterable[str]) -> str:
     return ", ".join(map(quoted, names))
-
-
-def quoted(name: str) -> str:
-    """An identifier, whatever stands in it."""
-    return '"' + name.replace('"', '""') + '"'

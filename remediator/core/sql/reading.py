@@ -2,8 +2,8 @@
 
 Asked when a policy is loaded and again by the connector. PostgreSQL's own grammar makes the tree; every
 node, function, type and operator in it must be on a list (`words`), so what nobody thought of is
-refused. Built-in functions are spelled out as ``pg_catalog.…`` in what is sent: nobody's overload of
-``upper`` or ``now`` in another schema can stand in for them.
+refused. Functions and tables are spelled out with their schema in what is sent (`spelling`): nobody's
+overload of ``upper`` or ``now``, and nobody's table in another schema, can stand in for them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any
 
 from remediator.core.catalog import Reach
 from remediator.core.sql import words as sqlwords
-from remediator.core.sql.tree import Fault, nodes, parsed, place, spelled, strings, worded
+from remediator.core.sql.spelling import BUILT_IN, spelled
+from remediator.core.sql.tree import Fault, nodes, parsed, place, strings, worded
 
 _NO_SELECT = "write one SELECT; it may begin with WITH"
 _HIDES = "name each column that you need, with its table before it where there are several"
@@ -22,17 +23,35 @@ _HIDES = "name each column that you need, with its table before it where there a
 
 @dataclass(frozen=True)
 class Query:
-    """A statement that may be sent.
+    """A statement that may be sent, once its names are spelled out.
 
-    text: with its functions spelled out; args: how many values it takes; dotted: table → what is named
-    behind it after a dot; derived: likewise for all that is no table. ``t.f`` calls the function f where
-    there is no such column, and only the database can tell.
+    source: as written; built_in: bytes before a built-in function's bare name; listed: bytes before a
+    function that the connection lists → its name as written; tables: the same of every table;
+    args: how many values it takes; dotted: table → what is named behind it after a dot. ``t.f`` calls the
+    function f where there is no such column, and only the database can tell.
     """
 
-    text: str
+    source: str
+    built_in: frozenset[int]
+    listed: Mapping[int, str]
+    tables: Mapping[int, str]
     args: int
     dotted: Mapping[str, frozenset[str]]
-    derived: frozenset[str]
+
+    def text(self, tables: Mapping[str, str], functions: Mapping[str, str]) -> str | Fault:
+        """As it is sent. Each: name as written → the schema in which the database has it."""
+        return spelled(
+            self.source,
+            {
+                **dict.fromkeys(self.built_in, BUILT_IN),
+                **{at: functions[name] for at, name in _bare(self.listed)},
+                **{at: tables[name] for at, name in _bare(self.tables)},
+            },
+        )
+
+
+def _bare(written: Mapping[int, str]) -> Iterator[tuple[int, str]]:
+    return ((at, name) for at, name in written.items() if "." not in name)
 
 
 def read(text: str, reach: Reach) -> Query | list[Fault]:
@@ -40,7 +59,7 @@ def read(text: str, reach: Reach) -> Query | list[Fault]:
     tree = _select(text)
     if isinstance(tree, Fault):
         return [tree]
-    reading = _Reading(text.encode(), reach, tree)
+    reading = _Reading(text, reach, tree)
     return sorted(reading.faults, key=lambda one: one.offset) or reading.query()
 
 
@@ -57,22 +76,25 @@ def _select(text: str) -> dict[str, Any] | Fault:
 
 @dataclass(frozen=True)
 class _Table:
-    """A table that is read: its name as written, its bare name, and its name within the statement."""
+    """A table that is read: its name as written, its bare name, its name within the statement, its place."""
 
     written: str
     bare: str
     alias: str
+    at: int
 
 
 class _Reading:
     """One walk through one tree."""
 
-    def __init__(self, source: bytes, reach: Reach, tree: dict[str, Any]) -> None:
+    def __init__(self, text: str, reach: Reach, tree: dict[str, Any]) -> None:
         self.faults: list[Fault] = []
-        self._source = source
+        self._text = text
+        self._source = text.encode()
         self._reach = reach
         self._tree = tree
-        self._names: list[int] = []  # bytes before a built-in function's bare name
+        self._built_in: set[int] = set()  # bytes before bare names of functions
+        self._listed: dict[int, str] = {}
         self._params: set[int] = set()
         self._tables = list(self._read_tables())
         for kind, node in nodes({"SelectStmt": tree}):
@@ -83,8 +105,14 @@ class _Reading:
             self._check_hidden()
 
     def query(self) -> Query:
-        dotted, derived = self._dotted()
-        return Query(spelled(self._source, self._names), len(self._params), dotted, derived)
+        return Query(
+            source=self._text,
+            built_in=frozenset(self._built_in),
+            listed=self._listed,
+            tables={table.at: table.written for table in self._tables},
+            args=len(self._params),
+            dotted=self._dotted(),
+        )
 
     def _fault(self, code: str, problem: str, remedy: str = "", node: Any = None) -> None:
         self.faults.append(Fault(code, problem, remedy, place(self._source, node)))
@@ -118,12 +146,13 @@ class _Reading:
         names = strings(node["funcname"])
         called = ".".join(names)
         if called in self._reach.functions:
+            self._listed[node["location"]] = called
             return
         if names[-1] not in sqlwords.FUNCTIONS or names[:-1] not in ([], ["pg_catalog"]):
             remedy = "if it only reads, list it under `functions` of the connection"
             self._fault("P205", f"the function {called}() is not allowed", remedy, node)
         elif len(names) == 1:
-            self._names.append(node["location"])
+            self._built_in.add(node["location"])
 
     def _judge_type(self, node: dict[str, Any]) -> None:
         names = strings(node.get("names", []))
@@ -162,9 +191,8 @@ class _Reading:
             if kind != "RangeVar" or (node["relname"] in named and "schemaname" not in node):
                 continue
             parts = [node[key] for key in ("catalogname", "schemaname", "relname") if key in node]
-            table = _Table(
-                ".".join(parts), node["relname"], node.get("alias", {}).get("aliasname", node["relname"])
-            )
+            alias = node.get("alias", {}).get("aliasname", node["relname"])
+            table = _Table(".".join(parts), node["relname"], alias, node["location"])
             if table.written not in self._reach.tables:
                 known = ", ".join(sorted(self._reach.tables)) or "none"
                 remedy = f"the connection's tables: {known[:300]}"
@@ -204,16 +232,13 @@ class _Reading:
         for name in sorted(named - told):  # as an alias, in USING, as a field
             self._fault("P206", f"{name} is a hidden column", "leave it out")
 
-    def _dotted(self) -> tuple[dict[str, frozenset[str]], frozenset[str]]:
+    def _dotted(self) -> dict[str, frozenset[str]]:
         found: dict[str, frozenset[str]] = {}
-        derived: set[str] = set()
         for kind, node in nodes({"SelectStmt": self._tree}):
             names = strings(node["fields"]) if kind == "ColumnRef" else []
             if len(names) < 2 or len(names) < len(node["fields"]):
                 continue
-            tables = [one for one in self._tables if names[-2] in (one.alias, one.bare)]
-            for table in tables:
-                found[table.written] = found.get(table.written, frozenset()) | {names[-1]}
-            if not tables:
-                derived.add(names[-1])
-        return found, frozenset(derived)
+            for table in self._tables:
+                if names[-2] in (table.alias, table.bare):
+                    found[table.written] = found.get(table.written, frozenset()) | {names[-1]}
+        return found

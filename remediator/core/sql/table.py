@@ -35,7 +35,8 @@ class Column:
     """A column.
 
     type: as the server writes it (format_type), such as ``numeric(6,4)``; base: the type's own name, as
-    postgres knows it (``numeric``, ``int4[]``), "" when its values cannot be carried.
+    postgres knows it (``numeric``, ``int4[]``), "" when its values cannot be carried; default: the expression
+    that fills it where nothing is written, or by which it is generated; of: the columns from which it is.
     """
 
     name: str
@@ -44,6 +45,8 @@ class Column:
     generated: bool = False
     identity: Literal["", "always", "default"] = ""
     hidden: bool = False
+    default: str = ""
+    of: frozenset[str] = frozenset()
 
     @property
     def shown(self) -> bool:
@@ -80,10 +83,11 @@ class Referrer:
 class Table:
     """A table.
 
-    name: quoted, with its schema, safe to insert into SQL; key: the primary key's columns, in order, none
-    when there is none; deferrable: the primary key is; kind: pg_class.relkind; children: others inherit
-    from it; partition: it is one; row_security: in force for this login; triggers: the events ("insert",
-    "update", "delete") that fire an enabled user trigger, of rows or statements; rules: it has any.
+    name: quoted, with its schema, safe to insert into SQL; oid: its number in the catalogue; key: the
+    primary key's columns, in order, none when there is none; deferrable: the primary key is; kind:
+    pg_class.relkind; children: others inherit from it; partition: it is one; row_security: in force for this
+    login; triggers: the events ("insert", "update", "delete") that fire an enabled user trigger, of rows or
+    statements; rules: it has any.
     """
 
     name: str
@@ -97,6 +101,7 @@ class Table:
     rules: bool = False
     referrers: tuple[Referrer, ...] = ()
     deferrable: bool = False
+    oid: int = 0
 
     @property
     def rest(self) -> tuple[Column, ...]:
