@@ -283,3 +283,84 @@ async def test_a_writer_that_comes_between_is_never_stomped(
     found = await undoing
     assert isinstance(found, Done), found
     assert found.left == "1 of 1 row left alone: id=p-17 holds earn_rate 0.0900, not 0.0350"
+
+
+# ── One row that cannot be as it was ────────────────────────────────────────────────────────────
+
+
+async def laid_out(server: Server, database: str, text: str) -> None:
+    async with server.connected(database) as db:
+        await db.execute(text)
+
+
+SEATS = """
+    CREATE TABLE seats (id int PRIMARY KEY, n int, CONSTRAINT one_each UNIQUE (n) {});
+    INSERT INTO seats VALUES (1, 10), (2, 20), (3, 30), (4, NULL)
+"""
+
+
+@pytest.mark.parametrize("deferred", ["", "DEFERRABLE INITIALLY DEFERRED"])
+async def test_one_row_with_a_conflict_is_left_alone_and_all_others_are_restored(
+    connector: Make, server: Server, database: str, deferred: str
+) -> None:
+    await laid_out(server, database, SEATS.format(deferred))
+    changer = connector(tables=["seats"])
+    free = execute("UPDATE seats SET n = $1 WHERE n >= $2", None, 1, rows=3)
+    result = await done(changer, free)
+    await sql(server, database, "UPDATE seats SET n = 20 WHERE id = 4")
+    back = await undone(changer, result)
+    assert back.left == (
+        "1 of 3 rows left alone: id=2 cannot be as it was: "
+        'duplicate key value violates unique constraint "one_each" (23505)'
+    )
+    assert [back.result["restored"], back.result["rows"]] == [2, [{"id": 1}, {"id": 3}]]
+    now = await sql(server, database, "SELECT n FROM seats ORDER BY id")
+    assert [row["n"] for row in now] == [10, None, 30, 20]
+
+
+async def test_a_deleted_row_whose_other_is_gone_too_is_named(
+    connector: Make, server: Server, database: str
+) -> None:
+    changer = connector()
+    result = await done(changer, GONE)
+    await sql(server, database, "DELETE FROM loyalty_programs WHERE id = 'p-18'")
+    back = await undone(changer, result)
+    assert back.left.startswith(
+        "1 of 2 rows left alone: id=c-2 cannot be as it was: insert or update on table"
+    )
+    assert [row["id"] for row in await sql(server, database, CAMPAIGNS)] == ["c-1"]
+
+
+async def test_rows_that_need_each_other_come_back_whatever_their_order(
+    connector: Make, server: Server, database: str
+) -> None:
+    await laid_out(
+        server,
+        database,
+        """
+        CREATE TABLE tree (id int PRIMARY KEY, up int REFERENCES tree);
+        INSERT INTO tree VALUES (9, NULL), (5, 9), (1, 5), (3, 1)
+        """,
+    )
+    changer = connector(tables=["tree"])
+    result = await done(changer, execute("DELETE FROM tree WHERE id > $1", 0, rows=4))
+    back = await undone(changer, result)
+    assert [back.left, back.result["restored"]] == ["", 4]
+    assert len(await sql(server, database, "SELECT FROM tree")) == 4
+
+
+async def test_a_moment_is_the_same_in_every_time_zone(
+    connector: Make, server: Server, database: str
+) -> None:
+    login = f"clerk_{database}"
+    await laid_out(
+        server, database, f"CREATE ROLE {login} LOGIN; GRANT ALL ON ALL TABLES IN SCHEMA public TO {login}"
+    )
+    changer = connector(dsn=server.dsn(database, login))
+    end = execute(
+        "UPDATE loyalty_campaigns SET end_date = $1 WHERE id = $2", "2026-02-01T00:00:00+03:00", "c-1"
+    )
+    result = await done(changer, end)
+    assert result["changed"][0]["after"] == {"end_date": "2026-01-31T21:00:00+00:00"}
+    await sql(server, database, f"ALTER ROLE {login} SET timezone = 'America/New_York'")
+    assert (await undone(connector(dsn=server.dsn(database, login)), result)).left == ""

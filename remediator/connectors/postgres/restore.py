@@ -180,7 +180,7 @@ class _Back:
             await database.execute("SET CONSTRAINTS ALL IMMEDIATE")
         except asyncpg.IntegrityConstraintViolationError as error:
             await database.execute("ROLLBACK TO SAVEPOINT back")
-            return said(error)
+            return f"{said(error)} ({error.sqlstate})"
         return ""
 
     async def _take_back(self, row: Row) -> None:

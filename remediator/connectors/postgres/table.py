@@ -9,7 +9,7 @@ from typing import Any
 from remediator.connectors.postgres import values
 from remediator.connectors.postgres.names import Standing
 from remediator.connectors.postgres.rows import Place, kinds_of
-from remediator.core.sql.table import Column, Referrer, Spread, Table
+from remediator.core.sql.table import Called, Column, Referrer, Spread, Table
 
 _FACTS = """
     SELECT c.oid, c.relname::text AS bare, n.nspname::text AS schema, c.relkind::text AS kind,
@@ -51,6 +51,43 @@ _REFERRERS = """
             JOIN pg_catalog.pg_attribute a ON a.attrelid = confrelid AND a.attnum = part.attnum) AS columns
     FROM pg_catalog.pg_constraint WHERE contype = 'f' AND confrelid = $1::oid ORDER BY conname, oid
 """
+_CALLS = """
+    WITH RECURSIVE parts (class, oid, by, filling) AS (
+        SELECT 'pg_constraint'::regclass::oid, oid, 'its constraint ' || conname, false
+            FROM pg_constraint WHERE conrelid = $1::oid
+        UNION ALL SELECT 'pg_class'::regclass::oid, indexrelid, 'its index ' || relname, false
+            FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid WHERE indrelid = $1::oid
+        UNION ALL SELECT 'pg_class'::regclass::oid, $1::oid, 'a generated column', false
+        UNION ALL SELECT 'pg_attrdef'::regclass::oid, d.oid,
+                CASE WHEN attgenerated::text = '' THEN 'the default of ' ELSE 'the generated ' END || attname,
+                attgenerated::text = ''
+            FROM pg_attrdef d JOIN pg_attribute ON attrelid = adrelid AND attnum = adnum WHERE adrelid = $1::oid
+    ), types (oid) AS (
+        SELECT atttypid FROM pg_attribute WHERE attrelid = $1::oid AND attnum > 0 AND NOT attisdropped
+        UNION SELECT refobjid FROM pg_depend JOIN parts ON classid = class AND objid = oid
+            WHERE refclassid = 'pg_type'::regclass::oid
+        UNION SELECT CASE WHEN typtype::text = 'd' THEN typbasetype ELSE typelem END
+            FROM types JOIN pg_type USING (oid) WHERE typtype::text = 'd' OR typelem <> 0::oid
+    ), whole AS (
+        SELECT * FROM parts
+        UNION ALL SELECT 'pg_constraint'::regclass::oid, c.oid, 'the domain ' || format_type(contypid, NULL), false
+            FROM types JOIN pg_constraint c ON contypid = types.oid
+        UNION ALL SELECT 'pg_type'::regclass::oid, oid, 'the domain ' || format_type(oid, NULL), true FROM types
+    ), needs AS (
+        SELECT by, filling, refclassid, refobjid FROM whole JOIN pg_depend ON classid = class AND objid = oid
+    ), called (by, filling, oid) AS (
+        SELECT by, filling, refobjid FROM needs WHERE refclassid = 'pg_proc'::regclass::oid
+        UNION SELECT by, filling, oprcode::oid FROM needs JOIN pg_operator o ON o.oid = refobjid
+            WHERE refclassid = 'pg_operator'::regclass::oid
+        UNION SELECT by, filling, amproc::oid FROM needs JOIN pg_opclass o ON o.oid = refobjid
+            JOIN pg_amproc ON amprocfamily = opcfamily WHERE refclassid = 'pg_opclass'::regclass::oid
+    )
+    SELECT by, filling, called.oid::regprocedure::text AS function
+    FROM called JOIN pg_proc USING (oid) JOIN pg_language l ON l.oid = prolang
+    WHERE lanname::text NOT IN ('internal', 'c') ORDER BY 1, 3
+"""
+"""What is called beside what the statement says. Nothing tells of built-in functions here, and those in C are a
+superuser's own."""
 _EVENTS = MappingProxyType({"insert": 4, "delete": 8, "update": 16})
 """The bits of pg_trigger.tgtype."""
 _SPREADS: Mapping[str, Spread] = MappingProxyType(
@@ -80,6 +117,7 @@ async def facts(place: Place, table: Standing) -> Table:
         rules=found["rules"],
         referrers=tuple(map(_referrer, await place.database.fetch(_REFERRERS, table.oid))),
         deferrable=found["deferrable"],
+        calls=tuple(Called(**one) for one in await place.database.fetch(_CALLS, table.oid)),
     )
 
 

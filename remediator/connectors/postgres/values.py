@@ -14,7 +14,7 @@ import re
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time
 from decimal import Decimal, InvalidOperation
 from types import MappingProxyType
 from typing import Any
@@ -203,6 +203,14 @@ def _read_moment(text: str) -> str:
         raise Unfit(f"{text} is beyond the years 1 to 9999") from None
 
 
+def _read_instant(text: str) -> str:
+    """In UTC, in whichever zone the session tells it: the same moment is the same value."""
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC).isoformat()
+    except (ValueError, OverflowError):
+        raise Unfit(f"{text} is beyond the years 1 to 9999") from None
+
+
 def _read_day(text: str) -> str:
     try:
         return date.fromisoformat(text).isoformat()
@@ -242,7 +250,7 @@ _TYPES: Mapping[str, _Type] = MappingProxyType(
         "time": _Type(_read_time, _moment("time", zone=False)),
         "timetz": _Type(_read_time, _moment("time", zone=True)),
         "timestamp": _Type(_read_moment, _moment("timestamp", zone=False)),
-        "timestamptz": _Type(_read_moment, _moment("timestamp", zone=True)),
+        "timestamptz": _Type(_read_instant, _moment("timestamp", zone=True)),
         "interval": _Type(_as_is, _period),
     }
 )

@@ -80,6 +80,17 @@ class Referrer:
 
 
 @dataclass(frozen=True)
+class Called:
+    """A function of somebody's own that the table calls. by: what of it does; filling: only where a default
+    fills a column.
+    """
+
+    by: str
+    function: str
+    filling: bool = False
+
+
+@dataclass(frozen=True)
 class Table:
     """A table.
 
@@ -87,7 +98,7 @@ class Table:
     primary key's columns, in order, none when there is none; deferrable: the primary key is; kind:
     pg_class.relkind; children: others inherit from it; partition: it is one; row_security: in force for this
     login; triggers: the events ("insert", "update", "delete") that fire an enabled user trigger, of rows or
-    statements; rules: it has any.
+    statements; rules: it has any; calls: what its constraints, defaults and indexes call.
     """
 
     name: str
@@ -102,6 +113,7 @@ class Table:
     referrers: tuple[Referrer, ...] = ()
     deferrable: bool = False
     oid: int = 0
+    calls: tuple[Called, ...] = ()
 
     @property
     def rest(self) -> tuple[Column, ...]:
@@ -117,6 +129,7 @@ def objection(change: Change, table: Table, *, restores: bool) -> str:
 def _objections(change: Change, table: Table, *, restores: bool) -> Iterator[str]:
     yield from _of_the_table(table)
     yield from _elsewhere(change.verb, change.columns, table)
+    yield from _called(change.verb, table)
     yield from _of_columns(change, table)
     if restores:
         reverse = _REVERSE[change.verb]
@@ -153,6 +166,13 @@ def _elsewhere(verb: str, columns: tuple[str, ...], table: Table) -> Iterator[st
         touched = verb == "delete" or (verb == "update" and set(key.columns) & set(columns))
         if touched and spread in _SPREADS:
             yield f"other rows would change with it, by the foreign key {key.name} (on {verb} {spread})"
+
+
+def _called(verb: str, table: Table) -> Iterator[str]:
+    """Functions of somebody's own, which may write elsewhere."""
+    for one in table.calls:
+        if verb == "insert" or not one.filling:
+            yield f"{one.by} calls {one.function}, which may do anything"
 
 
 def _of_columns(change: Change, table: Table) -> Iterator[str]:
