@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from remediator.core.policyset import PolicySet
 from remediator.core.run import Stage
 from remediator.errors import StoreError
-from remediator.ports import PolicyCount, RunFilter, Store, Tx
+from remediator.ports import PolicyCount, Store, Tx
 
 T = TypeVar("T")
 
@@ -144,13 +144,12 @@ class Census:
 
 async def take_census(tx: Tx) -> Census:
     """To be read in one go: ``store.read(take_census)``."""
-    live = await tx.runs(RunFilter(state="open", limit=100_000))
-    holding = await tx.runs(RunFilter(state="holding", limit=100_000))
+    stages = Tally({(one.policy, one.stage): one.runs for one in await tx.stage_counts()})
     return Census(
         inbox=await tx.inbox_depth(),
         ended=tuple(await tx.policy_counts()),
-        stages=Tally((run.policy, str(run.stage)) for run in [*live, *holding]),
-        gates=sum(1 for run in live if run.gate is not None and run.gate.state == "open"),
+        stages=stages,
+        gates=sum(runs for (_, stage), runs in stages.items() if stage == Stage.WAITING),
         pages=len(await tx.pages()),
         refusals=len(await tx.dispositions(refused_only=True)),
     )

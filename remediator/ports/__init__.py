@@ -15,6 +15,7 @@ from remediator.ports.rows import (
     Rejected,
     RunFilter,
     Scope,
+    StageCount,
 )
 from remediator.ports.store import Store, Tx
 from remediator.ports.world import Clock, Connector, ConnectorKind, Order
@@ -41,6 +42,7 @@ __all__ = [
     "Rejected",
     "RunFilter",
     "Scope",
+    "StageCount",
     "Store",
     "Told",
     "Tx",

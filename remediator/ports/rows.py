@@ -111,6 +111,14 @@ class PolicyCount(msgspec.Struct, frozen=True):
     runs: int
 
 
+class StageCount(msgspec.Struct, frozen=True):
+    """How many of a policy's runs stand where."""
+
+    policy: str
+    stage: str
+    runs: int
+
+
 @dataclass(frozen=True)
 class Scope:
     """What a decision counts. ``shadow``: the counters of mode observe."""

@@ -28,6 +28,7 @@ from remediator.ports.rows import (
     Rejected,
     RunFilter,
     Scope,
+    StageCount,
 )
 
 T = TypeVar("T")
@@ -127,6 +128,10 @@ class Tx(Protocol):
 
     async def policy_counts(self) -> list[PolicyCount]:
         """Closed runs by policy and outcome."""
+        ...
+
+    async def stage_counts(self) -> list[StageCount]:
+        """All other runs by policy and stage, counted without reading any of them."""
         ...
 
     # Journals

@@ -10,7 +10,7 @@ import msgspec
 
 from remediator.core.messages import Counted, Seen, Use
 from remediator.core.run import Halt, Run, Stage
-from remediator.ports import PolicyCount, RunFilter, Scope
+from remediator.ports import PolicyCount, RunFilter, Scope, StageCount
 from remediator.store.sqlite_rows import (
     Statements,
     as_json,
@@ -209,3 +209,10 @@ class RunStatements(Statements):
             "GROUP BY policy, outcome ORDER BY policy, outcome"
         )
         return [PolicyCount(*row) for row in rows]
+
+    async def stage_counts(self) -> list[StageCount]:
+        rows = self._rows(
+            "SELECT policy, stage, count(*) FROM runs WHERE stage <> 'closed' "
+            "GROUP BY policy, stage ORDER BY policy, stage"
+        )
+        return [StageCount(*row) for row in rows]

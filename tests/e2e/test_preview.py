@@ -209,7 +209,7 @@ async def test_it_shows_the_rows_that_would_change_and_changes_none(desk: Desk, 
         "rows"
     ]
     assert [(row["key"], row["before"]["earn_rate"], row["after"]["earn_rate"]) for row in rows] == [
-        ({"id": "p-17"}, 0.07, 0.035)
+        ({"id": "p-17"}, "0.0700", "0.0350")
     ]
     assert await _content(server, database) == before
 

@@ -18,6 +18,7 @@ from remediator.ports import (
     Rejected,
     RunFilter,
     Scope,
+    StageCount,
     Store,
     Tx,
 )
@@ -245,6 +246,15 @@ class RunContract:
         assert await store.read(lambda tx: tx.policy_counts()) == [
             PolicyCount("unstick", "denied", 1),
             PolicyCount("unstick", "fixed", 2),
+        ]
+
+    async def test_all_other_runs_are_counted_by_policy_and_stage(self, store: Store) -> None:
+        stages = (Stage.WAITING, Stage.WAITING, Stage.HOLDING, Stage.CLOSED)
+        for number, stage in enumerate(stages):
+            await save(store, a_run(f"r{number}", stage=stage, target=f"deployment/shop/{number}"))
+        assert await store.read(lambda tx: tx.stage_counts()) == [
+            StageCount("unstick", "holding", 1),
+            StageCount("unstick", "waiting", 2),
         ]
 
 
