@@ -166,7 +166,7 @@ OPERATOR = """
     CREATE OPERATOR === (LEFTARG = int, RIGHTARG = int, FUNCTION = g);
 """
 CLASS = """
-    CREATE FUNCTION before(int, int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT pg_catalog.btint4cmp($1, $2)';
+    CREATE FUNCTION before(int, int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 0';
     CREATE OPERATOR CLASS odd FOR TYPE int USING btree AS OPERATOR 1 <, OPERATOR 2 <=, OPERATOR 3 =,
         OPERATOR 4 >=, OPERATOR 5 >, FUNCTION 1 before(int, int);
 """
@@ -250,8 +250,8 @@ async def test_what_the_database_itself_writes_is_told_with_it(
     new = execute("INSERT INTO t (n) VALUES ($1)", 1, undo="")
     picture = await preview(changer, new)
     assert picture.text == (
-        "INSERT of 1 row in public.t; by default: id = the database's next number, is_admin = true, at = now(), "
-        "pin = hidden; computed by the database: twice = (n * 2), same = length(free)"
+        "INSERT of 1 row in public.t; by default: id = the database's next number, is_admin = true, "
+        "at = now(), pin = hidden; computed by the database: twice = (n * 2), same = length(free)"
     )
     await done(changer, new, shown=picture)
     changed = execute("UPDATE t SET n = $1 WHERE id = $2", 2, 1)

@@ -61,7 +61,8 @@ _CALLS = """
         UNION ALL SELECT 'pg_attrdef'::regclass::oid, d.oid,
                 CASE WHEN attgenerated::text = '' THEN 'the default of ' ELSE 'the generated ' END || attname,
                 attgenerated::text = ''
-            FROM pg_attrdef d JOIN pg_attribute ON attrelid = adrelid AND attnum = adnum WHERE adrelid = $1::oid
+            FROM pg_attrdef d JOIN pg_attribute ON attrelid = adrelid AND attnum = adnum
+            WHERE adrelid = $1::oid
     ), types (oid) AS (
         SELECT atttypid FROM pg_attribute WHERE attrelid = $1::oid AND attnum > 0 AND NOT attisdropped
         UNION SELECT refobjid FROM pg_depend JOIN parts ON classid = class AND objid = oid
@@ -70,9 +71,9 @@ _CALLS = """
             FROM types JOIN pg_type USING (oid) WHERE typtype::text = 'd' OR typelem <> 0::oid
     ), whole AS (
         SELECT * FROM parts
-        UNION ALL SELECT 'pg_constraint'::regclass::oid, c.oid, 'the domain ' || format_type(contypid, NULL), false
+        UNION ALL SELECT 'pg_constraint'::regclass::oid, c.oid, 'the domain ' || contypid::regtype, false
             FROM types JOIN pg_constraint c ON contypid = types.oid
-        UNION ALL SELECT 'pg_type'::regclass::oid, oid, 'the domain ' || format_type(oid, NULL), true FROM types
+        UNION ALL SELECT 'pg_type'::regclass::oid, oid, 'the domain ' || oid::regtype, true FROM types
     ), needs AS (
         SELECT by, filling, refclassid, refobjid FROM whole JOIN pg_depend ON classid = class AND objid = oid
     ), called (by, filling, oid) AS (
@@ -86,8 +87,8 @@ _CALLS = """
     FROM called JOIN pg_proc USING (oid) JOIN pg_language l ON l.oid = prolang
     WHERE lanname::text NOT IN ('internal', 'c') ORDER BY 1, 3
 """
-"""What is called beside what the statement says. Nothing tells of built-in functions here, and those in C are a
-superuser's own."""
+"""What is called beside what the statement says. The server records no built-in function here, and whoever
+makes one in C is a superuser."""
 _EVENTS = MappingProxyType({"insert": 4, "delete": 8, "update": 16})
 """The bits of pg_trigger.tgtype."""
 _SPREADS: Mapping[str, Spread] = MappingProxyType(

@@ -81,9 +81,7 @@ class Referrer:
 
 @dataclass(frozen=True)
 class Called:
-    """A function of somebody's own that the table calls. by: what of it does; filling: only where a default
-    fills a column.
-    """
+    """A function of somebody's own that the table calls. by: what of it does; filling: only for new rows."""
 
     by: str
     function: str
