@@ -58,12 +58,11 @@ def gate(*, quick: bool) -> Iterator[Figure]:
     rounds, rest, idle = (1, 1.0, 1.5) if quick else (3, 3.0, 20.0)
     found = [_round(rest, idle) for _ in range(rounds)]
     for name, limit in (("rss", 4_096), ("store", 16_384)):
-        opened = [(getattr(one.gates, name) - getattr(one.alerts, name)) / GATES for one in found]
+        opened = [(getattr(one.scraped, name) - getattr(one.alerts, name)) / GATES for one in found]
         heard = [(getattr(one.alerts, name) - getattr(one.warm, name)) / GATES for one in found]
         more: dict[str, object] = {"gates": GATES, "baseline_is": "an alert that nobody wants"}
-        for later in ("scraped", "over"):
-            gone = (getattr(getattr(one, later), name) - getattr(one.alerts, name) for one in found)
-            more[f"when_{later}"] = [round(one / GATES) for one in gone]
+        gone = (getattr(one.over, name) - getattr(one.alerts, name) for one in found)
+        more["when_over"] = [round(one / GATES) for one in gone]
         yield Figure(f"gate_{name}", Bar("bytes", "at most", limit), opened, heard, more)
     yield _idle(found, idle)
     late = [percentile(one.late, 0.99) for one in found]
