@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -10,6 +11,10 @@ import asyncpg
 import pytest
 
 from remediator.connectors.postgres import Postgres
+from remediator.connectors.postgres.link import said
+from remediator.connectors.postgres.names import standing
+from remediator.connectors.postgres.rows import Place
+from remediator.connectors.postgres.table import facts
 from remediator.core.run import Call
 from remediator.errors import ConnectorError
 from tests.connectors.changes import HALVE, Journal, act, done, execute, no_preview, preview, refused, restore
@@ -101,6 +106,11 @@ CATALOGUE = """
 """
 
 
+FUNCTION = """
+    CREATE FUNCTION public.{} RETURNS pg_lsn LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'heard'; END $$
+"""
+
+
 async def test_not_even_the_catalogue_is_read_by_somebody_elses_operators(
     connector: Make, server: Server, database: str
 ) -> None:
@@ -109,6 +119,8 @@ async def test_not_even_the_catalogue_is_read_by_somebody_elses_operators(
              ("bigint", "bigint"), ('"char"', "text"), ("smallint", "smallint")]  # fmt: skip
     for left, right in kinds:
         await by(server, database, neighbour, CATALOGUE.format(left, right))
+    for function in ("pg_logical_emit_message(boolean, text, text)", "pg_current_wal_flush_lsn()"):
+        await by(server, database, neighbour, FUNCTION.format(function))
     await laid_out(
         server,
         database,
@@ -152,6 +164,11 @@ async def test_an_error_that_somebodys_function_raises_carries_no_row_out(
     with pytest.raises(ConnectorError) as error:
         await read(connector(functions=["tells"]), "SELECT tells() AS told")
     assert str(error.value) == f"loyalty_db: the server refused the query ({code})"
+
+
+async def test_an_error_that_is_none_of_the_servers_own_is_told_by_its_number_whoever_raised_it() -> None:
+    assert said(asyncpg.RaiseError("canary")) == ""
+    assert said(asyncpg.UniqueViolationError("duplicate key")) == "duplicate key"
 
 
 # ── Listed functions ────────────────────────────────────────────────────────────────────────────
@@ -252,6 +269,18 @@ async def test_a_table_that_was_made_anew_is_another_one(
         """,
     )
     assert "public.loyalty_users (oid " in await refused(clerk, restore(result))
+
+
+async def test_a_table_that_is_replaced_between_its_name_and_its_facts_is_not_touched(
+    connector: Make,
+) -> None:
+    changer = connector()
+    async with changer._changing.transaction("loyalty_db") as within:
+        place = Place("loyalty_db", changer._settings, within)
+        found = await standing(place, ["loyalty_users", "loyalty_programs"])
+        other = replace(found["loyalty_users"], oid=found["loyalty_programs"].oid)
+        with pytest.raises(ConnectorError, match=r"public\.loyalty_users was replaced just now"):
+            await facts(place, other)
 
 
 async def test_a_table_is_found_where_the_logins_search_path_finds_it(
