@@ -109,7 +109,11 @@ async def listening(slack: FakeSlack, *, greeted: bool = True, **settings: Any) 
         await asyncio.wait([task])
         await clicks.finish()
     assert task.cancelled()
-    left = {one for one in asyncio.all_tasks() if one.get_name() != PERSON}
+    for _ in range(100):  # sockets that were closed take a moment to be gone
+        left = {one for one in asyncio.all_tasks() if one.get_name() != PERSON}
+        if left == before:
+            break
+        await asyncio.sleep(0.01)
     assert left == before, "a task was left behind"
     await one.connections((await slack.sockets())["opened"], open_now=0)
 
