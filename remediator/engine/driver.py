@@ -135,7 +135,8 @@ class Driver:
                 log.warning("the store does not work: nothing starts", extra={"problem": str(error)})
                 pause = POLL_S
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(wake.wait(), pause)
+                async with asyncio.timeout(pause):  # wait_for may lose a cancellation (Python 3.11)
+                    await wake.wait()
 
     async def _drain_inbox(self) -> float:
         while True:

@@ -57,7 +57,8 @@ class Paging:
             except StoreError as error:
                 log.warning("pages cannot be read", extra={"problem": str(error)})
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), POLL_S)
+                async with asyncio.timeout(POLL_S):  # wait_for may lose a cancellation (Python 3.11)
+                    await self._wake.wait()
 
     async def _deliver_due(self) -> None:
         """Who was told is remembered here until it is kept: a full disk must not page every second."""

@@ -228,7 +228,8 @@ class _Connection:
         """Returns once it is closed, or Slack wants another; see ``reason``."""
         while self.alive and not self._asked.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._asked.wait(), LOOK_S)
+                async with asyncio.timeout(LOOK_S):  # wait_for may lose a cancellation (Python 3.11)
+                    await self._asked.wait()
 
     async def text(self, message: aiohttp.WSMessage) -> None:
         """Slack's word about the connection itself."""

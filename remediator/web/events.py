@@ -51,7 +51,8 @@ class Listener:
     async def news(self) -> bytes:
         """What is to be sent next: events, or a heartbeat after a while without."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), HEARTBEAT_S)
+            async with asyncio.timeout(HEARTBEAT_S):  # wait_for may lose a cancellation (Python 3.11)
+                await self._wake.wait()
         self._wake.clear()
         waiting, many = list(self._waiting), self._many
         self._waiting.clear()

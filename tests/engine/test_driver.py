@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -107,3 +108,18 @@ async def test_a_refusal_that_cannot_be_decided_again_is_left_alone_for_a_minute
     assert "campaign/c-4" in targets
     assert "campaign/c-3" not in targets
     assert [one.split()[0] for one in bench.bugs] == ["bug:again:late-campaign:f3"]
+
+
+@pytest.mark.parametrize("ticks", range(8))
+async def test_a_stop_that_comes_with_a_delivery_is_a_stop(bench: Bench, ticks: int) -> None:
+    """Whatever the loop is doing in that very moment: a stop that is lost would never end."""
+    loop = asyncio.create_task(bench.driver.run())
+    await asyncio.sleep(0.05)
+    bench.driver.accepted()
+    bench.driver.look()
+    for _ in range(ticks):
+        await asyncio.sleep(0)
+    loop.cancel()
+    done, _ = await asyncio.wait([loop], timeout=2)
+    loop.cancel()
+    assert done
