@@ -109,13 +109,13 @@ async def listening(slack: FakeSlack, *, greeted: bool = True, **settings: Any) 
         await asyncio.wait([task])
         await clicks.finish()
     assert task.cancelled()
-    for _ in range(100):  # sockets that were closed take a moment to be gone
-        left = {one for one in asyncio.all_tasks() if one.get_name() != PERSON}
-        if left == before:
-            break
-        await asyncio.sleep(0.01)
-    assert left == before, "a task was left behind"
+    await until(lambda: _is(_others() == before))  # sockets that were closed take a moment to be gone
     await one.connections((await slack.sockets())["opened"], open_now=0)
+
+
+def _others() -> set[asyncio.Task[Any]]:
+    """All tasks but those of people."""
+    return {one for one in asyncio.all_tasks() if one.get_name() != PERSON}
 
 
 async def test_a_click_becomes_a_vote_and_is_acknowledged(slack: FakeSlack) -> None:
