@@ -57,8 +57,7 @@ def gate(*, quick: bool) -> Iterator[Figure]:
     """1,000 gates open at once, beside 1,000 alerts that nobody wants."""
     rounds, rest, idle = (1, 1.0, 1.5) if quick else (3, 3.0, 20.0)
     found = [_round(rest, idle) for _ in range(rounds)]
-    rss = 8_192 if quick else 4_096  # one short round, perhaps under coverage, is a smoke test
-    for name, limit in (("rss", rss), ("store", 16_384)):
+    for name, limit in (("rss", 4_096), ("store", 16_384)):
         opened = [(getattr(one.scraped, name) - getattr(one.alerts, name)) / GATES for one in found]
         heard = [(getattr(one.alerts, name) - getattr(one.warm, name)) / GATES for one in found]
         more: dict[str, object] = {"gates": GATES, "baseline_is": "an alert that nobody wants"}

@@ -100,7 +100,8 @@ def program(folder: Path, policies: Sequence[str], peer: str = "http://127.0.0.1
         file.write_text(json.dumps(settings))  # JSON is YAML
         return python_module("remediator", "serve", "--config", str(file))
 
-    return Program("remediator", argv, "/readyz", environment={"BENCH_TOKEN": TOKEN})
+    plain = dict.fromkeys(("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"), "")  # else it is weighed too
+    return Program("remediator", argv, "/readyz", environment={"BENCH_TOKEN": TOKEN, **plain})
 
 
 @contextmanager
