@@ -71,6 +71,8 @@ async def _tells_the_truth(stage: Books, run: str, *, final: bool) -> None:
         (Cut.HALF, False, False),
         (Cut.AFTER, True, False),
         (Cut.BEFORE, False, True),
+        (Cut.HALF, False, True),
+        (Cut.AFTER, True, True),
         (Cut.HELD, False, True),
         (Cut.SILENT, True, True),
     ],
