@@ -1,0 +1,389 @@
+"""The store in memory: for stories, backtests and simulations, which live in virtual time.
+
+It keeps the same promises as the others, durability apart: a transaction is written whole or not at
+all (each change notes how to take it back), what is unique stays so, and a run is kept as the JSON
+that a disk would hold. Nothing here suspends, so `MemoryStore.do` runs a transaction as a plain call.
+Closing it loses nothing: opened again, it is the disk that a daemon finds when it starts anew.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+import msgspec
+
+from remediator.core.alert import Delivery
+from remediator.core.messages import Effect, Entry, Preview, Probe
+from remediator.core.run import Halt, Page
+from remediator.errors import StoreError
+from remediator.ports import (
+    AlertRow,
+    CardRef,
+    Clock,
+    Disposition,
+    Due,
+    JournalEntry,
+    KeptPolicy,
+    Pending,
+    Received,
+    Rejected,
+    Tx,
+)
+from remediator.store.journal import START, link
+from remediator.store.memory_runs import RunChanges, RunTables
+from remediator.store.memory_tables import Changes, Deadlines
+
+T = TypeVar("T")
+
+_FIRINGS_KEPT = timedelta(days=30)
+_REJECTED_KEPT = 200
+
+
+class Tables(RunTables):
+    """Everything that is kept. ``last``: the last number that was given to a row of each table."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last: dict[str, int] = {"inbox": 0, "rejected": 0, "effects": 0}
+        self.inbox: dict[int, Delivery] = {}
+        self.rejected: dict[int, Rejected] = {}
+        self.alerts: dict[str, AlertRow] = {}
+        self.dispositions: dict[tuple[str, str], Disposition] = {}
+        self.decided: defaultdict[str, dict[str, None]] = defaultdict(dict)  # fingerprint → policies
+        self.waiting: defaultdict[str, dict[tuple[str, str], None]] = defaultdict(dict)
+        self.again: Deadlines[tuple[str, str]] = Deadlines()
+        self.journal: defaultdict[str, list[JournalEntry]] = defaultdict(list)
+        self.heads: dict[str, tuple[int, str]] = {}
+        self.effects: dict[int, Pending] = {}
+        self.effects_of: defaultdict[str, dict[int, None]] = defaultdict(dict)
+        self.pages: dict[str, Page] = {}
+        self.open_pages: dict[str, str] = {}  # key → page
+        self.next_pages: Deadlines[str] = Deadlines()
+        self.firings: dict[tuple[str, datetime], None] = {}
+        self.policies: dict[str, KeptPolicy] = {}
+        self.cards: dict[str, CardRef] = {}
+
+
+class MemoryTx(RunChanges):
+    """A `remediator.ports.Tx`."""
+
+    __slots__ = ("_journals",)
+
+    _tables: Tables
+
+    def __init__(self, tables: Tables, changes: Changes, now: datetime, *, journals: bool) -> None:
+        """``journals``: whether they are kept."""
+        super().__init__(changes, now)
+        self._tables = tables
+        self._journals = journals
+
+    def _number(self, table: str) -> int:
+        """Never given twice, not after a rollback either."""
+        self._tables.last[table] += 1
+        return self._tables.last[table]
+
+    # ── The inbox ─────────────────────────────────────────────────────────────────────────────────
+
+    async def put_delivery(self, delivery: Delivery) -> int:
+        number = self._number("inbox")
+        self._changes.set(self._tables.inbox, number, delivery)
+        return number
+
+    async def inbox(self, limit: int) -> list[Received]:
+        oldest = heapq.nsmallest(limit, self._tables.inbox)
+        return [Received(number, self._tables.inbox[number]) for number in oldest]
+
+    async def inbox_depth(self) -> int:
+        return len(self._tables.inbox)
+
+    async def settle_delivery(self, number: int) -> None:
+        self._changes.drop(self._tables.inbox, number)
+
+    async def put_rejected(self, rejected: Rejected) -> None:
+        number, kept = self._number("rejected"), self._tables.rejected
+        self._changes.set(kept, number, msgspec.structs.replace(rejected, id=number))
+        for old in [one for one in kept if one <= number - _REJECTED_KEPT]:
+            self._changes.drop(kept, old)
+
+    async def rejected(self) -> list[Rejected]:
+        return sorted(self._tables.rejected.values(), key=lambda one: -one.id)
+
+    # ── Alerts and dispositions ───────────────────────────────────────────────────────────────────
+
+    async def alert(self, fingerprint: str) -> AlertRow | None:
+        return self._tables.alerts.get(fingerprint)
+
+    async def put_alert(self, row: AlertRow) -> None:
+        self._changes.set(self._tables.alerts, row.alert.fingerprint, row)
+
+    async def alerts(self, *, firing_only: bool, source: str = "", limit: int = 500) -> list[AlertRow]:
+        found: Iterable[AlertRow] = self._tables.alerts.values()
+        if firing_only:
+            found = (row for row in found if row.alert.firing)
+        if source:
+            found = (row for row in found if row.alert.source == source)
+        by_name = sorted(found, key=lambda row: row.alert.fingerprint)
+        return sorted(by_name, key=lambda row: row.last_at, reverse=True)[:limit]
+
+    async def disposition(self, policy: str, fingerprint: str) -> Disposition | None:
+        return self._tables.dispositions.get((policy, fingerprint))
+
+    async def put_disposition(self, disposition: Disposition) -> None:
+        tables, changes, one = self._tables, self._changes, disposition
+        key = one.policy, one.fingerprint
+        old = tables.dispositions.get(key)
+        if old is not None and old.waits_for:
+            changes.drop(tables.waiting[old.waits_for], key)
+        changes.set(tables.dispositions, key, one)
+        changes.set(tables.decided[one.fingerprint], one.policy, None)
+        changes.put(tables.again, key, one.again_at)
+        if one.waits_for:
+            changes.set(tables.waiting[one.waits_for], key, None)
+
+    async def drop_dispositions(self, fingerprint: str) -> None:
+        tables, changes = self._tables, self._changes
+        for policy in list(tables.decided.get(fingerprint) or ()):
+            key = policy, fingerprint
+            waits_for = tables.dispositions[key].waits_for
+            if waits_for:
+                changes.drop(tables.waiting[waits_for], key)
+            changes.drop(tables.again, key)
+            changes.drop(tables.dispositions, key)
+            changes.drop(tables.decided[fingerprint], policy)
+
+    async def dispositions(self, *, fingerprint: str = "", refused_only: bool = False) -> list[Disposition]:
+        kept = self._tables.dispositions
+        found: Iterable[Disposition] = kept.values()
+        if fingerprint:
+            policies = self._tables.decided.get(fingerprint) or {}
+            found = (kept[policy, fingerprint] for policy in policies)
+        if refused_only:
+            found = (one for one in found if one.kind == "refused")
+        return sorted(found, key=lambda one: (one.since, one.policy, one.fingerprint))
+
+    async def wake_waiting(self, waits_for: str) -> int:
+        tables, changes = self._tables, self._changes
+        woken = 0
+        for key in list(tables.waiting.get(waits_for) or ()):
+            changes.drop(tables.waiting[waits_for], key)
+            one = tables.dispositions[key]
+            # Those who were woken before keep their place: in a storm the last must have their turn, too.
+            if one.again_at is None or one.again_at > self.now:
+                changes.set(tables.dispositions, key, msgspec.structs.replace(one, again_at=self.now))
+                changes.set(tables.again, key, self.now)
+                woken += 1
+        return woken
+
+    # ── Journals ──────────────────────────────────────────────────────────────────────────────────
+
+    async def journal(self, run_id: str, entries: Sequence[Entry]) -> None:
+        if not entries or not self._journals:
+            return
+        tables, changes = self._tables, self._changes
+        seq, previous = tables.heads.get(run_id, (0, START))
+        for seq, entry in enumerate(entries, start=seq + 1):  # noqa: B020 - it goes on from the head
+            line = link(previous, run_id, seq, self.now, entry)
+            changes.append(tables.journal[run_id], line)
+            previous = line.hash
+        changes.set(tables.heads, run_id, (seq, previous))
+
+    async def read_journal(self, run_id: str, *, after: int = 0, limit: int = 10_000) -> list[JournalEntry]:
+        lines = self._tables.journal.get(run_id) or ()
+        return [line for line in lines if line.seq > after][:limit]
+
+    async def journal_head(self, run_id: str) -> JournalEntry | None:
+        lines = self._tables.journal.get(run_id)
+        return lines[-1] if lines else None
+
+    async def journals(self) -> list[str]:
+        return sorted(self._tables.heads)
+
+    # ── Effects ───────────────────────────────────────────────────────────────────────────────────
+
+    async def put_effects(self, run_id: str, effects: Sequence[Effect]) -> list[Pending]:
+        put = [Pending(self._number("effects"), run_id, one) for one in effects]
+        for one in put:
+            self._changes.set(self._tables.effects, one.id, one)
+            self._changes.set(self._tables.effects_of[run_id], one.id, None)
+        return put
+
+    async def drop_effect(self, number: int) -> bool:
+        one = self._tables.effects.get(number)
+        if one is None:
+            return False
+        self._changes.drop(self._tables.effects_of[one.run], number)
+        return self._changes.drop(self._tables.effects, number)
+
+    async def drop_repeatable(self, run_id: str) -> None:
+        for number in list(self._tables.effects_of.get(run_id) or ()):
+            if isinstance(self._tables.effects[number].effect, Probe | Preview):
+                await self.drop_effect(number)
+
+    async def pending(self) -> list[Pending]:
+        return sorted(self._tables.effects.values(), key=lambda one: one.id)
+
+    # ── Halts ─────────────────────────────────────────────────────────────────────────────────────
+
+    async def put_halt(self, halt: Halt) -> None:
+        self._changes.set(self._tables.halts, halt.id, halt)
+
+    async def lift_halt(self, halt_id: str, by: str) -> Halt | None:  # noqa: ARG002 - the journal says who
+        halt = self._tables.halts.get(halt_id)
+        self._changes.drop(self._tables.halts, halt_id)
+        return halt
+
+    async def halts(self) -> list[Halt]:
+        return sorted(self._tables.halts.values(), key=lambda halt: (halt.at, halt.id))
+
+    # ── Pages ─────────────────────────────────────────────────────────────────────────────────────
+
+    async def put_page(self, page: Page) -> bool:
+        if page.key in self._tables.open_pages:
+            return False
+        if page.id in self._tables.pages:
+            raise self._breach(f"{page.id}: there is a page with this id")
+        self._keep_page(page)
+        return True
+
+    async def save_page(self, page: Page) -> None:
+        tables = self._tables
+        if page.acked_at is None and tables.open_pages.get(page.key, page.id) != page.id:
+            raise self._breach(f"{page.id}: another page is open for {page.key}")
+        old = tables.pages.get(page.id)
+        if old is not None and old.acked_at is None:
+            self._changes.drop(tables.open_pages, old.key)
+        self._keep_page(page)
+
+    def _keep_page(self, page: Page) -> None:
+        tables, changes, waits = self._tables, self._changes, page.acked_at is None
+        changes.set(tables.pages, page.id, page)
+        changes.put(tables.next_pages, page.id, page.next_at if waits else None)
+        if waits:
+            changes.set(tables.open_pages, page.key, page.id)
+
+    def _breach(self, problem: str) -> StoreError:
+        self.failure = StoreError("store", problem)
+        return self.failure
+
+    async def page(self, page_id: str) -> Page | None:
+        return self._tables.pages.get(page_id)
+
+    async def pages(self, *, open_only: bool = True, run: str = "") -> list[Page]:
+        tables = self._tables
+        found: Iterable[Page] = tables.pages.values()
+        if open_only:
+            found = (tables.pages[page_id] for page_id in tables.open_pages.values())
+        if run:
+            found = (page for page in found if page.run == run)
+        return sorted(found, key=lambda page: (page.opened_at, page.id))
+
+    # ── The rest ──────────────────────────────────────────────────────────────────────────────────
+
+    async def due(self, limit: int) -> Due:
+        tables, now = self._tables, self.now
+        return Due(
+            runs=tuple(tables.wakes.until(now, limit)),
+            dispositions=tuple(tables.dispositions[key] for key in tables.again.until(now, limit)),
+            pages=tuple(tables.pages[page_id] for page_id in tables.next_pages.until(now, limit)),
+        )
+
+    async def next_due(self) -> datetime | None:
+        tables = self._tables
+        earliest = (tables.wakes.earliest(), tables.again.earliest(), tables.next_pages.earliest())
+        return min((at for at in earliest if at is not None), default=None)
+
+    async def claim_firing(self, watch: str, scheduled_at: datetime) -> bool:
+        oldest = self.now - _FIRINGS_KEPT
+        firings = self._tables.firings
+        if scheduled_at < oldest or (watch, scheduled_at) in firings:
+            return False
+        for old in [one for one in firings if one[0] == watch and one[1] < oldest]:
+            self._changes.drop(firings, old)
+        self._changes.set(firings, (watch, scheduled_at), None)
+        return True
+
+    async def keep_policy(self, policy: KeptPolicy) -> None:
+        self._changes.set(self._tables.policies, policy.version, policy)
+
+    async def kept_policy(self, version: str) -> KeptPolicy | None:
+        return self._tables.policies.get(version)
+
+    async def card(self, gate: str) -> CardRef | None:
+        return self._tables.cards.get(gate)
+
+    async def put_card(self, card: CardRef) -> None:
+        self._changes.set(self._tables.cards, card.gate, card)
+
+
+class MemoryStore:
+    """A `remediator.ports.Store` that lives as long as its object."""
+
+    def __init__(self, clock: Clock, *, journals: bool = True) -> None:
+        """``journals``: whether they are kept; a backtest of months does without."""
+        self._clock = clock
+        self._journals = journals
+        self._now = clock.now()
+        self._tables = Tables()
+
+    async def open(self) -> None:
+        """There is nothing to open."""
+
+    async def open_reading(self) -> None:
+        """There is nothing to open."""
+
+    async def close(self) -> None:
+        """Nothing is lost: opened again, it holds what it held."""
+
+    async def transact(self, work: Callable[[Tx], Awaitable[T]]) -> T:
+        """See `remediator.ports.Store`."""
+        return self.do(work)
+
+    async def read(self, work: Callable[[Tx], Awaitable[T]]) -> T:
+        """See `remediator.ports.Store`."""
+        return self.look(work)
+
+    def do(self, work: Callable[[Tx], Awaitable[T]]) -> T:
+        """One transaction, at once: what `transact` does, for those who have no event loop."""
+        changes = Changes()
+        tx = self._begin(changes)
+        try:
+            return _driven(work(tx), tx)
+        except BaseException:
+            changes.take_back()
+            raise
+
+    def look(self, work: Callable[[Tx], Awaitable[T]]) -> T:
+        """The same for work that only reads."""
+        changes = Changes()
+        tx = self._begin(changes)
+        try:
+            value = _driven(work(tx), tx)
+        finally:
+            wrote = bool(changes)
+            changes.take_back()
+        if wrote:
+            raise StoreError("store", "work that should only read has written")
+        return value
+
+    def _begin(self, changes: Changes) -> MemoryTx:
+        self._now = max(self._now, self._clock.now())
+        return MemoryTx(self._tables, changes, self._now, journals=self._journals)
+
+
+def _driven(work: Awaitable[T], tx: MemoryTx) -> T:
+    """Run it to its end in one go: nothing that a `Tx` in memory offers suspends."""
+    steps = work.__await__()
+    try:
+        next(steps)
+    except StopIteration as end:
+        if tx.failure is not None:
+            raise tx.failure from None  # the work swallowed it, yet it cannot be committed whole
+        value: T = end.value
+        return value
+    if isinstance(work, Coroutine):
+        work.close()
+    raise RuntimeError("work on the store waited for something else than the store")

@@ -1,0 +1,93 @@
+"""What the parts of a transaction in memory share: changes that can be taken back, and deadlines in order."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, MutableMapping
+from datetime import datetime
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Deadlines(dict[K, datetime], Generic[K]):
+    """When each thing is due, and what is due first.
+
+    Set and taken away as in any dict; keys must have an order. A heap holds every deadline that ever
+    was set; one that was moved or taken away since is dropped when it comes up.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._heap: list[tuple[datetime, Any]] = []
+
+    def __setitem__(self, key: K, at: datetime) -> None:
+        if self.get(key) != at:
+            super().__setitem__(key, at)
+            heapq.heappush(self._heap, (at, key))
+
+    def earliest(self) -> datetime | None:
+        """When the first of them is due."""
+        heap = self._heap
+        while heap:
+            at, key = heap[0]
+            if self.get(key) == at:
+                return at
+            heapq.heappop(heap)
+        return None
+
+    def until(self, now: datetime, limit: int) -> list[K]:
+        """What is due by now, earliest first."""
+        found: dict[K, datetime] = {}
+        while len(found) < limit and (at := self.earliest()) is not None and at <= now:
+            _, key = heapq.heappop(self._heap)
+            found[key] = at
+        for key, at in found.items():
+            heapq.heappush(self._heap, (at, key))
+        return list(found)
+
+
+class Changes:
+    """How to take back what a transaction has changed, latest first."""
+
+    __slots__ = ("_back",)
+
+    def __init__(self) -> None:
+        self._back: list[Callable[[], object]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._back)
+
+    def set(self, table: MutableMapping[K, V], key: K, value: V) -> None:
+        """``table[key] = value``."""
+        if key in table:
+            self._back.append(partial(table.__setitem__, key, table[key]))
+        else:
+            self._back.append(partial(table.pop, key, None))
+        table[key] = value
+
+    def drop(self, table: MutableMapping[K, Any], key: K) -> bool:
+        """``del table[key]``, if it is there."""
+        if key not in table:
+            return False
+        self._back.append(partial(table.__setitem__, key, table.pop(key)))
+        return True
+
+    def put(self, table: MutableMapping[K, V], key: K, value: V | None) -> None:
+        """Set it, or drop it where there is nothing to set."""
+        if value is None:
+            self.drop(table, key)
+        else:
+            self.set(table, key, value)
+
+    def append(self, rows: list[V], row: V) -> None:
+        """``rows.append(row)``."""
+        rows.append(row)
+        self._back.append(rows.pop)
+
+    def take_back(self) -> None:
+        """As if nothing had been changed."""
+        while self._back:
+            self._back.pop()()
