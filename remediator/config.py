@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from remediator.core.catalog import Cover
-from remediator.core.expression import parse_duration
+from remediator.core.durations import Rate, parse_duration
 
 
 def _duration(value: object) -> object:
@@ -159,6 +159,18 @@ class PageHook(Section):
     headers: dict[str, Secret] = {}
 
 
+class Budget(Section):
+    """How many runs may act, of all policies that name this budget together."""
+
+    limit: int = Field(ge=0, strict=True, description="runs that started an act that is not safe; 0: none")
+    per: Duration = Field(gt=timedelta(0), description="over this long, such as 24h")
+
+    @property
+    def rate(self) -> Rate:
+        """As the catalogue has it."""
+        return Rate(self.limit, self.per)
+
+
 class Limits(Section):
     """How much at once."""
 
@@ -182,7 +194,7 @@ class Config(Section):
     slack: Slack | None = None
     page_webhook: PageHook | None = None
     escalations: dict[str, tuple[Rung, ...]] = {}
-    budgets: dict[str, dict[str, Any]] = {}
+    budgets: dict[str, Budget] = {}
     limits: Limits = Limits()
     resolved_debounce: Duration = timedelta(minutes=1)
     page_repeat: Duration = timedelta(minutes=15)

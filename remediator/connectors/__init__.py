@@ -54,7 +54,7 @@ def catalog(config: Config) -> Catalog:
         covers={name: role.covers for name, role in config.roles.items() if role.cover},
         targets=frozenset(config.targets),
         escalations=frozenset(config.escalations),
-        budgets=frozenset(config.budgets),
+        budgets={name: budget.rate for name, budget in config.budgets.items()},
     )
 
 

@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 
+from remediator.core.durations import Rate
+
 
 class Kind(StrEnum):
     """Does an operation read or change?"""
@@ -187,7 +189,7 @@ class Catalog:
     covers: Mapping[str, tuple[Cover, ...]] = field(default_factory=dict)  # role → who stands in, and when
     targets: frozenset[str] = frozenset()
     escalations: frozenset[str] = frozenset()
-    budgets: frozenset[str] = frozenset()
+    budgets: Mapping[str, Rate] = field(default_factory=dict)  # shared by policies: how many runs may act
 
     @classmethod
     def of(cls, operations: Iterable[Operation], **rest: object) -> Catalog:

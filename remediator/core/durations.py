@@ -1,9 +1,11 @@
-"""Durations as people write them: ``30s``, ``5m``, ``24h5m``, ``7d``. Used by expressions and config."""
+"""Durations and rates as people write them: ``30s``, ``24h5m``, ``3 in 24h``. Used by all who read them."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import timedelta
+from typing import Self
 
 _UNITS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}  # milliseconds
 _DURATION = re.compile(
@@ -35,3 +37,27 @@ def format_duration(span: timedelta) -> str:
         if amount:
             words.append(f"{amount}{unit}")
     return ("-" if span < timedelta() and words else "") + ("".join(words) or "0s")
+
+
+@dataclass(frozen=True)
+class Rate:
+    """``3 in 24h``: at most ``limit`` within any ``per``."""
+
+    limit: int
+    per: timedelta
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises ValueError."""
+        found = re.fullmatch(r"(\d{1,9}) in (\S+)", text)
+        if not found:
+            raise ValueError(f"{text!r} is not a rate; write 3 in 24h")
+        per = parse_duration(found[2])
+        if per < timedelta():
+            raise ValueError(f"{found[2]} is negative")
+        if not per:
+            raise ValueError(f"{text!r} counts over no time at all")
+        return cls(int(found[1]), per)
+
+    def __str__(self) -> str:
+        return f"{self.limit} in {format_duration(self.per)}"

@@ -15,7 +15,8 @@ from typing import Annotated, Any, Self, TypeVar
 from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from remediator.core.expression import Template, format_duration, parse_duration
+from remediator.core.durations import Rate, format_duration, parse_duration
+from remediator.core.expression import Template
 from remediator.core.operators import compiled, fits
 from remediator.core.selector import Selector, parse_selector
 from remediator.core.syntax import RESERVED
@@ -66,28 +67,6 @@ def _span(text: str) -> timedelta:
     if span < timedelta():
         raise ValueError(f"{text} is negative")
     return span
-
-
-@dataclass(frozen=True)
-class Rate:
-    """``3 in 24h``: at most ``limit`` within any ``per``."""
-
-    limit: int
-    per: timedelta
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Raises ValueError."""
-        found = re.fullmatch(r"(\d{1,9}) in (\S+)", text)
-        if not found:
-            raise ValueError(f"{text!r} is not a rate; write 3 in 24h")
-        per = _span(found[2])
-        if not per:
-            raise ValueError(f"{text!r} counts over no time at all")
-        return cls(int(found[1]), per)
-
-    def __str__(self) -> str:
-        return f"{self.limit} in {format_duration(self.per)}"
 
 
 @dataclass(frozen=True)

@@ -180,6 +180,14 @@ Effect = Probe | Preview | Act | Inquire | Card
 
 
 @dataclass(frozen=True)
+class Spent:
+    """A run that took a part of a shared budget."""
+
+    policy: str
+    at: datetime
+
+
+@dataclass(frozen=True)
 class Use:
     """What the bounds count, read inside the deciding transaction. This run itself is left out."""
 
@@ -187,6 +195,8 @@ class Use:
     last_denial: datetime | None = None  # denied, or expired and not asked again; likewise
     target_acts: tuple[datetime, ...] = ()  # runs that started an act that is not safe, newest first
     policy_acts: tuple[datetime, ...] = ()  # likewise, on any target
+    budget_acts: tuple[Spent, ...] = ()  # likewise, by any policy that shares this one's budget
+    failures: tuple[datetime, ...] = ()  # runs of this policy that failed or did not help, newest first
     open_runs: int = 0  # of this policy
     safe_plays: Mapping[str, datetime] = field(default_factory=dict)  # safe-only case → when played
 
@@ -239,10 +249,11 @@ class PageWanted(msgspec.Struct, frozen=True):
 class Counted(msgspec.Struct, frozen=True):
     """Something that bounds count. ``what``: the case for ``safe``; ``expired`` for a denial by time.
 
+    ``failed``: a run closes as ``what``, failed or ineffective; only its policy counts it.
     ``asked`` takes back the denials by time of its run: somebody wants people to be asked again.
     """
 
-    kind: Literal["act", "denied", "safe", "asked"]
+    kind: Literal["act", "denied", "safe", "asked", "failed"]
     what: str = ""
 
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, model_validator
 
+from remediator.core.durations import Rate
 from remediator.core.expression import Expression, Template
 from remediator.core.fields import (
     Count,
@@ -22,7 +23,6 @@ from remediator.core.fields import (
     Pattern,
     PatternText,
     PolicyName,
-    Rate,
     RateText,
     SelectorText,
     Text,

@@ -121,7 +121,10 @@ class StageCount(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Scope:
-    """What a decision counts. ``shadow``: the counters of mode observe."""
+    """What a decision counts. ``shadow``: the counters of mode observe.
+
+    Where a store locks what it counts, it does so in this order: policy, target, budget.
+    """
 
     policy: str
     target: str
@@ -129,6 +132,9 @@ class Scope:
     target_window: timedelta
     policy_window: timedelta
     shadow: bool = False
+    budget: str = ""  # the one that the policy shares with others, if any
+    budget_window: timedelta = timedelta()
+    failure_window: timedelta = timedelta()  # failures are the policy's, whatever its mode was
 
 
 @dataclass(frozen=True)

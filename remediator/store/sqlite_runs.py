@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from remediator.core.messages import Counted, Seen, Use
+from remediator.core.messages import Counted, Seen, Spent, Use
 from remediator.core.run import Halt, Run, Stage
 from remediator.ports import PolicyCount, RunFilter, Scope, StageCount
 from remediator.store.sqlite_rows import (
@@ -59,6 +59,19 @@ GROUP BY run ORDER BY last DESC
 _POLICY_ACTS = """
 SELECT max(at) AS last FROM acts
 WHERE policy = :policy AND shadow = :shadow AND kind = 'act' AND at > :policy_since AND run <> :run
+GROUP BY run ORDER BY last DESC
+"""
+
+_BUDGET_ACTS = """
+SELECT policy, max(at) AS last FROM acts
+WHERE budget = :budget AND shadow = :shadow AND kind = 'act' AND budget <> '' AND at > :budget_since
+  AND run <> :run
+GROUP BY run ORDER BY last DESC
+"""
+
+_FAILURES = """
+SELECT max(at) AS last FROM acts
+WHERE policy = :policy AND kind = 'failed' AND at > :failure_since AND run <> :run
 GROUP BY run ORDER BY last DESC
 """
 
@@ -157,6 +170,9 @@ class RunStatements(Statements):
             "shadow": scope.shadow,
             "target_since": micros(self.now - scope.target_window),
             "policy_since": micros(self.now - scope.policy_window),
+            "budget": scope.budget,
+            "budget_since": micros(self.now - scope.budget_window),
+            "failure_since": micros(self.now - scope.failure_window),
         }
         last_act, last_denial, open_runs, holder = self._rows(_USE, where)[0]
         halts = self._rows(
@@ -177,6 +193,8 @@ class RunStatements(Statements):
                 last_denial=moment_or_none(last_denial),
                 target_acts=tuple(moment(at) for (at,) in self._rows(_TARGET_ACTS, where)),
                 policy_acts=tuple(moment(at) for (at,) in self._rows(_POLICY_ACTS, where)),
+                budget_acts=tuple(Spent(by, moment(at)) for by, at in self._rows(_BUDGET_ACTS, where)),
+                failures=tuple(moment(at) for (at,) in self._rows(_FAILURES, where)),
                 open_runs=open_runs,
                 safe_plays={what: moment(at) for what, at in self._rows(_SAFE_PLAYS, where)},
             ),
@@ -194,10 +212,11 @@ class RunStatements(Statements):
             "what": counted.what,
             "at": micros(self.now),
             "shadow": scope.shadow,
+            "budget": scope.budget,
         }
         self._execute(
-            "INSERT INTO acts (policy, target, run, kind, what, at, shadow) "
-            "VALUES (:policy, :target, :run, :kind, :what, :at, :shadow)",
+            "INSERT INTO acts (policy, target, run, kind, what, at, shadow, budget) "
+            "VALUES (:policy, :target, :run, :kind, :what, :at, :shadow, :budget)",
             row,
         )
         if counted.kind == "safe":

@@ -169,3 +169,32 @@ def test_cover_without_a_beginning_holds_at_once(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_what_is_wrong_with_a_cover_is_told_with_its_place(tmp_path: Path, written: str, told: str) -> None:
     assert any(line.startswith("7:") and told in line for line in problems(tmp_path, with_lead(written)))
+
+
+# ── Budgets ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_budget_is_a_number_of_runs_over_a_time(tmp_path: Path) -> None:
+    config = read(tmp_path, f"{WHOLE}budgets: {{earn-rates: {{limit: 5, per: 24h}}}}\n")
+    assert str(config.budgets["earn-rates"].rate) == "5 in 1d"
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("{limit: 5}", "10:23: C100 budgets.earn-rates.per: is missing"),
+        ("{limit: 5, pre: 24h}", "10:34: C100 budgets.earn-rates.pre: unknown key; did you mean per?"),
+        ("{limit: many, per: 24h}", "10:31: C100 budgets.earn-rates.limit: input should be a valid integer"),
+        (
+            "{limit: -1, per: 24h}",
+            "10:31: C100 budgets.earn-rates.limit: input should be greater than or equal",
+        ),
+        ("{limit: 5, per: day}", "10:39: C100 budgets.earn-rates.per: 'day' is not a duration; write 30s"),
+        ("{limit: 5, per: 0s}", "10:39: C100 budgets.earn-rates.per: input should be greater than 0"),
+    ],
+)
+def test_a_budget_that_says_something_else_is_refused_at_its_place(
+    tmp_path: Path, written: str, told: str
+) -> None:
+    found = problems(tmp_path, f"{WHOLE}budgets: {{earn-rates: {written}}}\n")
+    assert any(told in one for one in found), found

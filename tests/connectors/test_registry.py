@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from datetime import timedelta
 
 import pytest
 
@@ -13,6 +14,7 @@ from remediator.connectors import KINDS, build, catalog, problems
 from remediator.connectors.settings import Settings
 from remediator.connectors.unoffered import Unoffered
 from remediator.core.catalog import BUILT_IN, Escape, Fence, Kind, Operation, Risk
+from remediator.core.durations import Rate
 from remediator.core.messages import Refused
 from remediator.core.run import Call
 from remediator.errors import ConfigError, ConnectorError
@@ -115,7 +117,7 @@ def test_the_catalogue_knows_what_policies_may_name() -> None:
                 "roles": {"oncall": ["bob"]},
                 "targets": ["campaign"],
                 "escalations": {"default": [{"role": "oncall"}]},
-                "budgets": {"earn-rates": {}},
+                "budgets": {"earn-rates": {"limit": 5, "per": "24h"}},
             }
         )
     )
@@ -125,7 +127,7 @@ def test_the_catalogue_knows_what_policies_may_name() -> None:
     assert found.roles == {"oncall": frozenset({"bob"})}
     assert found.targets == frozenset({"campaign"})
     assert found.escalations == frozenset({"default"})
-    assert found.budgets == frozenset({"earn-rates"})
+    assert found.budgets == {"earn-rates": Rate(5, timedelta(hours=24))}
 
 
 def digest_of(**settings: object) -> str:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from remediator.core.messages import Act, Card, Counted, Effect, Entry, Preview, Probe
+from remediator.core.messages import Act, Card, Counted, Effect, Entry, Preview, Probe, Spent
 from remediator.core.run import Call, Halt, Member, Outcome, Run, Stage
 from remediator.errors import StoreError
 from remediator.ports import (
@@ -278,6 +278,54 @@ class SeenContract:
         assert use.last_act == NOON + HOUR + MINUTE
         use = (await store.read(lambda tx: tx.seen(scope("me", target_window=2 * HOUR)))).use
         assert use.target_acts == (NOON + HOUR + MINUTE, NOON)
+
+    async def test_a_budget_counts_the_acts_of_all_policies_that_share_it(
+        self, store: Store, rig: Rig
+    ) -> None:
+        mine = {"budget": "rates", "budget_window": HOUR}
+        await count(store, scope("old", **mine), "act")
+        rig.clock.advance(HOUR)
+        await count(store, scope("r1", policy="halve", target="t1", **mine), "act")
+        await count(store, scope("r2", policy="restart", budget="restarts"), "act")
+        await count(store, scope("r3", policy="restart"), "act")
+        await count(store, scope("r4", shadow=True, **mine), "act")
+        await count(store, scope("r5", **mine), "denied")
+        await count(store, scope("me", **mine), "act")
+        rig.clock.advance(MINUTE)
+        await count(store, scope("r6", **mine), "act")
+        rig.clock.advance(MINUTE)
+        await count(store, scope("r1", policy="halve", target="t1", **mine), "act")
+
+        async def spent(**other: object) -> tuple[Spent, ...]:
+            where = scope("me", **mine | other)
+            return (await store.read(lambda tx: tx.seen(where))).use.budget_acts
+
+        two = (Spent("halve", NOON + HOUR + 2 * MINUTE), Spent("unstick", NOON + HOUR + MINUTE))
+        assert await spent() == two
+        assert await spent(policy="halve", target="t9") == two
+        assert await spent(budget_window=2 * HOUR) == (*two, Spent("unstick", NOON))
+        assert await spent(shadow=True) == (Spent("unstick", NOON + HOUR),)
+        assert await spent(budget="restarts") == (Spent("restart", NOON + HOUR),)
+        assert await spent(budget="") == ()
+
+    async def test_failures_are_the_policys_on_any_target_and_in_any_mode(
+        self, store: Store, rig: Rig
+    ) -> None:
+        await count(store, scope("r1"), "failed", "ineffective")
+        rig.clock.advance(MINUTE)
+        await count(store, scope("r2", target="t2"), "failed", "failed")
+        await count(store, scope("r3", policy="restart"), "failed", "failed")
+        await count(store, scope("r4"), "act")
+        await count(store, scope("me"), "failed", "failed")
+
+        async def failures(**other: object) -> tuple[object, ...]:
+            where = scope("me", **{"failure_window": HOUR} | other)
+            return (await store.read(lambda tx: tx.seen(where))).use.failures
+
+        assert await failures() == (NOON + MINUTE, NOON)
+        assert await failures(shadow=True) == (NOON + MINUTE, NOON)
+        assert await failures(failure_window=MINUTE) == (NOON + MINUTE,)
+        assert await failures(failure_window=0 * HOUR) == ()
 
     async def test_the_last_act_and_denial_are_known_however_old(self, store: Store, rig: Rig) -> None:
         await count(store, scope("r1"), "act")

@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 
+from remediator.core.messages import Counted
 from remediator.errors import SchemaTooNew, StoreError
 from remediator.ports import CardRef, Store, Tx
 from remediator.store import open_store
 from remediator.store.sqlite import SqliteStore
 from tests.store.contract import TxContract, store
 from tests.store.promises import PromiseContract, traces, whole_decision
-from tests.store.samples import HandClock, Rig, a_run, delivery
+from tests.store.samples import HOUR, HandClock, Rig, a_run, delivery, scope
 
 __all__ = ["store"]
 
@@ -145,11 +146,19 @@ async def test_a_file_of_an_older_version_is_brought_up_with_all_that_is_in_it(
     store: Store, rig: SqliteRig
 ) -> None:
     await store.transact(lambda tx: tx.put_card(CardRef("g-1", "C1", "1.0", "digest")))
+    await store.transact(lambda tx: tx.count(scope("r1"), Counted("act")))
     await store.close()
+    await rig.tamper("DROP INDEX acts_of_budget")
+    await rig.tamper("DROP INDEX acts_failed")
+    await rig.tamper("ALTER TABLE acts DROP COLUMN budget")
     await rig.tamper("ALTER TABLE cards DROP COLUMN attached")
     await rig.tamper("UPDATE meta SET value = 1 WHERE key = 'schema'")
     renewed = await rig.opened()
     assert await renewed.read(lambda tx: tx.card("g-1")) == CardRef("g-1", "C1", "1.0", "digest")
+    shared = scope("r2", budget="rates", budget_window=HOUR)
+    await renewed.transact(lambda tx: tx.count(shared, Counted("act")))
+    use = (await renewed.read(lambda tx: tx.seen(scope("r3", budget="rates", budget_window=HOUR)))).use
+    assert (len(use.policy_acts), len(use.budget_acts)) == (2, 1)
 
 
 async def test_a_file_of_another_program_is_refused(rig: SqliteRig) -> None:

@@ -87,13 +87,16 @@ CREATE TABLE acts (              -- what bounds count
     policy TEXT NOT NULL,
     target TEXT NOT NULL,
     run    TEXT NOT NULL,
-    kind   TEXT NOT NULL,        -- act | denied | safe | asked
+    kind   TEXT NOT NULL,        -- act | denied | safe | asked | failed
     what   TEXT NOT NULL,
     at     INTEGER NOT NULL,
-    shadow INTEGER NOT NULL
+    shadow INTEGER NOT NULL,
+    budget TEXT NOT NULL         -- of the policy, as it was then; '' for none
 ) STRICT;
 CREATE INDEX acts_on_target ON acts (policy, target, shadow, kind, at, run, what);
 CREATE INDEX acts_of_policy ON acts (policy, shadow, at, run) WHERE kind = 'act';
+CREATE INDEX acts_of_budget ON acts (budget, shadow, at, run, policy) WHERE kind = 'act' AND budget <> '';
+CREATE INDEX acts_failed ON acts (policy, at, run) WHERE kind = 'failed';
 
 CREATE TABLE journal (
     run      TEXT NOT NULL,
