@@ -34,7 +34,7 @@ def never_over(policy: Policy) -> Refusal | None:
     """Why no person may start it: a change that only the end of an alert takes back would stand for ever."""
     for name, step in policy.steps.items():
         undo = step.undo if policy.mode != "observe" else None
-        if undo is not None and undo.after is None and "resolved" in undo.early:
+        if undo is not None and undo.after is None and "resolved" in undo.early and not undo.probes:
             reason = f"{name} is taken back only when an alert resolves, and this run would have none"
             return Refusal("undo", f"{reason}; give its undo a time box (after)")
     return None

@@ -139,7 +139,7 @@ def _time(turn: Turn) -> bool:
         if over := holding.due(turn):
             _time_box_over(turn, over)
             return True
-    if run.stage is Stage.VERIFYING:
+    if run.stage is Stage.VERIFYING or undoing.proves(run):
         _late_undos(turn)
     return False
 
@@ -156,9 +156,10 @@ def _time_box_over(turn: Turn, names: list[str]) -> None:
 
 def _late_undos(turn: Turn) -> None:
     """A proof may not be cut short; that an undo has to wait for it, a person must know."""
+    what = "another undo" if turn.run.stage is Stage.UNDOING else "another step"
     for name in late_undos(turn.run, turn.now):
         turn.change_step(name, undo_late=True)
-        turn.page(f"undo-late:{name}", f"the undo of {name} is overdue: another step is being proved")
+        turn.page(f"undo-late:{name}", f"the undo of {name} is overdue: {what} is being proved")
 
 
 def late_undos(run: Run, now: datetime) -> list[str]:
@@ -192,11 +193,18 @@ def next_deadline(run: Run, facts: Facts) -> datetime | None:
         case Stage.WAITING if run.gate is not None:
             times.append(run.gate.expires_at)
         case Stage.VERIFYING if step is not None and not run.pending:
-            times.append(step.proof_next)
-            undos = [run.steps[name] for name in run.temporary]
-            times += [one.undo_at + GRACE for one in undos if one.undo_at and not one.undo_late]
+            times += [step.proof_next, *_overdue(run)]
         case Stage.HOLDING:
             times += [holding.undo_time(run, name, settled) for name in run.temporary]
+            times += [holding.next_look(run)] if not run.pending else []
+        case Stage.UNDOING if undoing.proves(run):
+            times += [undoing.next_look(run), *_overdue(run)] if not run.pending else []
         case Stage.UNDOING:
             times.append(run.wait_until)
     return min((at for at in times if at is not None), default=None)
+
+
+def _overdue(run: Run) -> list[datetime]:
+    """When people must hear that an undo waits for a proof."""
+    steps = [run.steps[name] for name in run.temporary]
+    return [one.undo_at + GRACE for one in steps if one.undo_at and not one.undo_late]

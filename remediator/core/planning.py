@@ -22,7 +22,7 @@ from remediator.core.exact import kept, plain, revived
 from remediator.core.expression import Template
 from remediator.core.messages import Facts
 from remediator.core.parameters import convert
-from remediator.core.policy import AtMost, Policy, Probe, Step, Undo, Verify
+from remediator.core.policy import AtMost, EarlyProbe, Policy, Probe, Step, Undo, Verify
 from remediator.core.risk import risk_of
 from remediator.core.run import Call, Intention, Reading, Refusal, Run, StepRun, UndoPlan
 from remediator.errors import EvaluationError, RemediatorError
@@ -157,7 +157,9 @@ def unexpected(probe: Probe, reading: Reading) -> str:
 # ── Calls and intentions ──────────────────────────────────────────────────────────────────────────
 
 
-def probe_call(run: Run, policy: Policy, facts: Facts, probe: Probe | Verify, place: str) -> Call:
+def probe_call(
+    run: Run, policy: Policy, facts: Facts, probe: Probe | Verify | EarlyProbe, place: str
+) -> Call:
     """A probe, resolved. Raises EvaluationError."""
     scope = for_operations(run, policy, facts.now)
     return _call(probe.use or "", probe.via, probe.with_, scope, facts.catalog, place)
@@ -205,6 +207,29 @@ def undo_call(run: Run, policy: Policy, name: str, facts: Facts) -> Call:
         return _restore_call(run, name, f"{policy.policy}: steps.{name}.undo")
     scope = for_operations(run, policy, facts.now)
     return _undo_call(step, step.undo, scope, facts.catalog, f"{policy.policy}: steps.{name}.undo")
+
+
+def early_call(run: Run, policy: Policy, name: str, number: int, facts: Facts) -> Call:
+    """What may end the hold of a step that was done, to be read now. Raises EvaluationError."""
+    undo, plan = policy.steps[name].undo, _undo_of(run, name)
+    assert undo is not None
+    place = f"{policy.policy}: steps.{name}.undo.early[{number}]"
+    return plan.probes[number] or probe_call(run, policy, facts, undo.probes[number], place)
+
+
+def undo_proof_call(run: Run, policy: Policy, name: str, facts: Facts) -> Call:
+    """What proves the undo of a step. Raises EvaluationError."""
+    undo, plan = policy.steps[name].undo, _undo_of(run, name)
+    assert undo is not None and undo.proof is not None
+    return plan.verify or probe_call(
+        run, policy, facts, undo.proof, f"{policy.policy}: steps.{name}.undo.verify"
+    )
+
+
+def _undo_of(run: Run, name: str) -> UndoPlan:
+    intention = run.steps[name].intention
+    assert intention is not None and intention.undo is not None
+    return intention.undo
 
 
 def _with_bounds(step: Step, call: Call) -> Call:
@@ -288,25 +313,50 @@ def _undo_plan(step: Step, scope: Mapping[str, Any], catalog: Catalog, place: st
     undo = step.undo
     if undo is None or undo.none is not None:
         return None
+    source: dict[str, Any] = {"how": undo.how}
+    call: Call | None = None
     if undo.use is None:
         operation = catalog.operations.get(restorer(step.use))
         if operation is None:
             raise EvaluationError(place, f"what {step.use} changes cannot be restored")
-        return _frozen(undo, {"how": undo.how}, None, operation.fence)
-    source = {"use": undo.use, "via": undo.via, "with": _text(undo.with_)}
-    waits = any("steps" in template.names for template in _templates(undo.with_))
-    fence = _fence(undo.use, undo.via or step.via or "", catalog)
-    return _frozen(undo, source, None if waits else _undo_call(step, undo, scope, catalog, place), fence)
-
-
-def _frozen(undo: Undo, source: dict[str, Any], call: Call | None, fence: Fence) -> UndoPlan:
+        fence = operation.fence
+    else:
+        source = {"use": undo.use, "via": undo.via, "with": _text(undo.with_)}
+        fence = _fence(undo.use, undo.via or step.via or "", catalog)
+        if not _waits(undo.with_):
+            call = _undo_call(step, undo, scope, catalog, place)
+    read = [(f"{place}.early[{number}]", probe) for number, probe in enumerate(undo.probes)]
+    proof = undo.proof
+    judged = [_judged(one) for one in undo.probes] + ([_judged(proof)] if proof is not None else [])
     return UndoPlan(
-        source=source,
+        source=source | {"judged": judged},
         call=call,
         after_s=undo.after.total_seconds() if undo.after is not None else None,
         early=tuple(one for one in undo.early if isinstance(one, str)),
         fence=fence,
+        probes=tuple(_probe_now(probe, scope, catalog, where) for where, probe in read),
+        verify=_probe_now(proof, scope, catalog, f"{place}.verify") if proof is not None else None,
     )
+
+
+def _probe_now(
+    probe: EarlyProbe | Verify, scope: Mapping[str, Any], catalog: Catalog, place: str
+) -> Call | None:
+    """The probe resolved, unless it needs what the act returns."""
+    if _waits(probe.with_):
+        return None
+    return _call(probe.use or "", probe.via, probe.with_, scope, catalog, place)
+
+
+def _judged(probe: EarlyProbe | Verify) -> dict[str, Any]:
+    """The policy's text of a reading and of what is made of it."""
+    until = probe.until.text if probe.until is not None else ""
+    return {"use": probe.use, "via": probe.via, "with": _text(probe.with_), "until": until}
+
+
+def _waits(arguments: Mapping[str, Any]) -> bool:
+    """Does it need what the act returns?"""
+    return any("steps" in template.names for template in _templates(arguments))
 
 
 def _fence(use: str, via: str, catalog: Catalog) -> Fence:

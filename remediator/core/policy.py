@@ -272,8 +272,15 @@ class Verify(_PerhapsCall):
 class EarlyProbe(_Call):
     """A reading that ends a hold before its time."""
 
-    until: Expression = Field(description="True when the undo should come.")
+    until: Expression = Field(description="True when the undo should come; sees verify, this reading.")
+    every: Duration = Field(default=timedelta(seconds=30), description="How often to look.")
     for_: Duration = Field(default=timedelta(), description="How long it must stay true.")
+
+    @model_validator(mode="after")
+    def _patient(self) -> Self:
+        if self.every < timedelta(seconds=1):
+            raise ValueError("every is less than a second")
+        return self
 
 
 def _listed(value: object) -> object:
@@ -308,6 +315,16 @@ class Undo(_PerhapsCall):
         if self.none is None and self.after is None and not self.early:
             raise ValueError("needs after (a time box) or early")
         return self
+
+    @property
+    def probes(self) -> tuple[EarlyProbe, ...]:
+        """The readings that may end the hold."""
+        return tuple(one for one in self.early if isinstance(one, EarlyProbe))
+
+    @property
+    def proof(self) -> Verify | None:
+        """How the undo is proved, where it is."""
+        return self.verify if self.verify is not None and self.verify.use is not None else None
 
 
 class AtMost(_Part):

@@ -82,13 +82,15 @@ class Call(msgspec.Struct, frozen=True):
 
 
 class UndoPlan(msgspec.Struct, frozen=True):
-    """How a step is taken back. ``call`` is None while it still needs what the act returns."""
+    """How a step is taken back. A call is None while it still needs what the act returns."""
 
     source: dict[str, Any]  # the policy's text of it: part of what is approved
     call: Call | None
     after_s: float | None  # time box, seconds from the act
     early: tuple[str, ...] = ()  # unverified | resolved
     fence: Fence = Fence.NONE  # of the service that is asked to undo, which may be another one
+    probes: tuple[Call | None, ...] = ()  # what is read while the change is held, and may end it early
+    verify: Call | None = None  # what proves the undo
 
 
 class Intention(msgspec.Struct, frozen=True):
@@ -123,6 +125,15 @@ class Reading(msgspec.Struct, frozen=True):
     def shown(self) -> dict[str, Any]:
         """The value as people read it."""
         return shown(self.value)  # type: ignore[no-any-return]
+
+
+class Proof(msgspec.Struct, frozen=True):
+    """Something that is read again and again, until it has held long enough or its time is up."""
+
+    reading: Reading | None = None  # the last one
+    since: datetime | None = None  # since when it has held
+    next_at: datetime | None = None  # when it is read again
+    by: datetime | None = None  # when its time is up; None for never
 
 
 class Picture(msgspec.Struct, frozen=True):
@@ -217,6 +228,8 @@ class StepRun(msgspec.Struct, frozen=True):
     undo_late: bool = False  # a person was paged that it is overdue
     undo_refused_at: datetime | None = None  # when it was first refused, for certain
     undo_error: str = ""
+    undo_proof: Proof | None = None  # the undo was done, and is being proved
+    early: tuple[Proof, ...] = ()  # what may end the hold, in the policy's order
 
     @property
     def did(self) -> dict[str, Any] | None:
@@ -245,7 +258,9 @@ class StepRun(msgspec.Struct, frozen=True):
     def temporary(self) -> bool:
         """Does its change stand only for a time, that is still to come?"""
         undo = self.intention.undo if self.intention is not None else None
-        return self.owes_undo and undo is not None and (undo.after_s is not None or "resolved" in undo.early)
+        if not self.owes_undo or undo is None:
+            return False
+        return undo.after_s is not None or "resolved" in undo.early or bool(undo.probes)
 
 
 class Member(msgspec.Struct, frozen=True):

@@ -98,8 +98,9 @@ def _fields(look: Look, seen: Seen, root: str) -> set[str]:
     """What the probe behind a name reads; empty when it may read anything."""
     probe = look.policy.diagnose.get(root)
     use = probe.use if probe else ""
-    if root in ("verify", "before"):
-        use = next((one.operation for one in look.uses if one.place == seen.place[:-1]), "")
+    if root in ("verify", "before"):  # before: what the step's own proof read, in those of its undo too
+        place = seen.place[:-1] if root == "verify" else (*seen.place[:2], "verify")
+        use = next((one.operation for one in look.uses if one.place == place), "")
     operation = look.catalog.operations.get(use)
     return {*operation.reads, "ok", "at"} if operation and operation.reads else set()
 
@@ -202,9 +203,3 @@ def unsupported(look: Look) -> Iterator[Problem]:
             remedy = "write an explicit undo: use, via, with"
             problem = f"what {step.use} changes cannot be restored"
             yield Problem(("steps", name, "undo", "how"), problem, remedy)
-        if step.undo and step.undo.verify is not None:
-            yield Problem(("steps", name, "undo", "verify"), "undo.verify is not supported yet", on_key=True)
-        for number, early in enumerate(step.undo.early if step.undo else ()):
-            if not isinstance(early, str):
-                place = ("steps", name, "undo", "early", number)
-                yield Problem(place, "a probe under early is not supported yet")

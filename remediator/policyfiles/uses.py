@@ -163,18 +163,21 @@ def _expressions(look: Look) -> Iterator[Seen]:
         place = ("steps", name)
         if step.for_each:
             yield from _of_template((*place, "for_each"), step.for_each, people - FROM_ALERT - {"alert"})
-        yield from _proofs(place, step.verify, people)
+        yield from _proofs(place, step.verify, people | {"before"})
         if step.undo:
-            yield from _proofs((*place, "undo"), step.undo.verify, people)
+            proved = (
+                people | {"before"} if step.verify and step.verify.use else people
+            )  # the step's own `before`
+            yield from _proofs((*place, "undo"), step.undo.verify, proved)
             for number, early in enumerate(step.undo.early):
                 if isinstance(early, EarlyProbe):
                     where = (*place, "undo", "early", number, "until")
-                    yield Seen(where, early.until, people | {"verify", "before"})
+                    yield Seen(where, early.until, proved | {"verify"})
 
 
-def _proofs(place: Place, verify: Verify | None, people: frozenset[str]) -> Iterator[Seen]:
+def _proofs(place: Place, verify: Verify | None, sees: frozenset[str]) -> Iterator[Seen]:
     if verify and verify.until:
-        yield Seen((*place, "verify", "until"), verify.until, people | {"verify", "before"})
+        yield Seen((*place, "verify", "until"), verify.until, sees | {"verify"})
 
 
 def _of_template(place: Place, template: Template, sees: frozenset[str]) -> Iterator[Seen]:

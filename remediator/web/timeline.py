@@ -170,8 +170,11 @@ def _finished(data: _Data) -> str:
 
 
 def _sent_again(data: _Data) -> str:
-    what = _which(data)
-    return f"{what[:1].upper()}{what[1:]} sent again, attempt {data['attempt']}{data.because('why')}"
+    return f"{_first_up(_which(data))} sent again, attempt {data['attempt']}{data.because('why')}"
+
+
+def _first_up(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _which(data: _Data) -> str:
@@ -192,12 +195,21 @@ def _undone(data: _Data) -> str:
 
 def _proof(data: _Data) -> str:
     holds = "it holds" if data.truth("holds") else "not yet"
-    return f"Proof of {data['step']}: {holds} ({data.value() or data['error'] or 'nothing read'})"
+    return f"Proof of {_which(data)}: {holds} ({data.value() or data['error'] or 'nothing read'})"
+
+
+def _early(data: _Data) -> str:
+    if data.truth("ends"):
+        return f"The hold of {data['step']} ends early: {data['until']}"
+    if data["error"]:
+        return f"What may end the hold of {data['step']} cannot be told{data.because('error')}"
+    holds = "it holds" if data.truth("holds") else "not yet"
+    return f"What may end the hold of {data['step']}, {data['until']}: {holds}"
 
 
 def _verified(data: _Data) -> str:
     lost = ", which settles its lost answer" if data.truth("settles_unknown") else ""
-    return f"Step {data['step']} is proved to have worked{lost}"
+    return f"{_first_up(_which(data))} is proved to have worked{lost}"
 
 
 def _holding(data: _Data) -> str:
@@ -254,7 +266,11 @@ _KINDS: dict[str, tuple[Callable[[_Data], str], str]] = {
     "sent-again": (_sent_again, "warn"),
     "proof": (_proof, "calm"),
     "verified": (_verified, "good"),
-    "unverified": (lambda data: f"Not proved to have worked{data.because()}", "bad"),
+    "unverified": (
+        lambda data: f"{_first_up(_which(data))} is not proved to have worked{data.because()}",
+        "bad",
+    ),
+    "early": (_early, "calm"),
     "holding": (_holding, "calm"),
     "undo-waits": (lambda data: f"The undo of {data['step']} waits{data.because()}", "warn"),
     "undo-started": (lambda data: f"Undo of {data['step']} started", "busy"),

@@ -336,7 +336,8 @@ class Story:
         reading = Reading(self.now, not error, dict(value), error)
         self.hears(ProbeRead(probe.round, probe.key, reading))
 
-    def _asked(self, key: str) -> Probe:
+    def asked(self, key: str) -> Probe:
+        """The probe that is being asked for."""
         found = [one for one in self.out if isinstance(one, Probe) and one.key == key]
         assert found, f"{key} is not being read; out are {self.out}"
         return found[0]
@@ -344,12 +345,12 @@ class Story:
     def probe(self, name: str, **value: Any) -> Self:
         """A probe answers, now and whenever it is read again."""
         self.standing[f"diagnose:{name}"] = value
-        self._answer(self._asked(f"diagnose:{name}"), value)
+        self._answer(self.asked(f"diagnose:{name}"), value)
         return self
 
     def probe_fails(self, name: str, error: str = "timeout") -> Self:
         """A probe cannot be read, this once."""
-        self._answer(self._asked(f"diagnose:{name}"), {}, error)
+        self._answer(self.asked(f"diagnose:{name}"), {}, error)
         return self
 
     def now_reads(self, name: str, **value: Any) -> Self:
@@ -364,12 +365,12 @@ class Story:
 
     def reads_before(self, **value: Any) -> Self:
         """The reading just before the act."""
-        self._answer(self._asked(f"before:{self.run.plan[self.run.cursor]}"), value)
+        self._answer(self.asked(f"before:{self.run.plan[self.run.cursor]}"), value)
         return self
 
     def before_fails(self, error: str = "timeout") -> Self:
         """The reading just before the act cannot be had."""
-        self._answer(self._asked(f"before:{self.run.plan[self.run.cursor]}"), {}, error)
+        self._answer(self.asked(f"before:{self.run.plan[self.run.cursor]}"), {}, error)
         return self
 
     def reads_proof(self, **value: Any) -> Self:
@@ -382,13 +383,28 @@ class Story:
         self._answer(self._next_proof(), {}, error)
         return self
 
+    def reads_early(self, step: str, number: int = 0, **value: Any) -> Self:
+        """What may end a hold is read."""
+        self._answer(self.asked(f"early:{step}:{number}"), value)
+        return self
+
+    def early_fails(self, step: str, error: str = "timeout") -> Self:
+        """The same, and it cannot be read."""
+        self._answer(self.asked(f"early:{step}:0"), {}, error)
+        return self
+
+    def reads_undo_proof(self, step: str, **value: Any) -> Self:
+        """What proves an undo is read."""
+        self._answer(self.asked(f"undo-verify:{step}"), value)
+        return self
+
     def _next_proof(self) -> Probe:
         self.in_stage(Stage.VERIFYING)
         if not self.out:
             deadline = next_deadline(self.run, self.facts)
             assert deadline is not None
             self.at(deadline).hears(TimePassed())
-        return self._asked(f"verify:{self.run.plan[self.run.cursor]}")
+        return self.asked(f"verify:{self.run.plan[self.run.cursor]}")
 
     def previewed(self, step: str, picture: Picture) -> Self:
         """A preview comes, now and whenever it is asked for again."""

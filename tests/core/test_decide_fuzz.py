@@ -57,6 +57,9 @@ _SQL = {"use": "sql.execute", "via": "db", "with": {}, "gate": votes(lead=1, onc
 _PROBED = {"budget": budget_probe()["budget"], "extra": budget_probe(optional=True)["budget"]}
 
 
+_READ = {"use": "http.get", "via": "api", "with": {"path": "/load"}, "until": "verify.value == 0"}
+
+
 def _held(path: str, **rest: object) -> dict[str, object]:
     return post(f"/{path}", undo=undo(f"/-{path}", **({"after": "1h"} | rest)))
 
@@ -80,6 +83,7 @@ POLICIES: dict[str, Policy] = {
         {
             "soften": post("/safe/x", gate=None, undo=undo("/safe/y", after="30m")),
             "a": _held("a", early="resolved"),
+            "d": _held("d", after=None, early={**_READ, "for": "40s"}, verify=proof(within="1m")),
             "b": _held("b", after=None, early=["resolved", "unverified"], via="keyed")
             | {"verify": proof(within="30s", for_="10s"), "on_failure": "undo_all"},
             "c": post("/c", gate=votes(within="10m", late="deny", oncall=2)),
@@ -237,7 +241,8 @@ class Chaos:
         reading = Reading(self.story.now, ok=True, value={"value": 0, "row": {"left": 9}})
         match self.draw(4):
             case 0:
-                key = ("diagnose:budget", f"verify:{step}", f"before:{step}")[self.draw(3)]
+                keys = ("diagnose:budget", "verify:{}", "before:{}", "undo-verify:{}", "early:{}:0")
+                key = keys[self.draw(5)].format(step)
                 self.story.hears(ProbeRead(stale, key, reading))
             case 1:
                 self.story.hears(Previewed(stale, step, Picture(1, "old")))

@@ -237,3 +237,153 @@ def test_a_time_box_that_has_to_wait_for_a_proof_is_told() -> None:
     told = Story(policy(steps)).starts("pause").done().reads_before(value=5).starts("cut").done()
     told.reads_proof(value=5).passes("3m").pages("the undo of pause is overdue")
     told.reads_proof(value=0).undoes("pause").done().closes("fixed")
+
+
+# ── Readings that end a hold ────────────────────────────────────────────────────────────────────
+
+
+def reading(until: Any = "verify.value == 0", **rest: Any) -> dict[str, Any]:
+    """Something that is read while a change is held."""
+    return {"use": "http.get", "via": "api", "with": {"path": "/load"}, "until": until} | rest
+
+
+def test_a_hold_ends_when_what_is_read_says_so() -> None:
+    story = held(early=reading()).reads_early("pause", value=3).in_stage(Stage.HOLDING)
+    story.passes("30s").reads_early("pause", value=0).undoes("pause").done().closes("fixed", "pause undone")
+    assert story.entry("early") == {
+        "step": "pause",
+        "holds": True,
+        "ends": True,
+        "until": "verify.value == 0",
+        "error": "",
+    }
+
+
+def test_what_is_read_must_stay_so_as_long_as_the_policy_says() -> None:
+    story = held(early=reading(**{"for": "45s"})).reads_early("pause", value=0).in_stage(Stage.HOLDING)
+    story.passes("30s").reads_early("pause", value=0).in_stage(Stage.HOLDING)
+    story.passes("15s").reads_early("pause", value=0).undoes("pause")
+
+
+def test_a_reading_that_falls_back_begins_anew() -> None:
+    story = held(early=reading(**{"for": "30s"})).reads_early("pause", value=0)
+    story.passes("30s").reads_early("pause", value=1).passes("30s").reads_early("pause", value=0)
+    story.in_stage(Stage.HOLDING).passes("30s").reads_early("pause", value=0).undoes("pause")
+
+
+def test_a_reading_that_fails_ends_nothing() -> None:
+    story = held(early=reading()).early_fails("pause").in_stage(Stage.HOLDING)
+    story.passes("30s").reads_early("pause", text="no value").in_stage(Stage.HOLDING)
+    assert "verify has no 'value'" in story.entry("early")["error"]
+    story.passes("30s").reads_early("pause", value=0).undoes("pause")
+
+
+def test_the_time_box_holds_whatever_is_read() -> None:
+    story = held(early=reading(every="1h"), after="2h").reads_early("pause", value=3)
+    story.passes("1h").reads_early("pause", value=3).passes("1h").undoes("pause")
+
+
+def test_a_reading_that_hangs_does_not_delay_the_time_box() -> None:
+    held(early=reading(), after="2h").passes("2h").undoes("pause")
+
+
+def test_a_hold_of_readings_alone_is_a_hold() -> None:
+    story = held(early=reading(), after=None).reads_early("pause", value=3).in_stage(Stage.HOLDING)
+    assert next_deadline(story.run, story.facts) == story.now + timedelta(seconds=30)
+    story.passes("30s").reads_early("pause", value=0).undoes("pause")
+
+
+def test_only_what_changes_is_written_down() -> None:
+    story = held(early=reading())
+    for _ in range(50):
+        story.reads_early("pause", value=3).passes("30s")
+    story.reads_early("pause", value=0)
+    assert [entry.kind for entry in story.journal].count("early") == 2
+
+
+def test_the_first_of_several_readings_ends_the_hold() -> None:
+    story = held(early=[reading(), reading("verify.value > 9")])
+    story.reads_early("pause", value=3).reads_early("pause", 1, value=10).undoes("pause")
+
+
+def test_a_reading_may_need_what_the_act_returned() -> None:
+    path = {"path": "/jobs/${steps.pause.result.id}"}
+    story = Story(policy({"pause": post("/pause", undo=undo(after="1h", early=reading() | {"with": path}))}))
+    assert story.done(id="j-7").asked("early:pause:0").call.args == {"path": "/jobs/j-7"}
+
+
+def test_a_reading_that_cannot_be_asked_for_pages_once() -> None:
+    path = {"path": "/jobs/${steps.pause.result.id}"}
+    story = Story(policy({"pause": post("/pause", undo=undo(after="1h", early=reading() | {"with": path}))}))
+    story.done(text="no id").passes("5m").in_stage(Stage.HOLDING).pages("cannot be read")
+    story.passes("55m").undoes("pause")
+
+
+def test_before_is_what_the_step_itself_read_before_it_acted() -> None:
+    early = reading("verify.value <= before.value")
+    pause = post("/pause", verify=proof(), undo=undo(after="1h", early=early))
+    story = Story(policy({"pause": pause})).reads_before(value=5).done().reads_proof(value=0)
+    story.reads_early("pause", value=6).passes("30s").reads_early("pause", value=5).undoes("pause")
+
+
+# ── The proof of an undo ────────────────────────────────────────────────────────────────────────
+
+
+def test_an_undo_is_proved_where_the_policy_says_how() -> None:
+    story = held(after="1h", verify=proof(within="2m")).passes("1h").undoes("pause").done()
+    story.in_stage(Stage.UNDOING).locks().reads_undo_proof("pause", value=1).in_stage(Stage.UNDOING)
+    story.passes("30s").reads_undo_proof("pause", value=0).closes("fixed", "pause undone").pages()
+    story.writes("undone", "proof", "proof", "verified", "closed")
+
+
+def test_an_undo_that_cannot_be_proved_reaches_a_person_and_is_not_done_twice() -> None:
+    story = held(after="1h", verify=proof(within="1m")).passes("1h").undoes("pause").done()
+    story.reads_undo_proof("pause", value=1).passes("30s").reads_undo_proof("pause", value=1)
+    story.passes("30s").reads_undo_proof("pause", value=1).closes("failed", "was not proved")
+    story.pages("the undo of pause was done, but not proved: 'verify.value == 0' did not hold in time")
+    assert len(story.acts) == 2
+    assert story.run.steps["pause"].state is StepState.UNDONE
+
+
+def test_the_proof_of_an_undo_must_last() -> None:
+    story = held(after="1h", verify=proof(**{"for": "20s"})).passes("1h").undoes("pause").done()
+    story.reads_undo_proof("pause", value=0).in_stage(Stage.UNDOING)
+    story.passes("20s").reads_undo_proof("pause", value=0).closes("fixed")
+
+
+def test_an_undo_may_say_why_nothing_proves_it() -> None:
+    held(after="1h", verify={"none": "the service says nothing"}).passes("1h").done().closes("fixed")
+
+
+def test_the_next_undo_waits_for_the_proof_of_the_one_before() -> None:
+    steps = {
+        "pause": post("/pause", undo=undo(after="1h", verify=proof(within="10m"))),
+        "cut": post("/cut", undo=undo("/uncut", after="1h", verify=proof(within="10m"))),
+    }
+    story = Story(policy(steps)).done().done().passes("1h").undoes("cut").done()
+    for _ in range(2):
+        story.pages().reads_undo_proof("cut", value=1).passes("30s")
+    story.pages("the undo of pause is overdue: another undo is being proved")
+    story.reads_undo_proof("cut", value=0).undoes("pause").done().reads_undo_proof("pause", value=0)
+    story.closes("fixed", "pause undone, cut undone")
+
+
+def test_a_doubled_answer_does_not_disturb_the_proof() -> None:
+    story = held(after="1h", verify=proof()).passes("1h").undoes("pause").done()
+    story.hears(StepFinished("pause", 1, True, Done())).reads_undo_proof("pause", value=0).closes("fixed")
+
+
+def test_what_proves_an_undo_is_part_of_what_is_approved() -> None:
+    def hash_of(**rest: Any) -> str:
+        step = post("/pause", gate=votes(oncall=1), undo=undo(after="1h", **rest))
+        return Story(policy({"pause": step})).gate.hash
+
+    hashes = {
+        hash_of(),
+        hash_of(verify=proof()),
+        hash_of(verify=proof("verify.value == 1")),
+        hash_of(early=reading()),
+        hash_of(early=reading("verify.value == 1")),
+        hash_of(early=reading(use="sql.query", via="db") | {"with": {"sql": "SELECT 1"}}),
+    }
+    assert len(hashes) == 6

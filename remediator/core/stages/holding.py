@@ -1,13 +1,22 @@
-"""A temporary change stands. Nobody is kept off the target; the undo waits for its time."""
+"""A temporary change stands. Nobody is kept off the target; the undo waits for its time.
+
+What may end the hold early is read meanwhile, again and again.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from remediator.core.messages import Event, TimePassed
-from remediator.core.planning import rewrites
-from remediator.core.run import Run, Stage
+from remediator.core.messages import Event, ProbeRead, TimePassed
+from remediator.core.planning import early_call, rewrites
+from remediator.core.proving import Asked, enough, followed, holds
+from remediator.core.run import Call, Proof, Reading, Run, Stage
 from remediator.core.turn import Turn
+from remediator.errors import EvaluationError
+
+PREFIX = "early:"
+PAUSE = timedelta(seconds=30)
+"""How long a reading that cannot even be asked for is left alone."""
 
 
 def enter(turn: Turn) -> None:
@@ -15,18 +24,27 @@ def enter(turn: Turn) -> None:
     owed = {name: turn.run.steps[name].undo_at for name in turn.run.temporary}
     turn.note("holding", until={name: at.isoformat() if at else "resolved" for name, at in owed.items()})
     turn.show_card()
-    if due(turn):
-        hear(turn, TimePassed())
+    hear(turn, TimePassed())
 
 
 def hear(turn: Turn, event: Event) -> None:
-    """Time boxes that are over, and early undos when the alert has stayed resolved."""
-    if not isinstance(event, TimePassed):
-        return
+    """Time boxes that are over, early undos when the alert has stayed resolved, and what is read for them."""
+    match event:
+        case ProbeRead(round=number, key=key, reading=reading) if (
+            number == turn.run.round and key in turn.run.pending
+        ):
+            turn.change(pending=tuple(one for one in turn.run.pending if one != key))
+            _judge(turn, key, reading)
+        case TimePassed():
+            pass
+        case _:
+            return
     names = due(turn)
     if names:
         turn.change(undoing=tuple(reversed(names)), after_undo=Stage.ENDING)
         turn.enter(Stage.UNDOING)
+    elif not turn.run.pending:
+        _look(turn)
 
 
 def due(turn: Turn) -> list[str]:
@@ -58,3 +76,61 @@ def undo_time(run: Run, name: str, settled: datetime | None) -> datetime | None:
     if "resolved" in step.intention.undo.early:
         times.append(settled)
     return min((at for at in times if at is not None), default=None)
+
+
+# ── What may end it early ───────────────────────────────────────────────────────────────────────
+
+
+def next_look(run: Run) -> datetime | None:
+    """When something that may end the hold is read next."""
+    times = [one.next_at for name in run.temporary for one in run.steps[name].early if one.next_at]
+    return min(times, default=None)
+
+
+def _look(turn: Turn) -> None:
+    """Read what it is time for."""
+    calls: dict[str, Call] = {}
+    for name in turn.run.temporary:
+        for number, proof in enumerate(_proofs(turn.run, name)):
+            if proof.next_at is not None and turn.now < proof.next_at:
+                continue
+            try:
+                call = early_call(turn.run, turn.policy, name, number, turn.facts)
+            except EvaluationError as error:
+                if proof.next_at is None:  # told once
+                    turn.page(f"early:{name}", f"what may end the hold of {name} cannot be read: {error}")
+                _keep(turn, name, number, Proof(next_at=turn.now + PAUSE))
+            else:
+                calls[f"{PREFIX}{name}:{number}"] = call
+    if calls:
+        turn.ask(calls)
+
+
+def _proofs(run: Run, name: str) -> tuple[Proof, ...]:
+    step = run.steps[name]
+    assert step.intention is not None and step.intention.undo is not None
+    return step.early or (Proof(),) * len(step.intention.undo.probes)
+
+
+def _keep(turn: Turn, name: str, number: int, proof: Proof) -> None:
+    proofs = list(_proofs(turn.run, name))
+    proofs[number] = proof
+    turn.change_step(name, early=tuple(proofs))
+
+
+def _judge(turn: Turn, key: str, reading: Reading) -> None:
+    """Written down only when it has changed: a hold may last for days."""
+    name, _, text = key.removeprefix(PREFIX).rpartition(":")
+    step, undo, number = turn.run.steps[name], turn.policy.steps[name].undo, int(text)
+    assert undo is not None
+    probe, before = undo.probes[number], _proofs(turn.run, name)[number]
+    asked = Asked.by(probe, f"{turn.run.policy}: steps.{name}.undo.early[{number}]")
+    held, doubt = holds(turn.run, turn.policy, asked, step.before, reading, turn.now)
+    proof = followed(before, asked, reading, turn.now, held=held)
+    _keep(turn, name, number, proof)
+    ends = enough(proof, asked, turn.now)
+    if before.reading is None or ends or (held, reading.ok) != (before.since is not None, before.reading.ok):
+        error = reading.error or doubt
+        turn.note("early", step=name, holds=held, ends=ends, until=asked.until.text, error=error)
+    if ends:
+        turn.change_step(name, undo_at=turn.now)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from remediator.core.catalog import Fence
 from remediator.core.exact import shown
@@ -11,18 +11,21 @@ from remediator.core.messages import (
     Event,
     Inquired,
     Marked,
+    ProbeRead,
     Refused,
     Result,
     StepFinished,
     TimePassed,
     Unknown,
 )
-from remediator.core.planning import undo_call
-from remediator.core.run import Call, Outcome, Stage, StepRun, StepState, Verdict
+from remediator.core.planning import printable, undo_call, undo_proof_call
+from remediator.core.proving import Asked, enough, followed, holds
+from remediator.core.run import Call, Outcome, Proof, Reading, Run, Stage, StepRun, StepState, Verdict
 from remediator.core.stages.acting import MOST_ATTEMPTS
 from remediator.core.turn import Turn
 from remediator.errors import EvaluationError
 
+PREFIX = "undo-verify:"
 PAUSE = timedelta(seconds=5)
 GRACE = timedelta(minutes=1)
 """How late an undo may be before a person is paged."""
@@ -37,7 +40,9 @@ def enter(turn: Turn) -> None:
 
 
 def hear(turn: Turn, event: Event) -> None:
-    """The answer of the undo that is on the wire, or time to try the target again."""
+    """The answer of the undo that is on the wire, what proves it, or time to try the target again."""
+    if proves(turn.run):
+        return _hear_proof(turn, event)
     match event:
         case TimePassed() if turn.run.wait_until is not None and turn.now >= turn.run.wait_until:
             enter(turn)
@@ -45,6 +50,7 @@ def hear(turn: Turn, event: Event) -> None:
             step = turn.run.steps[turn.run.undoing[0]]
             if (event.step, event.attempt) == (step.name, step.undo_attempt):
                 _heard(turn, step, event)
+    return None
 
 
 def _heard(turn: Turn, step: StepRun, event: StepFinished | Marked | Inquired) -> None:
@@ -121,7 +127,7 @@ def _finished(turn: Turn, step: StepRun, result: Result) -> None:
         case Done(result=answer):
             turn.change_step(step.name, state=StepState.UNDONE, undo_mark=None)
             turn.note("undone", step=step.name, answer=shown(answer))
-            _on(turn)
+            _prove(turn, step.name)
         case Refused(reason=reason) if transacts:
             _again_or_never(turn, step, reason)
         case Unknown(reason=reason) if transacts and step.undo_mark is None:
@@ -178,6 +184,79 @@ def _gone_wrong(turn: Turn, name: str, reason: str) -> None:
     turn.page(f"undo:{name}", f"the undo of {name} went wrong: {reason}. The change may still stand")
     turn.change(
         verdict=Verdict(Outcome.FAILED, f"the undo of {name} went wrong: {reason}"), after_undo=Stage.ENDING
+    )
+    _on(turn)
+
+
+# ── The proof of an undo ────────────────────────────────────────────────────────────────────────
+
+
+def proves(run: Run) -> bool:
+    """Was the first undo of the queue done, and is it being proved?"""
+    return (
+        run.stage is Stage.UNDOING and bool(run.undoing) and run.steps[run.undoing[0]].undo_proof is not None
+    )
+
+
+def next_look(run: Run) -> datetime | None:
+    """When the proof is read next."""
+    proof = run.steps[run.undoing[0]].undo_proof
+    return proof.next_at if proof is not None else None
+
+
+def _prove(turn: Turn, name: str) -> None:
+    undo = turn.policy.steps[name].undo
+    proof = undo.proof if undo is not None else None
+    if proof is None:
+        return _on(turn)
+    turn.change_step(name, undo_proof=Proof(by=turn.now + proof.within))
+    return _read(turn, name)
+
+
+def _read(turn: Turn, name: str) -> None:
+    try:
+        turn.ask({PREFIX + name: undo_proof_call(turn.run, turn.policy, name, turn.facts)})
+    except EvaluationError as error:
+        _unproved(turn, name, str(error))
+
+
+def _hear_proof(turn: Turn, event: Event) -> None:
+    name = turn.run.undoing[0]
+    match event:
+        case ProbeRead(round=turn.run.round, key=key, reading=reading) if key in turn.run.pending:
+            turn.change(pending=())
+            _judge(turn, name, reading)
+        case TimePassed() if not turn.run.pending and turn.now >= (next_look(turn.run) or turn.now):
+            _read(turn, name)
+
+
+def _judge(turn: Turn, name: str, reading: Reading) -> None:
+    """``before``: what the step's own proof read just before the act."""
+    step, undo = turn.run.steps[name], turn.policy.steps[name].undo
+    assert step.undo_proof is not None and undo is not None and undo.proof is not None
+    asked = Asked.by(undo.proof, f"{turn.run.policy}: steps.{name}.undo.verify")
+    held, doubt = holds(turn.run, turn.policy, asked, step.before, reading, turn.now)
+    proof = followed(step.undo_proof, asked, reading, turn.now, held=held)
+    turn.change_step(name, undo_proof=proof)
+    error = reading.error or doubt
+    turn.note("proof", step=name, undo=True, holds=held, value=reading.shown, error=error)
+    if enough(proof, asked, turn.now):
+        turn.note("verified", step=name, undo=True)
+        return _on(turn)
+    if proof.by is not None and turn.now >= proof.by:
+        told = f" ({printable(error)})" if error else ""
+        return _unproved(turn, name, f"'{asked.until.text}' did not hold in time{told}")
+    return None
+
+
+def _unproved(turn: Turn, name: str, reason: str) -> None:
+    """It was done, and is not done again; whether it helped, a person must see."""
+    turn.note("unverified", step=name, undo=True, reason=reason)
+    turn.change_step(name, undo_error=f"not proved: {reason}")
+    turn.page(f"undo:{name}", f"the undo of {name} was done, but not proved: {reason}")
+    turn.change(
+        verdict=Verdict(Outcome.FAILED, f"the undo of {name} was not proved: {reason}"),
+        after_undo=Stage.ENDING,
     )
     _on(turn)
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from remediator.core.failure import step_unproved
 from remediator.core.messages import Event, ProbeRead, TimePassed
-from remediator.core.planning import printable, proof_scope
+from remediator.core.planning import printable
 from remediator.core.policy import Verify
-from remediator.core.run import Reading, Stage, StepState
+from remediator.core.proving import Asked, enough, followed, holds
+from remediator.core.run import Proof, Reading, Stage, StepState
 from remediator.core.turn import Turn
-from remediator.errors import EvaluationError
 
 PREFIX = "verify:"
 
@@ -49,38 +47,18 @@ def _read(turn: Turn) -> None:
 
 
 def _judge(turn: Turn, reading: Reading) -> None:
-    verify, step = _verify(turn), turn.step
-    holds, doubt = _holds(turn, reading)
-    since = (step.proof_since or reading.at) if holds else None
-    turn.change_step(step.name, proof=reading, proof_since=since)
-    turn.note("proof", step=step.name, holds=holds, value=reading.shown, error=reading.error or doubt)
-    if since is not None and turn.now >= since + verify.for_:
+    step, asked = turn.step, Asked.by(_verify(turn), f"{turn.run.policy}: steps.{turn.step.name}.verify")
+    held, doubt = holds(turn.run, turn.policy, asked, step.before, reading, turn.now)
+    so_far = Proof(step.proof, step.proof_since, step.proof_next, step.proof_by)
+    proof = followed(so_far, asked, reading, turn.now, held=held)
+    turn.change_step(step.name, proof=reading, proof_since=proof.since, proof_next=None)
+    turn.note("proof", step=step.name, holds=held, value=reading.shown, error=reading.error or doubt)
+    if enough(proof, asked, turn.now):
         return _proved(turn)
     if step.proof_by is not None and turn.now >= step.proof_by:
         return _unproved(turn, doubt or reading.error)
-    turn.change_step(step.name, proof_next=_next(turn, verify, since))
+    turn.change_step(step.name, proof_next=proof.next_at)
     return None
-
-
-def _holds(turn: Turn, reading: Reading) -> tuple[bool, str]:
-    """Whether `until` holds; an error means "not yet" and is told."""
-    verify = _verify(turn)
-    if not reading.ok or verify.until is None:
-        return False, reading.error
-    scope = proof_scope(turn.run, turn.policy, turn.now, turn.step.before, reading)
-    try:
-        value = verify.until.evaluate(scope, place=f"{turn.run.policy}: steps.{turn.step.name}.verify.until")
-    except EvaluationError as error:
-        return False, str(error)
-    return value is True, ""
-
-
-def _next(turn: Turn, verify: Verify, since: datetime | None) -> datetime:
-    """The next reading: after `every`, sooner when `for` is over by then, never later than `within`."""
-    at = turn.now + verify.every
-    if since is not None:
-        at = min(at, since + verify.for_)
-    return min(at, turn.step.proof_by) if turn.step.proof_by is not None else at
 
 
 def _proved(turn: Turn) -> None:

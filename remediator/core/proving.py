@@ -1,0 +1,57 @@
+"""Does an expression hold over a reading, and for how long? For acts, for undos, and for early undos."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from remediator.core.expression import Expression
+from remediator.core.planning import proof_scope
+from remediator.core.policy import EarlyProbe, Policy, Verify
+from remediator.core.run import Proof, Reading, Run
+from remediator.errors import EvaluationError
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What has to hold, how long, how often it is looked at, and where the policy says so."""
+
+    until: Expression
+    every: timedelta
+    lasting: timedelta
+    place: str
+
+    @classmethod
+    def by(cls, said: Verify | EarlyProbe, place: str) -> Asked:
+        """As a policy says it; ``said`` has an ``until``."""
+        assert said.until is not None
+        return cls(said.until, said.every, said.for_, f"{place}.until")
+
+
+def holds(
+    run: Run, policy: Policy, asked: Asked, before: Reading | None, reading: Reading, now: datetime
+) -> tuple[bool, str]:
+    """Whether it holds over this reading; an error means "not yet" and is told."""
+    if not reading.ok:
+        return False, reading.error
+    try:
+        scope = proof_scope(run, policy, now, before, reading)
+        return asked.until.evaluate(scope, place=asked.place) is True, ""
+    except EvaluationError as error:
+        return False, str(error)
+
+
+def followed(proof: Proof, asked: Asked, reading: Reading, now: datetime, *, held: bool) -> Proof:
+    """The proof with one more reading in it.
+
+    The next one comes after ``every``, sooner when it will have held long enough by then, and never
+    later than ``by``.
+    """
+    since = (proof.since or reading.at) if held else None
+    times = [now + asked.every, since + asked.lasting if since is not None else None, proof.by]
+    return Proof(reading, since, min(at for at in times if at is not None), proof.by)
+
+
+def enough(proof: Proof, asked: Asked, now: datetime) -> bool:
+    """Has it held as long as it must?"""
+    return proof.since is not None and now >= proof.since + asked.lasting
