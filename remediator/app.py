@@ -23,6 +23,7 @@ from remediator.core.policyset import PolicySet
 from remediator.engine.decisions import Decisions, Terms
 from remediator.engine.desk import PeoplesDesk
 from remediator.engine.driver import Driver
+from remediator.engine.explain import explain
 from remediator.engine.hiding import Discreet, hider
 from remediator.engine.paging import Paging
 from remediator.engine.perform import Performer
@@ -124,6 +125,7 @@ class App:
             identify=lambda token: person_of(token, self.config.people),
             ready=self.problems,
             metrics=lambda: self.metrics.scrape(self.store),
+            explain=lambda tx, alert: explain(tx, self.shelf(), alert),
             extra_routes=(
                 ("POST", "/hooks/alertmanager", self.hook.handle),
                 ("POST", "/hooks/slack/actions", SlackActions(self.config, self.clicks, self.clock)),

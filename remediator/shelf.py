@@ -9,7 +9,7 @@ from pathlib import Path
 
 from remediator.core.catalog import Catalog
 from remediator.core.policy import Policy
-from remediator.core.policyset import PolicySet, Versioned
+from remediator.core.policyset import PolicySet
 from remediator.errors import PolicyError
 from remediator.policyfiles.loading import Loaded, load, parse_text
 from remediator.ports import KeptPolicy
@@ -54,8 +54,7 @@ class Shelf:
             raise PolicyError(str(self._folder), "there is no such folder of policies", remedy=remedy)
         loaded = load([self._folder], self._catalog)
         _complain(loaded)
-        versioned = [Versioned(one.policy, one.version, one.text, one.file) for one in loaded.policies]
-        return PolicySet.of(versioned, self._catalog)
+        return loaded.policy_set(self._catalog)
 
 
 def read_kept(kept: KeptPolicy) -> Policy:
@@ -81,5 +80,3 @@ def _complain(loaded: Loaded) -> None:
     for finding in loaded.findings:
         if finding.severity == "warning":
             log.warning("policy warning", extra={"finding": str(finding)})
-    if loaded.errors:
-        raise PolicyError("", "\n".join(str(one) for one in loaded.errors))

@@ -15,6 +15,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "policy preview stuck-campaign --target campaign/c-103",
             "policy preview stuck-campaign --param campaign_id=c-103 --json",
         ),
+        "policy explain": (
+            "policy explain --alert webhook.json",
+            "policy explain --fingerprint 0a1b2c3d4e5f6071 --json",
+            "policy explain policies/ --alert -",
+        ),
         "policy schema": ("policy schema",),
         "runs list": ("runs list --state open", "runs list --policy stuck-campaign --json"),
         "runs show": ("runs show r-1m7yr2k8t2f4b9",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
 
@@ -40,3 +41,19 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     received_at: datetime
     group_key: str = ""
     truncated: int = 0
+
+
+def fingerprint(labels: Mapping[str, str]) -> str:
+    """As Alertmanager makes it, for alerts that bring none: FNV-1a over the sorted labels.
+
+    Source: prometheus/common, model/signature.go.
+    """
+    written = b"".join(
+        part.encode("utf-8", "surrogatepass") + b"\xff"
+        for name in sorted(labels)
+        for part in (name, labels[name])
+    )
+    found = 0xCBF29CE484222325
+    for byte in written:
+        found = ((found ^ byte) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF
+    return f"{found:016x}"

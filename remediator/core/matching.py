@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 from remediator.core.selector import Matcher, Selector, parse_selector
 
-__all__ = ["Index", "Matcher", "Selector", "parse_selector"]
+__all__ = ["Index", "Matcher", "Selector", "nearest", "parse_selector"]
 
 K = TypeVar("K")
 _Pair = tuple[str, str]
@@ -53,6 +53,17 @@ class Index(Generic[K]):
                 if number not in found and selector.holds(labels):
                     found.add(number)
         return [self._keys[number] for number in sorted(found)]
+
+
+def nearest(
+    selectors: Sequence[Selector], labels: Mapping[str, str]
+) -> tuple[Selector, tuple[Matcher, ...]] | None:
+    """Of selectors of which any may hold, the one that lacks least, and what it lacks; the first of equals.
+
+    For people who ask why not. None where there are no selectors.
+    """
+    lacking = [(one, one.noes(labels)) for one in selectors]
+    return min(lacking, key=lambda found: len(found[1]), default=None)
 
 
 def _demands(selector: Selector) -> Iterable[list[_Pair]]:

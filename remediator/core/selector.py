@@ -57,9 +57,9 @@ class Selector:
         """Do all its matchers hold?"""
         return all(matcher.holds(labels) for matcher in self.matchers)
 
-    def first_no(self, labels: Mapping[str, str]) -> Matcher | None:
-        """The first matcher that does not hold, for people who ask why."""
-        return next((matcher for matcher in self.matchers if not matcher.holds(labels)), None)
+    def noes(self, labels: Mapping[str, str]) -> tuple[Matcher, ...]:
+        """The matchers that do not hold, for people who ask why."""
+        return tuple(matcher for matcher in self.matchers if not matcher.holds(labels))
 
     def __str__(self) -> str:
         return self.text or "{" + ", ".join(map(str, self.matchers)) + "}"

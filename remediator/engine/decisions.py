@@ -16,6 +16,7 @@ import msgspec
 from remediator.core import planning, play
 from remediator.core.alert import Alert, Delivery
 from remediator.core.messages import AlertHeard, Counted, Decision, Entry, Event, Facts, Seen
+from remediator.core.planning import Address
 from remediator.core.play import News
 from remediator.core.policy import Policy
 from remediator.core.policyset import PolicySet, Versioned
@@ -173,9 +174,7 @@ class Decisions:
     ) -> Refusal | None:
         """Open a run, for an alert or for a person, unless a bound says no. Nobody works on it yet."""
         policy, address = versioned.policy, opening.address
-        scope = _scope(policy, address.target, opening.run_id, shadow=policy.mode == "observe")
-        seen = await tx.seen(scope)
-        no = play.refusal(policy, address, seen)
+        scope, seen, no = await asked(tx, policy, address, opening.run_id)
         if no is not None:
             return no
         decision = play.begin(opening, self._facts(policy, seen))
@@ -305,6 +304,15 @@ class Decisions:
             if member.firing:
                 about = {"target": run.target, "kind": kind, "run": run.id}
                 await _stand(tx, _no(run.policy, fingerprint, again, tx.now, **about))
+
+
+async def asked(
+    tx: Tx, policy: Policy, address: Address, run_id: str = ""
+) -> tuple[Scope, Seen, Refusal | None]:
+    """May a run be opened now? With what was counted and seen for the answer; nothing is written."""
+    scope = _scope(policy, address.target, run_id, shadow=policy.mode == "observe")
+    seen = await tx.seen(scope)
+    return scope, seen, play.refusal(policy, address, seen)
 
 
 def _scope(policy: Policy, target: str, run_id: str, *, shadow: bool) -> Scope:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from remediator.core.canonical import digest
 from remediator.core.catalog import Catalog
 from remediator.core.policy import Policy
+from remediator.core.policyset import PolicySet, Versioned
 from remediator.documents.finding import Finding, Severity, nearest
 from remediator.documents.reading import Document, Place, read
 from remediator.errors import PolicyError
@@ -50,6 +51,13 @@ class Loaded:
     def errors(self) -> tuple[Finding, ...]:
         """The findings that forbid using this set."""
         return tuple(finding for finding in self.findings if finding.severity == "error")
+
+    def policy_set(self, catalog: Catalog) -> PolicySet:
+        """The policies as a set that runs. Raises PolicyError with every error, a line each."""
+        if self.errors:
+            raise PolicyError("", "\n".join(str(one) for one in self.errors))
+        versioned = (Versioned(one.policy, one.version, one.text, one.file) for one in self.policies)
+        return PolicySet.of(versioned, catalog)
 
 
 def load(paths: Iterable[Path], catalog: Catalog) -> Loaded:

@@ -1,5 +1,6 @@
 """What the parts ask of each other: the store, the connectors, the clock, the ways to people."""
 
+from remediator.ports.explaining import Explanation, Misfit, Said, Says
 from remediator.ports.people import Answer, Desk, Feed, Notifier, Told
 from remediator.ports.rows import (
     SYSTEM,
@@ -31,9 +32,11 @@ __all__ = [
     "Desk",
     "Disposition",
     "Due",
+    "Explanation",
     "Feed",
     "JournalEntry",
     "KeptPolicy",
+    "Misfit",
     "Notifier",
     "Order",
     "Pending",
@@ -41,6 +44,8 @@ __all__ = [
     "Received",
     "Rejected",
     "RunFilter",
+    "Said",
+    "Says",
     "Scope",
     "StageCount",
     "Store",

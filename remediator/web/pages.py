@@ -1,4 +1,4 @@
-"""The pages for people: the status of the daemon, and one run with its timeline."""
+"""The pages for people: the status of the daemon, one run with its timeline, one alert explained."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from remediator.web import rendering
 from remediator.web.access import PERSON
 from remediator.web.negotiation import wants_page
 from remediator.web.problems import Problem
-from remediator.web.reading import known, told
+from remediator.web.reading import explained, known, told
 from remediator.web.services import services
 from remediator.web.snapshot import take
 from remediator.web.timeline import told as in_words
@@ -63,6 +63,13 @@ async def run(request: web.Request) -> web.Response:
         lines=[in_words(entry) for entry in found.journal],
         asking=found.run.stage is Stage.ASKING,
     )
+    return _html(page)
+
+
+async def alert(request: web.Request) -> web.Response:
+    """Show one alert, and why each policy does or does not act on it."""
+    found = await explained(request)
+    page = rendering.render(_whole_or_part(request, "alert"), now=found.at, found=found, alert=found.alert)
     return _html(page)
 
 

@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import web
 
 from remediator.core.run import Run, Stage
-from remediator.ports import RunFilter, Tx
+from remediator.ports import Explanation, RunFilter, Tx
 from remediator.web import shapes
 from remediator.web.bodies import Query
 from remediator.web.problems import Problem
@@ -91,6 +91,26 @@ async def alerts(request: web.Request) -> web.Response:
     firing = query.choice("state", ("firing",)) == "firing"
     limit = query.number("limit", 500, 2000)
     return told(shapes.AlertList(await _ask(request, lambda tx: tx.alerts(firing_only=firing, limit=limit))))
+
+
+async def explained(request: web.Request) -> Explanation:
+    """What every policy says to the alert that the path names. Raises Problem 404."""
+    fingerprint, here = request.match_info["fingerprint"], services(request)
+
+    async def work(tx: Tx) -> Explanation | None:
+        row = await tx.alert(fingerprint)
+        return await here.explain(tx, row.alert) if row is not None else None
+
+    found = await _ask(request, work) if known(fingerprint) else None
+    if found is None:
+        raise Problem(404, "no such alert was heard of")
+    return found
+
+
+async def explain(request: web.Request) -> web.Response:
+    """Why did, or didn't, it act? What every policy says to an alert."""
+    Query(request)
+    return told(await explained(request))
 
 
 async def policies(request: web.Request) -> web.Response:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from remediator.core.run import Run
+from remediator.ports import Explanation
 from remediator.web import assets, changing, events, machines, pages, reading, shapes
 from remediator.web.access import Access
 from remediator.web.services import Handler
@@ -72,6 +73,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/", _OPEN, pages.front, media=_HTML),
     Route("GET", "/status", _READ, pages.status, shapes.StatusShape),
     Route("GET", "/runs/{id}", _READ, pages.run, media=_HTML),
+    Route("GET", "/alerts/{fingerprint}", _READ, pages.alert, media=_HTML),
     Route("GET", "/static/{name}", _OPEN, assets.serve, media="*/*"),
     # For machines
     Route("GET", "/healthz", _OPEN, machines.healthz, shapes.HealthShape),
@@ -83,6 +85,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/api/v1/runs/{id}", _READ, reading.run, Run),
     Route("GET", "/api/v1/runs/{id}/journal", _READ, reading.journal, shapes.JournalShape),
     Route("GET", "/api/v1/alerts", _READ, reading.alerts, shapes.AlertList, query=_ALERTS),
+    Route("GET", "/api/v1/alerts/{fingerprint}/explain", _READ, reading.explain, Explanation),
     Route("GET", "/api/v1/policies", _READ, reading.policies, shapes.PolicyList),
     Route("GET", "/api/v1/gates", _READ, reading.gates, shapes.GateList),
     Route("GET", "/api/v1/halts", _READ, reading.halts, shapes.HaltList),

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from remediator.config import Config
+from remediator.core.alert import Alert
 from remediator.core.policyset import PolicySet
-from remediator.ports import Desk, Feed, Store
+from remediator.ports import Desk, Explanation, Feed, Store, Tx
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -19,8 +20,9 @@ class Services:
     """Everything that a route may ask.
 
     identify: an API token → the person whose it is. ready: why the daemon is not ready; empty when
-    it is. metrics: Prometheus' text format. extra_routes: (method, path, handler) of doors that check
-    their senders themselves; each must stand in `routes.ROUTES`.
+    it is. metrics: Prometheus' text format. explain: what every running policy says to an alert.
+    extra_routes: (method, path, handler) of doors that check their senders themselves; each must
+    stand in `routes.ROUTES`.
     """
 
     config: Config
@@ -31,6 +33,7 @@ class Services:
     identify: Callable[[str], str | None]
     ready: Callable[[], list[str]]
     metrics: Callable[[], bytes | Awaitable[bytes]]
+    explain: Callable[[Tx, Alert], Awaitable[Explanation]]
     extra_routes: Sequence[tuple[str, str, Handler]] = ()
 
 

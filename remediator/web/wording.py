@@ -70,6 +70,18 @@ GATES = {
 }
 
 RISKS = {"safe": "calm", "disruptive": "warn", "destructive": "bad"}
+SAYS = {
+    "run-opened": Look("acting on it", "busy", "▸", "a run of this alert's own is under way"),
+    "joined": Look("joined a run", "busy", "▸", "another alert's run deals with it"),
+    "holding": Look("holding", "busy", "◷", "its run has changed something for a time"),
+    "closed": Look("run over", "calm", "•", "its run is over; it is decided again while it fires"),
+    "would-open": Look("would act", "good", "✓", "nothing says no: a run would be opened"),
+    "would-join": Look("would join", "good", "✓", "it would join the run that is open on the target"),
+    "refused": Look("refused", "warn", "✕", "a bound, a parameter or a person said no"),
+    "unasked": Look("matches", "calm", "•", "it matches; bounds were not asked"),
+    "resolved": Look("resolved", "calm", "•", "the alert fires no more"),
+    "not-matched": Look("no match", "calm", "–", "none of the policy's lines fits the alert"),
+}
 MODES = {"observe": "calm", "suggest": "busy", "act": "good"}
 
 FLOW = ("diagnose", "decide", "preview", "gate", "act", "verify", "hold", "undo", "closed")

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from remediator.config import Config
 from remediator.core.policyset import PolicySet
+from remediator.engine.explain import explain
 from remediator.ports import Store
 from remediator.store import open_store
 from remediator.web.server import make_app
@@ -115,6 +116,7 @@ async def open_site(tmp_path: Path) -> AsyncIterator[Opened]:
             identify=found.get,
             ready=lambda: list(problems),
             metrics=lambda: b"remediator_build_info 1\n",
+            explain=lambda tx, alert: explain(tx, running, alert),
             extra_routes=extra_routes,
         )
         app = make_app(services)

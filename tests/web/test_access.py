@@ -13,7 +13,7 @@ from remediator.web.access import Access
 from remediator.web.routes import BY_NAME, ROUTES, Route
 from remediator.web.server import make_app
 from tests.web.conftest import TOKENS, Opened, Site
-from tests.web.scene import asking, fill, waiting
+from tests.web.scene import alert, asking, fill, waiting
 
 DOORS = tuple(route for route in ROUTES if route.handler is None)
 OURS = tuple(route for route in ROUTES if route.handler is not None and not route.path.endswith("/events"))
@@ -58,7 +58,8 @@ def address(route: Route) -> str:
         "/api/v1/halts/{id}": "h-1",
         "/api/v1/pages/{id}/ack": "p-1",
     }.get(route.path, waiting().id)
-    return route.path.replace("{id}", number).replace("{name}", "page.css")
+    path = route.path.replace("{id}", number).replace("{fingerprint}", alert().fingerprint)
+    return path.replace("{name}", "page.css")
 
 
 async def knock(site: Site, route: Route, **headers: str) -> int:
