@@ -89,42 +89,49 @@ class Prometheus(Unoffered):
 
     def _ask(self, query: str, deadline: float) -> Any:
         """In a worker thread. ``deadline`` is on the monotonic clock."""
-        import requests
-        from prometheus_api_client.exceptions import PrometheusApiClientException
-
-        remaining = deadline - time.monotonic()
-        if remaining <= 0:
-            raise ConnectorError("", "no worker was free in time", remedy="are its queries too slow?")
-        try:
-            client = self._client()
-            client._session.deadline = deadline  # noqa: SLF001 - our own session, below
-            return client.custom_query(query, timeout=remaining)
-        except requests.exceptions.Timeout:
-            raise TimeoutError from None
-        except requests.exceptions.ConnectionError as error:
-            raise ConnectorError(
-                "", f"cannot be reached: {_root(error)}", remedy="is its url right?"
-            ) from error
-        except PrometheusApiClientException as error:
-            raise ConnectorError("", f"refused the query: {str(error)[:500]}") from error
-        except (requests.exceptions.RequestException, ValueError, KeyError, TypeError) as error:
-            raise ConnectorError(
-                "", f"answered something that is no query result: {_root(error)}", remedy="is its url right?"
-            ) from error
-
-    def _client(self) -> Any:
         client = getattr(self._local, "client", None)
         if client is None:
-            from prometheus_api_client import PrometheusConnect
-            from urllib3 import Retry
+            client = self._local.client = connected(self._settings)
+        return asked(client, "custom_query", query, deadline=deadline)
 
-            client = self._local.client = PrometheusConnect(
-                url=self._settings.url,
-                headers={k: v.get_secret_value() for k, v in self._settings.headers.items()},
-                retry=Retry(0),
-                session=_session(self._settings),
-            )
-        return client
+
+def connected(settings: PrometheusSettings) -> Any:
+    """A client of the library, for one thread. Opens no socket."""
+    from prometheus_api_client import PrometheusConnect
+    from urllib3 import Retry
+
+    return PrometheusConnect(
+        url=settings.url,
+        headers={k: v.get_secret_value() for k, v in settings.headers.items()},
+        retry=Retry(0),
+        session=_session(settings),
+    )
+
+
+def asked(client: Any, method: str, *arguments: Any, deadline: float) -> Any:
+    """What a client of `connected` answers. ``deadline`` is on the monotonic clock.
+
+    Raises TimeoutError, and ConnectorError for everything else that is no answer.
+    """
+    import requests
+    from prometheus_api_client.exceptions import PrometheusApiClientException
+
+    remaining = deadline - time.monotonic()
+    if remaining <= 0:
+        raise ConnectorError("", "no worker was free in time", remedy="are its queries too slow?")
+    try:
+        client._session.deadline = deadline  # noqa: SLF001 - our own session, below
+        return getattr(client, method)(*arguments, timeout=remaining)
+    except requests.exceptions.Timeout:
+        raise TimeoutError from None
+    except requests.exceptions.ConnectionError as error:
+        raise ConnectorError("", f"cannot be reached: {_root(error)}", remedy="is its url right?") from error
+    except PrometheusApiClientException as error:
+        raise ConnectorError("", f"refused the query: {str(error)[:500]}") from error
+    except (requests.exceptions.RequestException, ValueError, KeyError, TypeError) as error:
+        raise ConnectorError(
+            "", f"answered something that is no query result: {_root(error)}", remedy="is its url right?"
+        ) from error
 
 
 def _session(settings: PrometheusSettings) -> requests.Session:

@@ -59,6 +59,14 @@ class Tx(Protocol):
         """It was decided on."""
         ...
 
+    async def deliveries(self, *, after: int = 0, limit: int = 1000) -> list[Received]:
+        """Settled or not, in the order in which they were kept; ``after``: only those behind this number."""
+        ...
+
+    async def last_delivery(self) -> int:
+        """The number of the newest delivery; 0 where there is none."""
+        ...
+
     async def put_rejected(self, rejected: Rejected) -> None:
         """Keep a body that could not be taken; only the newest 200 stay."""
         ...

@@ -50,6 +50,7 @@ class Tables(RunTables):
         super().__init__()
         self.last: dict[str, int] = {"inbox": 0, "rejected": 0, "effects": 0}
         self.inbox: dict[int, Delivery] = {}
+        self.unsettled: dict[int, None] = {}
         self.rejected: dict[int, Rejected] = {}
         self.alerts: dict[str, AlertRow] = {}
         self.dispositions: dict[tuple[str, str], Disposition] = {}
@@ -91,17 +92,27 @@ class MemoryTx(RunChanges):
     async def put_delivery(self, delivery: Delivery) -> int:
         number = self._number("inbox")
         self._changes.set(self._tables.inbox, number, delivery)
+        self._changes.set(self._tables.unsettled, number, None)
         return number
 
     async def inbox(self, limit: int) -> list[Received]:
-        oldest = heapq.nsmallest(limit, self._tables.inbox)
+        oldest = heapq.nsmallest(limit, self._tables.unsettled)
         return [Received(number, self._tables.inbox[number]) for number in oldest]
 
     async def inbox_depth(self) -> int:
-        return len(self._tables.inbox)
+        return len(self._tables.unsettled)
 
     async def settle_delivery(self, number: int) -> None:
-        self._changes.drop(self._tables.inbox, number)
+        self._changes.drop(self._tables.unsettled, number)
+
+    async def deliveries(self, *, after: int = 0, limit: int = 1000) -> list[Received]:
+        inbox = self._tables.inbox
+        return [
+            Received(one, inbox[one]) for one in heapq.nsmallest(limit, (one for one in inbox if one > after))
+        ]
+
+    async def last_delivery(self) -> int:
+        return max(self._tables.inbox, default=0)
 
     async def put_rejected(self, rejected: Rejected) -> None:
         number, kept = self._number("rejected"), self._tables.rejected

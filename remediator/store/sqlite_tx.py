@@ -76,6 +76,13 @@ class SqliteTx(RunStatements):
     async def settle_delivery(self, number: int) -> None:
         self._execute("DELETE FROM waiting WHERE id = ?", (number,))
 
+    async def deliveries(self, *, after: int = 0, limit: int = 1000) -> list[Received]:
+        rows = self._rows("SELECT id, doc FROM inbox WHERE id > ? ORDER BY id LIMIT ?", (after, limit))
+        return [Received(number, _delivery.decode(doc)) for number, doc in rows]
+
+    async def last_delivery(self) -> int:
+        return int(self._rows("SELECT coalesce(max(id), 0) FROM inbox")[0][0])
+
     async def put_rejected(self, rejected: Rejected) -> None:
         cursor = self._execute(
             "INSERT INTO rejected (at, source, problem, body) VALUES (?, ?, ?, ?)",

@@ -75,6 +75,23 @@ class InboxContract:
         assert [row.id for row in await store.read(lambda tx: tx.inbox(10))] == [second, third]
         assert await store.read(lambda tx: tx.inbox_depth()) == 2
 
+    async def test_deliveries_are_kept_once_they_are_settled_and_read_in_pages(self, store: Store) -> None:
+        assert await store.read(lambda tx: tx.deliveries()) == []
+        assert await store.read(lambda tx: tx.last_delivery()) == 0
+
+        async def work(tx: Tx) -> list[int]:
+            numbers = [await tx.put_delivery(delivery(f"f{one}")) for one in range(5)]
+            await tx.settle_delivery(numbers[1])
+            return numbers
+
+        numbers = await store.transact(work)
+        first = await store.read(lambda tx: tx.deliveries(limit=2))
+        assert first == [Received(one, delivery(f"f{n}")) for n, one in enumerate(numbers[:2])]
+        rest = await store.read(lambda tx: tx.deliveries(after=first[-1].id))
+        assert [one.id for one in rest] == numbers[2:]
+        assert await store.read(lambda tx: tx.deliveries(after=numbers[-1])) == []
+        assert await store.read(lambda tx: tx.last_delivery()) == numbers[-1]
+
     async def test_only_the_newest_200_rejected_bodies_stay(self, store: Store) -> None:
         async def work(tx: Tx) -> None:
             for number in range(205):
