@@ -198,6 +198,13 @@ class Config(Section):
     limits: Limits = Limits()
     resolved_debounce: Duration = timedelta(minutes=1)
     page_repeat: Duration = timedelta(minutes=15)
+    allow_loosening: str | None = Field(
+        default=None,
+        alias="allow-loosening",
+        min_length=1,
+        description="why this change of the settings may loosen something; holds for the one change that "
+        "adds or rewrites it (`policy diff`)",
+    )
 
     @field_validator("listen")
     @classmethod

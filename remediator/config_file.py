@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -28,15 +29,17 @@ def load(
     *,
     secrets: set[str] | None = None,
     check: Check = lambda _config: (),
+    blind: bool = False,
 ) -> Config:
     """The settings. Raises ConfigError with every problem, a line each.
 
     env: the environment that ``${env:NAME}`` looks into; the process's own by default. secrets: where
     to put every value that a reference stood for, so that logs can hide it. check: `connectors.problems`,
-    which this floor may not know.
+    which this floor may not know. blind: no reference is followed, and each stands for something of the
+    right form: the tools of policy authors need no secret, and run where there is none.
     """
     document = _document(path)
-    resolver = _Resolver(document, os.environ if env is None else env)
+    resolver = (_Blind if blind else _Resolver)(document, os.environ if env is None else env)
     value = resolver.resolved(document.value, ())
     if secrets is not None:
         secrets |= resolver.secrets
@@ -142,6 +145,23 @@ class _Resolver:
             return "unresolved"
         self.secrets.add(secret)
         return secret
+
+
+class _Blind(_Resolver):
+    """Follows no reference; what it puts in the place of each differs from all others."""
+
+    def _looked_up(self, reference: str, place: Place) -> str:
+        if reference.partition(":")[0] not in ("env", "file"):
+            return super()._looked_up(reference, place)
+        mark = hashlib.sha256(reference.encode("utf-8", "surrogatepass")).hexdigest()
+        name = str(place[-1]) if place else ""
+        if name == "token_sha256":
+            return mark
+        if name == "dsn":
+            return f"postgresql://unknown:{mark}@unknown.invalid/unknown"
+        if name == "channel":
+            return f"C0{mark.upper()}"
+        return f"https://unknown.invalid/{mark}" if name.endswith("url") else mark
 
 
 def _secret(reference: str, env: Mapping[str, str], folder: Path) -> str | ConfigError:

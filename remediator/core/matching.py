@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 from remediator.core.selector import Matcher, Selector, parse_selector
 
-__all__ = ["Index", "Matcher", "Selector", "nearest", "parse_selector"]
+__all__ = ["Index", "Matcher", "Selector", "choices", "nearest", "parse_selector"]
 
 K = TypeVar("K")
 _Pair = tuple[str, str]
@@ -69,7 +69,14 @@ def nearest(
 def _demands(selector: Selector) -> Iterable[list[_Pair]]:
     """For each matcher that names its values: the pairs of which an alert must have one."""
     for matcher in selector.matchers:
-        if matcher.op == "=" and matcher.value:
-            yield [(matcher.name, matcher.value)]
-        elif matcher.op == "=~" and _PLAIN_CHOICE.fullmatch(matcher.value):
-            yield [(matcher.name, value) for value in dict.fromkeys(matcher.value.split("|"))]
+        if values := choices(matcher):
+            yield [(matcher.name, value) for value in values]
+
+
+def choices(matcher: Matcher) -> tuple[str, ...]:
+    """The only values that it takes, where it names them; empty where it may take others."""
+    if matcher.op == "=" and matcher.value:
+        return (matcher.value,)
+    if matcher.op == "=~" and _PLAIN_CHOICE.fullmatch(matcher.value):
+        return tuple(dict.fromkeys(matcher.value.split("|")))
+    return ()

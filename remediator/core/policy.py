@@ -387,6 +387,12 @@ class Policy(_Part):
     )
     steps: dict[Name, Step] = Field(default_factory=dict, description="The actions that cases name.")
     page: Page = Field(default=Page(), description="Whom it pages.")
+    allow_loosening: Text | None = Field(
+        default=None,
+        alias="allow-loosening",
+        description="Why this change may loosen a bound, a gate, a proof or an undo; holds for the one "
+        "change that adds or rewrites it (`policy diff`).",
+    )
 
     @model_validator(mode="after")
     def _one_opener(self) -> Self:

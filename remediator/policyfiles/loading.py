@@ -64,7 +64,7 @@ def load(paths: Iterable[Path], catalog: Catalog) -> Loaded:
     """The policies of these files and folders; tests and Prometheus' ``alerts.yaml`` are skipped."""
     policies: list[LoadedPolicy] = []
     findings: list[Finding] = []
-    for path in dict.fromkeys(chain.from_iterable(map(_files, paths))):
+    for path in dict.fromkeys(chain.from_iterable(map(policy_files, paths))):
         try:
             data = path.read_bytes()
         except OSError as error:
@@ -99,7 +99,8 @@ def parse_text(text: str, file: str) -> Policy:
     return policy
 
 
-def _files(path: Path) -> Iterator[Path]:
+def policy_files(path: Path) -> Iterator[Path]:
+    """The files of policies under a path, in order; a path that is no folder stands for itself."""
     if not path.is_dir():
         yield path
         return

@@ -1,0 +1,182 @@
+"""How the fields of a model are judged: one table per model, one judge per field.
+
+A table names every field of its model, so that a new key of the language cannot be forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import BaseModel
+
+from remediator.core.catalog import Catalog
+from remediator.policyfiles.diff.change import Change, Direction, spelled, text_difference
+
+LONG = 80
+"""Characters from which a text's change is shown as a difference rather than as `old → new`."""
+
+
+@dataclass(frozen=True)
+class At:
+    """The place that is judged. ``old``, ``new``: the two models whose field it is."""
+
+    where: str
+    old: Any
+    new: Any
+    catalog: Catalog
+
+    def inside(self, name: str) -> At:
+        """A place within this one."""
+        return replace(self, where=f"{self.where}.{name}" if self.where else name)
+
+
+Judge = Callable[[At, Any, Any], Iterator[Change]]
+"""Of a field whose two values differ: what that means."""
+Table = Mapping[str, Judge]
+
+
+def fields(at: At, old: BaseModel, new: BaseModel, table: Table) -> Iterator[Change]:
+    """The changes between two models of one kind."""
+    here = replace(at, old=old, new=new)
+    for name, judge in table.items():
+        before, after = getattr(old, name), getattr(new, name)
+        if before != after:
+            yield from judge(here, before, after)
+
+
+def elsewhere(at: At, old: object, new: object) -> Iterator[Change]:
+    """For a field that is judged together with others: by whom, the module's own words say."""
+    del at, old, new
+    yield from ()
+
+
+def arrow(name: str, old: Any, new: Any) -> tuple[str, str]:
+    """``name old → new`` in words, and a difference of texts where these would be long."""
+    before, after = spelled(old), spelled(new)
+    if max(len(before), len(after)) > LONG or "\n" in before + after:
+        return f"{name} changed", text_difference(before, after)
+    return f"{name} {before} → {after}", ""
+
+
+def always(direction: Direction, name: str) -> Judge:
+    """Any change has this direction."""
+
+    def judge(at: At, old: Any, new: Any) -> Iterator[Change]:
+        words, detail = arrow(name, old, new)
+        yield Change(at.where, words, direction, detail)
+
+    return judge
+
+
+def neutral(name: str) -> Judge:
+    """No change of it touches safety."""
+    return always(Direction.NEUTRAL, name)
+
+
+def unclear(name: str) -> Judge:
+    """Touches safety, and which way cannot be computed."""
+    return always(Direction.UNCLEAR, name)
+
+
+def acts(name: str) -> Judge:
+    """Does something else, or at another time."""
+    return always(Direction.ACTS, name)
+
+
+def more_is_looser(name: str) -> Judge:
+    """A limit. None: there is no limit."""
+    return _ordered(name, lambda old, new: old is not None and (new is None or new > old))
+
+
+def less_is_looser(name: str) -> Judge:
+    """A demand. None: nothing is demanded."""
+    return _ordered(name, lambda old, new: old is not None and (new is None or new < old))
+
+
+def _ordered(name: str, loosens: Callable[[Any, Any], bool]) -> Judge:
+    def judge(at: At, old: Any, new: Any) -> Iterator[Change]:
+        direction = Direction.LOOSENED if loosens(old, new) else Direction.TIGHTENED
+        words, detail = arrow(name, old, new)
+        yield Change(at.where, words, direction, detail)
+
+    return judge
+
+
+def scale(name: str, *steps: Any) -> Judge:
+    """Values in order, the last the loosest."""
+
+    def judge(at: At, old: Any, new: Any) -> Iterator[Change]:
+        looser = steps.index(new) > steps.index(old)
+        words, _ = arrow(name, old, new)
+        yield Change(at.where, words, Direction.LOOSENED if looser else Direction.TIGHTENED)
+
+    return judge
+
+
+def part(name: str, table: Table) -> Judge:
+    """A safeguard with fields of its own, which may be absent."""
+
+    def judge(at: At, old: BaseModel | None, new: BaseModel | None) -> Iterator[Change]:
+        if old is not None and new is not None:
+            yield from fields(at.inside(name), old, new, table)
+        elif old is not None:
+            yield Change(at.where, f"{name} removed (was {spelled(old)})", Direction.LOOSENED)
+        else:
+            yield Change(at.where, f"{name} added: {spelled(new)}", Direction.TIGHTENED)
+
+    return judge
+
+
+def subset(
+    name: str, old: Sequence[Any], new: Sequence[Any], loosens: Direction = Direction.LOOSENED
+) -> tuple[str, Direction]:
+    """What a list gained and lost. ``loosens``: the direction of gaining; with both it is unclear."""
+    before, after = list(map(spelled, old)), list(map(spelled, new))
+    gained = [one for one in after if one not in before]
+    lost = [one for one in before if one not in after]
+    told = [f"gained {', '.join(gained)}"] * bool(gained) + [f"lost {', '.join(lost)}"] * bool(lost)
+    words = f"{name} {' and '.join(told)}" if told else f"{name} in another order"
+    if gained and lost:
+        return words, Direction.UNCLEAR
+    if not told:
+        return words, Direction.NEUTRAL
+    return words, loosens if gained else loosens.reversed
+
+
+def members(name: str, loosens: Direction = Direction.LOOSENED) -> Judge:
+    """A set of things, written as a list."""
+
+    def judge(at: At, old: Sequence[Any] | None, new: Sequence[Any] | None) -> Iterator[Change]:
+        words, direction = subset(name, old or (), new or (), loosens)
+        yield Change(at.where, words, direction)
+
+    return judge
+
+
+def arguments(
+    at: At, old: Mapping[str, Any], new: Mapping[str, Any], direction: Direction
+) -> Iterator[Change]:
+    """The changes of an operation's ``with``, one per parameter."""
+    whose = at.where.rpartition(".")[2]
+    for name in sorted(old.keys() | new.keys()):
+        if name not in old:
+            yield Change(at.where, f"with.{name} added: {spelled(new[name])[:LONG]}", direction)
+        elif name not in new:
+            yield Change(at.where, f"with.{name} removed (was {spelled(old[name])[:LONG]})", direction)
+        elif old[name] != new[name] and name == "sql":
+            detail = text_difference(spelled(old[name]), spelled(new[name]))
+            yield Change(at.where, f"SQL of {whose} changed", direction, detail)
+        elif old[name] != new[name]:
+            words, detail = arrow(f"with.{name}", old[name], new[name])
+            yield Change(at.where, words, direction, detail)
+
+
+def call(direction: Direction) -> dict[str, Judge]:
+    """The judges of an operation: what it is, where, and with what."""
+
+    def with_(at: At, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
+        yield from arguments(at, old, new, direction)
+
+    return {"use": always(direction, "use"), "via": always(direction, "via"), "with_": with_}

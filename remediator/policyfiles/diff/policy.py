@@ -1,0 +1,102 @@
+"""A whole policy against its older self. The tables of all its parts are named here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from pydantic import BaseModel
+
+from remediator.core.catalog import Catalog
+from remediator.core.policy import (
+    Bounds,
+    Breaker,
+    Case,
+    EarlyProbe,
+    Gate,
+    Page,
+    Param,
+    Policy,
+    Probe,
+    Step,
+    Undo,
+    Verify,
+    Watch,
+    Windows,
+)
+from remediator.policyfiles.diff import gates
+from remediator.policyfiles.diff.bounds import BOUNDS, BREAKER, WINDOWS
+from remediator.policyfiles.diff.change import Change
+from remediator.policyfiles.diff.deciding import CASE, PROBE, decided, diagnosed
+from remediator.policyfiles.diff.judges import (
+    At,
+    Table,
+    acts,
+    elsewhere,
+    fields,
+    neutral,
+    part,
+    scale,
+    unclear,
+)
+from remediator.policyfiles.diff.opening import PARAM, WATCH, matched, params, watched
+from remediator.policyfiles.diff.proofs import EARLY, UNDO, VERIFY
+from remediator.policyfiles.diff.steps import STEP, steps
+from remediator.policyfiles.safety import step_risks
+from remediator.policyfiles.uses import Look
+
+PAGE: Table = {"chain": acts("chain")}
+POLICY: Table = {
+    "policy": elsewhere,  # the name and the note are told with the policy
+    "allow_loosening": elsewhere,
+    "summary": neutral("summary"),
+    "owner": neutral("owner"),
+    "runbook": neutral("runbook"),
+    "severity": scale("severity", "critical", "high", "medium", "low"),  # how late refusals page
+    "mode": scale("mode", "observe", "suggest", "act"),
+    "match": matched,
+    "watch": watched,
+    "recheck": neutral("recheck"),
+    "params": elsewhere,  # these three by `compare`
+    "target": unclear("target"),
+    "bounds": part("bounds", BOUNDS),
+    "diagnose": diagnosed,
+    "decide": elsewhere,
+    "steps": elsewhere,
+    "page": part("page", PAGE),
+}
+TABLES: Mapping[type[BaseModel], Table] = {
+    Policy: POLICY,
+    Watch: WATCH,
+    Param: PARAM,
+    Bounds: BOUNDS,
+    Breaker: BREAKER,
+    Windows: WINDOWS,
+    Probe: PROBE,
+    Case: CASE,
+    Gate: gates.GATE,
+    Step: STEP,
+    Verify: VERIFY,
+    Undo: UNDO,
+    EarlyProbe: EARLY,
+    Page: PAGE,
+}
+"""Model → the judges of its fields, all of them. Rows that may change (``AtMost``) are judged whole."""
+
+
+def compare(old: Policy, new: Policy, catalog: Catalog) -> tuple[Change, ...]:
+    """Everything that changed in meaning, what needs eyes first."""
+    at = At("", old, new, catalog)
+    risks = step_risks(Look(old, catalog)), step_risks(Look(new, catalog))
+    found = [
+        *fields(at, old, new, POLICY),
+        *params(at, old.params, new.params),
+        *decided(at, old, new, risks),
+        *steps(at, old.steps, new.steps, risks),
+    ]
+    return tuple(sorted(found, key=lambda one: one.direction))
+
+
+def known_to_both(base: Catalog, head: Catalog) -> Catalog:
+    """The head's catalogue, and what only the base knows: risks are compared under one config."""
+    return replace(head, connections={**base.connections, **head.connections})

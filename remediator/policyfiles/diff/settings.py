@@ -1,0 +1,150 @@
+"""The settings against their older selves: roles, people, endpoints, tables, budgets, chains.
+
+A policy may stay as it is and yet become looser, because what it leans on did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from remediator.config import Budget, Config, Person, Role, Rung
+from remediator.core.catalog import Catalog, Connection, Risk
+from remediator.policyfiles.diff.bounds import rate
+from remediator.policyfiles.diff.change import Change, Direction, spelled
+from remediator.policyfiles.diff.judges import (
+    At,
+    Table,
+    acts,
+    elsewhere,
+    fields,
+    members,
+    more_is_looser,
+    neutral,
+    part,
+    subset,
+)
+
+
+def _named(
+    under: str,
+    what: str,
+    changed: Callable[[At, Any, Any], Iterator[Change]],
+    *,
+    added: Direction = Direction.NEUTRAL,
+) -> Callable[[At, Mapping[str, Any], Mapping[str, Any]], Iterator[Change]]:
+    """A map of things by name: each that is on both sides is judged by ``changed``."""
+
+    def judge(at: At, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
+        for name in sorted(old.keys() | new.keys()):
+            if name not in old:
+                yield Change(at.where, f"{what} {name} added", added)
+            elif name not in new:
+                yield Change(at.where, f"{what} {name} removed", added.reversed)
+            elif old[name] != new[name]:
+                yield from changed(at.inside(f"{under}.{name}"), old[name], new[name])
+
+    return judge
+
+
+def _role(at: At, old: Role, new: Role) -> Iterator[Change]:
+    if set(old.people) != set(new.people):
+        yield Change(at.where, *subset("people", old.people, new.people))
+    if old.covers != new.covers:
+        words = [list(map(str, role.covers)) for role in (old, new)]
+        yield Change(at.where, *subset("cover", words[0], words[1]))
+
+
+def _person(at: At, old: Person, new: Person) -> Iterator[Change]:
+    """Somebody else may vote under this name."""
+    for name in ("slack", "token_sha256"):
+        before, after = getattr(old, name), getattr(new, name)
+        if before != after:
+            direction = Direction.TIGHTENED if after is None else Direction.UNCLEAR
+            yield Change(at.where, f"{name} {'changed' if after else 'removed'}", direction)
+
+
+def _budget(at: At, old: Budget, new: Budget) -> Iterator[Change]:
+    yield from rate("limit")(at, old.rate, new.rate)
+
+
+def _chain(at: At, old: Sequence[Rung], new: Sequence[Rung]) -> Iterator[Change]:
+    words = [", ".join(f"{one.role} after {spelled(one.after)}" for one in chain) for chain in (old, new)]
+    same = [one.role for one in old] == [one.role for one in new]
+    later = same and all(a.after <= b.after for a, b in zip(old, new, strict=True))
+    sooner = same and all(a.after >= b.after for a, b in zip(old, new, strict=True))
+    direction = Direction.LOOSENED if later else Direction.TIGHTENED if sooner else Direction.UNCLEAR
+    yield Change(at.where, f"{words[0] or 'nobody'} → {words[1] or 'nobody'}", direction)
+
+
+CONFIG: Table = {
+    "listen": acts("listen"),
+    "public_url": neutral("public_url"),
+    "store": acts("store"),
+    "policies": acts("policies"),
+    "hooks": acts("hooks"),
+    "connections": elsewhere,  # by `compare`, from the catalogue
+    "people": _named("people", "person", _person),
+    "roles": _named("roles", "role", _role),
+    "targets": members("targets"),
+    "slack": acts("slack"),
+    "page_webhook": part("page_webhook", {}),
+    "escalations": _named("escalations", "chain", _chain, added=Direction.TIGHTENED),
+    "budgets": _named("budgets", "budget", _budget, added=Direction.TIGHTENED),
+    "limits": acts("limits"),
+    "resolved_debounce": acts("resolved_debounce"),
+    "page_repeat": more_is_looser("page_repeat"),
+    "allow_loosening": elsewhere,  # told with the settings
+}
+
+
+def compare(old: tuple[Config, Catalog], new: tuple[Config, Catalog]) -> tuple[Change, ...]:
+    """Everything that changed, what needs eyes first."""
+    at = At("", old[0], new[0], new[1])
+    found = [*fields(at, old[0], new[0], CONFIG), *_connections(at, old, new)]
+    return tuple(sorted(found, key=lambda one: one.direction))
+
+
+# ── Connections ─────────────────────────────────────────────────────────────────────────────────
+
+
+def _connections(at: At, old: tuple[Config, Catalog], new: tuple[Config, Catalog]) -> Iterator[Change]:
+    before, after = old[1].connections, new[1].connections
+    for name in sorted({*old[0].connections, *new[0].connections}):
+        here = at.inside(f"connections.{name}")
+        if name not in before or name not in after:
+            yield Change(here.where, "added" if name in after else "removed", Direction.NEUTRAL)
+            continue
+        known = list(_connection(here, before[name], after[name], new[1]))
+        yield from known
+        written = [side[0].connections[name] for side in (old, new)]
+        for key in sorted(written[0].keys() | written[1].keys()):
+            if written[0].get(key) != written[1].get(key) and key not in JUDGED:
+                yield Change(here.where, f"{key} changed", Direction.ACTS)  # never a value: it may be secret
+
+
+JUDGED = frozenset({"endpoints", "tables", "hidden", "functions"})
+"""Settings of a connection that are compared by what they mean."""
+
+
+def _connection(at: At, old: Connection, new: Connection, catalog: Catalog) -> Iterator[Change]:
+    own = max(
+        (one.risk for one in catalog.operations.values() if one.connector == new.kind),
+        key=lambda risk: risk.rank,
+        default=Risk.DESTRUCTIVE,
+    )
+    for pattern in sorted(old.risks.keys() | new.risks.keys()):
+        was, now = old.risks.get(pattern, own), new.risks.get(pattern, own)
+        if was is not now:
+            direction = Direction.LOOSENED if now.rank < was.rank else Direction.TIGHTENED
+            yield Change(at.where, f"{pattern} is {now}, was {was}", direction)
+    if old.fence is not new.fence:
+        yield Change(at.where, f"fence {old.fence} → {new.fence}", Direction.UNCLEAR)
+    for name, loosens in (
+        ("tables", Direction.LOOSENED),
+        ("hidden", Direction.TIGHTENED),
+        ("functions", Direction.LOOSENED),
+    ):
+        before, after = sorted(getattr(old.reach, name)), sorted(getattr(new.reach, name))
+        if before != after:
+            yield Change(at.where, *subset(name, before, after, loosens))

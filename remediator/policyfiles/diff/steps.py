@@ -1,0 +1,101 @@
+"""Steps: what they do, to how many, and what a failure leads to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from math import inf
+
+from remediator.core.catalog import Risk
+from remediator.core.policy import AtMost, Step
+from remediator.policyfiles.diff import gates
+from remediator.policyfiles.diff.change import Change, Direction, spelled
+from remediator.policyfiles.diff.judges import At, Table, arrow, call, fields, more_is_looser
+from remediator.policyfiles.diff.proofs import proof, undo
+
+Rows = int | AtMost | None
+
+
+def _range(rows: Rows) -> tuple[float, float]:
+    if rows is None:
+        return 0, inf
+    return (0, rows.at_most) if isinstance(rows, AtMost) else (rows, rows)
+
+
+def _rows(at: At, old: Rows, new: Rows) -> Iterator[Change]:
+    (low, high), (least, most) = _range(old), _range(new)
+    exact = low == high and least == most
+    if exact:
+        direction = Direction.LOOSENED if most > high else Direction.TIGHTENED
+    elif least <= low and most >= high:
+        direction = Direction.LOOSENED
+    elif least >= low and most <= high:
+        direction = Direction.TIGHTENED
+    else:
+        direction = Direction.UNCLEAR
+    words = [
+        f"at most {one.at_most}" if isinstance(one, AtMost) else spelled(one) if one else "any number"
+        for one in (old, new)
+    ]
+    yield Change(at.where, f"rows {words[0]} → {words[1]}", direction)
+
+
+def _on_failure(at: At, old: str, new: str) -> Iterator[Change]:
+    direction = Direction.LOOSENED if new == "continue" else Direction.TIGHTENED
+    both = "continue" not in (old, new)
+    yield Change(at.where, f"on_failure {old} → {new}", Direction.UNCLEAR if both else direction)
+
+
+def _for_each(at: At, old: object, new: object) -> Iterator[Change]:
+    words, detail = arrow("for_each", old, new)
+    direction = Direction.LOOSENED if old is None else Direction.TIGHTENED if new is None else Direction.ACTS
+    yield Change(at.where, words, direction, detail)
+
+
+def _at_most(at: At, old: int | None, new: int | None) -> Iterator[Change]:
+    if at.old.for_each is not None and at.new.for_each is not None:  # else told by for_each
+        yield from more_is_looser("at_most")(at, old, new)
+
+
+def _stop_after(at: At, old: int | None, new: int | None) -> Iterator[Change]:
+    if at.old.for_each is not None and at.new.for_each is not None:
+        yield from more_is_looser("stop_after")(at, old or 1, new or 1)  # not written: at the first
+
+
+STEP: Table = {
+    **call(Direction.ACTS),
+    "rows": _rows,
+    "gate": gates.written,
+    "verify": proof,
+    "undo": undo,
+    "on_failure": _on_failure,
+    "for_each": _for_each,
+    "at_most": _at_most,
+    "stop_after": _stop_after,
+}
+
+
+def steps(
+    at: At,
+    old: Mapping[str, Step],
+    new: Mapping[str, Step],
+    risks: tuple[Mapping[str, Risk], Mapping[str, Risk]],
+) -> Iterator[Change]:
+    """The steps by name. An operation that nobody knows is taken for a destructive one."""
+    before, after = risks
+    for name in [*new, *(name for name in old if name not in new)]:
+        if name in old and name in new:
+            here = at.inside(f"steps.{name}")
+            yield from fields(here, old[name], new[name], STEP)
+            yield from _risk(here, before.get(name), after.get(name))
+            continue
+        step, risk = (new[name], after.get(name)) if name in new else (old[name], before.get(name))
+        added = Direction.ACTS if risk is Risk.SAFE else Direction.LOOSENED
+        how = f"{'new' if name in new else 'removed'} {risk or 'unknown'} step {name}"
+        on = f" on {step.via}" if step.via else ""
+        yield Change(at.where, f"{how}: {step.use}{on}", added if name in new else added.reversed)
+
+
+def _risk(at: At, old: Risk | None, new: Risk | None) -> Iterator[Change]:
+    if old is not None and new is not None and old is not new:
+        direction = Direction.LOOSENED if new.rank > old.rank else Direction.TIGHTENED
+        yield Change(at.where, f"is {new} now, was {old}", direction)

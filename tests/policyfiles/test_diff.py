@@ -1,0 +1,393 @@
+"""What changed in words, and which way: every field of the language, both ways round."""
+
+# ruff: noqa: E501 - in a table of cases, one line is one case
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args
+
+import pytest
+from pydantic import BaseModel
+
+from remediator.core.catalog import Catalog, Connection, Kind, Operation, Risk
+from remediator.core.policy import AtMost, Policy
+from remediator.policyfiles.diff.change import Change, Direction
+from remediator.policyfiles.diff.compare import Side, Written, difference
+from remediator.policyfiles.diff.policy import TABLES, compare
+from remediator.policyfiles.diff.telling import lines, summary
+
+CATALOG = Catalog.of(
+    [
+        Operation("http.get", Kind.PROBE, "", {}),
+        Operation("postgres.query", Kind.PROBE, "", {}),
+        Operation("http.request", Kind.ACTION, "", {}, risk=Risk.DISRUPTIVE),
+        Operation("postgres.execute", Kind.ACTION, "", {}, risk=Risk.DESTRUCTIVE),
+        Operation("slack.message", Kind.ACTION, "", {}),
+    ],
+    connections={
+        "api": Connection("api", "http", {"POST /safe": Risk.SAFE, "POST /worse": Risk.DESTRUCTIVE}),
+        "db": Connection("db", "postgres"),
+        "slack": Connection("slack", "slack"),
+    },
+)
+
+WHOLE: dict[str, Any] = {
+    "policy": "budget",
+    "summary": "The budget is spent",
+    "owner": "loyalty",
+    "runbook": "docs/budget.md",
+    "severity": "high",
+    "mode": "suggest",
+    "match": ['{alertname="Budget", env=~"prod|staging"}'],
+    "recheck": "5m",
+    "params": {
+        "program": {"from": "labels.program", "type": "string", "pattern": "a|b"},
+        "size": {"from": "labels.size", "type": "enum", "values": ["s", "m"], "default": "s"},
+    },
+    "target": "program/${program}",
+    "bounds": {
+        "cooldown": "30m",
+        "per_target": "3 in 24h",
+        "per_policy": "10 in 1h",
+        "at_once": 2,
+        "deadline": "6h",
+        "budget": "rates",
+        "breaker": {"failures": 3, "within": "24h", "mode": "observe", "for": "4h"},
+        "windows": {"not": ["Fri 16:00-20:00 Africa/Dakar", "Sat 16:00-20:00 Africa/Dakar"]},
+    },
+    "diagnose": {
+        "budget": {"use": "postgres.query", "via": "db", "with": {"sql": "SELECT a\nFROM t"}, "expect": "any rows"},
+        "extra": {"use": "http.get", "via": "api", "with": {"path": "/x"}, "optional": True},
+    },
+    "decide": [
+        {"when": "budget.row.left > 10.0", "do": "nothing"},
+        {"when": "budget.row.left > 5.0", "try": ["warn", "halve"]},
+        {"do": ["warn", "halve"], "gate": {"votes": {"finance": 2, "ops": 1}, "within": "15m", "late": "page"}},
+    ],
+    "steps": {
+        "warn": {"use": "slack.message", "with": {"channel": "C0", "text": "hm"}},
+        "halve": {
+            "use": "postgres.execute",
+            "via": "db",
+            "with": {"sql": "UPDATE t SET a = $1 WHERE id = $2", "args": ["x"]},
+            "rows": {"at_most": 5},
+            "gate": {"votes": {"finance": 1}},
+            "verify": {"use": "http.get", "via": "api", "with": {"path": "/v"}, "until": "verify.ok", "within": "10m", "every": "30s", "for": "1m"},
+            "undo": {
+                "use": "http.request",
+                "via": "api",
+                "with": {"path": "/u"},
+                "after": "24h",
+                "early": ["unverified", {"use": "http.get", "via": "api", "with": {"path": "/e"}, "until": "verify.ok", "every": "30s", "for": "2m"}],
+                "verify": {"none": "trust"},
+            },
+            "on_failure": "page",
+            "for_each": "${budget.rows}",
+            "at_most": 10,
+            "stop_after": 3,
+        },
+    },
+    "page": {"chain": "default"},
+}  # fmt: skip
+
+LOOSENED, UNCLEAR, ACTS, TIGHTENED, NEUTRAL = Direction
+GONE = object()
+HALVE, UNDO, EARLY = "steps.halve", "steps.halve.undo", "steps.halve.undo.early.1"
+WATCH = {"use": "http.get", "via": "api", "with": {"path": "/w"}, "key": ["id"], "every": "5m"}
+
+TABLE: list[tuple[str, str, object, Direction, str]] = [
+    # (Model.field, where in WHOLE, the new value, direction, words)
+    ("Policy.summary", "summary", "Other", NEUTRAL, "summary The budget is spent → Other"),
+    ("Policy.owner", "owner", "ops", NEUTRAL, "owner loyalty → ops"),
+    ("Policy.runbook", "runbook", "x.md", NEUTRAL, "runbook docs/budget.md → x.md"),
+    ("Policy.severity", "severity", "low", LOOSENED, "severity high → low"),
+    ("Policy.mode", "mode", "act", LOOSENED, "mode suggest → act"),
+    ("Policy.mode", "mode", "observe", TIGHTENED, "mode suggest → observe"),
+    ("Policy.match", "match", ['{alertname="Budget"}'], LOOSENED, 'also matches {alertname="Budget"}'),
+    ("Policy.match", "match", ['{alertname="Budget", env="prod"}'], TIGHTENED, "no longer matches"),
+    ("Policy.match", "match", [*WHOLE["match"], '{alertname="Spent"}'], LOOSENED, 'also matches {alertname="Spent"}'),
+    ("Policy.match", "match", ['{alertname="Spent"}'], UNCLEAR, "no longer matches"),
+    ("Policy.match", "match", ['{alertname="Budget", env!="dev"}'], UNCLEAR, "also matches"),
+    ("Policy.recheck", "recheck", "1m", NEUTRAL, "recheck 5m → 1m"),
+    ("Policy.target", "target", "campaign/${program}", UNCLEAR, "target program/${program} → campaign/${program}"),
+    ("Policy.params", "params.new", {"from": "labels.x", "type": "int"}, ACTS, "param new added"),
+    ("Param.from_", "params.program.from", "labels.other", UNCLEAR, "params.program: from labels.program → labels.other"),
+    ("Param.type", "params.size.type", "string", UNCLEAR, "params.size: type enum → string"),
+    ("Param.pattern", "params.program.pattern", "a|b|c", LOOSENED, "pattern a|b → a|b|c"),
+    ("Param.pattern", "params.program.pattern", "a", TIGHTENED, "pattern a|b → a"),
+    ("Param.pattern", "params.program.pattern", "[a-b]+", UNCLEAR, "pattern a|b → [a-b]+"),
+    ("Param.pattern", "params.program.pattern", GONE, LOOSENED, "pattern a|b → none"),
+    ("Param.values", "params.size.values", ["s", "m", "l"], LOOSENED, "values gained l"),
+    ("Param.values", "params.size.values", ["m", "s"], NEUTRAL, "values in another order"),
+    ("Param.default", "params.size.default", GONE, TIGHTENED, "default removed (was s)"),
+    ("Param.default", "params.program.default", None, LOOSENED, "default added: none"),
+    ("Param.default", "params.size.default", "m", ACTS, "default s → m"),
+    ("Policy.bounds", "bounds.cooldown", "5m", LOOSENED, "bounds: cooldown 30m → 5m"),
+    ("Bounds.cooldown", "bounds.cooldown", "1h", TIGHTENED, "cooldown 30m → 1h"),
+    ("Bounds.cooldown", "bounds.cooldown", GONE, NEUTRAL, ""),  # what is not written is the default
+    ("Bounds.per_target", "bounds.per_target", "4 in 24h", LOOSENED, "per_target 3 in 1d → 4 in 1d"),
+    ("Bounds.per_target", "bounds.per_target", "3 in 12h", LOOSENED, "per_target 3 in 1d → 3 in 12h"),
+    ("Bounds.per_target", "bounds.per_target", "2 in 48h", TIGHTENED, "per_target 3 in 1d → 2 in 2d"),
+    ("Bounds.per_target", "bounds.per_target", "6 in 48h", UNCLEAR, "per_target"),
+    ("Bounds.per_policy", "bounds.per_policy", "11 in 1h", LOOSENED, "per_policy 10 in 1h → 11 in 1h"),
+    ("Bounds.at_once", "bounds.at_once", 3, LOOSENED, "at_once 2 → 3"),
+    ("Bounds.deadline", "bounds.deadline", "7h", LOOSENED, "deadline 6h → 7h"),
+    ("Bounds.budget", "bounds.budget", GONE, LOOSENED, "budget rates → none"),
+    ("Bounds.budget", "bounds.budget", "other", UNCLEAR, "budget rates → other"),
+    ("Bounds.breaker", "bounds.breaker", GONE, LOOSENED, "breaker removed"),
+    ("Breaker.failures", "bounds.breaker.failures", 4, LOOSENED, "bounds.breaker: failures 3 → 4"),
+    ("Breaker.within", "bounds.breaker.within", "1h", LOOSENED, "within 1d → 1h"),
+    ("Breaker.mode", "bounds.breaker.mode", "suggest", LOOSENED, "mode observe → suggest"),
+    ("Breaker.for_", "bounds.breaker.for", "1h", LOOSENED, "for 4h → 1h"),
+    ("Bounds.windows", "bounds.windows", GONE, LOOSENED, "windows removed"),
+    ("Windows.not_", "bounds.windows.not", ["Fri 16:00-20:00 Africa/Dakar"], LOOSENED, "not lost Sat"),
+    ("Windows.only", "bounds.windows", {"only": ["Mon 09:00-17:00 Africa/Dakar"]}, UNCLEAR, "windows"),
+    ("Policy.diagnose", "diagnose.budget", GONE, LOOSENED, "probe budget removed"),
+    ("Policy.diagnose", "diagnose.extra", GONE, ACTS, "probe extra removed"),
+    ("Probe.use", "diagnose.extra.use", "postgres.query", ACTS, "use http.get → postgres.query"),
+    ("Probe.via", "diagnose.extra.via", "db", ACTS, "via api → db"),
+    ("Probe.with_", "diagnose.budget.with.sql", "SELECT b\nFROM t", ACTS, "SQL of budget changed"),
+    ("Probe.expect", "diagnose.budget.expect", GONE, LOOSENED, "expect any rows → none"),
+    ("Probe.expect", "diagnose.budget.expect", "one row", TIGHTENED, "expect any rows → one row"),
+    ("Probe.expect", "diagnose.budget.expect", "no rows", UNCLEAR, "expect any rows → no rows"),
+    ("Probe.optional", "diagnose.budget.optional", True, LOOSENED, "optional false → true"),
+    ("Policy.decide", "decide.0", GONE, LOOSENED, "case 1 removed: when budget.row.left > 10.0, do nothing"),
+    ("Policy.decide", "decide.1", GONE, UNCLEAR, "case 2 removed"),
+    ("Policy.decide", "decide.2", GONE, TIGHTENED, "case 3 removed"),
+    ("Case.when", "decide.0.when", "budget.row.left > 11.0", ACTS, "decide, case 1: when budget.row.left > 10.0 → budget.row.left > 11.0"),
+    ("Case.do", "decide.2.do", ["warn"], TIGHTENED, "decide, case 3: step halve removed"),
+    ("Case.do", "decide.2.do", ["halve"], ACTS, "step warn removed"),
+    ("Case.do", "decide.2.do", ["halve", "warn"], ACTS, "steps in another order"),
+    ("Case.do", "decide.0.do", ["halve"], LOOSENED, "decide, case 1: step halve added"),
+    ("Case.try_", "decide.1", {"when": "budget.row.left > 5.0", "do": ["warn", "halve"]}, UNCLEAR, "try warn, halve → do warn, halve"),
+    ("Case.gate", "decide.2.gate", GONE, LOOSENED, "gate"),
+    ("Gate.within", "decide.2.gate.within", "1h", NEUTRAL, "within 15m → 1h"),
+    ("Gate.late", "decide.2.gate.late", "deny", LOOSENED, "late page → deny"),
+    ("Gate.votes", "decide.2.gate.votes", {"ops": 1}, LOOSENED, "steps.warn, halve: gate lost finance"),
+    ("Gate.waived", f"{HALVE}.gate", {"waived": "fine"}, LOOSENED, "gate"),
+    ("Policy.steps", "steps.more", {"use": "http.request", "via": "api", "with": {}}, LOOSENED, "new disruptive step more: http.request on api"),
+    ("Policy.steps", "steps.more", {"use": "slack.message", "with": {}}, ACTS, "new safe step more"),
+    ("Step.use", f"{HALVE}.use", "http.request", ACTS, "use postgres.execute → http.request"),
+    ("Step.use", "steps.warn", {**WHOLE["steps"]["warn"], "use": "http.request", "via": "api"}, LOOSENED, "is disruptive now, was safe"),
+    ("Step.via", f"{HALVE}.via", "other", ACTS, "via db → other"),
+    ("Step.with_", f"{HALVE}.with.sql", "UPDATE t SET a = $1 WHERE id > $2", ACTS, "SQL of halve changed"),
+    ("Step.with_", f"{HALVE}.with.args", ["y"], ACTS, 'with.args ["x"] → ["y"]'),
+    ("Step.with_", f"{HALVE}.with.more", 1, ACTS, "with.more added: 1"),
+    ("Step.rows", f"{HALVE}.rows", {"at_most": 6}, LOOSENED, "rows at most 5 → at most 6"),
+    ("AtMost.at_most", f"{HALVE}.rows.at_most", 4, TIGHTENED, "rows at most 5 → at most 4"),
+    ("Step.rows", f"{HALVE}.rows", 5, TIGHTENED, "rows at most 5 → 5"),
+    ("Step.rows", f"{HALVE}.rows", 6, UNCLEAR, "rows at most 5 → 6"),
+    ("Step.rows", f"{HALVE}.rows", GONE, LOOSENED, "rows at most 5 → any number"),
+    ("Step.gate", f"{HALVE}.gate.votes", {"finance": 2}, TIGHTENED, "steps.halve: gate asks 2 of finance instead of 1"),
+    ("Step.verify", f"{HALVE}.verify", {"none": "no way"}, LOOSENED, "verify removed: no way"),
+    ("Verify.use", f"{HALVE}.verify.use", "postgres.query", UNCLEAR, "use http.get → postgres.query"),
+    ("Verify.via", f"{HALVE}.verify.via", "db", UNCLEAR, "steps.halve.verify: via api → db"),
+    ("Verify.with_", f"{HALVE}.verify.with.path", "/z", UNCLEAR, "with.path /v → /z"),
+    ("Verify.until", f"{HALVE}.verify.until", "true", UNCLEAR, "until verify.ok → true"),
+    ("Verify.within", f"{HALVE}.verify.within", "1h", LOOSENED, "within 10m → 1h"),
+    ("Verify.every", f"{HALVE}.verify.every", "1m", NEUTRAL, "every 30s → 1m"),
+    ("Verify.for_", f"{HALVE}.verify.for", "0s", LOOSENED, "for 1m → 0s"),
+    ("Verify.none", f"{UNDO}.verify.none", "hope", NEUTRAL, "none trust → hope"),
+    ("Step.undo", f"{HALVE}.undo", {"none": "stays"}, LOOSENED, "undo removed: stays"),
+    ("Step.undo", f"{HALVE}.undo", GONE, LOOSENED, "undo removed"),
+    ("Undo.none", f"{HALVE}.undo", {"none": "stays"}, LOOSENED, "undo removed: stays"),
+    ("Undo.how", f"{HALVE}.undo", {**{k: v for k, v in WHOLE["steps"]["halve"]["undo"].items() if k not in ("use", "via", "with")}, "how": "restore"}, UNCLEAR, "how none → restore"),
+    ("Undo.use", f"{UNDO}.use", "postgres.execute", UNCLEAR, "use http.request → postgres.execute"),
+    ("Undo.via", f"{UNDO}.via", "db", UNCLEAR, "via api → db"),
+    ("Undo.with_", f"{UNDO}.with.path", "/other", UNCLEAR, "with.path /u → /other"),
+    ("Undo.after", f"{UNDO}.after", "48h", LOOSENED, "steps.halve.undo: after 1d → 2d"),
+    ("Undo.after", f"{UNDO}.after", GONE, LOOSENED, "after 1d → none"),
+    ("Undo.early", f"{UNDO}.early", ["unverified"], LOOSENED, "early lost"),
+    ("Undo.early", f"{UNDO}.early.0", "resolved", UNCLEAR, "early gained resolved and lost unverified"),
+    ("Undo.verify", f"{UNDO}.verify", WHOLE["steps"]["halve"]["verify"], TIGHTENED, "verify added"),
+    ("EarlyProbe.use", f"{EARLY}.use", "postgres.query", UNCLEAR, "use http.get → postgres.query"),
+    ("EarlyProbe.via", f"{EARLY}.via", "db", UNCLEAR, "via api → db"),
+    ("EarlyProbe.with_", f"{EARLY}.with.path", "/f", UNCLEAR, "with.path /e → /f"),
+    ("EarlyProbe.until", f"{EARLY}.until", "true", UNCLEAR, "steps.halve.undo.early: until verify.ok → true"),
+    ("EarlyProbe.every", f"{EARLY}.every", "1m", NEUTRAL, "every 30s → 1m"),
+    ("EarlyProbe.for_", f"{EARLY}.for", "5m", LOOSENED, "for 2m → 5m"),
+    ("Step.on_failure", f"{HALVE}.on_failure", "continue", LOOSENED, "on_failure page → continue"),
+    ("Step.on_failure", f"{HALVE}.on_failure", "undo_all", UNCLEAR, "on_failure page → undo_all"),
+    ("Step.for_each", f"{HALVE}.for_each", "${budget.row.items}", ACTS, "for_each ${budget.rows} → ${budget.row.items}"),
+    ("Step.at_most", f"{HALVE}.at_most", 11, LOOSENED, "at_most 10 → 11"),
+    ("Step.stop_after", f"{HALVE}.stop_after", GONE, TIGHTENED, "stop_after 3 → 1"),
+    ("Policy.page", "page.chain", "other", ACTS, "page: chain default → other"),
+    ("Page.chain", "page.chain", "other", ACTS, "chain default → other"),
+]  # fmt: skip
+
+WATCHED = {**{key: value for key, value in WHOLE.items() if key != "match"}, "watch": WATCH}
+WATCHES: list[tuple[str, str, object, Direction, str]] = [
+    ("Policy.watch", "watch.every", "1m", NEUTRAL, "watch: every 5m → 1m"),
+    ("Watch.use", "watch.use", "postgres.query", UNCLEAR, "use http.get → postgres.query"),
+    ("Watch.via", "watch.via", "db", UNCLEAR, "via api → db"),
+    ("Watch.with_", "watch.with.path", "/q", UNCLEAR, "with.path /w → /q"),
+    ("Watch.every", "watch.every", "1m", NEUTRAL, "every 5m → 1m"),
+    ("Watch.key", "watch.key", ["id", "name"], UNCLEAR, "key"),
+    ("Watch.cron", "watch", {**{k: v for k, v in WATCH.items() if k != "every"}, "cron": "0 * * * *", "timezone": "Africa/Dakar"}, ACTS, "cron none → 0 * * * *"),
+    ("Watch.timezone", "watch", {**{k: v for k, v in WATCH.items() if k != "every"}, "cron": "0 * * * *", "timezone": "Africa/Dakar"}, ACTS, "timezone none → Africa/Dakar"),
+]  # fmt: skip
+
+
+def policy(document: Mapping[str, Any] = WHOLE) -> Policy:
+    return Policy.model_validate(dict(document), by_alias=True, by_name=False)
+
+
+def changed(place: str, value: object, document: Mapping[str, Any] = WHOLE) -> Policy:
+    """The document with another value at a place such as ``steps.halve.rows``."""
+    new = copy.deepcopy(dict(document))
+    *path, last = [int(part) if part.isdigit() else part for part in place.split(".")]
+    inner: Any = new
+    for part in path:
+        inner = inner[part]
+    if value is GONE:
+        del inner[last]
+    else:
+        inner[last] = value
+    return policy(new)
+
+
+def worst(changes: tuple[Change, ...]) -> Direction:
+    return min((one.direction for one in changes), default=NEUTRAL)
+
+
+CASES = [(*row, WHOLE) for row in TABLE] + [(*row, WATCHED) for row in WATCHES]
+
+
+@pytest.mark.parametrize(
+    ("field", "place", "value", "direction", "words", "document"),
+    CASES,
+    ids=[f"{row[0]}-{number}" for number, row in enumerate(CASES)],
+)
+def test_a_change_is_told_with_its_direction(
+    field: str, place: str, value: object, direction: Direction, words: str, document: dict[str, Any]
+) -> None:
+    old, new = policy(document), changed(place, value, document)
+    there, back = compare(old, new, CATALOG), compare(new, old, CATALOG)
+    assert worst(there) is direction, [str(one) for one in there]
+    told = [str(one) for one in there if one.direction is direction]
+    assert any(words in one for one in told) or (not words and not there), told
+    # The way back: what was loosened is tightened; what is unclear stays so.
+    assert sorted(one.direction.reversed for one in there) == sorted(one.direction for one in back)
+
+
+def _parts(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    yield model
+    for one in model.model_fields.values():
+        yield from _inner(one.annotation)
+
+
+def _inner(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield from _parts(annotation)
+    for part in get_args(annotation):
+        yield from _inner(part)
+
+
+def test_no_field_of_the_language_is_without_a_judge_and_a_story() -> None:
+    parts = set(_parts(Policy))
+    for model in parts - {AtMost}:  # rows are judged whole
+        assert list(TABLES[model]) == list(dict.fromkeys(TABLES[model]))
+        assert TABLES[model].keys() == model.model_fields.keys(), model.__name__
+    fields = {f"{model.__name__}.{name}" for model in parts for name in model.model_fields}
+    elsewhere = {"Policy.policy", "Policy.allow_loosening"}  # told with the policy: below
+    assert {row[0] for row in CASES} == fields - elsewhere
+
+
+def test_what_means_the_same_is_no_change() -> None:
+    same = {
+        **WHOLE,
+        "match": ['{env=~"staging|prod",alertname="Budget"}'],
+        "bounds": {**WHOLE["bounds"], "cooldown": "1800s", "per_policy": "10 in 60m"},
+    }
+    assert [str(one) for one in compare(policy(), policy(same), CATALOG)] == []
+
+
+def test_gates_that_moved_from_the_step_to_the_case_ask_the_same() -> None:
+    document = copy.deepcopy(WHOLE)
+    document["decide"] = [{"do": ["halve"]}]
+    moved = copy.deepcopy(document)
+    moved["decide"][0]["gate"] = moved["steps"]["halve"].pop("gate")
+    assert compare(policy(document), policy(moved), CATALOG) == ()
+
+
+def test_a_gate_tells_whom_it_lost() -> None:
+    document = copy.deepcopy(WHOLE)
+    document["decide"] = [{"do": ["warn", "halve"], "gate": {"votes": {"finance": 2, "ops": 1}}}]
+    for votes, words, direction in (
+        ({"finance": 2}, "gate lost ops", LOOSENED),
+        ({"finance": 1, "ops": 1}, "gate asks 1 of finance instead of 2", LOOSENED),
+        ({"finance": 2, "ops": 1, "lead": 1}, "gate also asks lead: 1", TIGHTENED),
+        ({"finance": 2, "lead": 1}, "gate lost ops, also asks lead: 1", UNCLEAR),
+    ):
+        other = copy.deepcopy(document)
+        other["decide"][0]["gate"]["votes"] = votes
+        found = compare(policy(document), policy(other), CATALOG)
+        assert [(str(one), one.direction) for one in found] == [(f"steps.warn, halve: {words}", direction)]
+
+
+# ── Sets ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def side(*policies: Policy, file: str = "") -> Side:
+    return Side({one.name: Written(one, file or f"{one.name}.yaml") for one in policies}, CATALOG)
+
+
+def noted(note: str) -> Policy:
+    """The policy with a shorter cooldown, and why."""
+    return policy({**WHOLE, "bounds": {**WHOLE["bounds"], "cooldown": "5m"}, "allow-loosening": note})
+
+
+def test_a_loosening_needs_a_note_that_this_very_change_brings() -> None:
+    tight, looser = policy(), changed("bounds.cooldown", "5m")
+    bare = difference(side(tight), side(looser))
+    assert bare.loosened
+    assert "1 looser or unclear, 1 without a fresh note" in summary(bare)
+    fresh = noted("the API is quick now")
+    assert not difference(side(tight), side(fresh)).loosened
+    old = changed("allow-loosening", "the API is quick now")
+    assert difference(side(old), side(fresh)).loosened  # the note of the last time covers nothing
+    rewritten = noted("and now the database is, too")
+    assert not difference(side(old), side(rewritten)).loosened
+    (idle,) = difference(side(tight), side(old)).policies
+    assert idle.note_is_idle
+    assert difference(side(fresh), side(fresh)).all == ()
+
+
+def test_a_renamed_policy_does_not_pass_for_a_new_one() -> None:
+    renamed = policy(
+        {**copy.deepcopy(WHOLE), "policy": "other", "bounds": {**WHOLE["bounds"], "cooldown": "5m"}}
+    )
+    for file in ("budget.yaml", "elsewhere.yaml"):
+        (found,) = difference(side(policy()), side(renamed, file=file)).policies
+        assert (found.kind, found.was, found.unexplained) == ("renamed", "budget", True)
+        assert any("renamed from budget" in str(one) for one in found.changes)
+
+
+def test_policies_that_came_and_went_are_listed() -> None:
+    new = policy(
+        {
+            "policy": "new",
+            "summary": "x",
+            "mode": "act",
+            "match": ["alertname=New"],
+            "target": "program/x",
+            "decide": [{"do": ["go"]}],
+            "steps": {"go": {"use": "http.request", "via": "api", "gate": {"waived": "it is cheap"}}},
+        }
+    )
+    found = difference(side(policy()), side(new))
+    assert not found.loosened
+    told = "\n".join(lines(found))
+    assert summary(found) == "policies: 1 added, 1 removed"
+    assert "new: new, in mode act, on program/x" in told
+    assert "new: may do go (disruptive)" in told
+    assert "new: steps.go: gate waived: it is cheap" in told
+    assert "budget: removed (was in mode suggest)" in told
+    assert found.all[0].name == "new"
+
+
+def test_what_could_not_be_read_at_the_base_is_not_waved_through() -> None:
+    base = Side({}, CATALOG, {"budget.yaml": "it is broken"})
+    assert difference(base, side(policy())).loosened
+    assert not difference(base, side(noted("mended"))).loosened

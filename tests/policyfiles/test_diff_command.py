@@ -1,0 +1,328 @@
+"""`policy diff` in a real git repository: the base is read from it, and the comment is safe to post."""
+
+# ruff: noqa: E501 - in a table of cases, one line is one case
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from remediator.cli import main
+from remediator.config import Config
+from remediator.config_file import load as load_config
+from remediator.connectors import catalog, problems
+from remediator.core.catalog import Catalog
+from remediator.policyfiles.diff import settings
+from remediator.policyfiles.diff.change import Change, Direction
+from remediator.policyfiles.diff.compare import Difference, PolicyChange
+from remediator.policyfiles.diff.markdown import LARGEST, MARK, markdown
+
+LOOSENED, UNCLEAR, ACTS, TIGHTENED, _ = Direction
+CONFIG: dict[str, Any] = {
+    "store": "sqlite:state.db",
+    "hooks": {"alertmanager": {"bearer": "${env:HOOK_TOKEN}"}},
+    "connections": {
+        "api": {
+            "kind": "http",
+            "base_url": "http://127.0.0.1:9",
+            "headers": {"Authorization": "Bearer ${file:secrets/api}"},
+            "endpoints": {"POST /pause": "destructive"},
+        },
+        "db": {"kind": "postgres", "dsn": "${env:DSN}", "tables": ["public.campaigns"]},
+    },
+    "people": {"amina": {"slack": "T01/U0AMINA"}, "bob": {"slack": "T01/U0BOB"}},
+    "roles": {"oncall": ["bob"], "lead": ["amina"]},
+    "targets": ["campaign"],
+    "budgets": {"pauses": {"limit": 5, "per": "24h"}},
+    "escalations": {"default": [{"role": "oncall"}, {"role": "lead", "after": "15m"}]},
+}
+POLICY = """\
+policy: pause
+summary: A campaign burns its budget
+mode: act
+match: ['{alertname="Burning"}']
+params: {campaign: {from: labels.campaign, type: string, pattern: '[a-z0-9-]{1,64}'}}
+target: campaign/${campaign}
+bounds: {cooldown: 30m}
+decide:
+  - do: [pause]
+    gate: {votes: {oncall: 1, lead: 1}}
+steps:
+  pause:
+    use: http.request
+    via: api
+    with: {method: POST, path: /pause, body: {id: '${campaign}'}}
+    verify: {none: a pause shows nowhere}
+    undo: {none: people resume it}
+"""
+
+
+@dataclass
+class Repo:
+    """A git repository with policies and settings, in a folder of its own."""
+
+    root: Path
+
+    def git(self, *words: str) -> str:
+        who = ["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "commit.gpgsign=false"]
+        done = subprocess.run(
+            ["git", *who, *words], cwd=self.root, check=True, capture_output=True, text=True
+        )
+        return done.stdout
+
+    def write(self, name: str, content: str | dict[str, Any]) -> None:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+
+    def commit(self) -> None:
+        self.git("add", "-A")
+        self.git("commit", "-q", "-m", "x")
+
+    def edit(self, old: str, new: str, name: str = "policies/pause.yaml") -> None:
+        text = (self.root / name).read_text()
+        assert old in text
+        self.write(name, text.replace(old, new))
+
+
+@pytest.fixture(scope="module")
+def committed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with one commit, to be copied."""
+    one = Repo(tmp_path_factory.mktemp("repo"))
+    one.git("init", "-q", "-b", "main")
+    one.write("remediator.yaml", CONFIG)
+    one.write("policies/pause.yaml", POLICY)
+    one.commit()
+    return one.root
+
+
+@pytest.fixture
+def repo(committed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repo:
+    shutil.copytree(committed, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return Repo(tmp_path)
+
+
+@pytest.fixture
+def diff(capsys: pytest.CaptureFixture[str]) -> Any:
+    def run(*words: str, base: str = "main") -> tuple[int, str, str]:
+        status = main(["policy", "diff", "--base", base, *(words or ("policies",))])
+        told = capsys.readouterr()
+        return status, told.out, told.err
+
+    return run
+
+
+def test_comments_and_layout_mean_nothing(repo: Repo, diff: Any) -> None:
+    repo.write(
+        "policies/pause.yaml",
+        "# new words\n" + POLICY.replace("bounds: {cooldown: 30m}", "bounds:\n  cooldown: 1800s"),
+    )
+    status, out, _ = diff()
+    assert status == 0
+    assert "No change in the meaning of any policy" in out
+    assert "| policy |" not in out
+
+
+def test_a_lost_role_ends_in_1_and_a_note_of_this_change_in_0(repo: Repo, diff: Any) -> None:
+    repo.edit(", lead: 1", "")
+    repo.edit("/pause, body", "/pause?now=1, body")
+    status, out, _ = diff()
+    assert status == 1
+    rows = [line for line in out.splitlines() if line.startswith("| ") and "pause" in line]
+    assert "**loosened**" in rows[0]
+    assert "steps&#46;pause: gate lost lead" in rows[0].replace(".", "&#46;").replace("&#58;", ":")
+    assert "acts otherwise" in rows[1]
+    repo.write(
+        "policies/pause.yaml",
+        (repo.root / "policies/pause.yaml").read_text() + "allow-loosening: the lead is away\n",
+    )
+    status, out, _ = diff()
+    assert status == 0
+    assert "says why: <code>the lead is away</code>" in out
+    repo.commit()
+    repo.edit("cooldown: 30m", "cooldown: 5m")
+    status, out, _ = diff()
+    assert status == 1
+    assert "has an old note" in out
+
+
+def test_json_is_for_machines(repo: Repo, diff: Any) -> None:
+    repo.edit("cooldown: 30m", "cooldown: 5m")
+    status, out, _ = diff("policies", "--json")
+    told = json.loads(out)
+    assert (status, told["loosened"], len(told["base"])) == (1, True, 40)
+    (change,) = told["policies"][0]["changes"]
+    assert change == {"where": "bounds", "words": "cooldown 30m → 5m", "direction": "loosened", "detail": ""}
+
+
+def test_a_policy_that_moved_to_another_file_is_the_same(repo: Repo, diff: Any) -> None:
+    repo.git("mv", "policies/pause.yaml", "policies/other.yaml")
+    assert diff()[0] == 0
+    repo.edit("policy: pause", "policy: stop", "policies/other.yaml")
+    status, out, _ = diff("policies/pause.yaml", "policies/other.yaml")
+    assert "renamed from pause" in out
+    assert status == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words", "direction"),
+    [
+        (("roles", "lead"), ["amina", "bob"], "roles.lead: people gained bob", LOOSENED),
+        (("roles", "lead"), [], "roles.lead: people lost amina", TIGHTENED),
+        (("connections", "api", "endpoints"), {"POST /pause": "safe"}, "POST /pause is safe, was destructive", LOOSENED),
+        (("connections", "api", "base_url"), "http://127.0.0.1:10", "connections.api: base_url changed", ACTS),
+        (("connections", "db", "tables"), ["public.campaigns", "public.users"], "tables gained public.users", LOOSENED),
+        (("connections", "db", "hidden"), ["campaigns.note"], "hidden gained campaigns.note", TIGHTENED),
+        (("connections", "db", "dsn"), "${env:OTHER}", "connections.db: dsn changed", ACTS),
+        (("budgets", "pauses"), {"limit": 6, "per": "24h"}, "budgets.pauses: limit 5 in 1d → 6 in 1d", LOOSENED),
+        (("budgets",), {}, "budget pauses removed", LOOSENED),
+        (("people", "bob"), {"slack": "T01/U0EVE"}, "people.bob: slack changed", UNCLEAR),
+        (("escalations", "default", 1, "after"), "1h", "lead after 1h", LOOSENED),
+        (("targets",), ["campaign", "worker"], "targets gained worker", LOOSENED),
+        (("listen",), "127.0.0.1:9999", "listen 127.0.0.1:8080 → 127.0.0.1:9999", ACTS),
+    ],
+)  # fmt: skip
+def test_settings_belong_to_safety(
+    tmp_path: Path, path: tuple[Any, ...], value: object, words: str, direction: Direction
+) -> None:
+    config = json.loads(json.dumps(CONFIG))
+    inner = config
+    for part in path[:-1]:
+        inner = inner[part]
+    inner[path[-1]] = value
+    old, new = _settled(tmp_path, CONFIG), _settled(tmp_path, config)
+    there, back = settings.compare(old, new), settings.compare(new, old)
+    assert [words in str(one) for one in there] == [True], [str(one) for one in there]
+    assert [one.direction for one in there] == [direction]
+    assert [one.direction.reversed for one in back] == [direction]
+    assert "unknown" not in str(there)
+
+
+def _settled(folder: Path, config: dict[str, Any]) -> tuple[Config, Catalog]:
+    (folder / "remediator.yaml").write_text(json.dumps(config))
+    read = load_config(folder / "remediator.yaml", env={}, check=problems, blind=True)
+    return read, catalog(read)
+
+
+def test_no_setting_is_without_a_judge() -> None:
+    assert settings.CONFIG.keys() == Config.model_fields.keys()
+
+
+def test_the_settings_take_a_note_of_their_own(repo: Repo, diff: Any) -> None:
+    wider = {**CONFIG, "roles": {**CONFIG["roles"], "lead": ["amina", "bob"]}}
+    repo.write("remediator.yaml", wider)
+    status, out, _ = diff()
+    assert status == 1
+    assert "people gained bob" in out
+    repo.write("remediator.yaml", {**wider, "allow-loosening": "bob leads, too"})
+    assert diff()[0] == 0
+
+
+def test_what_cannot_be_compared_ends_in_2_with_place_and_remedy(
+    repo: Repo, diff: Any, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for base in ("no-such-branch", "--upload-pack=touch /tmp/x", "HEAD~9", "main..main", "main:policies"):
+        status, _, err = diff(base=base)
+        assert status == 2
+        assert "git knows no commit" in err
+    assert "is neither in the work tree nor at main" in diff("nowhere")[2]
+    outside = tmp_path_factory.mktemp("outside")
+    assert "lies outside of" in diff("policies", str(outside))[2]
+    assert "is in no git repository" in diff(str(outside))[2]
+    repo.write("policies/broken.yaml", "policy: [")
+    status, _, err = diff()
+    assert (status, "broken.yaml:" in err, "lint" in err) == (2, True, True)
+    monkeypatch.setenv("PATH", str(outside))
+    assert "git: is not installed" in diff()[2]
+
+
+def test_a_shallow_clone_says_so(
+    repo: Repo, diff: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo.write("more", "x")
+    repo.commit()
+    repo.git("clone", "-q", "--depth", "1", f"file://{tmp_path}", "shallow")
+    monkeypatch.chdir(tmp_path / "shallow")
+    status, _, err = diff(base="HEAD~1")
+    assert status == 2
+    assert "this clone is shallow" in err
+
+
+def test_a_base_that_is_broken_needs_a_word(repo: Repo, diff: Any) -> None:
+    repo.edit("mode: act", "mode: [")
+    repo.commit()
+    repo.edit("mode: [", "mode: act")
+    status, out, _ = diff()
+    assert status == 1
+    assert "could not be read at the base" in out
+    repo.write("remediator.yaml", {**CONFIG, "targets": "x"})
+    repo.commit()
+    repo.write("remediator.yaml", CONFIG)
+    assert "the settings at the base cannot be read" in diff()[1]
+
+
+# ── The comment ─────────────────────────────────────────────────────────────────────────────────
+
+HOSTILE = [
+    "`rm -rf`",
+    "</details><script>alert(1)</script>",
+    "@everyone and @org/team",
+    "a|b|c",
+    "[click](http://evil.example)",
+    "![x](http://evil.example/p.png)",
+    "https://evil.example www.evil.example",
+    "#1 GH-1 org/repo#1",
+    "```\n# head\n```",
+    "````\n@x",
+    "&lt;b&gt; &#64;x",
+    "line\nbreak\r\u2028x\u202e\u200b",
+    "<!-- remediator policy diff -->",
+    "**bold** _it_ ~~no~~ <b>b</b> $x$ :tada:",
+    "half \ud800 a letter",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_hostile_text_is_inert(text: str) -> None:
+    change = Change("steps.x", f"SQL {text}", Direction.LOOSENED, f"-{text}\n+{text}")
+    one = PolicyChange(text, "changed", (change,), text, note=text, fresh=True)
+    comment = markdown(Difference((one,), unreadable={text: text}))
+    comment.encode()
+    fences = re.compile(r"^(`{3,})diff\n(?P<inside>.*?)\n\1$", re.DOTALL | re.MULTILINE)
+    inside = fences.search(comment)
+    assert inside
+    assert not any(line.startswith(inside[1]) for line in inside["inside"].splitlines())
+    bare = fences.sub("", comment).removesuffix(f"\n{MARK}\n")
+    codes = re.compile(r"<code>([^<>@`|\[\]*_#~\n:/$!-]|&#\d+;)*</code>")
+    rest = codes.sub("", bare)
+    assert "<" not in re.sub(r"</?(details|summary)>", "", rest)
+    for sign in "@[`#":
+        assert sign not in rest.replace("`allow-loosening:`", "").replace("### Remediator", "").replace(
+            "&#", ""
+        )
+    (row,) = [line for line in bare.splitlines() if "SQL" in line and line.startswith("|")]
+    assert row.count("|") == 4
+
+
+def test_a_comment_always_fits() -> None:
+    changes = [
+        PolicyChange(
+            f"policy-{number}",
+            "changed",
+            tuple(Change("steps.x", "é|" * 500, Direction.NEUTRAL, "é\n" * 40) for _ in range(5)),
+        )
+        for number in range(200)
+    ]
+    worst = PolicyChange("worst", "changed", (Change("", "gate lost ops", Direction.LOOSENED),))
+    comment = markdown(Difference((*changes, worst)))
+    assert len(comment.encode()) < LARGEST
+    assert "gate lost ops" in comment.splitlines()[7]
+    assert "more changes are not shown here" in comment
+    assert comment.endswith(f"{MARK}\n")
