@@ -121,7 +121,7 @@ class Driver:
         """Until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._forever(self._drain_inbox, self._inbox), name="inbox")
-            tasks.create_task(self._forever(self._meet_deadlines, self._deadlines), name="deadlines")
+            tasks.create_task(self._forever(self.meet_deadlines, self._deadlines), name="deadlines")
 
     async def _forever(self, work: Callable[[], Awaitable[float]], wake: asyncio.Event) -> None:
         """Do the work; wait as long as it says, or until woken."""
@@ -183,7 +183,7 @@ class Driver:
         problem = printable(f"{type(error).__name__}: {error}")
         await self._on_bug(f"bug:{key}", f"{what}: {problem}. This is a defect of Remediator: see its log")
 
-    async def _meet_deadlines(self) -> float:
+    async def meet_deadlines(self) -> float:
         while True:
             due, next_due = await self._store.read(_due)
             if not due.runs and not due.dispositions:

@@ -53,14 +53,14 @@ class Paging:
         while True:
             self._wake.clear()
             try:
-                await self._deliver_due()
+                await self.deliver_due()
             except StoreError as error:
                 log.warning("pages cannot be read", extra={"problem": str(error)})
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_S):  # wait_for may lose a cancellation (Python 3.11)
                     await self._wake.wait()
 
-    async def _deliver_due(self) -> None:
+    async def deliver_due(self) -> None:
         """Who was told is remembered here until it is kept: a full disk must not page every second."""
         due = await self._store.read(lambda tx: tx.due(BATCH))
         for page in due.pages:

@@ -68,6 +68,11 @@ class Tables(RunTables):
         self.policies: dict[str, KeptPolicy] = {}
         self.cards: dict[str, CardRef] = {}
 
+    def next_due(self) -> datetime | None:
+        """The earliest deadline of all."""
+        earliest = (self.wakes.earliest(), self.again.earliest(), self.next_pages.earliest())
+        return min((at for at in earliest if at is not None), default=None)
+
 
 class MemoryTx(RunChanges):
     """A `remediator.ports.Tx`."""
@@ -303,9 +308,7 @@ class MemoryTx(RunChanges):
         )
 
     async def next_due(self) -> datetime | None:
-        tables = self._tables
-        earliest = (tables.wakes.earliest(), tables.again.earliest(), tables.next_pages.earliest())
-        return min((at for at in earliest if at is not None), default=None)
+        return self._tables.next_due()
 
     async def claim_firing(self, watch: str, scheduled_at: datetime) -> bool:
         oldest = self.now - _FIRINGS_KEPT
@@ -379,6 +382,10 @@ class MemoryStore:
         if wrote:
             raise StoreError("store", "work that should only read has written")
         return value
+
+    def next_due(self) -> datetime | None:
+        """The earliest deadline of all, without a transaction: asked again and again in virtual time."""
+        return self._tables.next_due()
 
     def _begin(self, changes: Changes) -> MemoryTx:
         self._now = max(self._now, self._clock.now())

@@ -83,14 +83,14 @@ async def test_a_run_that_cannot_be_decided_waits_a_minute_and_keeps_nobody_wait
     first, second = await bench.engine.runs()
     break_for(monkeypatch, "decide", first.target)
     bench.engine.later(minutes=6)
-    await bench.driver._meet_deadlines()
+    await bench.driver.meet_deadlines()
     stages = {run.id: str(run.outcome) for run in await bench.engine.runs()}
     assert stages[second.id] == "expired"
     assert stages[first.id] == "None"
     assert [one.split()[0] for one in bench.bugs] == [f"bug:run:{first.id}"]
     monkeypatch.undo()
     bench.engine.later(minutes=2)
-    await bench.driver._meet_deadlines()
+    await bench.driver.meet_deadlines()
     assert {str(run.outcome) for run in await bench.engine.runs()} == {"expired"}
 
 
@@ -103,7 +103,7 @@ async def test_a_refusal_that_cannot_be_decided_again_is_left_alone_for_a_minute
     assert len(await bench.engine.runs()) == 2  # at_once
     bench.engine.later(minutes=6)
     break_for(monkeypatch, "begin", "campaign/c-3")
-    await bench.driver._meet_deadlines()
+    await bench.driver.meet_deadlines()
     targets = [run.target for run in await bench.engine.runs()]
     assert "campaign/c-4" in targets
     assert "campaign/c-3" not in targets

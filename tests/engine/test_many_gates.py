@@ -85,7 +85,7 @@ class Daemon:
 
     async def looks(self) -> float:
         """One turn of the deadlines; how long it would wait for the next."""
-        return await self.driver._meet_deadlines()
+        return await self.driver.meet_deadlines()
 
     async def stages(self) -> list[Stage]:
         runs = await self.engine.store.read(lambda tx: tx.runs(RunFilter(limit=1000)))

@@ -54,9 +54,9 @@ async def test_a_page_that_was_told_but_cannot_be_written_down_is_not_told_every
         broken.setattr(one.store, "transact", full)
         for _ in range(5):
             with pytest.raises(StoreError):
-                await pages._deliver_due()
+                await pages.deliver_due()
     assert pager.told == ["look at this"]
-    await pages._deliver_due()
+    await pages.deliver_due()
     (kept,) = await one.store.read(lambda tx: tx.pages())
     assert kept.sent == ("bob by webhook",)
     assert pager.told == ["look at this"]
