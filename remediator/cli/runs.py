@@ -87,8 +87,9 @@ def run_show(args: argparse.Namespace) -> int:
     run = ask(args, "GET", f"/api/v1/runs/{quoted(args.id)}")
     journal = ask(args, "GET", f"/api/v1/runs/{quoted(args.id)}/journal")
     state = run["outcome"] or run["stage"]
+    down = f", stepped down until {run['down_until']}" if run.get("down_until") else ""
     lines = [
-        f"{run['id']}  {run['policy']} on {run['target']}  ({run['mode']})",
+        f"{run['id']}  {run['policy']} on {run['target']}  ({run['mode']}{down})",
         f"{state}" + (f": {run['reason']}" if run["reason"] else ""),
         "",
         *(f"{line.entry.at:%H:%M:%S}  {line.hash}  {line.sentence}" for line in _told(journal["entries"])),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from remediator.core import bounds
+from remediator.core import bounds, breaker
 from remediator.core.alert import Alert
+from remediator.core.catalog import Catalog
 from remediator.core.messages import Facts, Seen
 from remediator.core.planning import Address
 from remediator.core.policy import Policy
@@ -32,19 +33,22 @@ class Opening:
         return () if self.opened_by.startswith("person:") else (self.alert.fingerprint,)
 
 
-def refusal(policy: Policy, address: Address, seen: Seen) -> Refusal | None:
+def refusal(policy: Policy, catalog: Catalog, address: Address, seen: Seen) -> Refusal | None:
     """Why no run may be opened now, or None."""
-    ask = bounds.Ask(policy, address.target, seen)
-    return bounds.to_observe(ask) if policy.mode == "observe" else bounds.to_open(ask)
+    ask = bounds.Ask(policy, address.target, seen, catalog.budgets)
+    observes = breaker.mode_now(policy, seen) == "observe"
+    return bounds.to_observe(ask) if observes else bounds.to_open(ask)
 
 
 def new_run(opening: Opening, facts: Facts) -> Run:
-    """The run as it begins."""
+    """The run as it begins, in a lower mode than the policy's if that has failed too often."""
+    down = breaker.stepped_down(facts.policy, facts.use.failures, facts.now)
     return Run(
         id=opening.run_id,
         policy=facts.policy.policy,
         version=opening.version,
-        mode=facts.policy.mode,
+        mode=down.mode if down is not None else facts.policy.mode,
+        down_until=down.until if down is not None else None,
         target=opening.address.target,
         opened_at=facts.now,
         opened_by=opening.opened_by,
@@ -56,10 +60,12 @@ def new_run(opening: Opening, facts: Facts) -> Run:
 
 def described(run: Run, facts: Facts) -> dict[str, Any]:
     """The first line of the run's journal."""
+    down = {"stepped_down_until": run.down_until.isoformat()} if run.down_until is not None else {}
     return {
         "policy": run.policy,
         "version": run.version,
         "mode": run.mode,
+        **down,
         "target": run.target,
         "by": run.opened_by,
         "params": run.params,

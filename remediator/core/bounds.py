@@ -1,29 +1,40 @@
 """The limits: may this policy act on this target now? Each bound is one dataclass.
 
 Asked when an alert would open a run, and again inside the transaction that starts a run's first
-change. A "no" is a `Refusal` with its reason and when, or after what, the alert is considered again.
+change; halts, the target and the windows at every start. A "no" is a `Refusal` with its reason and
+when, or after what, the alert is considered again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, Self
+
+import msgspec
 
 from remediator.core.expression import format_duration
-from remediator.core.messages import Seen
+from remediator.core.messages import Facts, Seen
 from remediator.core.policy import Policy, Rate
 from remediator.core.run import Refusal
+from remediator.core.windows import HORIZON
 
 
 @dataclass(frozen=True)
 class Ask:
-    """Who would act on what, and what was seen."""
+    """Who would act on what, what was seen, and which budgets the policies share."""
 
     policy: Policy
     target: str
     seen: Seen
+    budgets: Mapping[str, Rate] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, target: str, facts: Facts) -> Self:
+        """May the policy of these facts act on this target?"""
+        return cls(facts.policy, target, facts, facts.catalog.budgets)
 
 
 class Bound(Protocol):
@@ -71,6 +82,22 @@ class AtOnce:
 
 
 @dataclass(frozen=True)
+class InWindows:
+    """The hours of the week in which anything may start at all."""
+
+    def refusal(self, ask: Ask) -> Refusal | None:
+        """Again at the moment at which they open."""
+        windows, now = ask.policy.bounds.windows, ask.seen.now
+        opens = windows.opens(now) if windows is not None else now
+        if windows is None or opens == now:
+            return None
+        if opens is None:
+            reason = f"{windows.told(now)}, and that will not change in the next {format_duration(HORIZON)}"
+            return Refusal("windows", reason, again_at=now + HORIZON)
+        return Refusal("windows", f"{windows.told(now)}; next at {_moment(opens)}", again_at=opens)
+
+
+@dataclass(frozen=True)
 class Cooldown:
     """Per target, from the last act; a denial counts likewise."""
 
@@ -105,8 +132,29 @@ class PerPolicy:
         return _over(rate, acts, ask.seen.now, "per_policy", f"by {ask.policy.policy}")
 
 
-RATES: tuple[Bound, ...] = (Cooldown(), PerTarget(), PerPolicy())
-BOUNDS: tuple[Bound, ...] = (NotHalted(), TargetFree(), AtOnce(), *RATES)
+@dataclass(frozen=True)
+class Budget:
+    """Acts of all policies that share a budget, in a window."""
+
+    def refusal(self, ask: Ask) -> Refusal | None:
+        """Again when the oldest act leaves the window."""
+        name, now = ask.policy.bounds.budget, ask.seen.now
+        if name is None:
+            return None
+        rate, spent = ask.budgets.get(name), ask.seen.use.budget_acts
+        if rate is None:
+            reason = f"the settings have no budget {name} any more"
+            return Refusal("budget", reason, again_at=now + ask.policy.recheck)
+        no = _over(rate, [one.at for one in spent], now, "budget", f"of budget {name}")
+        if no is None:
+            return None
+        by = Counter(one.policy for one in spent if one.at > now - rate.per)
+        shares = ", ".join(f"{policy} {runs}" for policy, runs in by.most_common()) or "nobody"
+        return msgspec.structs.replace(no, reason=f"{no.reason}, by {shares}")
+
+
+RATES: tuple[Bound, ...] = (Cooldown(), PerTarget(), PerPolicy(), Budget())
+BOUNDS: tuple[Bound, ...] = (NotHalted(), TargetFree(), AtOnce(), InWindows(), *RATES)
 """Every bound, in the order in which they are asked and told."""
 
 
@@ -117,7 +165,7 @@ def to_open(ask: Ask) -> Refusal | None:
 
 def to_observe(ask: Ask) -> Refusal | None:
     """May an observing run be opened? It takes no lock and needs none."""
-    return _first((AtOnce(), *RATES), ask)
+    return _first((AtOnce(), InWindows(), *RATES), ask)
 
 
 def to_change(ask: Ask) -> Refusal | None:
@@ -126,8 +174,8 @@ def to_change(ask: Ask) -> Refusal | None:
 
 
 def to_go_on(ask: Ask) -> Refusal | None:
-    """May a run that has already acted start its next step?"""
-    return _first((NotHalted(), TargetFree()), ask)
+    """May a run that has already acted start its next step? May a step that is safe?"""
+    return _first((NotHalted(), TargetFree(), InWindows()), ask)
 
 
 def _first(bounds: Sequence[Bound], ask: Ask) -> Refusal | None:
@@ -141,6 +189,10 @@ def _over(rate: Rate, acts: Sequence[datetime], now: datetime, bound: str, whose
     reason = f"{len(inside)} of {rate.limit} acts {whose} in {format_duration(rate.per)}"
     last = inside[rate.limit - 1] if rate.limit else now  # a limit of none at all never ends
     return Refusal(bound, reason, again_at=last + rate.per)
+
+
+def _moment(at: datetime) -> str:
+    return f"{at:%a %Y-%m-%d %H:%M:%S} UTC".replace(":00 UTC", " UTC")
 
 
 def _rounded(duration: timedelta) -> str:

@@ -20,6 +20,7 @@ from remediator.core.expression import Template
 from remediator.core.operators import compiled, fits
 from remediator.core.selector import Selector, parse_selector
 from remediator.core.syntax import RESERVED
+from remediator.core.windows import Window
 from remediator.errors import ExpressionError
 
 OUR_WORDS = frozenset(
@@ -134,6 +135,12 @@ RateText = Annotated[
     PlainValidator(_from_text(Rate.parse, Rate)),
     PlainSerializer(str, str),
     WithJsonSchema(_RATE_SCHEMA),
+]
+WindowText = Annotated[
+    Window,
+    PlainValidator(_from_text(Window.parse, Window)),
+    PlainSerializer(str, str),
+    WithJsonSchema({"type": "string", "examples": ["Fri 16:00-20:00 Africa/Dakar"]}),
 ]
 SelectorText = Annotated[
     Selector,

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from remediator.core.admission import Opening, refusal
 from remediator.core.alert import Alert
+from remediator.core.breaker import mode_now, stepped_down
 from remediator.core.decide import begin, decide, next_deadline
 from remediator.core.messages import Act, Card, Effect, Event, Inquire, Preview, Probe, StepFinished, Unknown
 
@@ -21,10 +22,12 @@ __all__ = [
     "decide",
     "in_order",
     "lost",
+    "mode_now",
     "news",
     "next_deadline",
     "refusal",
     "repeatable",
+    "stepped_down",
 ]
 
 

@@ -8,12 +8,13 @@ steps) is checked by policyfiles, which knows the catalogue.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, model_validator
 
+from remediator.core import windows
 from remediator.core.durations import Rate
 from remediator.core.expression import Expression, Template
 from remediator.core.fields import (
@@ -26,6 +27,7 @@ from remediator.core.fields import (
     RateText,
     SelectorText,
     Text,
+    WindowText,
     With,
 )
 from remediator.core.selector import Selector
@@ -125,17 +127,46 @@ class Breaker(_Part):
     mode: Literal["observe", "suggest"] = Field(description="... lower the policy to this mode ...")
     for_: Duration = Field(description="... for this long.")
 
+    @property
+    def memory(self) -> timedelta:
+        """How long a failure can matter."""
+        return self.within + self.for_
+
+    @model_validator(mode="after")
+    def _lasts(self) -> Self:
+        if not self.within or not self.for_:
+            raise ValueError("within and for must be longer than no time at all")
+        return self
+
 
 class Windows(_Part):
-    """When a run may open and a step may start."""
+    """When a run may open and a step may start: days, hours, and the zone whose clocks they are of."""
 
-    not_: tuple[Text, ...] | None = Field(default=None, description="Never in these windows.")
-    only: tuple[Text, ...] | None = Field(default=None, description="Only in these windows.")
+    not_: tuple[WindowText, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="Never in these windows, such as Fri 16:00-20:00 Africa/Dakar.",
+    )
+    only: tuple[WindowText, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="Only in these windows, such as Mon-Fri 09:00-17:00 Europe/Berlin.",
+    )
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
         self._exactly_one("not_", "only")
         return self
+
+    def opens(self, now: datetime) -> datetime | None:
+        """The next moment, now included, at which anything may start. None: not for weeks."""
+        return windows.out_of(self.not_, now) if self.not_ else windows.into(self.only or (), now)
+
+    def told(self, now: datetime) -> str:
+        """What says no now, in words."""
+        if self.not_:
+            return f"nothing may start in {', '.join(map(str, windows.forbidding(self.not_, now)))}"
+        return f"nothing may start outside {' and '.join(map(str, self.only or ()))}"
 
 
 class Bounds(_Part):

@@ -284,6 +284,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     policy: str
     version: str
     mode: str
+    down_until: datetime | None = None  # the mode is lower than the policy's until then, after failures
     target: str
     opened_at: datetime
     opened_by: str = "alert"  # alert | watch | person:<name>

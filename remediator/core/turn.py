@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from remediator.core.breaker import StepDown, lower, mode_now, stepped_down
 from remediator.core.gate import covers
 from remediator.core.messages import (
     Act,
@@ -63,6 +64,14 @@ class Turn:
     def spec(self) -> Step:
         """The policy's text of the step at the cursor."""
         return self.policy.steps[self.step.name]
+
+    @property
+    def lowered(self) -> str:
+        """Why a run that has not acted was opened in a mode that its policy has lost since, or ""."""
+        mode = mode_now(self.policy, self.facts)
+        if self.run.acted or not lower(mode, self.run.mode):
+            return ""
+        return f"the policy has failed too often since this run was opened, and is in mode {mode} now"
 
     def decision(self) -> Decision:
         """All of it, to be committed at once; with it whatever people see of the run is seen to."""
@@ -211,7 +220,29 @@ class Turn:
         self._refusal = refusal
         self._recheck_at = self.now + self.policy.recheck
         self.note("closed", outcome=str(outcome), reason=reason)
+        if outcome in (Outcome.INEFFECTIVE, Outcome.FAILED):
+            self._failed(outcome, reason)
         return self.show_card()
+
+    def _failed(self, outcome: Outcome, reason: str) -> None:
+        """One more failure of the policy. The one that steps it down is told to people, once."""
+        self.count("failed", str(outcome))
+        before = self.facts.use.failures
+        down = stepped_down(self.policy, (*before, self.now), self.now)
+        if down is not None and stepped_down(self.policy, before, self.now) is None:
+            self.note("stepped-down", mode=down.mode, until=down.until.isoformat(), why=down.why)
+            self.page("breaker", f"{self._now_down(down)}. The last one, {self.run.id}, {outcome}: {reason}")
+
+    def _now_down(self, down: StepDown) -> str:
+        what = {
+            "suggest": "every step of it waits for people",
+            "observe": "it does nothing and only says what it would do",
+        }
+        times = f"{down.until:%Y-%m-%d %H:%M:%S} UTC"
+        return (
+            f"the policy is stepped down from {self.policy.mode} to {down.mode} until {times}: {down.why}. "
+            f"Until then {what[down.mode]}; after that it goes on in mode {self.policy.mode} by itself"
+        )
 
     def _agreed_in_vain(self) -> bool:
         """Did people agree to something of which nothing was begun?"""

@@ -7,7 +7,7 @@ back as `Pending` rows, which were committed with the decision.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Self
 
@@ -15,6 +15,7 @@ import msgspec
 
 from remediator.core import planning, play
 from remediator.core.alert import Alert, Delivery
+from remediator.core.catalog import Catalog
 from remediator.core.messages import AlertHeard, Counted, Decision, Entry, Event, Facts, Seen
 from remediator.core.planning import Address
 from remediator.core.play import News
@@ -146,7 +147,7 @@ class Decisions:
         """Somebody wants people to be asked again: decide now, and the expiry counts no more. See `again`."""
         done = Committed()
         versioned = self._policies().by_name[expired.policy]
-        scope = _scope(versioned.policy, expired.target, expired.id, shadow=expired.observes)
+        scope = self._scope(versioned.policy, expired)
         await tx.count(scope, Counted("asked"))
         for alert in alerts:
             await self._consider(tx, versioned, alert, done)
@@ -174,7 +175,8 @@ class Decisions:
     ) -> Refusal | None:
         """Open a run, for an alert or for a person, unless a bound says no. Nobody works on it yet."""
         policy, address = versioned.policy, opening.address
-        scope, seen, no = await asked(tx, policy, address, opening.run_id)
+        catalog = self._policies().catalog
+        scope, seen, no = await asked(tx, policy, catalog, address, opening.run_id)
         if no is not None:
             return no
         decision = play.begin(opening, self._facts(policy, seen))
@@ -207,7 +209,7 @@ class Decisions:
         if run is None or gate is None or gate.state != "open" or any(who in old for old in gate.remarks):
             return done
         policy = await self._policy_of(tx, run)
-        scope = _scope(policy, run.target, run.id, shadow=run.observes)
+        scope = self._scope(policy, run)
         turn = Turn(run, self._facts(policy, await tx.seen(scope)))
         turn.note("turned-away", gate=gate_id, by=who, reason=why)
         turn.remark(gate_id, f"{who} was turned away: {why}")
@@ -216,7 +218,7 @@ class Decisions:
 
     async def _advance(self, tx: Tx, run: Run, event: Event, done: Committed) -> None:
         policy = await self._policy_of(tx, run)
-        scope = _scope(policy, run.target, run.id, shadow=run.observes)
+        scope = self._scope(policy, run)
         facts = self._facts(policy, await tx.seen(scope))
         await self._commit(tx, run, play.decide(run, event, facts), scope, done)
 
@@ -242,6 +244,9 @@ class Decisions:
             debounce=self._terms.debounce,
             freshness=self._terms.freshness,
         )
+
+    def _scope(self, policy: Policy, run: Run) -> Scope:
+        return _scope(policy, self._policies().catalog, run.target, run.id, shadow=run.observes)
 
     async def _commit(
         self, tx: Tx, old: Run | None, decision: Decision, scope: Scope, done: Committed
@@ -307,17 +312,31 @@ class Decisions:
 
 
 async def asked(
-    tx: Tx, policy: Policy, address: Address, run_id: str = ""
+    tx: Tx, policy: Policy, catalog: Catalog, address: Address, run_id: str = ""
 ) -> tuple[Scope, Seen, Refusal | None]:
     """May a run be opened now? With what was counted and seen for the answer; nothing is written."""
-    scope = _scope(policy, address.target, run_id, shadow=policy.mode == "observe")
+    scope = _scope(policy, catalog, address.target, run_id, shadow=policy.mode == "observe")
     seen = await tx.seen(scope)
-    return scope, seen, play.refusal(policy, address, seen)
+    if not scope.shadow and play.mode_now(policy, seen) == "observe":  # stepped down: it counts apart
+        scope = replace(scope, shadow=True)
+        seen = await tx.seen(scope)
+    return scope, seen, play.refusal(policy, catalog, address, seen)
 
 
-def _scope(policy: Policy, target: str, run_id: str, *, shadow: bool) -> Scope:
+def _scope(policy: Policy, catalog: Catalog, target: str, run_id: str, *, shadow: bool) -> Scope:
     bounds = policy.bounds
-    return Scope(policy.name, target, run_id, bounds.per_target.per, bounds.per_policy.per, shadow)
+    budget = catalog.budgets.get(bounds.budget or "")
+    return Scope(
+        policy=policy.name,
+        target=target,
+        run=run_id,
+        target_window=bounds.per_target.per,
+        policy_window=bounds.per_policy.per,
+        shadow=shadow,
+        budget=bounds.budget or "",
+        budget_window=budget.per if budget is not None else timedelta(),
+        failure_window=bounds.breaker.memory if bounds.breaker is not None else timedelta(),
+    )
 
 
 def _heard(row: AlertRow | None, alert: Alert, what: News, now: datetime) -> AlertRow:

@@ -10,9 +10,12 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from remediator.core import planning
+from remediator.core import planning, play
 from remediator.core.alert import Alert
+from remediator.core.catalog import Catalog
 from remediator.core.matching import Matcher, nearest
+from remediator.core.messages import Seen
+from remediator.core.policy import Policy
 from remediator.core.policyset import PolicySet, Versioned
 from remediator.core.run import Refusal, Run
 from remediator.engine.decisions import asked
@@ -36,7 +39,7 @@ async def explain(tx: Tx, policies: PolicySet, alert: Alert) -> Explanation:
     """All that can be said: the store is asked, too."""
     matching = policies.matching(alert)
     said = [
-        await _asked(tx, one, alert) if one in matching else _unmatched(one, alert)
+        await _asked(tx, one, policies.catalog, alert) if one in matching else _unmatched(one, alert)
         for one in policies.by_name.values()
     ]
     return Explanation(alert=alert, at=tx.now, stored=True, policies=_sorted(said))
@@ -54,17 +57,17 @@ def explain_alone(policies: PolicySet, alert: Alert, now: datetime) -> Explanati
 # ── It matches ────────────────────────────────────────────────────────────────────────────────────
 
 
-async def _asked(tx: Tx, versioned: Versioned, alert: Alert) -> Said:
+async def _asked(tx: Tx, versioned: Versioned, catalog: Catalog, alert: Alert) -> Said:
     policy = versioned.policy
     if not alert.firing:
         return await _over(tx, versioned, alert)
     standing = await tx.disposition(policy.name, alert.fingerprint)
     if standing is None:
-        return await _now(tx, versioned, alert)
+        return await _now(tx, versioned, catalog, alert)
     run = await tx.run(standing.run) if standing.run else None
     more: dict[str, Any] = {}
     if standing.kind in ("refused", "holding", "closed"):
-        now = await _now(tx, versioned, alert)
+        now = await _now(tx, versioned, catalog, alert)
         more["now"] = f"{now.bound}: {now.reason}" if now.bound else _would(now)
     return _said(
         versioned,
@@ -81,7 +84,7 @@ async def _asked(tx: Tx, versioned: Versioned, alert: Alert) -> Said:
     )
 
 
-async def _now(tx: Tx, versioned: Versioned, alert: Alert) -> Said:
+async def _now(tx: Tx, versioned: Versioned, catalog: Catalog, alert: Alert) -> Said:
     """What would come of it this moment."""
     policy = versioned.policy
     address = planning.address(policy, alert)
@@ -91,11 +94,20 @@ async def _now(tx: Tx, versioned: Versioned, alert: Alert) -> Said:
     run = await tx.open_run(policy.name, address.target)
     if run is not None:
         return _said(versioned, says="would-join", reason=_how(run), run=run.id, **about)
-    _, _, no = await asked(tx, policy, address)
+    _, seen, no = await asked(tx, policy, catalog, address)
     if no is not None:
         return _refused(versioned, no, **about)
-    only = "it would only say what it would do" if policy.mode == "observe" else ""
-    return _said(versioned, says="would-open", reason=only, **about)
+    return _said(versioned, says="would-open", reason=_mode(policy, seen), **about)
+
+
+def _mode(policy: Policy, seen: Seen) -> str:
+    """What it would do less than the policy's own word for it says."""
+    down = play.stepped_down(policy, seen.use.failures, seen.now)
+    mode = down.mode if down is not None else policy.mode
+    less = ["it would only say what it would do"] if mode == "observe" else []
+    if down is not None:
+        less.append(f"stepped down to {mode} until {down.until:%Y-%m-%d %H:%M:%S} UTC: {down.why}")
+    return "; ".join(less)
 
 
 async def _over(tx: Tx, versioned: Versioned, alert: Alert) -> Said:

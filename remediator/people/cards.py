@@ -108,6 +108,8 @@ def _alert(run: Run) -> str:
     since = f"started by {escaped(run.starter)}" if run.starter else "firing since"
     over = f" · *resolved* {when(run.resolved_at)}" if run.resolved_at is not None else ""
     lines.append(f"{since} {when(alert.starts_at)}{more}{over}")
+    if run.down_until is not None:
+        lines.append(f"the policy has failed too often: in mode {run.mode} until {when(run.down_until)}")
     return "\n".join(lines)
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import msgspec
 
-from remediator.core.messages import Counted, Seen, Use
+from remediator.core.messages import Counted, Seen, Spent, Use
 from remediator.core.run import Halt, Run, Stage
 from remediator.errors import StoreError
 from remediator.ports import PolicyCount, RunFilter, Scope, StageCount
@@ -82,6 +82,11 @@ class RunTables:
         # What bounds count, oldest first: (when, which run).
         self.acts_on: defaultdict[Place, list[tuple[datetime, str]]] = defaultdict(list)
         self.acts_of: defaultdict[tuple[str, bool], list[tuple[datetime, str]]] = defaultdict(list)
+        self.spent: defaultdict[tuple[str, bool], list[tuple[datetime, str]]] = defaultdict(
+            list
+        )  # of budgets
+        self.spenders: dict[str, str] = {}  # run → policy
+        self.failures: defaultdict[str, list[tuple[datetime, str]]] = defaultdict(list)
         self.denials: defaultdict[Place, list[tuple[datetime, str, str]]] = defaultdict(list)
         self.asked: defaultdict[Place, dict[str, None]] = defaultdict(dict)
         # Of each safe case the last time, and the last time in another run: (which run, when).
@@ -203,6 +208,8 @@ class RunChanges:
         acts, denials = tables.acts_on.get(place) or [], tables.denials.get(place) or []
         asked, open_runs = tables.asked.get(place) or {}, tables.open_of.get(mine) or {}
         plays = tables.plays.get(place) or {}
+        spent = tables.spent.get((scope.budget, scope.shadow)) or []
+        failures = tables.failures.get(scope.policy) or []
         others = {what: next((at for run, at in last if run != me), None) for what, last in plays.items()}
         return Use(
             last_act=next((at for at, run in reversed(acts) if run != me), None),
@@ -216,6 +223,11 @@ class RunChanges:
             ),
             target_acts=_once_each(acts, self.now - scope.target_window, me),
             policy_acts=_once_each(tables.acts_of.get(mine) or [], self.now - scope.policy_window, me),
+            budget_acts=tuple(
+                Spent(tables.spenders[run], at)
+                for run, at in _last_of_each(spent, self.now - scope.budget_window, me).items()
+            ),
+            failures=_once_each(failures, self.now - scope.failure_window, me),
             open_runs=len(open_runs) - (me in open_runs),
             safe_plays={what: at for what, at in others.items() if at is not None},
         )
@@ -226,6 +238,11 @@ class RunChanges:
             case "act":
                 changes.append(tables.acts_on[place], (self.now, scope.run))
                 changes.append(tables.acts_of[scope.policy, scope.shadow], (self.now, scope.run))
+                if scope.budget:
+                    changes.append(tables.spent[scope.budget, scope.shadow], (self.now, scope.run))
+                    changes.set(tables.spenders, scope.run, scope.policy)
+            case "failed":
+                changes.append(tables.failures[scope.policy], (self.now, scope.run))
             case "denied":
                 changes.append(tables.denials[place], (self.now, scope.run, counted.what))
             case "asked":
@@ -247,11 +264,16 @@ class RunChanges:
 
 
 def _once_each(acts: list[tuple[datetime, str]], since: datetime, me: str) -> tuple[datetime, ...]:
-    """When each other run last acted within the window, newest first."""
+    """When each other run last did it within the window, newest first."""
+    return tuple(_last_of_each(acts, since, me).values())
+
+
+def _last_of_each(acts: list[tuple[datetime, str]], since: datetime, me: str) -> dict[str, datetime]:
+    """Which other run did it within the window, and when last; newest first."""
     last: dict[str, datetime] = {}
     for at, run in reversed(acts):
         if at <= since:
             break
         if run != me:
             last.setdefault(run, at)
-    return tuple(last.values())
+    return last

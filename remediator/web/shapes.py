@@ -90,6 +90,7 @@ class RunRow(Struct, frozen=True, kw_only=True):
     policy: str
     target: str
     mode: str
+    down_until: datetime | None  # the mode is lower than the policy's until then, after failures
     stage: Stage
     outcome: Outcome | None
     reason: str

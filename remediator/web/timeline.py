@@ -80,7 +80,9 @@ def _opened(data: _Data) -> str:
     labels = data.mapping("labels")
     by = {"alert": f"by alert {labels.get('alertname', '(no alertname)')}", "watch": "by its watch"}
     who = by.get(data["by"], f"by {data['by'].removeprefix('person:')}")
-    return f"Run opened {who} on {data['target']}, mode {data['mode']}"
+    until = data["stepped_down_until"]
+    down = f", stepped down after failures until {_time(until)}" if until else ""
+    return f"Run opened {who} on {data['target']}, mode {data['mode']}{down}"
 
 
 def _joined(data: _Data) -> str:
@@ -231,6 +233,10 @@ def _settled(data: _Data) -> str:
     )
 
 
+def _stepped_down(data: _Data) -> str:
+    return f"The policy is stepped down to {data['mode']} until {_time(data['until'])}{data.because('why')}"
+
+
 _KINDS: dict[str, tuple[Callable[[_Data], str], str]] = {
     "opened": (_opened, "busy"),
     "joined": (_joined, "calm"),
@@ -270,6 +276,7 @@ _KINDS: dict[str, tuple[Callable[[_Data], str], str]] = {
         lambda data: f"{_first_up(_which(data))} is not proved to have worked{data.because()}",
         "bad",
     ),
+    "stepped-down": (_stepped_down, "bad"),
     "early": (_early, "calm"),
     "holding": (_holding, "calm"),
     "undo-waits": (lambda data: f"The undo of {data['step']} waits{data.because()}", "warn"),

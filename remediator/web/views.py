@@ -24,6 +24,7 @@ def run_row(run: Run) -> RunRow:
         policy=run.policy,
         target=run.target,
         mode=run.mode,
+        down_until=run.down_until,
         stage=run.stage,
         outcome=run.outcome,
         reason=run.reason,

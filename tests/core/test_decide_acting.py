@@ -34,7 +34,7 @@ def test_a_later_step_whose_argument_is_missing_stops_and_pages() -> None:
 
 def test_a_refused_act_fails_pages_and_stops_the_rest() -> None:
     story = Story(policy({"pause": post("/a"), "cut": post("/b")})).refused("409 busy")
-    story.closes("failed", "pause was refused: 409 busy").pages("409 busy").counts("act")
+    story.closes("failed", "pause was refused: 409 busy").pages("409 busy").counts("act", "failed")
     assert [act.step for act in story.acts] == ["pause"]
 
 
@@ -109,7 +109,7 @@ def test_an_unknown_act_that_is_not_proved_in_time_asks_a_person() -> None:
 
 def test_an_unknown_message_is_a_failure_and_no_question() -> None:
     story = Story(policy({"warn": say()})).unknown().closes("failed", "may or may not have happened")
-    story.pages("warn may or may not have happened").counts()
+    story.pages("warn may or may not have happened").counts("failed")
 
 
 # ── With a key that the service honours ───────────────────────────────────────────────────────────

@@ -39,7 +39,7 @@ def test_a_bound_refuses_to_open_and_says_when_it_is_considered_again(
     seen: dict[str, Any], bound: str, again_in: timedelta | None, waits_for: str
 ) -> None:
     facts = replace(Story(policy({"pause": post("/p")})).facts, **seen)
-    no = refusal(facts.policy, ADDRESS, facts)
+    no = refusal(facts.policy, CATALOG, ADDRESS, facts)
     assert no is not None
     assert (no.bound, no.waits_for) == (bound, waits_for)
     assert no.again_at == (START + again_in if again_in else None)
@@ -66,7 +66,7 @@ def test_a_run_that_has_acted_goes_on_in_spite_of_every_rate(seen: dict[str, Any
 
 def test_a_run_that_has_acted_does_not_go_on_in_spite_of_a_halt() -> None:
     story = Story(policy({"pause": post("/a"), "cut": post("/b")})).starts("pause").halted().done()
-    story.closes("failed", "halted by amina").pages("stopped before cut").counts("act")
+    story.closes("failed", "halted by amina").pages("stopped before cut").counts("act", "failed")
 
 
 def test_a_halt_stops_safe_steps_too() -> None:

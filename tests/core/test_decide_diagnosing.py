@@ -218,7 +218,9 @@ def test_a_safe_step_that_was_not_proved_is_not_counted_as_played() -> None:
     story = (
         Story(policy({"warn": say(verify=proof(within="1m"))})).reads_before(value=1).starts("warn").done()
     )
-    story.reads_proof(value=1).reads_proof(value=1).reads_proof(value=1).closes("ineffective").counts()
+    story.reads_proof(value=1).reads_proof(value=1).reads_proof(value=1).closes("ineffective").counts(
+        "failed"
+    )
 
 
 def test_an_optional_probe_that_fails_reads_as_null() -> None:

@@ -165,7 +165,7 @@ def test_a_before_that_fails_means_not_started() -> None:
 def test_a_before_that_fails_in_the_middle_stops_and_pages() -> None:
     steps = {"pause": post("/pause"), "cut": post("/cut", verify=proof())}
     story = Story(policy(steps)).starts("pause").done().before_fails().closes("failed")
-    story.pages("stopped before cut").counts("act")
+    story.pages("stopped before cut").counts("act", "failed")
 
 
 # ── The alert and the policy ──────────────────────────────────────────────────────────────────────

@@ -25,6 +25,8 @@ def enter(turn: Turn) -> None:
         return turn.enter(Stage.ENDING)
     if not run.acted and turn.facts.current != run.version:
         return turn.decide_again("the policy has changed since this run was opened")
+    if turn.lowered:
+        return turn.decide_again(turn.lowered)
     if run.cursor == 0 and not run.all_gates and _stops_at_once(turn):
         return None
     if turn.step.attempt:
@@ -83,7 +85,7 @@ def _intend(turn: Turn) -> None:
         return _ungated(turn, intention)
     for one in together:
         turn.change_step(one.step, intention=one)
-    no = None if run.acted else bounds.to_change(bounds.Ask(policy, run.target, turn.facts))
+    no = None if run.acted else bounds.to_change(bounds.Ask.of(run.target, turn.facts))
     if no is not None:
         return turn.close(Outcome.REFUSED, str(no), no)
     shows = any(previews(one.call, catalog) for one in together)

@@ -79,8 +79,7 @@ def _observe(turn: Turn) -> None:
             continue
         turn.note("would", step=name, summary=intention.summary, risk=str(intention.risk))
         would.append(intention)
-    asked = bounds.Ask(turn.policy, turn.run.target, turn.facts)
-    no = bounds.to_observe(asked)
+    no = bounds.to_observe(bounds.Ask.of(turn.run.target, turn.facts))
     if no is None and any(intention.risk is not Risk.SAFE for intention in would):
         turn.count("act")
     reason = f"would do: {', '.join(turn.run.plan)}"

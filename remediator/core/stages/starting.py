@@ -1,7 +1,7 @@
 """The last check, inside the transaction that commits the intent. Left within the same decision.
 
 Everything that could have changed since people agreed is asked once more here: halts, bounds, the
-target, the policy, who holds which role, and whether the alert still fires.
+target, the policy and its mode, who holds which role, and whether the alert still fires.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ def enter(turn: Turn) -> None:
         return alert_over(turn)
     if asked and turn.facts.current != run.version:
         return turn.decide_again("the policy has changed since this run was opened")
+    if turn.lowered:
+        return turn.decide_again(turn.lowered)
     no = _bound(turn, intention)
     if no is not None:
         return stop_before(turn, no.bound, no.reason, no)
@@ -40,7 +42,7 @@ def enter(turn: Turn) -> None:
 
 
 def _bound(turn: Turn, intention: Intention) -> Refusal | None:
-    ask = bounds.Ask(turn.policy, turn.run.target, turn.facts)
+    ask = bounds.Ask.of(turn.run.target, turn.facts)
     if turn.run.acted or intention.risk is Risk.SAFE:
         return bounds.to_go_on(ask)
     return bounds.to_change(ask)
