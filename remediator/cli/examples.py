@@ -10,7 +10,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "serve": ("serve --config /etc/remediator/remediator.yaml",),
         "demo": ("demo", "demo --auto --port 8080"),
-        "policy lint": ("policy lint policies/", "policy lint --json policies/stuck-campaign.yaml"),
+        "policy lint": (
+            "policy lint policies/",
+            "policy lint --strict --format github policies/stuck-campaign.yaml",
+            "policy lint --explain P150",
+        ),
         "policy preview": (
             "policy preview stuck-campaign --target campaign/c-103",
             "policy preview stuck-campaign --param campaign_id=c-103 --json",

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from remediator.config import Config
 from remediator.connectors import http, people, postgres, prometheus, slack
-from remediator.connectors.settings import Settings
+from remediator.connectors.settings import BLIND, Settings
 from remediator.core.catalog import BUILT_IN, Catalog, Connection, Operation
 from remediator.errors import ConfigError
 from remediator.ports import Connector, ConnectorKind
@@ -36,16 +36,19 @@ def operations() -> Iterator[Operation]:
         yield from kind.operations
 
 
-def problems(config: Config) -> list[ConfigError]:
+def problems(config: Config, *, blind: bool = False) -> list[ConfigError]:
     """Everything that is wrong with the configured connections, each with its place."""
-    return _read(config)[1]
+    return _read(config, blind=blind)[1]
 
 
-def catalog(config: Config) -> Catalog:
-    """What policies may name under this config. Raises ConfigError, all problems at once."""
+def catalog(config: Config, *, blind: bool = False) -> Catalog:
+    """What policies may name under this config. Raises ConfigError, all problems at once.
+
+    blind: the config was read so, and nothing outside it is looked at (see `config_file.load`).
+    """
     connections = {
         name: Connection(name, kind.name, settings.risks, settings.fence, settings.digest(), settings.reach)
-        for name, (kind, settings) in _settled(config).items()
+        for name, (kind, settings) in _settled(config, blind=blind).items()
     }
     return Catalog.of(
         operations(),
@@ -66,8 +69,8 @@ def build(config: Config) -> dict[str, Connector]:
 _Configured = dict[str, tuple[ConnectorKind, Settings]]
 
 
-def _settled(config: Config) -> _Configured:
-    configured, wrong = _read(config)
+def _settled(config: Config, *, blind: bool = False) -> _Configured:
+    configured, wrong = _read(config, blind=blind)
     if len(wrong) == 1:
         raise wrong[0]
     if wrong:
@@ -75,7 +78,7 @@ def _settled(config: Config) -> _Configured:
     return configured
 
 
-def _read(config: Config) -> tuple[_Configured, list[ConfigError]]:
+def _read(config: Config, *, blind: bool = False) -> tuple[_Configured, list[ConfigError]]:
     configured: _Configured = {
         BUILT_IN["slack"]: (slack.KIND, slack.SlackSettings.of(config.slack)),
         BUILT_IN["people"]: (people.KIND, people.PeopleSettings()),
@@ -91,7 +94,8 @@ def _read(config: Config) -> tuple[_Configured, list[ConfigError]]:
             wrong.append(ConfigError(f"{place}.kind", kind, remedy=_nearest(written.get("kind"))))
             continue
         try:
-            settings = kind.settings.model_validate({k: v for k, v in written.items() if k != "kind"})
+            own = {key: value for key, value in written.items() if key != "kind"}
+            settings = kind.settings.model_validate(own, context={BLIND: blind})
         except ValidationError as error:
             wrong.extend(_told(place, kind, error))
         else:

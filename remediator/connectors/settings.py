@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, ValidationInfo
 from yarl import URL
 
 from remediator.config import Secret, Section
@@ -17,6 +17,9 @@ from remediator.core.catalog import Fence, Reach, Risk
 
 TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 """What a header's name may consist of (RFC 9110, section 5.6.2)."""
+
+BLIND = "blind"
+"""In the context of a validation: nothing outside the settings is looked at, such as a CA's file."""
 
 
 class Settings(Section):
@@ -75,8 +78,8 @@ def _plain_headers(value: dict[str, Secret]) -> dict[str, Secret]:
     return value
 
 
-def _readable(value: Path | None) -> Path | None:
-    if value is not None:
+def _readable(value: Path | None, info: ValidationInfo) -> Path | None:
+    if value is not None and not (info.context or {}).get(BLIND):
         try:
             ssl.create_default_context(cafile=str(value))
         except OSError as error:  # SSLError is one

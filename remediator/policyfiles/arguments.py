@@ -54,15 +54,17 @@ def _argument(place: Place, name: str, value: Any, spec: Spec) -> Iterator[Probl
         return
     for inner, template in templates(value, place):
         if reason := template.check(spec.escape):
-            yield Problem(inner, reason, _remedy(spec.escape))
+            yield Problem(inner, reason, _remedy(spec))
     if spec.choices and isinstance(value, Template) and value.literal:
         text = str(value.pieces[0]) if value.pieces else ""
         if text not in spec.choices:
             yield Problem(place, f"{name} cannot be {text!r}", nearest(text, spec.choices))
 
 
-def _remedy(escape: Escape) -> str:
-    return "write it out, or pass the value as another argument" if escape is Escape.LITERAL else ""
+def _remedy(spec: Spec) -> str:
+    if spec.type in ("select", "change"):
+        return "write $1 in the SQL, and the expression in args"
+    return "write it out, or pass the value as another argument" if spec.escape is Escape.LITERAL else ""
 
 
 def _whole(value: Any) -> bool:
@@ -126,6 +128,15 @@ def wrong_default(look: Look) -> Iterator[Problem]:
             yield Problem(
                 ("params", name, "default"), f"{param.default!r} is no {param.type} that {name} allows"
             )
+
+
+def unused_param(look: Look) -> Iterator[Problem]:
+    """P124: a param that nothing looks at."""
+    used = {name for seen in look.expressions for name in seen.expression.names}
+    for name in look.policy.params:
+        if name not in used:
+            problem = f"nothing uses the param {name!r}"
+            yield Problem(("params", name), problem, "use it, or take it out", on_key=True)
 
 
 def _fits(param: Param) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from remediator.core.catalog import Catalog
 from remediator.core.policy import Policy
-from remediator.policyfiles import arguments, naming, safety, statements
+from remediator.policyfiles import arguments, conditions, lasting, naming, safety, statements
 from remediator.policyfiles.uses import Check, Look, Problem
 
 CHECKS: tuple[Check, ...] = (
@@ -28,6 +28,7 @@ CHECKS: tuple[Check, ...] = (
     Check("P121", "error", arguments.open_param),
     Check("P122", "error", arguments.empty_choice),
     Check("P123", "error", arguments.wrong_default),
+    Check("P124", "warning", arguments.unused_param),
     Check("P130", "error", naming.unknown_kind),
     Check("P131", "error", naming.unknown_chain),
     Check("P132", "error", naming.unknown_role),
@@ -36,13 +37,20 @@ CHECKS: tuple[Check, ...] = (
     Check("P135", "warning", safety.satisfiable_for_a_time),
     Check("P140", "error", naming.unknown_step),
     Check("P141", "warning", naming.unused_step),
-    Check("P142", "error", safety.unreachable),
+    Check("P142", "error", conditions.unreachable),
     Check("P150", "error", safety.ungated),
     Check("P151", "error", safety.unproved),
     Check("P152", "error", safety.uncountable),
     Check("P153", "error", safety.unbounded),
+    Check("P154", "warning", safety.boundless),
+    Check("P155", "error", conditions.never_holds),
+    Check("P156", "warning", conditions.proves_nothing),
     Check("P160", "warning", safety.too_short),
     Check("P161", "warning", safety.waived),
+    Check("P162", "warning", lasting.stays),
+    Check("P163", "warning", lasting.masked),
+    Check("P164", "warning", lasting.undoes_nothing),
+    Check("P165", "error", lasting.unrestorable),
     Check("P201", "error", statements.no_sql),
     Check("P202", "error", statements.several),
     Check("P203", "error", statements.wrong_kind),

@@ -35,9 +35,22 @@ class LoadedPolicy:
 
     policy: Policy
     version: str
-    text: str
-    file: str
-    line: int
+    document: Document
+
+    @property
+    def text(self) -> str:
+        """The document as it was written."""
+        return self.document.text
+
+    @property
+    def file(self) -> str:
+        """The file that it stands in."""
+        return self.document.file
+
+    @property
+    def line(self) -> int:
+        """The line at which it begins."""
+        return self.document.line
 
 
 @dataclass(frozen=True)
@@ -126,7 +139,7 @@ def _load_file(
             found += _checked_in_part(document, catalog)
         if policy is not None and not any(finding.severity == "error" for finding in found):
             version = _version(document, policy, catalog)
-            policies.append(LoadedPolicy(policy, version, document.text, file, document.line))
+            policies.append(LoadedPolicy(policy, version, document))
         findings += found
 
 
@@ -163,7 +176,7 @@ def _checked(document: Document, policy: Policy, catalog: Catalog, without: Iter
     """What the checks find, but for what stands around places that were taken out."""
     around = [place[:-1] or place for place in without]
     return [
-        _placed(document, one.code, one.severity, problem)
+        placed(document, one.code, one.severity, problem)
         for one, problem in check(policy, catalog)
         if not any(problem.place[: len(place)] == place for place in around)
     ]
@@ -231,15 +244,15 @@ def _of_model(document: Document, error: dict[str, Any]) -> Finding:
     match error["type"]:
         case "extra_forbidden":
             problem = Problem(place, f"unknown key {last!r}", nearest(last, _known(place[:-1])), on_key=True)
-            return _placed(document, "P010", "error", problem)
+            return placed(document, "P010", "error", problem)
         case "missing":
-            return _placed(
+            return placed(
                 document, "P011", "error", Problem(place, f"the key {last!r} is missing", on_key=True)
             )
         case "expression":
             inner = (*place, *told.get("within", ()))
             problem = Problem(inner, told["problem"], told["remedy"], told["offset"])
-            return _placed(document, "P013", "error", problem)
+            return placed(document, "P013", "error", problem)
         case "literal_error":
             choices = [
                 choice.strip("'") for choice in str(told["expected"]).replace(" or ", ", ").split(", ")
@@ -247,17 +260,20 @@ def _of_model(document: Document, error: dict[str, Any]) -> Finding:
             problem = Problem(
                 place, f"{error['input']!r} cannot stand here", nearest(error["input"], choices)
             )
-            return _placed(document, "P012", "error", problem)
+            return placed(document, "P012", "error", problem)
         case "too_short":
-            return _placed(document, "P012", "error", Problem(place, "this may not be empty"))
+            return placed(document, "P012", "error", Problem(place, "this may not be empty"))
+        case "model_type":
+            problem = Problem(place, "a map must stand here", "write it as key: value")
+            return placed(document, "P012", "error", problem)
         case "string_type":
             problem = Problem(place, "a text must stand here", "quote it")
-            return _placed(document, "P012", "error", problem)
+            return placed(document, "P012", "error", problem)
     message = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
     if message[:2] in ("a ", "an") or message.startswith(("greater", "less")):
         message = f"this should be {message}"
     on_key = last == "[key]"
-    return _placed(document, "P014" if on_key else "P012", "error", Problem(place, message, on_key=on_key))
+    return placed(document, "P014" if on_key else "P012", "error", Problem(place, message, on_key=on_key))
 
 
 def _within(document: Document, loc: Iterable[str | int], within: Any = None) -> Place:
@@ -293,7 +309,8 @@ def _models(annotation: Any) -> set[type[BaseModel]]:
     return {model for part in get_args(annotation) for model in _models(part)}
 
 
-def _placed(document: Document, code: str, severity: Severity, problem: Problem) -> Finding:
+def placed(document: Document, code: str, severity: Severity, problem: Problem) -> Finding:
+    """The problem with its line."""
     at = document.position(problem.place, key=problem.on_key)
     if problem.offset is not None:
         at = at.moved(problem.offset)

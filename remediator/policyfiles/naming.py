@@ -106,7 +106,7 @@ def _fields(look: Look, seen: Seen, root: str) -> set[str]:
 
 
 def unknown_result(look: Look) -> Iterator[Problem]:
-    """P112: ``steps.X`` where X is no step, or anything of it but its result."""
+    """P112: steps.X where X is no step, or anything of it but its result."""
     for seen in look.expressions:
         for path in seen.expression.paths:
             if path.root != "steps" or path.root not in seen.sees:
@@ -198,8 +198,3 @@ def unsupported(look: Look) -> Iterator[Problem]:
         for part in ("for_each", "at_most", "stop_after"):
             if getattr(step, part) is not None:
                 yield Problem(("steps", name, part), f"{part} is not supported yet", on_key=True)
-        operation = look.catalog.operations.get(step.use)
-        if step.undo and step.undo.how and operation is not None and not operation.restores:
-            remedy = "write an explicit undo: use, via, with"
-            problem = f"what {step.use} changes cannot be restored"
-            yield Problem(("steps", name, "undo", "how"), problem, remedy)

@@ -113,16 +113,7 @@ def waived(look: Look) -> Iterator[Problem]:
             yield Problem((*place, "waived"), f"the gate is waived: {gate.waived}")
 
 
-# ── Cases and proofs ────────────────────────────────────────────────────────────────────────────
-
-
-def unreachable(look: Look) -> Iterator[Problem]:
-    """P142: a case behind one that always holds."""
-    always = False
-    for number, case in enumerate(look.policy.decide):
-        if always:
-            yield Problem(("decide", number), "this case is never reached", "the case before it always holds")
-        always = always or case.when is None
+# ── Proofs and bounds ────────────────────────────────────────────────────────────────────────────
 
 
 def unproved(look: Look) -> Iterator[Problem]:
@@ -162,6 +153,18 @@ def counts_none(look: Look) -> Iterator[Problem]:
         if step.rows is not None and operation and not operation.counts:
             problem = f"{step.use} counts no rows"
             yield Problem(("steps", name, "rows"), problem, "leave rows out", on_key=True)
+
+
+def boundless(look: Look) -> Iterator[Problem]:
+    """P154: a policy that acts by itself within bounds that nobody chose."""
+    if look.policy.mode != "act" or look.policy.bounds.model_fields_set:
+        return
+    if any(risk is not Risk.SAFE for risk in step_risks(look).values()):
+        bounds = look.policy.bounds
+        problem = f"bounds are missing; by default: {bounds.per_target} per target,"
+        problem += f" {bounds.per_policy} per policy, cooldown {format_duration(bounds.cooldown)}"
+        place = "bounds" if "bounds" in look.policy.model_fields_set else "mode"
+        yield Problem((place,), problem, "write bounds: {per_target: 3 in 24h, …}", on_key=True)
 
 
 def too_short(look: Look) -> Iterator[Problem]:

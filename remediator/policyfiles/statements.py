@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
@@ -31,19 +32,34 @@ def _check(code: str, doc: str) -> Callable[[Look], Iterator[Problem]]:
     return found
 
 
+def changes(look: Look, use: Use) -> Iterator[change.Change]:
+    """The changes that stand in an operation's arguments and have no fault."""
+    yield from (found for *_, found in _judged(look, use) if isinstance(found, change.Change))
+
+
 def _faults(look: Look, use: Use) -> Iterator[tuple[Place, Fault]]:
-    operation, connection = look.operation(use), look.connection(use)
-    for name, spec in operation.params.items() if operation and connection else ():
-        written = use.arguments.get(name)
-        judge = JUDGES.get(spec.type)
-        if judge is None or not isinstance(written, Template) or not written.literal:
-            continue
-        place = (*use.place, "with", name)
-        found = judge("".join(map(str, written.pieces)), connection.reach) if connection else []
+    for place, found in _judged(look, use):
         if isinstance(found, list):
             yield from ((place, fault) for fault in found)
         elif problem := _miscounted(found.args, use.arguments.get("args", [])):
             yield place, Fault("P207", problem, "write one item of args for each")
+
+
+def _judged(look: Look, use: Use) -> Iterator[tuple[Place, reading.Query | change.Change | list[Fault]]]:
+    operation, connection = look.operation(use), look.connection(use)
+    if operation is None or connection is None:
+        return
+    for name, spec in operation.params.items():
+        written = use.arguments.get(name)
+        if spec.type in JUDGES and isinstance(written, Template) and written.literal:
+            text = "".join(map(str, written.pieces))
+            yield (*use.place, "with", name), _judgement(spec.type, text, connection.reach)
+
+
+@functools.lru_cache(maxsize=1024)
+def _judgement(kind: str, text: str, reach: Reach) -> reading.Query | change.Change | list[Fault]:
+    """Kept, since every check of SQL asks for it."""
+    return JUDGES[kind](text, reach)
 
 
 def _miscounted(wanted: int, args: object) -> str:

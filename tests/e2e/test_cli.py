@@ -215,7 +215,7 @@ async def test_lint_finds_everything_at_once_and_says_where(tmp_path: Path) -> N
     assert all(one["file"].endswith("bad.yaml") and one["line"] and one["col"] for one in findings)
     assert any("did you mean steps?" in one["remedy"] for one in findings)
     said = await terminal("policy", "lint", "policies/good.yaml", cwd=tmp_path)
-    assert (said.status, "HOOK_TOKEN" in said.err) == (2, True), said
+    assert said.status == 0, f"a reviewer has no secrets, and needs none: {said}"
     said = await terminal("policy", "lint", "nowhere.yaml", cwd=tmp_path, **given)
     assert said.status != 0
     assert "nowhere.yaml" in said.out + said.err

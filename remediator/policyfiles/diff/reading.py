@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -75,8 +76,8 @@ def _lies(file: str, path: str | None) -> bool:
 
 
 def _settings(file: Path) -> tuple[Config, Catalog]:
-    config = load_config(file, check=problems, blind=True)
-    return config, catalog(config)
+    config = load_config(file, check=functools.partial(problems, blind=True), blind=True)
+    return config, catalog(config, blind=True)
 
 
 def _base_settings(file: Path, named: Path) -> tuple[Config, Catalog] | Change:

@@ -1,0 +1,94 @@
+"""Checks of what stays: changes that look temporary, holds that the act itself would end, undos of nothing.
+
+A step is judged by the words of its name, of its path and of its SQL. Words can mislead: all of these are
+warnings, and ``undo: {none: "why it is meant to stay"}`` answers the first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from remediator.core.catalog import Risk
+from remediator.core.expression import Template
+from remediator.core.policy import EarlyProbe, Policy, Step
+from remediator.policyfiles.safety import step_risks
+from remediator.policyfiles.uses import Look, Problem
+
+STOPS = tuple(
+    """block cordon deactivat disabl drain freez frozen halt halv inactiv lock mute muting paus
+    quarantin reject shed shut silenc stop suspend throttl""".split()  # noqa: SIM905 -- a list of words
+)
+"""How the words begin of what takes traffic away: an alert about that traffic may end by itself."""
+
+LASTS_A_WHILE = (*STOPS, "boost", "degrad", "maintenance", "temporar")
+"""How the words begin of what is seldom meant to stay."""
+
+_CALLS = frozenset({"method", "path", "sql"})
+"""Arguments whose words say what a step does; texts for people are not asked."""
+
+
+def words(name: str, step: Step) -> list[str]:
+    """The words of a step's name, path and SQL, in small letters."""
+    texts = [name]
+    for key, value in step.with_.items():
+        if key in _CALLS and isinstance(value, Template):
+            texts += [piece for piece in value.pieces if isinstance(piece, str)]
+    return [word for text in texts for word in re.findall(r"[a-z]+", text.lower())]
+
+
+def _first(stems: tuple[str, ...], name: str, step: Step) -> str:
+    return next((word for word in words(name, step) if word.startswith(stems)), "")
+
+
+def stays(look: Look) -> Iterator[Problem]:
+    """P162: a change that looks temporary, and that nothing takes back."""
+    risks = step_risks(look)
+    for name, step in look.policy.steps.items():
+        word = _first(LASTS_A_WHILE, name, step)
+        if step.undo is None and word and risks.get(name, Risk.SAFE) is not Risk.SAFE:
+            problem = f"{name} looks temporary ({word!r}) and has no undo"
+            remedy = 'write undo, or undo: {none: "why it is meant to stay"}'
+            yield Problem(("steps", name), problem, remedy, on_key=True)
+
+
+def masked(look: Look) -> Iterator[Problem]:
+    """P163: an undo as soon as the alert resolves, of a step that stops what the alert may measure."""
+    for name, step in look.policy.steps.items():
+        undo = step.undo
+        if undo is None or "resolved" not in undo.early:
+            continue
+        word = _first(STOPS, name, step)
+        if word and not any(isinstance(one, EarlyProbe) for one in undo.early):
+            problem = f"{name} may itself end the alert ({word!r}), and its undo comes when the alert ends"
+            remedy = "wait for the time box, or name a probe under early that reads the cause"
+            yield Problem(("steps", name, "undo", "early"), problem, remedy, on_key=True)
+
+
+def undoes_nothing(look: Look) -> Iterator[Problem]:
+    """P164: on_failure: undo_all, where no step so far has anything to undo."""
+    for name, step in look.policy.steps.items():
+        if step.on_failure == "undo_all" and not any(_undone_with(look.policy, name)):
+            problem = f"when {name} fails there is nothing to undo"
+            yield Problem(
+                ("steps", name, "on_failure"), problem, "write undo, or on_failure: page", on_key=True
+            )
+
+
+def unrestorable(look: Look) -> Iterator[Problem]:
+    """P165: how: restore, where what the operation changed cannot be restored."""
+    for name, step in look.policy.steps.items():
+        operation = look.catalog.operations.get(step.use)
+        if step.undo and step.undo.how and operation is not None and not operation.restores:
+            problem = f"what {step.use} changes cannot be restored"
+            remedy = "write an explicit undo: use, via, with"
+            yield Problem(("steps", name, "undo", "how"), problem, remedy)
+
+
+def _undone_with(policy: Policy, name: str) -> Iterator[bool]:
+    """Has a step an undo: this one, or one that some case takes before it?"""
+    for case in policy.decide:
+        if name in case.steps:
+            for one in case.steps[: case.steps.index(name) + 1]:
+                undo = policy.steps[one].undo if one in policy.steps else None
+                yield undo is not None and undo.none is None

@@ -1,0 +1,127 @@
+"""Findings for their readers: people, programs, code scanning (SARIF 2.1.0) and GitHub's annotations."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import quote
+
+from remediator.documents.finding import Finding
+from remediator.policyfiles.codes import CODES, page
+from remediator.policyfiles.loading import Loaded
+
+
+def as_text(loaded: Loaded) -> str:
+    """A line for each finding, and a summary."""
+    return "\n".join([*map(str, loaded.findings), _summary(loaded)])
+
+
+def as_json(loaded: Loaded) -> str:
+    """Findings, and the policies without errors with their versions."""
+    told = {
+        "findings": [finding.as_json() for finding in loaded.findings],
+        "policies": [{"policy": one.policy.name, "version": one.version} for one in loaded.policies],
+    }
+    return _dumped(told)
+
+
+def as_github(loaded: Loaded) -> str:
+    """Workflow commands: GitHub shows each at its line of the pull request."""
+    return "\n".join([*map(_command, loaded.findings), _summary(loaded)])
+
+
+def as_sarif(loaded: Loaded) -> str:
+    """SARIF 2.1.0, as GitHub's code scanning and editors read it; every rule with its page."""
+    said = sorted({finding.code for finding in loaded.findings})
+    driver = {"name": "remediator policy lint", "rules": [_rule(code) for code in said]}
+    results = [_result(finding, said.index(finding.code)) for finding in loaded.findings]
+    run = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
+    schema = "https://json.schemastore.org/sarif-2.1.0.json"
+    return _dumped({"$schema": schema, "version": "2.1.0", "runs": [run]})
+
+
+FORMATS: Mapping[str, Callable[[Loaded], str]] = MappingProxyType(
+    {"text": as_text, "json": as_json, "sarif": as_sarif, "github": as_github}
+)
+
+
+def _summary(loaded: Loaded) -> str:
+    errors = len(loaded.errors)
+    warnings = len(loaded.findings) - errors
+    summary = f"{_count(len(loaded.policies), 'policy', 'policies')} without errors; "
+    return summary + f"{_count(errors, 'error')}, {_count(warnings, 'warning')}"
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def _dumped(told: Any) -> str:
+    """As JSON that any stream can carry: half a character (a surrogate) is written as an escape."""
+    text = json.dumps(told, indent=2, ensure_ascii=False)
+    return text if text.isascii() or not _halves(text) else json.dumps(told, indent=2)
+
+
+def _halves(text: str) -> bool:
+    return any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+# ── GitHub ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def _command(finding: Finding) -> str:
+    """``::error file=…,line=…::message``, escaped as GitHub's own toolkit does."""
+    where = {"file": finding.file, "line": finding.line, "col": finding.col, "title": finding.code}
+    told = ",".join(f"{key}={_property(str(value))}" for key, value in where.items())
+    return f"::{finding.severity} {told}::{_data(_words(finding))}"
+
+
+def _words(finding: Finding) -> str:
+    return f"{finding.message}; {finding.remedy}" if finding.remedy else finding.message
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+# ── SARIF ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def _rule(code: str) -> dict[str, Any]:
+    one = CODES[code]
+    return {
+        "id": code,
+        "shortDescription": {"text": one.title},
+        "help": {"text": one.title, "markdown": page(code)},
+        "defaultConfiguration": {"level": one.severity},
+    }
+
+
+def _result(finding: Finding, rule: int) -> dict[str, Any]:
+    place = {
+        "artifactLocation": {"uri": _uri(finding.file)},
+        "region": {"startLine": finding.line, "startColumn": finding.col},
+    }
+    return {
+        "ruleId": finding.code,
+        "ruleIndex": rule,
+        "level": finding.severity,
+        "message": {"text": _words(finding)},
+        "locations": [{"physicalLocation": place}],
+    }
+
+
+def _uri(file: str) -> str:
+    """Relative to the working directory where it lies below it: so code scanning finds it."""
+    path = Path(file)
+    if path.is_absolute():
+        here = Path.cwd()
+        return quote(path.relative_to(here).as_posix()) if path.is_relative_to(here) else path.as_uri()
+    return quote(path.as_posix())
