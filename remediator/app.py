@@ -19,6 +19,7 @@ from remediator.config import Config
 from remediator.connectors.people import People
 from remediator.core.catalog import BUILT_IN
 from remediator.core.messages import Act, Entry, Result
+from remediator.core.policy import base_of
 from remediator.core.policyset import PolicySet
 from remediator.engine.decisions import Decisions, Terms
 from remediator.engine.desk import PeoplesDesk
@@ -147,7 +148,8 @@ class App:
         return told
 
     def _step_ended(self, act: Act, result: Result) -> None:
-        step = f"{act.step} (undo)" if act.undo else act.step
+        base = base_of(act.step)  # items are as many as a list is long
+        step = f"{base} (undo)" if act.undo else base
         self.metrics.step(act.policy, step, type(result).__name__.lower())
 
     def _webhook_lost(self, problem: str) -> None:

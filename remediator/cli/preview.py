@@ -7,6 +7,7 @@ import asyncio
 import sys
 from collections.abc import Mapping
 from datetime import timedelta
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from remediator.core.catalog import Catalog
 from remediator.core.expression import format_duration
 from remediator.core.parameters import fit
 from remediator.core.planning import Address
-from remediator.core.policy import Policy
+from remediator.core.policy import Policy, base_of
+from remediator.core.repeating import named
 from remediator.core.run import Refusal
 from remediator.engine.looking import Looks
 from remediator.engine.rehearsal import CaseSeen, GateSeen, Rehearsal, StepSeen
@@ -28,6 +30,8 @@ from remediator.policyfiles.loading import LoadedPolicy, load
 from remediator.web.lettering import facts
 
 FINE, WOULD_REFUSE, COULD_NOT_RUN = 0, 1, 2
+MOST_ITEMS = 10
+"""Items of one repeated step that are told one by one."""
 
 
 def add_command(commands: Any) -> None:
@@ -138,8 +142,12 @@ def _told(found: Rehearsal) -> list[str]:
     if found.steps:
         how = "tried one after the other, until one is proved" if found.rungs else "all, in order"
         lines += ["", f"steps of case {found.case}: {how}"]
-        for step in found.steps:
-            lines += _step(step)
+        for base, group in groupby(found.steps, lambda one: base_of(one.step)):
+            items = list(group)
+            lines += [line for one in items[:MOST_ITEMS] for line in _step(one)]
+            lines += [f"  … {len(items) - MOST_ITEMS} more items of {base}; --json has them all"] * (
+                len(items) > MOST_ITEMS
+            )
     return [*lines, "", _sum(found), "Nothing was changed."]
 
 
@@ -149,8 +157,8 @@ def _sum(found: Rehearsal) -> str:
     if found.case is None:
         return "It would do nothing: no case holds"
     if not found.steps:
-        return f"It would do nothing: so says case {found.case}"
-    names = ", ".join(step.step for step in found.steps)
+        return f"It would do nothing: {found.idle or f'so says case {found.case}'}"
+    names = named(step.step for step in found.steps)
     words = {"observe": "It would only say so (mode observe)", "suggest": "It would ask before each step"}
     return f"{words.get(found.mode, 'It would start')}: {names}"
 

@@ -15,9 +15,10 @@ from types import ModuleType
 import msgspec
 
 from remediator.core import admission
-from remediator.core.failure import alert_over
+from remediator.core.failure import alert_over, deadline_over
 from remediator.core.gate import not_open
 from remediator.core.messages import AlertHeard, Decision, Event, Facts, PolicyChanged, TimePassed, VoteCast
+from remediator.core.repeating import named
 from remediator.core.run import Member, Outcome, Run, Stage, Verdict
 from remediator.core.stages import (
     acting,
@@ -133,8 +134,7 @@ def _time(turn: Turn) -> bool:
             alert_over(turn)
             return True
         if turn.now >= run.opened_at + turn.policy.bounds.deadline:
-            turn.page("deadline", "its deadline has passed; no further step is started")
-            turn.close(Outcome.EXPIRED, "the run's deadline has passed")
+            deadline_over(turn)
             return True
         if over := holding.due(turn):
             _time_box_over(turn, over)
@@ -147,7 +147,7 @@ def _time(turn: Turn) -> bool:
 def _time_box_over(turn: Turn, names: list[str]) -> None:
     """A temporary change of an earlier step must go, before the later ones have begun."""
     further = turn.run.step.name if turn.run.step is not None else "what was to follow"
-    reason = f"the time of {', '.join(names)} is over; {further} was not done"
+    reason = f"the time of {named(names)} is over; {further} was not done"
     turn.void_gates(reason)
     turn.page(f"time-box:{names[0]}", reason)
     turn.change(verdict=Verdict(Outcome.EXPIRED, reason))

@@ -1,7 +1,13 @@
-"""What a run does when a step cannot be started, is not needed any more, was refused, or did not help."""
+"""What a run does when a step cannot be started, is not needed any more, was refused, or did not help.
+
+Of a repeated step each item may fail by itself; what its ``on_failure`` says follows once, when no
+further item is to come.
+"""
 
 from __future__ import annotations
 
+from remediator.core.policy import base_of
+from remediator.core.repeating import failures, items, passed, stopped, together
 from remediator.core.run import Outcome, Refusal, Stage, StepState, Verdict
 from remediator.core.turn import Turn
 
@@ -25,24 +31,48 @@ def alert_over(turn: Turn) -> None:
     return turn.close(Outcome.RECOVERED, "the alert resolved before anything was started")
 
 
-def step_failed(turn: Turn, outcome: Outcome, reason: str) -> None:
-    """The step at the cursor was refused by the world or did not help.
+def deadline_over(turn: Turn) -> None:
+    """Its time is up and nothing is on its way: no further step is started."""
+    turn.page("deadline", "its deadline has passed; no further step is started")
+    turn.close(Outcome.EXPIRED, "the run's deadline has passed")
 
-    A rung gives way to the next one. Otherwise the step's ``on_failure`` says what follows.
-    """
-    further = turn.run.plan[turn.run.cursor + 1 :]
-    if turn.run.rungs and any(name not in turn.facts.held for name in further):
+
+def step_worked(turn: Turn) -> None:
+    """The step at the cursor did what it should. Its next item, or what comes after it."""
+    if _has_further(turn):
         return _next(turn)
+    if failures(turn.run, turn.step.name):
+        return _all_failed(turn, *together(turn.run, turn.step.name))
+    if turn.run.rungs:
+        return turn.enter(Stage.ENDING)
+    return _next(turn)
+
+
+def step_failed(turn: Turn, outcome: Outcome, reason: str) -> None:
+    """The step at the cursor was refused by the world or did not help. Its next item, or its end."""
+    if _has_further(turn) and not stopped(turn.run, turn.policy, turn.step.name):
+        return _next(turn)
+    if turn.spec.for_each is not None:
+        outcome, reason = together(turn.run, turn.step.name)
+    return _all_failed(turn, outcome, reason)
+
+
+def _all_failed(turn: Turn, outcome: Outcome, reason: str) -> None:
+    """A rung gives way to the next one, as a whole. Otherwise the step's ``on_failure`` says what follows."""
+    run, name = turn.run, turn.step.name
+    further = run.plan[passed(run) :]
+    if run.rungs:
+        _queue(turn, [one.name for one in items(run, name) if one.owes_undo])
+    if run.rungs and any(base_of(one) not in turn.facts.held_steps for one in further):
+        return _on(turn)
     if turn.spec.on_failure == "continue":
-        return _next(turn)
-    turn.page(f"failed:{turn.step.name}", reason)
+        return _on(turn)
+    turn.page(f"failed:{base_of(name)}", reason)
     turn.change(verdict=Verdict(outcome, reason))
     if turn.spec.on_failure == "undo_all":
-        owed = [name for name in turn.run.plan if turn.run.steps[name].owes_undo]
-        _queue(turn, owed, Stage.ENDING)
-    if turn.run.undoing:
-        return turn.enter(Stage.UNDOING)
-    return turn.enter(Stage.ENDING)
+        owed = [one for one in run.plan if run.steps[one].owes_undo]
+        _queue(turn, owed)
+    return _then(turn, Stage.ENDING)
 
 
 def step_unproved(turn: Turn, reason: str) -> None:
@@ -52,19 +82,34 @@ def step_unproved(turn: Turn, reason: str) -> None:
     turn.note("unverified", step=name, reason=reason)
     takes_back = undo is not None and (turn.run.rungs or "unverified" in undo.early)
     if takes_back and turn.step.owes_undo:
-        _queue(turn, [name], Stage.ENDING)
+        _queue(turn, [name])
     step_failed(turn, Outcome.INEFFECTIVE, reason)
-    if turn.run.undoing and turn.run.stage is not Stage.UNDOING:
-        turn.change(after_undo=turn.run.stage)
-        turn.enter(Stage.UNDOING)
+
+
+def _has_further(turn: Turn) -> bool:
+    """Is another item of the same list to come?"""
+    return passed(turn.run) > turn.run.cursor + 1
 
 
 def _next(turn: Turn) -> None:
     turn.change(cursor=turn.run.cursor + 1)
-    turn.enter(Stage.CHOOSING)
+    _then(turn, Stage.CHOOSING)
 
 
-def _queue(turn: Turn, names: list[str], after: Stage) -> None:
+def _on(turn: Turn) -> None:
+    turn.change(cursor=passed(turn.run))
+    _then(turn, Stage.CHOOSING)
+
+
+def _then(turn: Turn, stage: Stage) -> None:
+    """There, once what is to be taken back was taken back."""
+    if not turn.run.undoing:
+        return turn.enter(stage)
+    turn.change(after_undo=stage)
+    return turn.enter(Stage.UNDOING)
+
+
+def _queue(turn: Turn, names: list[str]) -> None:
     """Latest change first."""
     queued = [name for name in reversed(names) if name not in turn.run.undoing]
-    turn.change(undoing=(*turn.run.undoing, *queued), after_undo=after)
+    turn.change(undoing=(*turn.run.undoing, *queued))

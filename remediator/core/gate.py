@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from remediator.core.catalog import Risk
-from remediator.core.policy import Case, Policy
+from remediator.core.policy import Case, Policy, base_of
+from remediator.core.repeating import items, risk_of_all
 from remediator.core.run import Gate, Intention, Run, Vote
 
 DEFAULT_VOTES = {"oncall": 1}
@@ -26,6 +27,7 @@ class Need:
     votes: Mapping[str, int]  # role → how many distinct people
     within: timedelta
     late: Literal["page", "deny"]
+    lists: Mapping[str, list[Any]] = field(default_factory=dict)  # of repeated steps, as the run keeps them
 
 
 def need(policy: Policy, case: Case, step: str, risk: Risk, mode: str) -> Need | None:
@@ -49,13 +51,19 @@ def need(policy: Policy, case: Case, step: str, risk: Risk, mode: str) -> Need |
 
 
 def needed(run: Run, policy: Policy) -> Need | None:
-    """The gate of the step at the cursor, for those that share it and were not started before."""
+    """The gate of the step at the cursor, for those that share it and were not started before.
+
+    Items of one list share one gate: what the riskiest of them needs.
+    """
     step = run.step
-    assert step is not None and step.intention is not None and run.case is not None
-    wanted = need(policy, policy.decide[run.case], step.name, step.intention.risk, run.mode)
+    assert step is not None and run.case is not None
+    base, risk = base_of(step.name), risk_of_all(run, step.name)
+    wanted = need(policy, policy.decide[run.case], base, risk, run.mode)
     if wanted is None:
         return None
-    return replace(wanted, steps=tuple(name for name in wanted.steps if not run.steps[name].attempt))
+    left = (one.name for name in wanted.steps for one in items(run, name) if not one.attempt)
+    lists = {name: run.lists[name] for name in wanted.steps if name in run.lists}
+    return replace(wanted, steps=tuple(left), lists=lists)
 
 
 def covers(gate: Gate | None, step: str) -> bool:
@@ -156,7 +164,8 @@ def missing(gate: Gate, roles: Mapping[str, frozenset[str]]) -> dict[str, int]:
 
 def terms(run: Run, wanted: Need) -> dict[str, object]:
     """The circumstances that a gate's hash covers beside the steps themselves."""
-    return {
+    lists = {"lists": dict(wanted.lists)} if wanted.lists else {}
+    return lists | {
         "run": run.id,
         "policy": run.policy,
         "version": run.version,

@@ -11,7 +11,7 @@ import msgspec
 
 from remediator.core.alert import Alert
 from remediator.core.catalog import Catalog
-from remediator.core.policy import Policy
+from remediator.core.policy import Policy, base_of
 from remediator.core.run import Call, Halt, Picture, Reading, Refusal, Run, Vote
 
 # ── Events ────────────────────────────────────────────────────────────────────────────────────────
@@ -210,6 +210,11 @@ class Seen:
     halts: tuple[Halt, ...] = ()  # only those that cover this policy and target
     holder: str | None = None  # another run that locks the target
     held: frozenset[str] = frozenset()  # steps that other runs of this policy hold on the target
+
+    @property
+    def held_steps(self) -> frozenset[str]:
+        """The same, as the policy names them: an item that is held stands for its step."""
+        return frozenset(base_of(name) for name in self.held)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,11 +18,12 @@ import msgspec
 from remediator.core.alert import Alert
 from remediator.core.canonical import canonical, inert
 from remediator.core.catalog import BUILT_IN, Catalog, Escape, Fence, Operation, Risk
-from remediator.core.exact import kept, plain, revived
+from remediator.core.exact import kept, plain
 from remediator.core.expression import Template
 from remediator.core.messages import Facts
 from remediator.core.parameters import convert
-from remediator.core.policy import AtMost, EarlyProbe, Policy, Probe, Step, Undo, Verify
+from remediator.core.policy import AtMost, EarlyProbe, Policy, Probe, Step, Undo, Verify, base_of
+from remediator.core.repeating import begun, each_of, items, names_of, results, spread
 from remediator.core.risk import risk_of
 from remediator.core.run import Call, Intention, Reading, Refusal, Run, StepRun, UndoPlan
 from remediator.errors import EvaluationError, RemediatorError
@@ -69,9 +70,7 @@ def for_operations(run: Run, policy: Policy, now: datetime) -> dict[str, Any]:
     return {
         **{name: _lived(policy, name, value) for name, value in run.params.items()},
         **{name: reading.as_seen() for name, reading in run.readings.items()},
-        "steps": {
-            name: {"result": revived(step.did)} for name, step in run.steps.items() if step.did is not None
-        },
+        "steps": results(run),
         "target": run.target,
         "now": now,
     }
@@ -91,12 +90,10 @@ def everything(run: Run, policy: Policy, now: datetime) -> dict[str, Any]:
     return {**about, **for_operations(run, policy, now)}
 
 
-def proof_scope(
-    run: Run, policy: Policy, now: datetime, before: Reading | None, proof: Reading
-) -> dict[str, Any]:
-    """What `until` sees: everything, and the two readings that it compares."""
-    scope = {**everything(run, policy, now), "verify": proof.as_seen()}
-    return scope if before is None else {**scope, "before": before.as_seen()}
+def proof_scope(run: Run, policy: Policy, step: StepRun, now: datetime, proof: Reading) -> dict[str, Any]:
+    """What `until` sees: everything, its item, and the two readings that it compares."""
+    scope = {**everything(run, policy, now), **each_of(run, step.name), "verify": proof.as_seen()}
+    return scope if step.before is None else {**scope, "before": step.before.as_seen()}
 
 
 def _lived(policy: Policy, name: str, value: Any) -> Any:
@@ -157,12 +154,10 @@ def unexpected(probe: Probe, reading: Reading) -> str:
 # ── Calls and intentions ──────────────────────────────────────────────────────────────────────────
 
 
-def probe_call(
-    run: Run, policy: Policy, facts: Facts, probe: Probe | Verify | EarlyProbe, place: str
-) -> Call:
+def probe_call(run: Run, policy: Policy, facts: Facts, probe: Probe, place: str) -> Call:
     """A probe, resolved. Raises EvaluationError."""
     scope = for_operations(run, policy, facts.now)
-    return _call(probe.use or "", probe.via, probe.with_, scope, facts.catalog, place)
+    return _call(probe.use, probe.via, probe.with_, scope, facts.catalog, place)
 
 
 def watch_call(policy: Policy, facts: Facts) -> Call:
@@ -176,54 +171,107 @@ def watch_call(policy: Policy, facts: Facts) -> Call:
 
 def intend(run: Run, policy: Policy, name: str, facts: Facts) -> Intention:
     """Exactly what a step will do. Raises EvaluationError."""
-    step, place = policy.steps[name], f"{policy.policy}: steps.{name}"
+    return intentions(run, policy, [name], facts)[0]
+
+
+def intentions(run: Run, policy: Policy, names: Iterable[str], facts: Facts) -> list[Intention]:
+    """Exactly what some steps will do. Raises EvaluationError."""
     scope = for_operations(run, policy, facts.now)
-    call = _with_bounds(step, _call(step.use, step.via, step.with_, scope, facts.catalog, place))
-    proves = step.verify is not None and step.verify.use is not None
+    return [_intention(policy, name, {**scope, **each_of(run, name)}, facts.catalog) for name in names]
+
+
+def _intention(policy: Policy, name: str, scope: Mapping[str, Any], catalog: Catalog) -> Intention:
+    step, place = policy.step(name), f"{policy.policy}: steps.{name}"
+    call = _with_bounds(step, _call(step.use, step.via, step.with_, scope, catalog, place))
+    verify = step.verify
     return Intention(
         step=name,
         call=call,
-        risk=call_risk(call, facts.catalog),
-        fence=_fence(call.operation, call.connection, facts.catalog),
-        verify=probe_call(run, policy, facts, step.verify, f"{place}.verify")
-        if proves and step.verify
+        risk=call_risk(call, catalog),
+        fence=_fence(call.operation, call.connection, catalog),
+        verify=_call(verify.use, verify.via, verify.with_, scope, catalog, f"{place}.verify")
+        if verify is not None and verify.use is not None
         else None,
-        undo=_undo_plan(step, scope, facts.catalog, f"{place}.undo"),
+        undo=_undo_plan(step, scope, catalog, f"{place}.undo"),
         summary=summary(call),
     )
 
 
+def spread_out(run: Run, policy: Policy, base: str, facts: Facts) -> Run:
+    """The run with a repeated step as the items of its list. One that has begun keeps what it has.
+
+    Raises EvaluationError where there is no list, or one that is too long: nothing is left out in silence.
+    """
+    if policy.steps[base].for_each is None or begun(run, base):
+        return run
+    return spread(run, base, _listed(run, policy, base, facts))
+
+
+def again(run: Run, policy: Policy, names: Iterable[str], facts: Facts) -> list[Intention]:
+    """What these steps would do by the readings that the run has now. Raises EvaluationError.
+
+    A list is read again as long as an item of it is still to come, and all its items are told.
+    """
+    bases = list(dict.fromkeys(base_of(name) for name in names))
+    lists = {
+        base: _listed(run, policy, base, facts)
+        for base in bases
+        if base in run.lists and not all(one.attempt for one in items(run, base))
+    }
+    run = msgspec.structs.replace(run, lists={**run.lists, **lists})
+    return intentions(run, policy, [name for base in bases for name in names_of(run, base)], facts)
+
+
+def _listed(run: Run, policy: Policy, base: str, facts: Facts) -> list[Any]:
+    step, place = policy.steps[base], f"{policy.policy}: steps.{base}.for_each"
+    assert step.for_each is not None and step.at_most is not None
+    found = step.for_each.render(for_operations(run, policy, facts.now), Escape.TYPED, place)
+    if not isinstance(found, list | tuple):
+        raise EvaluationError(place, f"'{step.for_each.text}' gave {printable(repr(found), 80)}, not a list")
+    if len(found) > step.at_most:
+        problem = f"its list has {len(found)} items, and at_most is {step.at_most}"
+        raise EvaluationError(place, problem)
+    return kept(found)  # type: ignore[no-any-return]
+
+
 def needs_results(step: Step) -> bool:
     """Can it only be resolved once an earlier step was done, since it is made of what that answered?"""
-    written = [step.with_, step.verify.with_ if step.verify is not None else {}]
+    written = [step.with_, step.verify.with_ if step.verify is not None else {}, step.for_each]
     return any("steps" in template.names for one in written for template in _templates(one))
 
 
 def undo_call(run: Run, policy: Policy, name: str, facts: Facts) -> Call:
     """The undo of a step that was done, with what the act returned. Raises EvaluationError."""
-    step = policy.steps[name]
+    step = policy.step(name)
     assert step.undo is not None
     if step.undo.how == "restore":
         return _restore_call(run, name, f"{policy.policy}: steps.{name}.undo")
-    scope = for_operations(run, policy, facts.now)
+    scope = {**for_operations(run, policy, facts.now), **each_of(run, name)}
     return _undo_call(step, step.undo, scope, facts.catalog, f"{policy.policy}: steps.{name}.undo")
 
 
 def early_call(run: Run, policy: Policy, name: str, number: int, facts: Facts) -> Call:
     """What may end the hold of a step that was done, to be read now. Raises EvaluationError."""
-    undo, plan = policy.steps[name].undo, _undo_of(run, name)
+    undo, plan = policy.step(name).undo, _undo_of(run, name)
     assert undo is not None
     place = f"{policy.policy}: steps.{name}.undo.early[{number}]"
-    return plan.probes[number] or probe_call(run, policy, facts, undo.probes[number], place)
+    return plan.probes[number] or _late_call(run, policy, name, undo.probes[number], facts, place)
 
 
 def undo_proof_call(run: Run, policy: Policy, name: str, facts: Facts) -> Call:
     """What proves the undo of a step. Raises EvaluationError."""
-    undo, plan = policy.steps[name].undo, _undo_of(run, name)
+    undo, plan = policy.step(name).undo, _undo_of(run, name)
     assert undo is not None and undo.proof is not None
-    return plan.verify or probe_call(
-        run, policy, facts, undo.proof, f"{policy.policy}: steps.{name}.undo.verify"
-    )
+    place = f"{policy.policy}: steps.{name}.undo.verify"
+    return plan.verify or _late_call(run, policy, name, undo.proof, facts, place)
+
+
+def _late_call(
+    run: Run, policy: Policy, name: str, probe: EarlyProbe | Verify, facts: Facts, place: str
+) -> Call:
+    """A probe that needs what a step returned."""
+    scope = {**for_operations(run, policy, facts.now), **each_of(run, name)}
+    return _call(probe.use or "", probe.via, probe.with_, scope, facts.catalog, place)
 
 
 def _undo_of(run: Run, name: str) -> UndoPlan:
@@ -259,22 +307,14 @@ def restorer(operation: str) -> str:
     return f"{operation.partition('.')[0]}.{RESTORE}"
 
 
-def rewrites(later: StepRun, earlier: StepRun) -> bool:
-    """Did the later step write over what the earlier one wrote? Then its own undo has to come first."""
-    one, other = ((step.did or {}).get(RESTORE) for step in (later, earlier))
-    if one is None or other is None or one.get("table") != other.get("table"):
-        return False
-    if later.intention is None or earlier.intention is None:
-        return False
-    if later.intention.call.connection != earlier.intention.call.connection:
-        return False
-    return bool(_cells(one) & _cells(other))
-
-
-def _cells(restore: Mapping[str, Any]) -> set[tuple[str, str]]:
-    """What was written, as (key, column)."""
+def written(step: StepRun) -> set[tuple[str, str, str, str]]:
+    """What a step wrote that can be restored, as (connection, table, key, column)."""
+    restore = (step.did or {}).get(RESTORE)
+    if restore is None or step.intention is None:
+        return set()
+    where = (step.intention.call.connection, str(restore.get("table")))
     return {
-        (canonical(row.get("key")), column)
+        (*where, canonical(row.get("key")), column)
         for row in restore.get("rows", ())
         for column in {*(row.get("before") or {}), *(row.get("after") or {})}
     }
@@ -328,6 +368,9 @@ def _undo_plan(step: Step, scope: Mapping[str, Any], catalog: Catalog, place: st
     read = [(f"{place}.early[{number}]", probe) for number, probe in enumerate(undo.probes)]
     proof = undo.proof
     judged = [_judged(one) for one in undo.probes] + ([_judged(proof)] if proof is not None else [])
+    later = [undo.with_, *(one.with_ for one in undo.probes), *([proof.with_] if proof is not None else [])]
+    if "each" in scope and any(_waits(one) for one in later):
+        source["each"] = plain(scope["each"])  # what is approved is the undo of this very item
     return UndoPlan(
         source=source | {"judged": judged},
         call=call,

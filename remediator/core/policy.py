@@ -364,6 +364,15 @@ class AtMost(_Part):
     at_most: Count = Field(description="The most rows that may change.")
 
 
+MOST_ITEMS = 1000
+"""Items of one repeated step: a run is kept whole, and asked about whole."""
+
+
+def base_of(step: str) -> str:
+    """The policy's name of a run's step: ``retry`` of ``retry[3]``, which is its third item."""
+    return step.partition("[")[0]
+
+
 class Step(_Call):
     """One action with its gate, verification and undo."""
 
@@ -375,8 +384,25 @@ class Step(_Call):
         default="page", description="What a failure leads to."
     )
     for_each: Template | None = Field(default=None, description="Repeats the step for each item of a list.")
-    at_most: Count | None = Field(default=None, description="The most items; required with for_each.")
-    stop_after: Count | None = Field(default=None, description="Failures after which the repetition stops.")
+    at_most: Annotated[Count, Field(ge=1, le=MOST_ITEMS)] | None = Field(
+        default=None, description="The most items; required with for_each. A longer list is refused whole."
+    )
+    stop_after: Annotated[Count, Field(ge=1)] | None = Field(
+        default=None, description="Failed items after which no further one is begun; 1 where none is written."
+    )
+
+    @model_validator(mode="after")
+    def _repeats(self) -> Self:
+        if self.for_each is None:
+            for part in ("at_most", "stop_after"):
+                if getattr(self, part) is not None:
+                    raise ValueError(f"{part} is for a step with for_each")
+            return self
+        if self.for_each.whole is None:
+            raise ValueError("for_each is one expression that gives a list: for_each: ${failed.rows}")
+        if self.at_most is None:
+            raise ValueError("for_each needs at_most: the most items that it may have")
+        return self
 
 
 class Page(_Part):
@@ -434,6 +460,10 @@ class Policy(_Part):
     def name(self) -> str:
         """Its name."""
         return self.policy
+
+    def step(self, name: str) -> Step:
+        """The text of a run's step; of an item, that of the step that is repeated."""
+        return self.steps[base_of(name)]
 
     @property
     def selectors(self) -> tuple[Selector, ...]:

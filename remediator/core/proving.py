@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from remediator.core.expression import Expression
 from remediator.core.planning import proof_scope
 from remediator.core.policy import EarlyProbe, Policy, Verify
-from remediator.core.run import Proof, Reading, Run
+from remediator.core.run import Proof, Reading, Run, StepRun
 from remediator.errors import EvaluationError
 
 
@@ -29,13 +29,13 @@ class Asked:
 
 
 def holds(
-    run: Run, policy: Policy, asked: Asked, before: Reading | None, reading: Reading, now: datetime
+    run: Run, policy: Policy, asked: Asked, step: StepRun, reading: Reading, now: datetime
 ) -> tuple[bool, str]:
-    """Whether it holds over this reading; an error means "not yet" and is told."""
+    """Whether it holds over this reading for a step; an error means "not yet" and is told."""
     if not reading.ok:
         return False, reading.error
     try:
-        scope = proof_scope(run, policy, now, before, reading)
+        scope = proof_scope(run, policy, step, now, reading)
         return asked.until.evaluate(scope, place=asked.place) is True, ""
     except EvaluationError as error:
         return False, str(error)

@@ -302,6 +302,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     rungs: bool = False  # `try`: one after the other until one verifies
     cursor: int = 0
     steps: dict[str, StepRun] = {}
+    lists: dict[str, list[Any]] = {}  # of repeated steps: their items, as `exact.kept`; see `repeating`
     gate: Gate | None = None
     past_gates: tuple[Gate, ...] = ()
     voids: int = 0  # how many were void

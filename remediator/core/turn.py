@@ -63,7 +63,7 @@ class Turn:
     @property
     def spec(self) -> Step:
         """The policy's text of the step at the cursor."""
-        return self.policy.steps[self.step.name]
+        return self.policy.step(self.step.name)
 
     @property
     def lowered(self) -> str:

@@ -19,8 +19,17 @@ from remediator.core.catalog import Catalog, Risk
 from remediator.core.exact import plain
 from remediator.core.gate import Need, need
 from remediator.core.messages import Facts, Probe, ProbeRead
-from remediator.core.planning import Address, everything, intend, needs_results, previews, unexpected
-from remediator.core.policy import Policy
+from remediator.core.planning import (
+    Address,
+    everything,
+    intentions,
+    needs_results,
+    previews,
+    spread_out,
+    unexpected,
+)
+from remediator.core.policy import Policy, base_of
+from remediator.core.repeating import enough, names_of
 from remediator.core.run import Call, Intention, Outcome, Picture, Reading, Run
 from remediator.engine.looking import Looking
 from remediator.errors import EvaluationError
@@ -84,6 +93,7 @@ class Rehearsal(msgspec.Struct, frozen=True, kw_only=True):
     rungs: bool  # its steps are tried until one is proved
     steps: tuple[StepSeen, ...]
     refusal: str
+    idle: str = ""  # why the case that holds has nothing to do
 
 
 class Rehearser:
@@ -99,7 +109,9 @@ class Rehearser:
         run = await self._diagnosed(policy, version, address)
         facts = self._facts(policy)
         cases = tuple(_cases(policy, run, facts.now)) if _all_read(policy, run) else ()
-        steps = await asyncio.gather(*(self._step(policy, run, name, facts) for name in run.plan))
+        bases = dict.fromkeys(base_of(name) for name in run.plan)
+        found = await asyncio.gather(*(self._steps(policy, run, base, facts) for base in bases))
+        steps = [one for several in found for one in several]
         refused = run.reason if run.outcome is Outcome.REFUSED else ""
         wrong = [f"{one.step}: {one.error}" for one in steps if one.error]
         return Rehearsal(
@@ -114,7 +126,8 @@ class Rehearser:
             case=run.case + 1 if run.case is not None else _nothing(cases),
             rungs=run.rungs,
             steps=tuple(steps),
-            refusal=refused or "; ".join(wrong),
+            refusal=refused or enough(wrong),
+            idle=run.reason if run.lists and not run.plan else "",
         )
 
     def _facts(self, policy: Policy) -> Facts:
@@ -135,33 +148,47 @@ class Rehearser:
             run = play.decide(run, heard, self._facts(observing)).run
         return run
 
-    async def _step(self, policy: Policy, run: Run, name: str, facts: Facts) -> StepSeen:
+    async def _steps(self, policy: Policy, run: Run, base: str, facts: Facts) -> list[StepSeen]:
+        """A step of the policy; of a repeated one, each of its items."""
         assert run.case is not None
-        case, spec = policy.decide[run.case], policy.steps[name]
+        case, spec = policy.decide[run.case], policy.steps[base]
         waivers = [gate.waived for gate in (case.gate, spec.gate) if gate is not None and gate.waived]
         try:
-            intention = intend(run, policy, name, facts)
+            run = spread_out(run, policy, base, facts)
+            resolved = intentions(run, policy, names_of(run, base), facts)
         except EvaluationError as error:
-            operation = self._catalog.operations.get(spec.use)
-            risk = operation.risk if operation is not None else Risk.DESTRUCTIVE
-            wanted = need(policy, case, name, risk, policy.mode)
-            alone = wanted is None or wanted.steps == (name,)
-            waits = needs_results(spec) and name != run.plan[0] and alone
-            later, wrong = (str(error), "") if waits else ("", str(error))
-            return StepSeen(name, str(risk), gate=_gate(wanted, facts.roles), later=later, error=wrong)
-        wanted = need(policy, case, name, intention.risk, policy.mode)
-        picture, problem = await self._picture(intention)
-        if wanted is None and intention.risk is Risk.DESTRUCTIVE and not waivers:
-            problem = "it is destructive and has no gate"
-        return StepSeen(
-            step=name,
-            risk=str(intention.risk),
-            summary=intention.summary,
-            gate=_gate(wanted, facts.roles),
-            waived="; ".join(waivers) if wanted is None else "",
-            picture=picture,
-            error=problem,
-        )
+            return [self._unresolved(policy, run, base, facts, str(error))]
+        if not resolved:
+            return []
+        risk = max((one.risk for one in resolved), key=lambda risk: risk.rank)
+        wanted = need(policy, case, base, risk, policy.mode)
+        ungated = wanted is None and risk is Risk.DESTRUCTIVE and not waivers
+        seen = []
+        for one in resolved:
+            picture, problem = await self._picture(one)
+            seen.append(
+                StepSeen(
+                    step=one.step,
+                    risk=str(one.risk),
+                    summary=one.summary,
+                    gate=_gate(wanted, facts.roles),
+                    waived="; ".join(waivers) if wanted is None else "",
+                    picture=picture,
+                    error="it is destructive and has no gate" if ungated else problem,
+                )
+            )
+        return seen
+
+    def _unresolved(self, policy: Policy, run: Run, base: str, facts: Facts, problem: str) -> StepSeen:
+        """It cannot be told, or not before an earlier step is done."""
+        assert run.case is not None
+        spec, operation = policy.steps[base], self._catalog.operations.get(policy.steps[base].use)
+        risk = operation.risk if operation is not None else Risk.DESTRUCTIVE
+        wanted = need(policy, policy.decide[run.case], base, risk, policy.mode)
+        alone = wanted is None or wanted.steps == (base,)
+        waits = needs_results(spec) and base != base_of(run.plan[0]) and alone
+        later, wrong = (problem, "") if waits else ("", problem)
+        return StepSeen(base, str(risk), gate=_gate(wanted, facts.roles), later=later, error=wrong)
 
     async def _picture(self, intention: Intention) -> tuple[Picture | None, str]:
         """What it would change, where its operation can show that."""

@@ -96,6 +96,8 @@ def unknown_field(look: Look) -> Iterator[Problem]:
 
 def _fields(look: Look, seen: Seen, root: str) -> set[str]:
     """What the probe behind a name reads; empty when it may read anything."""
+    if root == "each":
+        return _fields_of_item(look, seen)
     probe = look.policy.diagnose.get(root)
     use = probe.use if probe else ""
     if root in ("verify", "before"):  # before: what the step's own proof read, in those of its undo too
@@ -103,6 +105,15 @@ def _fields(look: Look, seen: Seen, root: str) -> set[str]:
         use = next((one.operation for one in look.uses if one.place == place), "")
     operation = look.catalog.operations.get(use)
     return {*operation.reads, "ok", "at"} if operation and operation.reads else set()
+
+
+def _fields_of_item(look: Look, seen: Seen) -> set[str]:
+    """What an item has, where its list is the series of a probe; rows have columns, which are not known."""
+    written = look.policy.steps[str(seen.place[1])].for_each
+    whole = written.whole if written is not None else None
+    if whole is None or not whole.is_path or whole.paths[0].root not in look.policy.diagnose:
+        return set()
+    return {"labels", "value"} if whole.paths[0].keys == ("series",) else set()
 
 
 def unknown_result(look: Look) -> Iterator[Problem]:
@@ -115,14 +126,17 @@ def unknown_result(look: Look) -> Iterator[Problem]:
             if not path.keys or path.keys[0] not in look.policy.steps:
                 step = path.keys[0] if path.keys else ""
                 yield Problem(seen.place, f"no step {step!r}", nearest(step, look.policy.steps), offset)
-            elif len(path.keys) < 2 or path.keys[1] != "result":
-                yield Problem(
-                    seen.place, "of a step only its result can be seen", f"write {_result(path)}", offset
-                )
+            elif path.keys[1:2] != (word := _result(look, path.keys[0]),):
+                remedy = f"write {Path('steps', (path.keys[0], word))}"
+                yield Problem(seen.place, f"of {_kind(word)} only its {word} can be seen", remedy, offset)
 
 
-def _result(path: Path) -> str:
-    return str(Path("steps", (*path.keys[:1], "result")))
+def _result(look: Look, step: str | int) -> str:
+    return "results" if look.policy.steps[str(step)].for_each is not None else "result"
+
+
+def _kind(word: str) -> str:
+    return "a repeated step" if word == "results" else "a step"
 
 
 def clash(look: Look) -> Iterator[Problem]:
@@ -194,7 +208,3 @@ def unsupported(look: Look) -> Iterator[Problem]:
     for part in ("budget", "breaker", "windows"):
         if getattr(look.policy.bounds, part) is not None:
             yield Problem(("bounds", part), f"bounds.{part} is not supported yet", on_key=True)
-    for name, step in look.policy.steps.items():
-        for part in ("for_each", "at_most", "stop_after"):
-            if getattr(step, part) is not None:
-                yield Problem(("steps", name, part), f"{part} is not supported yet", on_key=True)

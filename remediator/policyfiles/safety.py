@@ -188,7 +188,7 @@ def _longest(policy: Policy, case: Case, risks: Mapping[str, Risk]) -> timedelta
         if case.gate is None:
             total += _waits(step.gate, risks.get(name, Risk.SAFE))
         if step.verify and step.verify.use:
-            total += step.verify.within + step.verify.for_
+            total += (step.verify.within + step.verify.for_) * (step.at_most or 1)
     return total
 
 

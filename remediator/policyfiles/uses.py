@@ -163,11 +163,11 @@ def _expressions(look: Look) -> Iterator[Seen]:
         place = ("steps", name)
         if step.for_each:
             yield from _of_template((*place, "for_each"), step.for_each, people - FROM_ALERT - {"alert"})
-        yield from _proofs(place, step.verify, people | {"before"})
+        judging = people | {"each"} if step.for_each else people
+        yield from _proofs(place, step.verify, judging | {"before"})
         if step.undo:
-            proved = (
-                people | {"before"} if step.verify and step.verify.use else people
-            )  # the step's own `before`
+            own = {"before"} if step.verify and step.verify.use else set()  # what the step's proof read first
+            proved = judging | own
             yield from _proofs((*place, "undo"), step.undo.verify, proved)
             for number, early in enumerate(step.undo.early):
                 if isinstance(early, EarlyProbe):

@@ -254,6 +254,9 @@ class PaperRun:
 
     def _choose(self) -> None:
         assert self.case is not None
+        if self.at < len(self.case.steps) and self.now >= self.deadline:
+            self.pages += 1
+            return self._over("expired")
         while self.at < len(self.case.steps) and (self.acted or self.version_runs):
             if self.step not in self.started:
                 return self._ask_or_check()

@@ -210,9 +210,12 @@ class Promises:
         intention = run.steps[act.step].intention
         assert intention is not None and run.case is not None
         case = facts.policy.decide[run.case]
-        wanted = gates.need(facts.policy, case, act.step, intention.risk, run.mode)
+        base = act.step.partition("[")[0]
+        beside = [one.intention for name, one in run.steps.items() if name.partition("[")[0] == base]
+        risk = max((one.risk for one in beside if one is not None), key=lambda risk: risk.rank)
+        wanted = gates.need(facts.policy, case, base, risk, run.mode)
         if wanted is None:
-            waived = [gate for gate in (case.gate, facts.policy.steps[act.step].gate) if gate and gate.waived]
+            waived = [gate for gate in (case.gate, facts.policy.step(act.step).gate) if gate and gate.waived]
             assert intention.risk is not Risk.DESTRUCTIVE or waived
             return
         given = [gate for gate in run.all_gates if gates.covers(gate, act.step)]

@@ -54,6 +54,7 @@ NUMBERS = st.integers(0, 250).flatmap(lambda length: st.binary(min_size=length, 
 _TWO_CASES = [{"when": "budget.row.left > 3", "do": ["warn"]}]
 _KEYED = post("/keyed", verify=proof(within="1m")) | {"via": "keyed"}
 _SQL = {"use": "sql.execute", "via": "db", "with": {}, "gate": votes(lead=1, oncall=1)}
+_ITEMS = "${[1, 2, 3].filter(one, one <= budget.row.left)}"
 _PROBED = {"budget": budget_probe()["budget"], "extra": budget_probe(optional=True)["budget"]}
 
 
@@ -103,6 +104,27 @@ POLICIES: dict[str, Policy] = {
     "rows of a database": policy(
         {"halve": change(verify=proof(within="1m")), "cut": change(undo=None, gate=votes(lead=1))},
         diagnose=budget_probe(),
+    ),
+    "steps for each item": policy(
+        {
+            "warn": say("${string(each)}", for_each="${[1, 2]}", at_most=3, on_failure="continue"),
+            "a": _held("a${string(each)}", early=["resolved", "unverified"])
+            | {"verify": proof("verify.value < each", within="1m"), "on_failure": "undo_all"}
+            | {"for_each": "${[1, 2, 3]}", "at_most": 3, "stop_after": 2},
+            "cut": change(for_each="${steps.a.results.filter(one, one != null)}", at_most=3),
+        },
+        bounds={"deadline": "2h"},
+    ),
+    "a ladder of lists": policy(
+        {
+            "a": _held("${string(each)}", via="keyed")
+            | {"verify": proof("verify.value < each", within="30s")}
+            | {"for_each": "${[1, 0, 3]}", "at_most": 3, "stop_after": 2},
+            "b": post("/b/${string(each)}", for_each=_ITEMS, at_most=2, gate=votes(oncall=1)),
+            "c": post("/c", verify=proof(within="1m")),
+        },
+        diagnose=budget_probe(optional=True),
+        decide=[{"try": ["a", "b", "c"]}],
     ),
     "no probes at all": policy(
         {
@@ -227,7 +249,7 @@ class Chaos:
                 roles = ROLES if self.draw(2) else ROLES | {"oncall": frozenset({"carl"})}
                 self.story.sees(catalog=replace(CATALOG, roles=roles))
             case _:
-                self.story.sees(held=frozenset({"a"} if self.draw(2) else ()))
+                self.story.sees(held=frozenset((("a", "a[2]")[self.draw(2)],) if self.draw(2) else ()))
 
     def policy(self) -> None:
         self.story.policy_changes(("v1", "v1", "v2", None)[self.draw(4)], told=self.draw(2) > 0)

@@ -261,7 +261,12 @@ PROOF = "    verify: {none: it answers at once}\n"
         ("path: '/workers/${name}'}}", "path: '/workers/${name}'}, expect: one row}", "P152 http.get reads no rows"),
         ("decide:", "bounds: {deadline: 20m}\ndecide:", "P160 the deadline, 20m, is shorter than"),
         ("    do: [restart, tell]", "    do: [restart, tell]\n    gate: {waived: harmless}", "P161 the gate is waived: harmless"),
-        ("    undo: {none: a restart needs no undo}", "    for_each: '${health.json}'\n    at_most: 3", "P900 for_each is not supported yet"),
+        ("${steps.restart.result.status}", "${steps.restart.results[0].status}", "P112 of a step only its result can be seen; write steps.restart.result"),
+        ("    undo: {none: a restart needs no undo}", "    for_each: '${health.json}'\n    at_most: 3", "P112 of a repeated step only its results can be seen; write steps.restart.results"),
+        ("    undo: {none: a restart needs no undo}", "    for_each: '${health.json}'", "for_each needs at_most"),
+        ("    undo: {none: a restart needs no undo}", "    for_each: all ${health.json}\n    at_most: 3", "for_each is one expression"),
+        ("    undo: {none: a restart needs no undo}", "    at_most: 3", "at_most is for a step with for_each"),
+        ("    undo: {none: a restart needs no undo}", "    stop_after: 3", "stop_after is for a step with for_each"),
         ("use: http.get", "use: redis.info", "P900 redis.info is not supported yet"),
     ],
 )  # fmt: skip

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from remediator.core.catalog import Fence, Risk
 from remediator.core.exact import shown
-from remediator.core.failure import step_failed
+from remediator.core.failure import step_failed, step_worked
 from remediator.core.messages import Done, Event, Inquired, Marked, Refused, Result, StepFinished, Unknown
 from remediator.core.run import Outcome, Stage, StepRun, StepState
 from remediator.core.turn import Turn
@@ -87,10 +87,7 @@ def _pass_on(turn: Turn) -> None:
     if turn.step.intention is not None and turn.step.intention.verify is not None:
         return turn.enter(Stage.VERIFYING)
     turn.change_step(turn.step.name, worked=True)
-    if turn.run.rungs:
-        return turn.enter(Stage.ENDING)
-    turn.change(cursor=turn.run.cursor + 1)
-    return turn.enter(Stage.CHOOSING)
+    return step_worked(turn)
 
 
 def _may_repeat(turn: Turn, step: StepRun) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from remediator.core.failure import step_failed
+from remediator.core.failure import step_failed, step_worked
 from remediator.core.messages import Event, Settled
 from remediator.core.run import Outcome, Stage, StepState, Verdict
 from remediator.core.turn import Turn
@@ -30,10 +30,7 @@ def hear(turn: Turn, event: Event) -> None:
     match event.verdict:
         case "happened":
             turn.change_step(name, state=StepState.DONE, worked=True, unknown=False)
-            if turn.run.rungs:
-                return turn.enter(Stage.ENDING)
-            turn.change(cursor=turn.run.cursor + 1)
-            return turn.enter(Stage.CHOOSING)
+            return step_worked(turn)
         case "not-happened":
             turn.change_step(name, state=StepState.REFUSED, unknown=False)
             return step_failed(turn, Outcome.FAILED, f"{name} did not happen, says {event.by}")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from remediator.core import bounds
 from remediator.core.catalog import Risk
 from remediator.core.expression import format_duration
-from remediator.core.failure import stop_before
+from remediator.core.failure import deadline_over, stop_before
 from remediator.core.gate import covers, needed
 from remediator.core.messages import Event
-from remediator.core.planning import intend, previews
-from remediator.core.run import Intention, Outcome, Refusal, Stage, StepState
+from remediator.core.planning import intentions, previews, spread_out
+from remediator.core.policy import base_of
+from remediator.core.repeating import begun, named, names_of, passed, risk_of_all, stopped
+from remediator.core.run import Outcome, Refusal, Stage, StepState
 from remediator.core.turn import Turn
 from remediator.errors import EvaluationError
 
@@ -23,34 +27,43 @@ def enter(turn: Turn) -> None:
     run = turn.run
     if run.step is None:
         return turn.enter(Stage.ENDING)
+    if turn.now >= run.opened_at + turn.policy.bounds.deadline:
+        return deadline_over(turn)
     if not run.acted and turn.facts.current != run.version:
         return turn.decide_again("the policy has changed since this run was opened")
     if turn.lowered:
         return turn.decide_again(turn.lowered)
     if run.cursor == 0 and not run.all_gates and _stops_at_once(turn):
         return None
-    if turn.step.attempt:
-        return _skip(turn)  # started before the figures changed: nothing is done twice
-    if run.rungs and turn.step.name in turn.facts.held:
-        turn.change_step(turn.step.name, state=StepState.REFUSED, error="another run holds it")
-        turn.note("skipped", step=turn.step.name, reason="another run holds it")
-        return _skip(turn)
+    while turn.run.step is not None and (beyond := _beyond(turn)):
+        turn.change(cursor=beyond)
+    if turn.run.step is None:
+        return turn.enter(Stage.ENDING)
     if any(covers(gate, turn.step.name) for gate in run.all_gates):
         return turn.enter(Stage.PREPARING)
     return _intend(turn)
 
 
-def _skip(turn: Turn) -> None:
-    turn.change(cursor=turn.run.cursor + 1)
-    enter(turn)
+def _beyond(turn: Turn) -> int:
+    """Where to go on, if the step at the cursor is to be passed over; else 0."""
+    run, step = turn.run, turn.step
+    if step.attempt:
+        return run.cursor + 1  # started before the figures changed: nothing is done twice
+    if stopped(run, turn.policy, step.name):
+        return passed(run)
+    if not run.rungs or base_of(step.name) not in turn.facts.held_steps:
+        return 0
+    turn.change_step(step.name, state=StepState.REFUSED, error="another run holds it")
+    turn.note("skipped", step=step.name, reason="another run holds it")
+    return run.cursor + 1
 
 
 def _stops_at_once(turn: Turn) -> bool:
     """What is known to be refused later is refused before anybody is bothered."""
     run = turn.run
-    held = [name for name in run.plan if name in turn.facts.held]
+    held = [name for name in run.plan if base_of(name) in turn.facts.held_steps]
     if held and not (run.rungs and len(held) < len(run.plan)):
-        turn.refuse("held", f"{', '.join(held)} is being held by another run")
+        turn.refuse("held", f"{named(held)} is being held by another run")
         return True
     return _played_before(turn)
 
@@ -72,29 +85,51 @@ def _played_before(turn: Turn) -> bool:
 
 
 def _intend(turn: Turn) -> None:
-    """Resolve the step; with it all the steps that share its gate."""
-    run, policy, catalog = turn.run, turn.policy, turn.facts.catalog
+    """Resolve the step; with it all the steps that share its gate. A repeated one becomes its items."""
+    policy, base = turn.policy, base_of(turn.step.name)
     try:
-        intention = intend(run, policy, turn.step.name, turn.facts)
-        turn.change_step(intention.step, intention=intention)
+        _spread(turn, base)
+        if turn.run.step is None or base_of(turn.run.step.name) != base:
+            return enter(turn)  # its list is empty
+        goes_on = begun(turn.run, base)
+        _resolve(turn, [turn.step.name] if goes_on else names_of(turn.run, base))
         wanted = needed(turn.run, policy)
-        together = [intend(run, policy, name, turn.facts) for name in wanted.steps] if wanted else []
+        if wanted is None:
+            return _ungated(turn)
+        for other in dict.fromkeys(base_of(name) for name in wanted.steps if base_of(name) != base):
+            _spread(turn, other)
+        wanted = needed(turn.run, policy)
+        assert wanted is not None
+        _resolve(turn, [name for name in wanted.steps if goes_on or base_of(name) != base])
     except EvaluationError as error:
         return stop_before(turn, "expression", str(error))
-    if wanted is None:
-        return _ungated(turn, intention)
-    for one in together:
-        turn.change_step(one.step, intention=one)
-    no = None if run.acted else bounds.to_change(bounds.Ask.of(run.target, turn.facts))
+    no = None if turn.run.acted else bounds.to_change(bounds.Ask.of(turn.run.target, turn.facts))
     if no is not None:
         return turn.close(Outcome.REFUSED, str(no), no)
-    shows = any(previews(one.call, catalog) for one in together)
+    calls = [one.call for name in wanted.steps if (one := turn.run.steps[name].intention) is not None]
+    shows = any(previews(call, turn.facts.catalog) for call in calls)
     return turn.enter(Stage.PREVIEWING if shows or turn.run.acted else Stage.WAITING)
 
 
-def _ungated(turn: Turn, intention: Intention) -> None:
-    if intention.risk is Risk.DESTRUCTIVE and not _waived(turn):
-        return stop_before(turn, "gate", f"{intention.step} is destructive and has no gate")
+def _spread(turn: Turn, base: str) -> None:
+    run = spread_out(turn.run, turn.policy, base, turn.facts)
+    if run is not turn.run:
+        turn.run = run
+        turn.note("repeated", step=base, items=len(run.lists[base]))
+
+
+def _resolve(turn: Turn, names: list[str]) -> None:
+    steps = turn.run.steps
+    fresh = {
+        one.step: msgspec.structs.replace(steps[one.step], intention=one)
+        for one in intentions(turn.run, turn.policy, names, turn.facts)
+    }
+    turn.change(steps={**steps, **fresh})
+
+
+def _ungated(turn: Turn) -> None:
+    if risk_of_all(turn.run, turn.step.name) is Risk.DESTRUCTIVE and not _waived(turn):
+        return stop_before(turn, "gate", f"{base_of(turn.step.name)} is destructive and has no gate")
     return turn.enter(Stage.PREPARING)
 
 

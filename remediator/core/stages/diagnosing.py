@@ -5,8 +5,17 @@ from __future__ import annotations
 from remediator.core import bounds
 from remediator.core.catalog import Risk
 from remediator.core.messages import Event, ProbeRead
-from remediator.core.planning import as_read, choose_case, intend, probe_call, unexpected
-from remediator.core.run import Outcome, Refusal, Stage, StepRun
+from remediator.core.planning import (
+    as_read,
+    choose_case,
+    intentions,
+    probe_call,
+    spread_out,
+    unexpected,
+)
+from remediator.core.policy import base_of
+from remediator.core.repeating import idle, named, names_of
+from remediator.core.run import Intention, Outcome, Refusal, Stage, StepRun
 from remediator.core.turn import Turn
 from remediator.errors import EvaluationError
 
@@ -15,8 +24,11 @@ PREFIX = "diagnose:"
 
 def enter(turn: Turn) -> None:
     """Send all probes of the policy, together. Of an earlier decision only what was started is kept."""
-    started = {name: step for name, step in turn.run.steps.items() if step.attempt}
-    turn.change(readings={}, fresh={}, case=None, plan=(), cursor=0, steps=started)
+    run = turn.run
+    kept = {base_of(name) for name, step in run.steps.items() if step.attempt}
+    steps = {name: step for name, step in run.steps.items() if base_of(name) in kept}
+    lists = {base: found for base, found in run.lists.items() if base in kept}
+    turn.change(readings={}, fresh={}, case=None, plan=(), cursor=0, steps=steps, lists=lists)
     try:
         calls = {
             PREFIX + name: probe_call(
@@ -63,27 +75,34 @@ def _decide(turn: Turn) -> None:
     turn.note("decided", case=number, steps=list(case.steps), rungs=case.rungs)
     if not case.steps:
         return turn.close(Outcome.NOTHING_TO_DO, f"case {number + 1} says: do nothing")
-    steps = {name: turn.run.steps.get(name, StepRun(name)) for name in case.steps}
-    turn.change(case=number, plan=case.steps, rungs=case.rungs, cursor=0, steps={**turn.run.steps, **steps})
+    plan = tuple(name for base in case.steps for name in names_of(turn.run, base))
+    steps = {name: turn.run.steps.get(name, StepRun(name)) for name in plan}
+    turn.change(case=number, plan=plan, rungs=case.rungs, cursor=0, steps={**turn.run.steps, **steps})
     return _observe(turn) if turn.run.observes else turn.enter(Stage.CHOOSING)
 
 
 def _observe(turn: Turn) -> None:
     """Mode observe ends here: say what would be done, count it apart, touch nothing."""
-    would = []
-    for name in turn.run.plan:
+    would: list[Intention] = []
+    for base in turn.run.plan:
         try:
-            intention = intend(turn.run, turn.policy, name, turn.facts)
+            turn.run = spread_out(turn.run, turn.policy, base, turn.facts)
+            resolved = intentions(turn.run, turn.policy, names_of(turn.run, base), turn.facts)
         except EvaluationError as error:
-            turn.note("would", step=name, error=str(error))
+            turn.note("would", step=base, error=str(error))
             continue
-        turn.note("would", step=name, summary=intention.summary, risk=str(intention.risk))
-        would.append(intention)
+        if base in turn.run.lists:
+            turn.note("repeated", step=base, items=len(resolved))
+        for one in resolved:
+            turn.note("would", step=one.step, summary=one.summary, risk=str(one.risk))
+        would += resolved
+    if not turn.run.plan:
+        return turn.close(Outcome.NOTHING_TO_DO, idle(turn.run))
     no = bounds.to_observe(bounds.Ask.of(turn.run.target, turn.facts))
     if no is None and any(intention.risk is not Risk.SAFE for intention in would):
         turn.count("act")
-    reason = f"would do: {', '.join(turn.run.plan)}"
-    turn.close(Outcome.OBSERVED, reason if no is None else f"{reason}; but {no}", _pause(turn, no))
+    reason = f"would do: {named(turn.run.plan)}"
+    return turn.close(Outcome.OBSERVED, reason if no is None else f"{reason}; but {no}", _pause(turn, no))
 
 
 def _pause(turn: Turn, no: Refusal | None) -> Refusal:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import groupby
+
 from remediator.core.messages import Event
-from remediator.core.run import Outcome, Run, Stage, StepState, Verdict
+from remediator.core.policy import base_of
+from remediator.core.repeating import enough, idle, named, together
+from remediator.core.run import Outcome, Run, Stage, StepRun, StepState, Verdict
 from remediator.core.turn import Turn
 
 
@@ -27,20 +32,34 @@ def enter(turn: Turn) -> None:
 
 def _verdict(run: Run) -> Verdict:
     """How the steps ended, the worst first. A rung that gave way to a better one is no failure."""
+    if not run.plan:
+        return Verdict(Outcome.NOTHING_TO_DO, idle(run))
     steps = [run.steps[name] for name in run.plan]
     if run.rungs:
-        worked = next((one for one in steps if one.worked), None)
+        rungs = [list(group) for _, group in groupby(steps, lambda one: base_of(one.name))]
+        worked = next((rung for rung in rungs if all(one.worked for one in rung)), None)
         if worked is not None:
-            return Verdict(Outcome.FIXED, f"{worked.name} {_word(worked.state)}")
-        reason = "; ".join(one.error for one in steps if one.error) or "no rung helped"
+            return Verdict(Outcome.FIXED, _well(worked))
+        reason = enough([one.error for one in steps if one.error]) or "no rung helped"
         return Verdict(Outcome.INEFFECTIVE, reason)
     for one in steps:
         if one.state in (StepState.REFUSED, StepState.UNKNOWN):
-            return Verdict(Outcome.FAILED, f"{one.name}: {one.error}")
+            return Verdict(Outcome.FAILED, _badly(run, one, f"{one.name}: {one.error}"))
     for one in steps:
         if not one.worked:
-            return Verdict(Outcome.INEFFECTIVE, one.error)
-    return Verdict(Outcome.FIXED, ", ".join(f"{one.name} {_word(one.state)}" for one in steps))
+            return Verdict(Outcome.INEFFECTIVE, _badly(run, one, one.error))
+    return Verdict(Outcome.FIXED, _well(steps))
+
+
+def _badly(run: Run, step: StepRun, reason: str) -> str:
+    """Of a repeated step all that failed is told."""
+    return together(run, step.name)[1] if base_of(step.name) in run.lists else reason
+
+
+def _well(steps: Sequence[StepRun]) -> str:
+    """``pause proved, retry (12 items) done``."""
+    alike = groupby(steps, lambda one: (base_of(one.name), _word(one.state)))
+    return ", ".join(f"{named(one.name for one in group)} {word}" for (_, word), group in alike)
 
 
 def _word(state: StepState) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from remediator.core.messages import Event, ProbeRead, TimePassed
-from remediator.core.planning import early_call, rewrites
+from remediator.core.planning import early_call, written
 from remediator.core.proving import Asked, enough, followed, holds
 from remediator.core.run import Call, Proof, Reading, Run, Stage
 from remediator.core.turn import Turn
@@ -49,11 +49,11 @@ def hear(turn: Turn, event: Event) -> None:
 
 def due(turn: Turn) -> list[str]:
     """Steps whose undo is due now, and with them those that have written over what they wrote."""
-    run, found = turn.run, list[str]()
+    run, found, cells = turn.run, list[str](), set[object]()
     for name in run.temporary:
-        over = any(rewrites(run.steps[name], run.steps[earlier]) for earlier in found)
-        if over or _is_due(turn, name):
+        if _is_due(turn, name) or (found and not cells.isdisjoint(written(run.steps[name]))):
             found.append(name)
+            cells |= written(run.steps[name])
     return found
 
 
@@ -121,11 +121,11 @@ def _keep(turn: Turn, name: str, number: int, proof: Proof) -> None:
 def _judge(turn: Turn, key: str, reading: Reading) -> None:
     """Written down only when it has changed: a hold may last for days."""
     name, _, text = key.removeprefix(PREFIX).rpartition(":")
-    step, undo, number = turn.run.steps[name], turn.policy.steps[name].undo, int(text)
+    step, undo, number = turn.run.steps[name], turn.policy.step(name).undo, int(text)
     assert undo is not None
     probe, before = undo.probes[number], _proofs(turn.run, name)[number]
     asked = Asked.by(probe, f"{turn.run.policy}: steps.{name}.undo.early[{number}]")
-    held, doubt = holds(turn.run, turn.policy, asked, step.before, reading, turn.now)
+    held, doubt = holds(turn.run, turn.policy, asked, step, reading, turn.now)
     proof = followed(before, asked, reading, turn.now, held=held)
     _keep(turn, name, number, proof)
     ends = enough(proof, asked, turn.now)

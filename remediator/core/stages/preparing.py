@@ -9,7 +9,7 @@ from remediator.core.exact import same
 from remediator.core.failure import stop_before
 from remediator.core.gate import covers, opens_with, same_plan
 from remediator.core.messages import Event, Preview, Previewed, ProbeRead
-from remediator.core.planning import as_read, choose_case, intend, probe_call, unexpected
+from remediator.core.planning import again, as_read, choose_case, probe_call, unexpected
 from remediator.core.run import Call, Gate, Picture, Reading, Run, Stage
 from remediator.core.stages import diagnosing
 from remediator.core.turn import Turn
@@ -139,7 +139,7 @@ def _difference(turn: Turn, renewed: Run) -> str:
         # Both resolved now: `${now}` in an argument means the time at which it was shown, and may not
         # tell a difference.
         names = [one.step for one in approved if one is not None]
-        old, new = ([intend(run, turn.policy, name, turn.facts) for name in names] for run in (seen, renewed))
+        old, new = (again(run, turn.policy, names, turn.facts) for run in (seen, renewed))
         if not same_plan(old, new):
             return "the figures that the step is made of have changed"
     except EvaluationError as error:

@@ -205,7 +205,7 @@ def next_look(run: Run) -> datetime | None:
 
 
 def _prove(turn: Turn, name: str) -> None:
-    undo = turn.policy.steps[name].undo
+    undo = turn.policy.step(name).undo
     proof = undo.proof if undo is not None else None
     if proof is None:
         return _on(turn)
@@ -232,10 +232,10 @@ def _hear_proof(turn: Turn, event: Event) -> None:
 
 def _judge(turn: Turn, name: str, reading: Reading) -> None:
     """``before``: what the step's own proof read just before the act."""
-    step, undo = turn.run.steps[name], turn.policy.steps[name].undo
+    step, undo = turn.run.steps[name], turn.policy.step(name).undo
     assert step.undo_proof is not None and undo is not None and undo.proof is not None
     asked = Asked.by(undo.proof, f"{turn.run.policy}: steps.{name}.undo.verify")
-    held, doubt = holds(turn.run, turn.policy, asked, step.before, reading, turn.now)
+    held, doubt = holds(turn.run, turn.policy, asked, step, reading, turn.now)
     proof = followed(step.undo_proof, asked, reading, turn.now, held=held)
     turn.change_step(name, undo_proof=proof)
     error = reading.error or doubt

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from remediator.core.failure import step_unproved
+from remediator.core.failure import step_unproved, step_worked
 from remediator.core.messages import Event, ProbeRead, TimePassed
 from remediator.core.planning import printable
 from remediator.core.policy import Verify
@@ -48,7 +48,7 @@ def _read(turn: Turn) -> None:
 
 def _judge(turn: Turn, reading: Reading) -> None:
     step, asked = turn.step, Asked.by(_verify(turn), f"{turn.run.policy}: steps.{turn.step.name}.verify")
-    held, doubt = holds(turn.run, turn.policy, asked, step.before, reading, turn.now)
+    held, doubt = holds(turn.run, turn.policy, asked, step, reading, turn.now)
     so_far = Proof(step.proof, step.proof_since, step.proof_next, step.proof_by)
     proof = followed(so_far, asked, reading, turn.now, held=held)
     turn.change_step(step.name, proof=reading, proof_since=proof.since, proof_next=None)
@@ -66,10 +66,7 @@ def _proved(turn: Turn) -> None:
     turn.change_step(step.name, state=StepState.VERIFIED, worked=True, unknown=False, error="")
     turn.note("verified", step=step.name, settles_unknown=step.unknown)
     turn.show_card()
-    if turn.run.rungs:
-        return turn.enter(Stage.ENDING)
-    turn.change(cursor=turn.run.cursor + 1)
-    return turn.enter(Stage.CHOOSING)
+    return step_worked(turn)
 
 
 def _unproved(turn: Turn, doubt: str) -> None:

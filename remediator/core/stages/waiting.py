@@ -7,6 +7,7 @@ import msgspec
 from remediator.core import gate as gates
 from remediator.core.catalog import Risk
 from remediator.core.messages import Event, TimePassed, VoteCast
+from remediator.core.repeating import named
 from remediator.core.run import Gate, Outcome, Refusal, Run, Stage, Vote, gate_hash
 from remediator.core.turn import Turn
 
@@ -106,7 +107,7 @@ def _but(run: Run) -> str:
         for name, step in run.steps.items()
         if step.stands and step.intention is not None and step.intention.risk is not Risk.SAFE
     ]
-    return f"; done before, and standing: {', '.join(done)}" if done else ""
+    return f"; done before, and standing: {named(done)}" if done else ""
 
 
 def _asking_again(turn: Turn, note: str) -> Refusal:
