@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
@@ -38,8 +39,9 @@ from remediator.people.pages import Pager
 from remediator.people.slack import SlackRoad
 from remediator.people.socketmode import SlackSocket
 from remediator.people.webhook import WebhookRoad
-from remediator.ports import SYSTEM, Clock, Connector, Notifier, Store, Tx
-from remediator.shelf import Shelf, read_kept
+from remediator.ports import SYSTEM, Answer, Clock, Connector, Notifier, Store, Tx
+from remediator.reloading import Reloading
+from remediator.shelf import NOTHING, Shelf, read_kept
 from remediator.store import open_store
 from remediator.telemetry import Metrics, TimedStore
 from remediator.web.server import make_app
@@ -71,6 +73,7 @@ class App:
         self.shelf.load()
         self.metrics = Metrics()
         self.metrics.policies(self.shelf())
+        self.metrics.refused(lambda: self.shelf.refused)
         store = open_store(self.config.store, self.clock, self.folder)
         self.store: Store = TimedStore(store, self.metrics)
         self.connections: dict[str, Connector] = connectors.build(self.config)
@@ -103,6 +106,7 @@ class App:
         self.desk = PeoplesDesk(self.store, self.driver, new_id, self.shelf, self.shelf.reload)
         self.clicks = Clicks(self.desk, self._whisper, self.desk.turn_away)
         self.socket = self._slack_socket()
+        self.desk.on_reload = self._tell_of_reload
         self.shelf.follow(self._policies_changed)
         self.hook = AlertmanagerHook(
             config.hooks.alertmanager,
@@ -123,6 +127,7 @@ class App:
             desk=self.desk,
             feed=self.driver,
             policies=self.shelf,
+            refused=lambda: self.shelf.refused,
             identify=lambda token: person_of(token, self.config.people),
             ready=self.problems,
             metrics=lambda: self.metrics.scrape(self.store),
@@ -157,9 +162,30 @@ class App:
         text = (
             f"a webhook of Alertmanager was refused for good, and its alerts with it: {problem}. See /status"
         )
-        task = asyncio.get_running_loop().create_task(self._page_quietly("webhook", text))
+        self._aside(self._page_quietly("webhook", text))
+
+    def _aside(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._asides.add(task)
         task.add_done_callback(self._asides.discard)
+
+    def _tell_of_reload(self, by: str, answer: Answer) -> None:
+        """The channel sees what changed, loosened first, or that nothing could be."""
+        data = answer.data or {}
+        told = data.get("changes", ()) if answer.ok else data.get("problems", ())
+        if answer.ok and not told and answer.text == NOTHING:
+            return
+        head = (
+            f"Policies reloaded ({by}): {answer.text}"
+            if answer.ok
+            else f"Policies not reloaded ({by}): {answer.text}; the running ones go on"
+        )
+        for road in self.roads:
+            if isinstance(road, SlackRoad):
+                self._aside(road.announce(head, told))
+
+    async def _reload(self, by: str) -> Answer:
+        return await self.desk.reload(by=by)
 
     async def _page_quietly(self, key: str, text: str) -> None:
         with contextlib.suppress(RemediatorError):
@@ -212,7 +238,9 @@ class App:
         """Everything started, in order; stopped in reverse. A dead part stops the daemon."""
         await self.store.open()
         try:
-            started = {"policies": {n: v.version for n, v in self.shelf().by_name.items()}}
+            running = self.shelf()
+            versions = {name: one.version for name, one in running.by_name.items()}
+            started = {"version": running.version, "policies": versions}
             await self.store.transact(lambda tx: tx.journal(SYSTEM, [Entry("started", started)]))
             async with asyncio.TaskGroup() as tasks:
                 loops = [
@@ -221,6 +249,9 @@ class App:
                 ]
                 self.schedule.start({"patience": (15.0, self._page_impatient), "pulse": (2.0, self._pulse)})
                 self.schedule.follow(self.shelf())
+                if self.config.reload.watch:
+                    watch = Reloading(self.shelf, self._reload, self.config.reload.every.total_seconds())
+                    loops.append(tasks.create_task(watch.run(), name="reloading"))
                 await recover(self.store, self.driver, self.performer)
                 async with self._hearing(tasks), self._listening():
                     yield self

@@ -179,6 +179,15 @@ class Limits(Section):
     acts_at_once: int = Field(default=8, gt=0)
 
 
+class Reload(Section):
+    """Whether the folder of policies is watched; SIGHUP and the API reload it in any case."""
+
+    watch: bool = Field(default=True, description="reload when a file changed, once all is quiet")
+    every: Duration = Field(
+        default=timedelta(seconds=5), ge=timedelta(seconds=1), description="how often to look"
+    )
+
+
 class Config(Section):
     """`remediator.yaml`, whole."""
 
@@ -186,6 +195,7 @@ class Config(Section):
     public_url: str = ""
     store: str = "sqlite:remediator.db"
     policies: str = "./policies"
+    reload: Reload = Reload()
     hooks: Hooks = Hooks()
     connections: dict[str, dict[str, Any]] = {}
     people: dict[str, Person] = {}

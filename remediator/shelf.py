@@ -3,28 +3,48 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 from remediator.core.catalog import Catalog
 from remediator.core.policy import Policy
-from remediator.core.policyset import PolicySet
+from remediator.core.policyset import PolicySet, Versioned
 from remediator.errors import PolicyError
-from remediator.policyfiles.loading import Loaded, load, parse_text
-from remediator.ports import KeptPolicy
+from remediator.policyfiles.diff.compare import Side, Written
+from remediator.policyfiles.diff.compare import difference as judged
+from remediator.policyfiles.diff.telling import lines
+from remediator.policyfiles.loading import Loaded, load, parse_text, policy_files
+from remediator.ports import KeptPolicy, Reloaded
 
 log = logging.getLogger(__name__)
 
+NOTHING = "nothing changed"
+"""What a reload says that changed nothing."""
+READINGS = 3
+"""Times that a folder is read which changes under our hands."""
+
+Signature = tuple[tuple[str, int, int, int], ...]
+"""Of each file its path, time, size and inode: enough to see that something may have changed."""
+
 
 class Shelf:
-    """Holds the running set."""
+    """Holds the running set.
+
+    content: a hash of the files that it was read from. refused: what is wrong with those that are there
+    now, a problem each, and refused_content their hash; empty while the running set is what is there.
+    """
 
     def __init__(self, folder: Path, catalog: Catalog) -> None:
         self._folder = folder
         self._catalog = catalog
         self._set = PolicySet.of((), catalog)
         self._followers: list[Callable[[PolicySet], Awaitable[None]]] = []
+        self._one_at_a_time = asyncio.Lock()
+        self.content = ""
+        self.refused: tuple[str, ...] = ()
+        self.refused_content = ""
 
     def __call__(self) -> PolicySet:
         """The running set."""
@@ -36,25 +56,70 @@ class Shelf:
 
     def load(self) -> None:
         """Read the folder for the first time. Raises PolicyError with every error, a line each."""
-        self._set = self._read()
+        self._set, self.content = self._read()
 
-    async def reload(self) -> str:
+    async def reload(self) -> Reloaded:
         """Read the folder again; says what changed. Raises PolicyError, and then nothing changed."""
-        new = await asyncio.to_thread(self._read)
-        told = difference(self._set, new)
-        self._set = new
-        for changed in self._followers:
-            await changed(new)
-        log.info("policies reloaded", extra={"what": told})
-        return told
+        async with self._one_at_a_time:
+            try:
+                new, content = await asyncio.to_thread(self._read)
+            except PolicyError as error:
+                self.refuse(str(error), await asyncio.to_thread(self.look_closely))
+                raise
+            told = _told(self._set, new)
+            self._set = new
+            self.accept(content)
+            for changed in self._followers:
+                await changed(new)
+            log.info("policies reloaded", extra={"what": told.what, "version": told.version})
+            for line in told.changes:
+                log.info("policy changed", extra={"change": line})
+            return told
 
-    def _read(self) -> PolicySet:
+    def refuse(self, problems: str, content: str) -> None:
+        """What is there now cannot be used, and why, a line each; the running set goes on."""
+        self.refused, self.refused_content = tuple(problems.splitlines()), content
+
+    def accept(self, content: str) -> None:
+        """What is there now is what runs."""
+        self.content, self.refused, self.refused_content = content, (), ""
+
+    # ── The folder ────────────────────────────────────────────────────────────────────────────────
+
+    def look(self) -> Signature:
+        """What the folder looks like from afar. Links are followed: a ConfigMap swaps one."""
+        seen = ((str(file), file.stat()) for file in self._files())
+        return tuple((name, now.st_mtime_ns, now.st_size, now.st_ino) for name, now in seen)
+
+    def look_closely(self) -> str:
+        """A hash of what the files hold, by their names; empty when they cannot be read now."""
+        found = hashlib.sha256()
+        try:
+            for file in self._files():
+                name = file.relative_to(self._folder).as_posix().encode("utf-8", "surrogateescape")
+                found.update(hashlib.sha256(name).digest() + hashlib.sha256(file.read_bytes()).digest())
+        except OSError:
+            return ""
+        return found.hexdigest()
+
+    def _files(self) -> Iterator[Path]:
+        return policy_files(self._folder) if self._folder.exists() else iter(())
+
+    def _read(self) -> tuple[PolicySet, str]:
+        """The folder as it was at one moment: read until it did not change while it was read."""
         if not self._folder.exists():
             remedy = "create it, or set `policies:` in the config"
             raise PolicyError(str(self._folder), "there is no such folder of policies", remedy=remedy)
-        loaded = load([self._folder], self._catalog)
+        for _ in range(READINGS):
+            before = self.look_closely()
+            loaded = load([self._folder], self._catalog)
+            if before and before == self.look_closely():
+                break
+        else:
+            raise PolicyError(str(self._folder), "cannot be read, or keeps changing", remedy="try again")
         _complain(loaded)
-        return loaded.policy_set(self._catalog)
+        versioned = [Versioned(one.policy, one.version, one.text, one.file) for one in loaded.policies]
+        return PolicySet.of(versioned, self._catalog), before
 
 
 def read_kept(kept: KeptPolicy) -> Policy:
@@ -73,10 +138,21 @@ def difference(old: PolicySet, new: PolicySet) -> str:
         for word, names in (("added", added), ("changed", changed), ("removed", gone))
         if names
     ]
-    return "; ".join(parts) or "nothing changed"
+    return "; ".join(parts) or NOTHING
+
+
+def _told(old: PolicySet, new: PolicySet) -> Reloaded:
+    return Reloaded(difference(old, new), tuple(lines(judged(_side(old), _side(new)))), new.version)
+
+
+def _side(policies: PolicySet) -> Side:
+    written = {name: Written(one.policy, one.file) for name, one in policies.by_name.items()}
+    return Side(written, policies.catalog)
 
 
 def _complain(loaded: Loaded) -> None:
     for finding in loaded.findings:
         if finding.severity == "warning":
             log.warning("policy warning", extra={"finding": str(finding)})
+    if loaded.errors:
+        raise PolicyError("", "\n".join(str(one) for one in loaded.errors))

@@ -13,7 +13,7 @@ import re
 import sys
 import time
 from collections import Counter as Tally
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -179,6 +179,10 @@ class Metrics:
         )
         self._store_up = gauge("store_up", "1 while the store answers.")
         self._policies = gauge("policies", "Running policies.", "mode")
+        self._refused = gauge(
+            "policies_refused",
+            "Problems that keep the policies in the folder from running; the older ones run.",
+        )
         gauge("build_info", "Always 1; the version is in the label.", "version", "python").labels(
             _version(), platform.python_version()
         ).set(1)
@@ -213,6 +217,10 @@ class Metrics:
         modes = Tally(one.policy.mode for one in running.by_name.values())
         for mode in ("observe", "suggest", "act"):
             self._policies.labels(mode).set(modes[mode])
+
+    def refused(self, problems: Callable[[], Sequence[str]]) -> None:
+        """Where to ask what keeps the policies in the folder from running."""
+        self._refused.set_function(lambda: len(problems()))
 
     async def scrape(self, store: Store) -> bytes:
         """Everything, with the store's rows as they are now; without them when it does not answer."""

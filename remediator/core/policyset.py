@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from remediator.core.alert import Alert
+from remediator.core.canonical import digest
 from remediator.core.catalog import Catalog
 from remediator.core.matching import Index
 from remediator.core.policy import Policy
@@ -38,6 +40,11 @@ class PolicySet:
         by_name = {one.policy.name: one for one in policies}
         index = Index.of((name, one.policy.selectors) for name, one in by_name.items() if one.policy.match)
         return cls(catalog, by_name, index)
+
+    @cached_property
+    def version(self) -> str:
+        """A hash of all its policies, by their names and versions."""
+        return digest({name: one.version for name, one in self.by_name.items()})
 
     def matching(self, alert: Alert) -> list[Versioned]:
         """The policies that want this alert. A watch's alerts belong to its own policy alone."""

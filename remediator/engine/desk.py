@@ -15,9 +15,11 @@ from remediator.engine import again, byhand
 from remediator.engine.decisions import Committed
 from remediator.engine.driver import Driver
 from remediator.errors import PolicyError
-from remediator.ports import SYSTEM, Answer, RunFilter, Store, Tx
+from remediator.ports import SYSTEM, Answer, Reloaded, RunFilter, Store, Tx
 
 Verdict = Literal["happened", "not-happened", "handled"]
+MOST_TOLD = 100
+"""Lines of one reload that the journal keeps."""
 VERDICTS = ("happened", "not-happened", "handled")
 
 
@@ -30,12 +32,13 @@ class PeoplesDesk:
         driver: Driver,
         new_id: Callable[[str], str],
         policies: Callable[[], PolicySet],
-        reload_policies: Callable[[], Awaitable[str]],
+        reload_policies: Callable[[], Awaitable[Reloaded]],
     ) -> None:
         """policies: the running set, and with it who has which role.
 
-        reload_policies: returns what changed in a line, or raises PolicyError with every problem.
+        reload_policies: returns what changed, or raises PolicyError with every problem.
         """
+        self.on_reload: Callable[[str, Answer], None] = lambda _by, _answer: None
         self._store = store
         self._driver = driver
         self._new_id = new_id
@@ -217,11 +220,16 @@ class PeoplesDesk:
         except PolicyError as error:
             problems = str(error).splitlines()
             text = f"nothing was changed: {len(problems)} problems"
-            return Answer(ok=False, text=text, status=409, data={"problems": problems})
-        await self._store.transact(
-            lambda tx: tx.journal(SYSTEM, [Entry("reloaded", {"by": by, "what": told})])
-        )
-        return Answer(ok=True, text=told)
+            answer = Answer(ok=False, text=text, status=409, data={"problems": problems})
+            entry = Entry("reload-refused", {"by": by, "problems": problems[:MOST_TOLD]})
+        else:
+            data = {"version": told.version, "changes": list(told.changes)}
+            answer = Answer(ok=True, text=told.what, data=data)
+            changes = list(told.changes[:MOST_TOLD])
+            entry = Entry("reloaded", {"by": by, "what": told.what, **data, "changes": changes})
+        self.on_reload(by, answer)
+        await self._store.transact(lambda tx: tx.journal(SYSTEM, [entry]))
+        return answer
 
 
 def _gate(run: Run | None, gate: str) -> Gate | None:

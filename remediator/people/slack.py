@@ -24,6 +24,8 @@ from remediator.ports import CardRef, Told
 
 log = logging.getLogger(__name__)
 
+MOST_LINES = 20
+"""Lines of one announcement."""
 MOST_DRAWINGS = 8
 """Times that one card is drawn before it is given up: posted, its file attached, and shown to be."""
 
@@ -113,6 +115,16 @@ class SlackRoad:
         if answer.error:
             return Told(ok=False, road=self.road, detail=answer.error)
         return Told(ok=True, road=self.road, detail=f"{mentions} in {self._app.channel}")
+
+    async def announce(self, head: str, lines: Sequence[str]) -> None:
+        """Tell the channel of something that asks nothing of anybody. Best effort."""
+        shown = [cut(escaped(line), 400) for line in lines[:MOST_LINES]]
+        left = len(lines) - len(shown)
+        also = [f"… and {left} more"] * bool(left > 0)
+        text = "\n".join([cut(escaped(head), 600), *(f"• {line}" for line in [*shown, *also])])
+        answer = await self._post({"text": cut(text, 3500), "mrkdwn": False})
+        if answer.error:
+            log.warning("the channel could not be told", extra={"what": head, "problem": answer.error})
 
     async def whisper(self, user: str, text: str) -> None:
         """Tell one person (TEAM/USER) something that only they see. Best effort."""

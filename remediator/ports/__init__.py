@@ -1,7 +1,7 @@
 """What the parts ask of each other: the store, the connectors, the clock, the ways to people."""
 
 from remediator.ports.explaining import Explanation, Misfit, Said, Says
-from remediator.ports.people import Answer, Desk, Feed, Notifier, Told
+from remediator.ports.people import Answer, Desk, Feed, Notifier, Reloaded, Told
 from remediator.ports.rows import (
     SYSTEM,
     AlertRow,
@@ -43,6 +43,7 @@ __all__ = [
     "PolicyCount",
     "Received",
     "Rejected",
+    "Reloaded",
     "RunFilter",
     "Said",
     "Says",

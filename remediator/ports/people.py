@@ -43,6 +43,15 @@ class Answer:
     data: dict[str, Any] | None = None
 
 
+@dataclass(frozen=True)
+class Reloaded:
+    """What another set of policies changed: in one line, and in words, what was loosened first."""
+
+    what: str
+    changes: tuple[str, ...] = ()
+    version: str = ""  # of the whole set that runs now
+
+
 class Desk(Protocol):
     """Everything that people may ask of the daemon, whichever door they come through.
 

@@ -117,7 +117,8 @@ async def policies(request: web.Request) -> web.Response:
     """List the running policies and how their runs ended."""
     Query(request)
     counts = await _ask(request, lambda tx: tx.policy_counts())
-    return told(shapes.PolicyList(policy_rows(services(request).policies(), counts)))
+    running, refused = services(request).policies(), list(services(request).refused())
+    return told(shapes.PolicyList(policy_rows(running, counts), running.version, refused))
 
 
 async def gates(request: web.Request) -> web.Response:

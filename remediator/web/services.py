@@ -19,6 +19,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Services:
     """Everything that a route may ask.
 
+    refused: why the policies in the folder cannot be used, a problem each, while the running set goes on.
     identify: an API token → the person whose it is. ready: why the daemon is not ready; empty when
     it is. metrics: Prometheus' text format. explain: what every running policy says to an alert.
     extra_routes: (method, path, handler) of doors that check their senders themselves; each must
@@ -30,6 +31,7 @@ class Services:
     desk: Desk
     feed: Feed
     policies: Callable[[], PolicySet]
+    refused: Callable[[], Sequence[str]]
     identify: Callable[[str], str | None]
     ready: Callable[[], list[str]]
     metrics: Callable[[], bytes | Awaitable[bytes]]

@@ -140,9 +140,11 @@ class PolicyRow(Struct, frozen=True, kw_only=True):
 
 
 class PolicyList(Struct, frozen=True):
-    """By name."""
+    """By name. ``version``: of the whole set; ``refused``: why the files that are there now do not run."""
 
     policies: list[PolicyRow]
+    version: str = ""
+    refused: list[str] = []
 
 
 class StepShown(Struct, frozen=True, kw_only=True):

@@ -140,6 +140,12 @@ _LAST = datetime.max.replace(tzinfo=UTC)
 async def take(services: Services, you: str | None) -> Snapshot:
     """Look now. A store that does not answer is part of the picture, not an error."""
     problems = list(services.ready())
+    refused = services.refused()
+    if refused:
+        more = f" (and {len(refused) - 1} more problems)" if len(refused) > 1 else ""
+        problems.append(
+            f"the policies in the folder cannot be used, and the older ones run on: {refused[0]}{more}"
+        )
     try:
         rows = await services.store.read(_read)
     except StoreError as error:

@@ -15,7 +15,7 @@ from remediator.core.messages import Card, VoteCast
 from remediator.core.run import Halt, Outcome, Run, Stage, Vote
 from remediator.engine.desk import PeoplesDesk
 from remediator.engine.driver import Driver
-from remediator.ports import SYSTEM, Answer, Pending
+from remediator.ports import SYSTEM, Answer, Pending, Reloaded
 from remediator.store.audit import audit
 from tests.core.stories import policy, post, votes
 from tests.engine.world import START, Engine, alert, engine
@@ -45,8 +45,8 @@ class Story:
         async def nothing(*_words: str) -> None:
             return None
 
-        async def reload() -> str:
-            return "nothing changed"
+        async def reload() -> Reloaded:
+            return Reloaded("nothing changed")
 
         driver = Driver(one.store, one.decisions, one.clock, lambda: None, nothing)
         driver.attach(self.performer)

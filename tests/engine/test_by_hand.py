@@ -14,7 +14,7 @@ from remediator.core.policy import Policy
 from remediator.core.run import Run
 from remediator.engine.desk import PeoplesDesk
 from remediator.engine.driver import Driver
-from remediator.ports import SYSTEM, Answer, Pending
+from remediator.ports import SYSTEM, Answer, Pending, Reloaded
 from tests.core.stories import budget_probe, policy, post, undo, votes
 from tests.engine.world import START, Engine, alert, engine
 
@@ -62,8 +62,8 @@ async def office(tmp_path: Path) -> AsyncIterator[Office]:
         async def nothing(*_words: str) -> None:
             return None
 
-        async def reload() -> str:
-            return "nothing changed"
+        async def reload() -> Reloaded:
+            return Reloaded("nothing changed")
 
         driver = Driver(one.store, one.decisions, one.clock, lambda: None, nothing)
         driver.attach(Caught(one))

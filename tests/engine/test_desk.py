@@ -12,7 +12,7 @@ import pytest
 from remediator.core.catalog import Catalog, Cover
 from remediator.engine.desk import PeoplesDesk
 from remediator.engine.driver import Driver
-from remediator.ports import Pending
+from remediator.ports import Pending, Reloaded
 from tests.core.stories import CATALOG, policy, post, proof, votes
 from tests.engine.world import START, Engine, alert, engine
 
@@ -31,8 +31,8 @@ async def desk(tmp_path: Path) -> AsyncIterator[tuple[PeoplesDesk, Engine]]:
         async def nothing(*_words: str) -> None:
             return None
 
-        async def reload() -> str:
-            return "nothing changed"
+        async def reload() -> Reloaded:
+            return Reloaded("nothing changed")
 
         driver = Driver(one.store, one.decisions, one.clock, lambda: None, nothing)
         driver.attach(Idle())

@@ -40,7 +40,7 @@ from remediator.engine.driver import Driver
 from remediator.engine.paging import Paging
 from remediator.engine.recovery import recover
 from remediator.engine.virtual import Virtual, VirtualClock, driven
-from remediator.ports import Pending, RunFilter, Store, Tx
+from remediator.ports import Pending, Reloaded, RunFilter, Store, Tx
 from remediator.store import open_store
 from remediator.store.journal import verify
 from remediator.store.memory import MemoryStore
@@ -82,7 +82,7 @@ def _read_old(_kept: object) -> Policy:
 POLICIES = PolicySet.of((Versioned(one, f"{one.name}@v1") for one in (PAUSE, CUT)), CATALOG)
 
 
-async def _no_reload() -> str:
+async def _no_reload() -> Reloaded:
     raise AssertionError
 
 

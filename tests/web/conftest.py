@@ -53,6 +53,7 @@ class Site:
     desk: FakeDesk
     feed: FakeFeed
     problems: list[str]
+    refused: list[str]
 
     async def get(self, path: str, **headers: str) -> tuple[int, str]:
         async with self.client.get(self.url + path, headers=_plain(headers), allow_redirects=False) as answer:
@@ -104,7 +105,7 @@ async def open_site(tmp_path: Path) -> AsyncIterator[Opened]:
         config = Config.model_validate(
             {"listen": listen, "public_url": "https://remediator.example", "people": people}
         )
-        desk, feed, problems = FakeDesk(), FakeFeed(), list[str]()
+        desk, feed, problems, refused = FakeDesk(), FakeFeed(), list[str](), list[str]()
         found = {token: name for name, token in TOKENS.items()}
         running = running or policies()
         services = Services(
@@ -113,6 +114,7 @@ async def open_site(tmp_path: Path) -> AsyncIterator[Opened]:
             desk=desk,
             feed=feed,
             policies=lambda: running,
+            refused=lambda: refused,
             identify=found.get,
             ready=lambda: list(problems),
             metrics=lambda: b"remediator_build_info 1\n",
@@ -133,7 +135,8 @@ async def open_site(tmp_path: Path) -> AsyncIterator[Opened]:
             await store.close()
 
         ends.append(end)
-        return Site(f"http://127.0.0.1:{port}", client, services, app, store, clock, desk, feed, problems)
+        url = f"http://127.0.0.1:{port}"
+        return Site(url, client, services, app, store, clock, desk, feed, problems, refused)
 
     yield opened
     for end in reversed(ends):

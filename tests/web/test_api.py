@@ -11,7 +11,7 @@ import pytest
 from remediator.errors import StoreError
 from remediator.ports import Answer
 from tests.web.conftest import Site
-from tests.web.scene import ENDED, HASH, asking, fill, holding, thrown_halt, waiting, working
+from tests.web.scene import ENDED, HASH, asking, fill, holding, policies, thrown_halt, waiting, working
 
 GATE = f"{waiting().id}.1"
 
@@ -114,6 +114,17 @@ async def test_policies_are_given_with_the_outcomes_of_their_runs(site: Site) ->
     assert rows["slow-checkout"]["outcomes"] == {"observed": 1}
     assert rows["slow-checkout"]["mode"] == "observe"
     assert rows["stuck-worker"]["outcomes"]["fixed"] == 1
+
+
+async def test_policies_that_cannot_be_used_are_told_beside_those_that_run(site: Site) -> None:
+    told = await site.json("/api/v1/policies")
+    assert (told["version"], told["refused"]) == (policies().version, [])
+    site.refused += ["policies/web.yaml:3:1: P010 unknown key", "<b>another</b>"]
+    assert (await site.json("/api/v1/policies"))["refused"] == site.refused
+    (problem,) = (await site.json("/status", Accept="application/json"))["problems"]
+    assert "the older ones run on: policies/web.yaml:3:1: P010 unknown key (and 1 more problems)" in problem
+    assert "P010 unknown key" in (await site.get("/status", Accept="text/html"))[1]
+    assert (await site.get("/readyz"))[0] == 200  # the running policies do their work
 
 
 async def test_the_other_lists_are_given(site: Site) -> None:

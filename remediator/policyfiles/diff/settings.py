@@ -82,6 +82,7 @@ CONFIG: Table = {
     "public_url": neutral("public_url"),
     "store": acts("store"),
     "policies": acts("policies"),
+    "reload": acts("reload"),
     "hooks": acts("hooks"),
     "connections": elsewhere,  # by `compare`, from the catalogue
     "people": _named("people", "person", _person),
