@@ -38,6 +38,7 @@ from remediator.core.messages import (
 )
 from remediator.core.planning import printable
 from remediator.core.play import repeatable
+from remediator.core.repeating import enough
 from remediator.core.run import Call, Picture, Reading
 from remediator.engine.looking import GRACE_S, Looking, live, longest
 from remediator.errors import ConnectorError, StoreError
@@ -286,7 +287,7 @@ class Performer:
         if run is None or gate is None or gate.state != "open":
             return f"the card of gate {gate_id} cannot be brought up to date: {problem}"
         roles = ", ".join(f"{count} of {role}" for role, count in gate.required.items())
-        what = "; ".join(one.summary for one in gate.intentions)
+        what = enough([one.summary for one in gate.intentions])
         return (
             f"{run.policy} asks for approval on {run.target} and Slack cannot show it ({problem}). "
             f"It would do: {what}. It needs {roles} until {_seconds(gate.expires_at)}. "

@@ -1,22 +1,24 @@
 """A gate's card: what is asked of people, and then what became of it. Pure: from a Run to Slack's blocks.
 
 The buttons are there only while the gate is open, and Approve only when everything that would be done
-stands on the card whole, or rows that are too many for it in a file in its thread: nobody approves what
-they were not shown. After that the card follows the run to its end.
+stands on the card whole, or items and rows that are too many for it in a file in its thread: nobody
+approves what they were not shown. After that the card follows the run to its end.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from itertools import groupby
 from typing import Any
 
 from remediator.core.canonical import digest
-from remediator.core.expression import format_duration
 from remediator.core.gate import not_again
 from remediator.core.letters import plainly
-from remediator.core.run import Gate, Intention, Reading, Run, Stage, StepRun, StepState
+from remediator.core.policy import base_of
+from remediator.core.repeating import named
+from remediator.core.run import Gate, Reading, Run, Stage, StepRun, StepState
 from remediator.people import previews
 from remediator.people.blocks import (
     SECTION,
@@ -26,15 +28,15 @@ from remediator.people.blocks import (
     fitting,
     line_input,
     mrkdwn,
-    preformatted,
     section,
 )
 from remediator.people.lettering import counted, cut, escaped, linked, spelled, when
+from remediator.people.plans import Plan
 from remediator.people.previews import Enclosure, Rows
 
-MOST_ACTION_BLOCKS = 26
-MOST_ACTION_CHARACTERS = 12_000
 MOST_FACTS = 12
+MOST_WRONG = 5
+"""Items of one list that went wrong and are told one by one."""
 MOST_REASON = 500
 """Characters of the line in which a person may say why."""
 
@@ -73,24 +75,25 @@ def gate_card(run: Run, gate: Gate, public_url: str, enclosed: Enclosure = _NOT_
     page = linked(public_url, run.id, f"the page of run {run.id}")
     title = cut(plainly(f"{_TITLES[gate.state]}: {run.policy}"), 150)
     asking = gate.state == "open" and run.stage is not Stage.CLOSED
-    actions, fits = _actions(gate)
-    rows = Rows.of(run, gate)
-    lacking = rows.lacking(enclosed, page) if fits else _not_whole(gate, page)
+    plan, rows = Plan.of(gate), Rows.of(gate)
+    lacking = rows.lacking(enclosed, page, plan.items) if plan.fits else _not_whole(gate, page)
+    elsewhere = rows.elsewhere(plan.items)
     blocks = [
         {"type": "header", "text": {"type": "plain_text", "text": title, "emoji": False}},
         section(_alert(run)),
         *_evidence(run, page),
         *previews.blocks(gate, page),
-        *actions,
-        *([section(lacking or rows.elsewhere)] if asking and (lacking or rows.elsewhere) else []),
+        *plan.blocks,
+        *([section(lacking or elsewhere)] if asking and (lacking or elsewhere) else []),
         section(_people(gate, asking=asking)),
         *(_asking(gate, approvable=not lacking) if asking else [section(_progress(run, gate, page))]),
         *([] if gate.again or not_again(gate) else [buttons("again", again_button(gate.id))]),
         {"type": "context", "elements": [mrkdwn(page)]},
     ]
-    what = ", ".join(gate.steps)
+    what = named(gate.steps)
     text = cut(f"{escaped(title)} on {escaped(run.target)} ({escaped(what)})", SECTION)
-    return Card(blocks, text, not lacking, rows.file if asking and fits else "")
+    file = previews.file(run, gate, [plan.listed, *rows.listed]) if asking and plan.fits else ""
+    return Card(blocks, text, not lacking, file)
 
 
 # ── What is the matter ────────────────────────────────────────────────────────────────────────────
@@ -151,46 +154,6 @@ def _facts(name: str, value: Any, depth: int = 0) -> Iterator[tuple[str, str]]:
 # ── What would be done ────────────────────────────────────────────────────────────────────────────
 
 
-def _actions(gate: Gate) -> tuple[list[Block], bool]:
-    """Every step, whole, as text that nothing interprets; or as many steps as fit, and False."""
-    blocks: list[Block] = []
-    characters = 0
-    for number, intention in enumerate(gate.intentions, start=1):
-        text = _intention(number, intention)
-        pieces = [preformatted(text[at : at + SECTION]) for at in range(0, len(text), SECTION)]
-        characters += len(text)
-        if len(blocks) + len(pieces) > MOST_ACTION_BLOCKS or characters > MOST_ACTION_CHARACTERS:
-            return blocks, False
-        blocks += pieces
-    return blocks, True
-
-
-def _intention(number: int, intention: Intention) -> str:
-    call = intention.call
-    what = f"{plainly(call.operation)} via {plainly(call.connection)} ({intention.risk})"
-    lines = [f"{number}. {plainly(intention.step)}: {what}"]
-    if intention.summary:
-        lines.append(plainly(intention.summary))
-    lines.append(spelled(call.shown, indent=2))
-    if intention.verify is not None:
-        proof = intention.verify
-        lines.append(
-            f"proved by {plainly(proof.operation)} via {plainly(proof.connection)}: {spelled(proof.shown)}"
-        )
-    lines.append(_undo(intention))
-    return "\n".join(lines)
-
-
-def _undo(intention: Intention) -> str:
-    undo = intention.undo
-    if undo is None:
-        return "not taken back by itself"
-    after = "" if undo.after_s is None else f" after {format_duration(timedelta(seconds=undo.after_s))}"
-    early = f", earlier if {' or '.join(plainly(one) for one in undo.early)}" if undo.early else ""
-    how = {"call": undo.call.operation, "args": undo.call.shown} if undo.call is not None else undo.source
-    return f"taken back{after}{early}: {spelled(how)}"
-
-
 def _not_whole(gate: Gate, page: str) -> str:
     steps = counted(len(gate.intentions), "step")
     return (
@@ -235,8 +198,41 @@ def _progress(run: Run, gate: Gate, page: str) -> str:
     lines = [
         f"*Outcome: {run.outcome}* · {cut(escaped(run.reason), 600)}" if run.outcome else f"*Now {run.stage}*"
     ]
-    lines += [f"• {escaped(name)}: {_step(run.steps.get(name), agreed=agreed)}" for name in gate.steps]
+    for base, group in groupby(gate.steps, base_of):
+        names = list(group)
+        if names == [base]:
+            lines.append(f"• {escaped(base)}: {_step(run.steps.get(base), agreed=agreed)}")
+        else:
+            lines += _items(run, names, agreed=agreed)
     return fitting(lines, page)
+
+
+def _items(run: Run, names: list[str], *, agreed: bool) -> Iterator[str]:
+    """A list as a whole, and the first of its items that went wrong."""
+    steps = [run.steps.get(name, StepRun(name)) for name in names]
+    words = Counter(_ITEMS[one.state] or ("next" if agreed else "not started") for one in steps)
+    told = ", ".join(f"{count} {word}" for word, count in words.items())
+    until = [one.undo_at for one in steps if one.owes_undo and one.undo_at is not None]
+    stands = f"; {len(until)} stand, the first until {when(min(until))}" if until else ""
+    yield f"• {escaped(named(names))}: {told}{stands}"
+    wrong = [one for one in steps if one.undo_error or one.undo_late or one.state in _WRONG]
+    for one in wrong[:MOST_WRONG]:
+        yield f"• {escaped(one.name)}: {_step(one, agreed=agreed)}"
+    if len(wrong) > MOST_WRONG:
+        yield f"… {len(wrong) - MOST_WRONG} more of them"
+
+
+_ITEMS = {
+    StepState.PLANNED: "",
+    StepState.STARTED: "started",
+    StepState.DONE: "done",
+    StepState.VERIFIED: "proved",
+    StepState.UNVERIFIED: "not proved",
+    StepState.REFUSED: "refused",
+    StepState.UNKNOWN: "unknown",
+    StepState.UNDONE: "taken back",
+}
+_WRONG = (StepState.UNVERIFIED, StepState.REFUSED, StepState.UNKNOWN)
 
 
 def _step(step: StepRun | None, *, agreed: bool) -> str:

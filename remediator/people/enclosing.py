@@ -1,4 +1,4 @@
-"""A file in a card's thread: the rows that the card cannot show, whole.
+"""A file in a card's thread: the items and rows that the card cannot show, whole.
 
 Slack takes a file in three calls: where to put it, the bytes, and "show it there". slack_sdk's
 `files_upload_v2` makes them in one go; here they are made one by one, so that the bytes go only to

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 
 from remediator.core.letters import plainly
+from remediator.core.policy import base_of
+from remediator.core.repeating import named
 from remediator.core.run import Gate, Picture, Run
 from remediator.people import tables
 from remediator.people.blocks import Block, fitting, preformatted, section
@@ -32,56 +35,77 @@ class Enclosure:
 class Rows:
     """All rows of a gate's previews of SQL. A preview of another kind is a summary, never more than that.
 
-    fit: the card shows all of them; missing: how many nobody could list; file: all of them as a text,
-    where the card needs one beside it.
+    fit: the card shows all of them; missing: how many nobody could list; listed: all of them as texts,
+    where the card needs them beside it.
     """
 
     count: int
     fit: bool
     missing: int = 0
-    file: str = ""
+    listed: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, run: Run, gate: Gate) -> Rows:
+    def of(cls, gate: Gate) -> Rows:
         """As the gate froze them."""
-        known = {step: one for step, one in gate.pictures.items() if tables.is_tabular(one)}
-        shown = list(gate.pictures)[:MOST_PICTURES]
+        pictures = _pictures(gate)
+        known = {step: one for step, one in pictures.items() if tables.is_tabular(one)}
+        shown = list(pictures)[:MOST_PICTURES]
         count = sum(one.count for one in known.values())
         if all(step in shown and tables.on_card(one).whole for step, one in known.items()):
             return cls(count, fit=True)
         missing = sum(max(0, one.count - len(one.rows)) for one in known.values())
-        return cls(count, fit=False, missing=missing, file="" if missing else _file(run, gate, known))
+        return cls(count, fit=False, missing=missing, listed=() if missing else tuple(_listed(known)))
 
-    def lacking(self, enclosed: Enclosure, page: str) -> str:
-        """Why nobody can approve on the card for want of rows, or ""."""
-        if self.fit or (enclosed.delivered and not self.missing):
+    def lacking(self, enclosed: Enclosure, page: str, items: int) -> str:
+        """Why nobody can approve on the card for want of rows, or of so many items of lists; or ""."""
+        if (self.fit and not items) or (enclosed.delivered and not self.missing):
             return ""
+        what = " and ".join(["items"] * bool(items) + ["rows"] * (not self.fit))
         if self.missing:
             why = f"{counted(self.missing, 'row')} that would change could not be listed"
         elif enclosed.problem:
             told = cut(escaped(enclosed.problem), 300)
-            why = f"The rows do not fit here, and their file could not be attached ({told})"
+            why = f"The {what} do not fit here, and their file could not be attached ({told})"
         else:
-            why = "The rows do not fit here, and their file is not attached yet"
+            why = f"The {what} do not fit here, and their file is not attached yet"
         return f"*{why}, so nobody can approve here.* Read and approve on {page}."
 
-    @property
-    def elsewhere(self) -> str:
+    def elsewhere(self, items: int) -> str:
         """Where those are that the card does not show."""
-        return "" if self.fit else f"All {counted(self.count, 'row')} stand in the file in this thread."
+        what = [counted(items, "item")] * bool(items) + [counted(self.count, "row")] * (not self.fit)
+        return f"All {' and '.join(what)} stand in the file in this thread." if what else ""
 
 
 def blocks(gate: Gate, page: str) -> Iterator[Block]:
     """Each step's preview, as much of it as a card can show."""
-    for step, picture in list(gate.pictures.items())[:MOST_PICTURES]:
+    pictures = _pictures(gate)
+    for step, picture in list(pictures.items())[:MOST_PICTURES]:
         if tables.is_tabular(picture):
             yield section(_heading(step, picture))
             yield preformatted(tables.on_card(picture).text)
         else:
             yield section(fitting(list(_summary(step, picture)), page))
-    left = len(gate.pictures) - MOST_PICTURES
+    left = len(pictures) - MOST_PICTURES
     if left > 0:
         yield section(f"… {counted(left, 'more preview')}; see {page}")
+
+
+def _pictures(gate: Gate) -> dict[str, Picture]:
+    """By step; rows that the items of one list would change in the same way stand in one table."""
+    found: dict[str, Picture] = {}
+    places = {step: place for place, step in enumerate(gate.steps)}
+    order = sorted(gate.pictures, key=lambda step: places.get(step, len(places)))
+    for _base, group in groupby(order, base_of):
+        steps = list(group)
+        pictures = [gate.pictures[step] for step in steps]
+        if len(steps) == 1:
+            found[steps[0]] = pictures[0]
+        elif len({one.text for one in pictures}) > 1 or not all(map(tables.is_tabular, pictures)):
+            found |= dict(zip(steps, pictures, strict=True))
+        else:
+            rows = tuple(row for one in pictures for row in one.rows)
+            found[named(steps)] = Picture(sum(one.count for one in pictures), pictures[0].text, rows)
+    return found
 
 
 def _heading(step: str, picture: Picture) -> str:
@@ -98,9 +122,17 @@ def _summary(step: str, picture: Picture) -> Iterator[str]:
         yield f"… {left} more"
 
 
-def _file(run: Run, gate: Gate, known: dict[str, Picture]) -> str:
-    parts = [f"gate {gate.id}: {run.policy} on {run.target}, plan {gate.hash}"]
+def _listed(known: dict[str, Picture]) -> Iterator[str]:
     for step, one in known.items():
         text = f": {one.text}" if one.text else ""
-        parts += [f"{step} would change {counted(one.count, 'row')}{text}", tables.in_full(one)]
-    return "\n\n".join(plainly(part, lines=True) for part in parts) + "\n"
+        yield f"{step} would change {counted(one.count, 'row')}{text}"
+        yield tables.in_full(one)
+
+
+def file(run: Run, gate: Gate, parts: list[str]) -> str:
+    """What stands in a card's thread; "" where the card needs nothing beside it."""
+    told = [part for part in parts if part]
+    if not told:
+        return ""
+    told = [f"gate {gate.id}: {run.policy} on {run.target}, plan {gate.hash}", *told]
+    return "\n\n".join(plainly(part, lines=True) for part in told) + "\n"

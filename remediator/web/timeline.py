@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from remediator.core.repeating import named
 from remediator.ports import JournalEntry
 from remediator.web.lettering import as_json, facts
 from remediator.web.wording import counted, moment, outcome
@@ -126,7 +127,7 @@ def _gate_opened(data: _Data) -> str:
         else []
     )
     votes = " and ".join(f"{count} of {role}" for role, count in data.mapping("votes").items())
-    return f"Gate opened for {', '.join(names)}: needs {votes}"
+    return f"Gate opened for {named(names)}: needs {votes}"
 
 
 def _vote(data: _Data) -> str:
@@ -245,6 +246,10 @@ _KINDS: dict[str, tuple[Callable[[_Data], str], str]] = {
     "reading": (_reading, "calm"),
     "decided": (_decided, "busy"),
     "would": (_would, "calm"),
+    "repeated": (
+        lambda data: f"Step {data['step']} is repeated for {counted(data.number('items'), 'item')}",
+        "calm",
+    ),
     "skipped": (lambda data: f"Step {data['step']} skipped{data.because()}", "warn"),
     "previewed": (
         lambda data: f"Previewed {data['step']}: it would change {counted(data.number('count'), 'row')}",

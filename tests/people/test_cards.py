@@ -128,7 +128,42 @@ def _expired() -> Run:
     return waiting(asked, stage=Stage.CLOSED, outcome=Outcome.EXPIRED, reason="nobody answered within 15m")
 
 
-@pytest.mark.parametrize("story", [_open, _rows, _approved, _holding, _fixed, _denied, _expired])
+def _items(count: int = 100, **changes: Any) -> Gate:
+    """One gate for a step that is repeated for so many items."""
+    steps = [
+        pause({"method": "POST", "path": f"/api/p/{n}/pause"}, step=f"pause[{n}]")
+        for n in range(1, count + 1)
+    ]
+    pictures = {f"pause[{n}]": table(halved(n)) for n in range(count, 0, -1)}
+    return gate(warn(), *steps, **{"pictures": pictures} | changes)
+
+
+def _repeated() -> Run:
+    return waiting(_items())
+
+
+def _repeating() -> Run:
+    asked = _items(state="approved", votes=(vote("amina"), vote("bob", minute=3)))
+    at = NOW + timedelta(minutes=4)
+    steps = {one.step: StepRun(one.step, intention=one) for one in asked.intentions}
+    steps["warn_merchant"] = StepRun("warn_merchant", StepState.DONE, warn(), started_at=at)
+    for number, one in enumerate(asked.intentions[1:91], start=1):
+        bad = number % 12 == 0
+        steps[one.step] = StepRun(
+            one.step,
+            StepState.REFUSED if bad else StepState.VERIFIED,
+            one,
+            started_at=at + timedelta(seconds=number),
+            error="409: it is running" if bad else "",
+            undo_at=None if bad else at + timedelta(hours=24, seconds=number),
+        )
+    return waiting(asked, stage=Stage.ACTING, steps=steps)
+
+
+STORIES = [_open, _rows, _approved, _holding, _fixed, _denied, _expired, _repeated, _repeating]
+
+
+@pytest.mark.parametrize("story", STORIES)
 def test_the_card_reads_as_the_golden_one(story: Any) -> None:
     shown = card(story())
     file = GOLDEN / f"{story.__name__.strip('_')}.json"
@@ -360,6 +395,46 @@ def test_a_table_behind_the_last_preview_that_a_card_holds_must_be_in_the_file()
     shown = gate_card(run, run.gate, PUBLIC)
     assert "step_6 would change 1 row" in shown.file
     assert [one["action_id"] for one in buttons(shown)] == ["deny"]
+
+
+def test_many_items_can_be_approved_once_all_of_them_stand_in_the_file() -> None:
+    asked = _items()
+    waits = card(waiting(asked))
+    assert [one["action_id"] for one in buttons(waits)] == ["deny"]
+    assert "The items and rows do not fit here, and their file is not attached yet" in marked(waits)
+    assert "… 90 more of 100 items of pause" in literal(waits)
+    assert "on loyalty-program/p-17 (warn_merchant, pause (100 items))" in waits.text
+    for number in range(1, 101):
+        assert f". pause[{number}]: http.request via loyalty_api (destructive)" in waits.file
+        assert f'"/api/p/{number}/pause"' in waits.file
+        assert f"\np-{number} " in waits.file
+    there = gate_card(waiting(asked), asked, PUBLIC, Enclosure(delivered=True))
+    assert [one["action_id"] for one in buttons(there)] == ["approve", "deny"]
+    assert "All 100 items and 100 rows stand in the file in this thread" in marked(there)
+
+
+def test_few_items_stand_on_the_card_whole() -> None:
+    shown = card(waiting(_items(10)))
+    assert (shown.file, [one["action_id"] for one in buttons(shown)]) == ("", ["approve", "deny"])
+    assert "*pause (10 items)* would change 10 rows: updated_at = now()" in marked(shown)
+
+
+def test_items_whose_statements_differ_have_a_table_each() -> None:
+    pictures = {"pause[1]": table(halved(1), text="one"), "pause[2]": table(halved(2), text="other")}
+    shown = marked(card(waiting(_items(2, pictures=pictures))))
+    assert "*pause[1]* would change 1 row: one" in shown and "*pause[2]* would change 1 row: other" in shown
+
+
+def test_a_thousand_items_are_shown_within_slacks_limits() -> None:
+    shown = card(waiting(_items(1000)))
+    assert len(shown.blocks) <= 50
+    assert len(json.dumps(shown.blocks)) < 30_000
+
+
+def test_a_step_beside_a_list_that_does_not_fit_cannot_be_approved_here() -> None:
+    steps = [pause({"body": "x" * 20_000}), *_items(20).intentions]
+    shown = card(waiting(gate(*steps, pictures={})))
+    assert (shown.file, [one["action_id"] for one in buttons(shown)]) == ("", ["deny"])
 
 
 def test_a_card_whose_steps_do_not_fit_needs_no_file_for_its_rows() -> None:
