@@ -219,9 +219,9 @@ class Turn:
             self.page("in-vain", f"people had agreed, and it was not done: {reason}")
         self._refusal = refusal
         self._recheck_at = self.now + self.policy.recheck
-        self.note("closed", outcome=str(outcome), reason=reason)
         if outcome in (Outcome.INEFFECTIVE, Outcome.FAILED):
             self._failed(outcome, reason)
+        self.note("closed", outcome=str(outcome), reason=reason)
         return self.show_card()
 
     def _failed(self, outcome: Outcome, reason: str) -> None:

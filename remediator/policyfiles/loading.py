@@ -160,8 +160,10 @@ def _version(document: Document, policy: Policy, catalog: Catalog) -> str:
         "oncall",
         *(role for _, gate in look.gates() for role in gate.votes or ()),
     } & catalog.roles.keys()
+    budget = catalog.budgets.get(policy.bounds.budget or "")
     return digest(
         {
+            **({"budget": str(budget)} if budget is not None else {}),
             "document": document.value,
             "connections": {name: catalog.connections[name].digest for name in connections},
             "roles": {

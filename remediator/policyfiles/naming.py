@@ -183,6 +183,14 @@ def unknown_role(look: Look) -> Iterator[Problem]:
                 yield Problem((*place, "votes", role), f"unknown role {role!r}", remedy, on_key=True)
 
 
+def unknown_budget(look: Look) -> Iterator[Problem]:
+    """P136: a budget that the config does not have."""
+    budget = look.policy.bounds.budget
+    if budget is not None and budget not in look.catalog.budgets:
+        remedy = f"define it under budgets in remediator.yaml; {nearest(budget, look.catalog.budgets)}"
+        yield Problem(("bounds", "budget"), f"unknown budget {budget!r}", remedy)
+
+
 def unknown_step(look: Look) -> Iterator[Problem]:
     """P140: a case that names a step which is not defined."""
     for number, case in enumerate(look.policy.decide):
@@ -205,6 +213,3 @@ def unsupported(look: Look) -> Iterator[Problem]:
     for use in look.uses:
         if use.operation not in look.catalog.operations and use.operation in PLANNED:
             yield Problem((*use.place, "use"), f"{use.operation} is not supported yet")
-    for part in ("budget", "breaker", "windows"):
-        if getattr(look.policy.bounds, part) is not None:
-            yield Problem(("bounds", part), f"bounds.{part} is not supported yet", on_key=True)

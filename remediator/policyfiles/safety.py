@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
+from remediator.core.breaker import lower
 from remediator.core.catalog import Risk
 from remediator.core.expression import Expression, Template, format_duration
 from remediator.core.policy import Case, Gate, Policy
@@ -114,6 +115,25 @@ def waived(look: Look) -> Iterator[Problem]:
 
 
 # ── Proofs and bounds ────────────────────────────────────────────────────────────────────────────
+
+_WEEKS = (datetime(2026, 1, 12, tzinfo=UTC), datetime(2026, 7, 13, tzinfo=UTC))
+"""Windows repeat every week; the clocks of two zones stand to each other as in winter or as in summer."""
+
+
+def never_open(look: Look) -> Iterator[Problem]:
+    """P137: windows that leave no moment of the week in which anything may start."""
+    windows = look.policy.bounds.windows
+    if windows is not None and not any(windows.opens(week) for week in _WEEKS):
+        remedy = "leave a part of the week open"
+        yield Problem(("bounds", "windows"), "these windows never open", remedy, on_key=True)
+
+
+def idle_breaker(look: Look) -> Iterator[Problem]:
+    """P138: a breaker that steps down to what the policy may do anyway."""
+    breaker, mode = look.policy.bounds.breaker, look.policy.mode
+    if breaker is not None and not lower(breaker.mode, mode):
+        problem = f"the breaker steps down to {breaker.mode}, and the policy is in mode {mode} anyway"
+        yield Problem(("bounds", "breaker", "mode"), problem, "name a lower mode, or leave the breaker out")
 
 
 def unproved(look: Look) -> Iterator[Problem]:

@@ -19,6 +19,7 @@ from remediator.core import gate as gates
 from remediator.core.alert import Alert
 from remediator.core.catalog import Catalog, Connection, Escape, Fence, Kind, Operation, Param, Risk
 from remediator.core.decide import UNTOUCHED
+from remediator.core.durations import Rate
 from remediator.core.expression import parse_duration
 from remediator.core.messages import (
     Act,
@@ -95,6 +96,7 @@ CATALOG = Catalog.of(
     },
     roles=ROLES,
     targets=frozenset({"campaign"}),
+    budgets={"pauses": Rate(2, timedelta(hours=1))},
 )
 
 
@@ -203,8 +205,21 @@ class Promises:
             assert act.call == step.intention.call
             assert act.attempt == 1 or step.intention.fence is Fence.KEY
             self._agreed(run, act, facts)
+            if act.attempt == 1:
+                self._bounded(decision, facts)
         self.acts.add(identity)
         self.wire[identity] = act
+
+    def _bounded(self, decision: Decision, facts: Facts) -> None:
+        """Windows hold for every start; what is counted, for a run's first change."""
+        bounds, now = facts.policy.bounds, facts.now
+        assert bounds.windows is None or bounds.windows.opens(now) == now, "it starts outside its windows"
+        if any(one.kind == "act" for one in decision.counted):
+            if bounds.budget is not None:
+                rate = facts.catalog.budgets[bounds.budget]
+                recent = [one for one in facts.use.budget_acts if one.at > now - rate.per]
+                assert len(recent) < rate.limit, "it takes more than the budget has"
+            assert decision.run.mode in _allowed(facts), "it acts by itself after it failed too often"
 
     def _agreed(self, run: Run, act: Act, facts: Facts) -> None:
         intention = run.steps[act.step].intention
@@ -249,6 +264,18 @@ class Promises:
         assert not run.temporary, "it closed and left a temporary change behind"
         assert all(gate.state != "open" for gate in run.all_gates)
         assert decision.recheck_at is not None, "a firing alert would be forgotten"
+
+
+def _allowed(facts: Facts) -> tuple[str, ...]:
+    """The modes in which the policy may start a run's first change: counted anew, failure by failure."""
+    breaker, failures = facts.policy.bounds.breaker, facts.use.failures
+    if breaker is None:
+        return ("act", "suggest")
+    for last in failures:
+        together = [one for one in failures if last - breaker.within < one <= last]
+        if len(together) >= breaker.failures and facts.now < last + breaker.for_:
+            return () if breaker.mode == "observe" else ("suggest",)
+    return ("act", "suggest")
 
 
 # ── The story ─────────────────────────────────────────────────────────────────────────────────────

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -13,16 +14,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from remediator.core import bounds
-from remediator.core.messages import Seen, Use
+from remediator.core.durations import Rate
+from remediator.core.messages import Seen, Spent, Use
 from remediator.core.run import Halt, Refusal
 from tests.core.stories import START, TARGET, policy, post
 
 EXAMPLES = 5_000 if os.environ.get("CI") == "true" else 500
 
 
+BUDGETS = {"pauses": Rate(3, timedelta(hours=1))}
+
+
 def ask(seen: Seen, **limits: Any) -> bounds.Ask:
     generous = {"cooldown": "0s", "per_target": "1000 in 24h", "per_policy": "1000 in 24h", "at_once": 100}
-    return bounds.Ask(policy({"pause": post("/p")}, bounds=generous | limits), TARGET, seen)
+    return bounds.Ask(policy({"pause": post("/p")}, bounds=generous | limits), TARGET, seen, BUDGETS)
 
 
 def minutes(*numbers: float) -> tuple[datetime, ...]:
@@ -110,9 +115,74 @@ def test_what_a_halt_covers(scope: str, covers: bool) -> None:
     assert halt.covers("late-campaign", TARGET) is covers
 
 
+def spent(*shares: tuple[str, float]) -> Use:
+    """The budget as these policies took from it, so many minutes ago."""
+    return Use(budget_acts=tuple(Spent(by, START - timedelta(minutes=ago)) for by, ago in shares))
+
+
+def test_a_budget_is_shared_and_says_who_took_it() -> None:
+    use = spent(("halve", 1), ("pause", 20), ("halve", 59), ("halve", 60))
+    no = refusal(use, budget="pauses")
+    assert str(no) == "budget: 3 of 3 acts of budget pauses in 1h, by halve 2, pause 1"
+    assert no is not None
+    assert no.again_at == START + timedelta(minutes=1)
+    assert refusal(use) is None, "it has no budget"
+    assert refusal(spent(("halve", 1), ("halve", 60)), budget="pauses") is None
+
+
+def test_a_budget_that_the_settings_have_lost_allows_nothing() -> None:
+    no = refusal(Use(), budget="gone")
+    assert str(no) == "budget: the settings have no budget gone any more"
+    assert no is not None
+    assert no.again_at == START + timedelta(minutes=5)
+
+
+WINDOWS: list[tuple[dict[str, list[str]], str, str]] = [  # it is Wednesday, 2026-03-04, 10:00 UTC
+    ({"not": ["Wed 09:30-11:30 Africa/Dakar", "Thu UTC"]}, "in Wed 09:30-11:30 Africa/Dakar", "03-04 11:30"),
+    ({"not": ["Wed UTC", "Thu 00:00-06:00 UTC", "Thu 06:00-07:00 UTC"]}, "in Wed UTC", "03-05 07:00"),
+    (
+        {"only": ["Sat,Sun UTC", "Thu 12:00-13:00 Europe/Berlin"]},
+        "outside Sat,Sun UTC and Thu 12",
+        "03-05 11:00",
+    ),
+    ({"only": ["22:00-06:00 UTC"]}, "outside 22:00-06:00 UTC", "03-04 22:00"),
+]
+
+
+@pytest.mark.parametrize(("windows", "told", "opens"), WINDOWS)
+def test_a_window_that_is_shut_is_named_with_the_moment_at_which_it_opens(
+    windows: dict[str, list[str]], told: str, opens: str
+) -> None:
+    no = refusal(Use(), windows=windows)
+    assert no is not None
+    assert no.reason.startswith(f"nothing may start {told}")
+    assert no.again_at is not None
+    assert f"{no.again_at:%m-%d %H:%M}" == opens
+    assert no.reason.endswith(f"; next at {no.again_at:%a} 2026-{opens} UTC")
+    just_before = Seen(now=no.again_at - timedelta(microseconds=1))
+    assert bounds.to_change(ask(just_before, windows=windows)) is not None
+    assert bounds.to_change(ask(Seen(now=no.again_at), windows=windows)) is None
+
+
+def test_windows_that_stay_shut_for_weeks_say_so_and_are_asked_again_all_the_same() -> None:
+    no = refusal(Use(), windows={"not": ["Mon-Sun UTC"]})
+    assert no is not None
+    assert "that will not change in the next 35d" in no.reason
+    assert no.again_at == START + timedelta(weeks=5)
+
+
+@pytest.mark.parametrize("asked", [bounds.to_open, bounds.to_observe, bounds.to_change, bounds.to_go_on])
+def test_windows_are_asked_every_time(asked: Callable[[bounds.Ask], Refusal | None]) -> None:
+    no = asked(ask(Seen(now=START), windows={"not": ["Wed UTC"]}))
+    assert no is not None
+    assert no.bound == "windows"
+
+
 def test_who_has_acted_is_asked_for_halts_and_the_target_only() -> None:
     use = Use(last_act=START, target_acts=(START,) * 9, policy_acts=(START,) * 9, open_runs=9)
+    use = replace(use, budget_acts=(Spent("other", START),) * 9)
     limits = {"cooldown": "1h", "per_target": "1 in 1h", "per_policy": "1 in 1h", "at_once": 1}
+    limits["budget"] = "pauses"
     assert bounds.to_go_on(ask(Seen(now=START, use=use), **limits)) is None
     held = bounds.to_go_on(ask(Seen(now=START, use=use, holder="r9"), **limits))
     assert held is not None
@@ -170,3 +240,20 @@ def test_a_rate_that_refused_allows_again_exactly_when_it_said(ago: list[int], l
         just_before = Seen(now=no.again_at - timedelta(microseconds=1), use=use)
         assert bounds.to_change(ask(just_before, per_target=f"{limit} in 1h")) is not None
         assert bounds.to_change(ask(Seen(now=no.again_at, use=use), per_target=f"{limit} in 1h")) is None
+
+
+@settings(max_examples=EXAMPLES // 5, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 1_500)), max_size=40))
+def test_policies_that_share_a_budget_never_take_more_than_it_has(wishes: list[tuple[str, int]]) -> None:
+    taken: list[Spent] = []
+    now = START
+    for by, gap in wishes:
+        now += timedelta(seconds=gap)
+        no = bounds.to_change(
+            ask(Seen(now=now, use=Use(budget_acts=tuple(reversed(taken)))), budget="pauses")
+        )
+        if no is None:
+            taken.append(Spent(by, now))
+        else:
+            assert no.again_at is not None and now < no.again_at <= now + timedelta(hours=1)
+    assert most_in_any(timedelta(hours=1), [one.at for one in taken]) <= 3

@@ -24,6 +24,7 @@ from remediator.core.messages import (
     ProbeRead,
     Refused,
     Result,
+    Spent,
     StepFinished,
     TimePassed,
     Unknown,
@@ -126,6 +127,19 @@ POLICIES: dict[str, Policy] = {
         diagnose=budget_probe(optional=True),
         decide=[{"try": ["a", "b", "c"]}],
     ),
+    "windows, a budget and a breaker": policy(
+        {"warn": say(), "pause": _held("p") | {"gate": votes(within="1h", oncall=1)}, "cut": post("/cut")},
+        bounds={
+            "windows": {"not": ["10:20-10:40 UTC", "11:00-12:30 UTC"]},
+            "budget": "pauses",
+            "breaker": {"failures": 2, "within": "1h", "mode": "suggest", "for": "30m"},
+        },
+    ),
+    "a breaker that leaves nothing": policy(
+        {"pause": post("/p/${budget.row.left}", gate=votes(oncall=1)), "cut": post("/cut")},
+        diagnose=budget_probe(),
+        bounds={"breaker": {"failures": 1, "within": "1m", "mode": "observe", "for": "10m"}},
+    ),
     "no probes at all": policy(
         {
             "pause": _held("${string(now)}"),
@@ -160,6 +174,7 @@ class Chaos:
             self.alert,
             self.settle,
             self.world,
+            self.counters,
             self.policy,
             self.noise,
         ]
@@ -240,16 +255,20 @@ class Chaos:
                 self.story.sees(holder="r9")
             case 4:
                 self.story.sees(holder=None)
-            case 5:
-                acts = (self.story.now,) * self.draw(4)
-                self.story.sees(
-                    use=Use(last_act=acts[0] if acts else None, target_acts=acts, policy_acts=acts)
-                )
-            case 6:
+            case 5 | 6:
                 roles = ROLES if self.draw(2) else ROLES | {"oncall": frozenset({"carl"})}
                 self.story.sees(catalog=replace(CATALOG, roles=roles))
             case _:
                 self.story.sees(held=frozenset((("a", "a[2]")[self.draw(2)],) if self.draw(2) else ()))
+
+    def counters(self) -> None:
+        """Other runs act, fail, and take from the budget; or all that was long ago."""
+        now = self.story.now
+        acts = (now,) * (self.draw(8) // 2)
+        use = Use(last_act=acts[0] if acts else None, target_acts=acts, policy_acts=acts)
+        failures = (now, now - timedelta(minutes=5))[self.draw(3) :]
+        spent = (Spent("other", now), Spent("late-campaign", now))[self.draw(3) :]
+        self.story.sees(use=(use, Use(failures=failures), Use(budget_acts=spent), Use())[self.draw(4)])
 
     def policy(self) -> None:
         self.story.policy_changes(("v1", "v1", "v2", None)[self.draw(4)], told=self.draw(2) > 0)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,13 @@ import pytest
 from remediator.cli import policy as cli
 from remediator.connectors import postgres
 from remediator.core.catalog import Catalog, Connection, Cover, Escape, Kind, Operation, Param, Reach, Risk
+from remediator.core.durations import Rate
 from remediator.errors import PolicyError
 from remediator.policyfiles.checks import CHECKS
 from remediator.policyfiles.loading import Loaded, load, load_text, parse_text
 from remediator.policyfiles.safety import satisfiable
+
+HOUR = timedelta(hours=1)
 
 CATALOG = Catalog.of(
     [
@@ -89,6 +92,7 @@ CATALOG = Catalog.of(
     },
     targets=frozenset({"loyalty-program", "worker"}),
     escalations=frozenset({"default"}),
+    budgets={"restarts": Rate(5, HOUR), "loyalty-earn-rates": Rate(5, 24 * HOUR)},
 )
 
 GOOD = """\
@@ -140,14 +144,10 @@ def test_a_good_policy_loads_without_a_word() -> None:
     assert len(loaded.version) == 64
 
 
-def test_the_example_of_the_language_parses_whole() -> None:
+def test_the_example_of_the_language_loads_whole() -> None:
     loaded = load_text(EXAMPLE.read_text(), CATALOG, "example.yaml")
-    assert [str(finding) for finding in loaded.findings] == [
-        "example.yaml:25:3: P900 bounds.budget is not supported yet",
-        "example.yaml:26:3: P900 bounds.breaker is not supported yet",
-        "example.yaml:27:3: P900 bounds.windows is not supported yet",
-    ]
-    assert loaded.policies == ()
+    assert [str(finding) for finding in loaded.findings] == []
+    assert [one.policy.name for one in loaded.policies] == ["loyalty-budget-exhaustion"]
 
 
 def test_what_takes_a_change_back_is_generated_and_never_written() -> None:
@@ -259,6 +259,18 @@ PROOF = "    verify: {none: it answers at once}\n"
         ("method: POST, path: '/workers/${name}/restart'", "method: DELETE, path: '/data/${name}'", "13:3: P150 restart is destructive and has no gate"),
         ("method: POST, path: '/workers/${name}/restart'", "method: DELETE, path: '/data/a-${name}'", "P150"),
         ("path: '/workers/${name}'}}", "path: '/workers/${name}'}, expect: one row}", "P152 http.get reads no rows"),
+        ("decide:", "bounds: {budget: restart}\ndecide:", "P136 unknown budget 'restart'; define it under budgets in remediator.yaml; did you mean restarts?"),
+        ("decide:", "bounds: {budget: restarts}\ndecide:", ""),
+        ("decide:", "bounds: {windows: {not: [Mon-Sun UTC]}}\ndecide:", "9:10: P137 these windows never open; leave a part of the week open"),
+        ("decide:", "bounds: {windows: {not: ['06:00-24:00 UTC', '00:00-07:00 UTC']}}\ndecide:", "P137"),
+        ("decide:", "bounds: {windows: {not: [Mon-Sat UTC, Sun 00:00-23:59 UTC]}}\ndecide:", ""),
+        ("decide:", "bounds: {windows: {only: ['Sun 02:15-02:45 Europe/Berlin']}}\ndecide:", ""),
+        ("decide:", "bounds: {windows: {only: [Fri 16:00-20:00]}}\ndecide:", "9:27: P012 'Fri 16:00-20:00' says no time zone; write Fri 16:00-20:00 Africa/Dakar"),
+        ("decide:", "bounds: {windows: {not: [Fri Africa/Dakr]}}\ndecide:", "P012 'Africa/Dakr' is not a time zone; did you mean Africa/Dakar?"),
+        ("decide:", "bounds: {windows: {not: []}}\ndecide:", "P012 this may not be empty"),
+        ("decide:", "bounds: {breaker: {failures: 3, within: 24h, mode: suggest, for: 4h}}\ndecide:", "P138 the breaker steps down to suggest, and the policy is in mode suggest anyway; name a lower mode"),
+        ("decide:", "bounds: {breaker: {failures: 3, within: 24h, mode: observe, for: 4h}}\ndecide:", ""),
+        ("decide:", "bounds: {breaker: {failures: 3, within: 24h, mode: observe, for: 0s}}\ndecide:", "P012 within and for must be longer than no time at all"),
         ("decide:", "bounds: {deadline: 20m}\ndecide:", "P160 the deadline, 20m, is shorter than"),
         ("    do: [restart, tell]", "    do: [restart, tell]\n    gate: {waived: harmless}", "P161 the gate is waived: harmless"),
         ("${steps.restart.result.status}", "${steps.restart.results[0].status}", "P112 of a step only its result can be seen; write steps.restart.result"),
@@ -372,6 +384,10 @@ def test_a_version_follows_the_document_and_what_it_uses() -> None:
     away = Cover("eve", datetime(2027, 1, 3, tzinfo=UTC))
     assert one(GOOD, changed(covers={"oncall": (away,)})).version != version
     assert one(GOOD, changed(covers={"finance_ops": (away,)})).version == version
+    assert one(GOOD, changed(budgets={"restarts": Rate(1, HOUR)})).version == version
+    shared = GOOD.replace("decide:", "bounds: {budget: restarts}\ndecide:")
+    raised = changed(budgets={"restarts": Rate(6, HOUR)})
+    assert one(shared).version != one(shared, raised).version
 
 
 def test_an_old_version_can_be_loaded_from_its_text() -> None:
