@@ -15,6 +15,7 @@ _COMPONENTS: dict[str, tuple[tuple[str, ...], str]] = {
     "prometheus": (("prometheus",), "prometheus"),
     "promtool": (("promtool",), "prometheus"),
     "alertmanager": (("prometheus-alertmanager", "alertmanager"), "prometheus-alertmanager"),
+    "amtool": (("amtool",), "prometheus-alertmanager"),
     "chromium": (("chromium", "chromium-browser"), "chromium"),
     "postgresql": (("postgres", "/usr/lib/postgresql/*/bin/postgres"), "postgresql"),
 }
