@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import zip_longest
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -28,8 +28,7 @@ Place = tuple[str | int, ...]
 """Keys and indices from the document's root: ``("steps", "restart", "with")``."""
 
 
-@dataclass(frozen=True)
-class Position:
+class Position(NamedTuple):
     """Where something stands.
 
     lead: columns from there to a text's first character, or -1 where that cannot be told (block and

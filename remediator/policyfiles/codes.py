@@ -53,7 +53,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
             *(Code(code, "error", title) for code, title in _OF_FILES.items()),
             *(Code(one.code, one.severity, _said(one.code, one.look.__doc__)) for one in CHECKS),
             Code(UNTESTED, "warning", "a policy that no test names"),
-            *(Code(one.code, one.severity, _said(one.code, one.says.__doc__)) for one in CROSS_CHECKS),
+            *(Code(one.code, one.severity, one.title) for one in CROSS_CHECKS),
         )
     }
 )

@@ -1,4 +1,4 @@
-"""Which policies may want the same alert? Asked by the checks across policies; never quadratic in practice.
+"""Which policies may want the same alert? Asked by the checks across policies.
 
 Two selectors are strangers when some label can satisfy only one of them. Where that cannot be told (two
 patterns on one label, different labels), they may meet: better a warning too many.
@@ -6,28 +6,58 @@ patterns on one label, different labels), they may meet: better a warning too ma
 
 from __future__ import annotations
 
+import functools
 import itertools
+import operator
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from remediator.core.policy import Policy
 from remediator.core.selector import Matcher, Selector
 
-FEW = 8
-"""So many selectors are simply compared, each with each."""
-
 _CHOICE = re.compile(r"[\w :/@-]+(?:\|[\w :/@-]+)*")
 
 
-def meeting(policies: Sequence[Policy]) -> Iterator[tuple[int, int]]:
-    """The numbers of every two policies that may want one alert, the smaller first, in order."""
-    wanted = [
-        _Wanted(number, selector, _values(selector))
-        for number, policy in enumerate(policies)
-        for selector in policy.selectors
-    ]
-    yield from sorted(set(_pairs(wanted, frozenset())))
+class Meetings:
+    """All selectors of a set, as bits: those that name a label's values, and those that have one of them.
+
+    A label is a few operations on one long number, however many policies share its value: so only those
+    that no named value tells apart are compared.
+    """
+
+    def __init__(self, policies: Sequence[Policy]) -> None:
+        self._selectors = [
+            (number, one) for number, policy in enumerate(policies) for one in policy.selectors
+        ]
+        self._first = [0, *itertools.accumulate(len(policy.selectors) for policy in policies)]
+        self._naming: dict[str, int] = defaultdict(int)
+        self._having: dict[tuple[str, str], int] = defaultdict(int)
+        for at, (_, selector) in enumerate(self._selectors):
+            for label, values in _values(selector).items():
+                self._naming[label] |= 1 << at
+                for value in values:
+                    self._having[label, value] |= 1 << at
+
+    def before(self, number: int) -> Iterator[int]:
+        """The numbers of the policies before this one that may want an alert that it wants, each once."""
+        told: set[int] = set()
+        first, end = self._first[number : number + 2]
+        for _, selector in self._selectors[first:end]:
+            for other, its in self._near(selector, first):
+                if other not in told and may_meet(selector, its):
+                    told.add(other)
+                    yield other
+
+    def _near(self, selector: Selector, until: int) -> Iterator[tuple[int, Selector]]:
+        near = (1 << until) - 1
+        for label, values in _values(selector).items():
+            having = functools.reduce(operator.or_, (self._having[label, value] for value in values))
+            near &= having | ~self._naming[label]
+        while near:
+            lowest = near & -near
+            yield self._selectors[lowest.bit_length() - 1]
+            near ^= lowest
 
 
 def may_meet(one: Selector, other: Selector) -> bool:
@@ -41,14 +71,9 @@ def may_meet(one: Selector, other: Selector) -> bool:
     return not (_present(one) & _absent(other) or _present(other) & _absent(one))
 
 
-@dataclass(frozen=True)
-class _Wanted:
-    policy: int
-    selector: Selector
-    values: Mapping[str, frozenset[str]]  # label → all values that it may have
-
-
+@functools.lru_cache(maxsize=4096)
 def _values(selector: Selector) -> Mapping[str, frozenset[str]]:
+    """Label → all values that it may have, where the selector names them."""
     found: dict[str, frozenset[str]] = {}
     for matcher in selector.matchers:
         if matcher.op == "=":
@@ -69,30 +94,3 @@ def _absent(selector: Selector) -> set[str]:
 
 def _demands_absence(matcher: Matcher) -> bool:
     return (matcher.op, matcher.value) in (("=", ""), ("=~", ""), ("!~", ".+"))
-
-
-def _pairs(wanted: Sequence[_Wanted], done: frozenset[str]) -> Iterator[tuple[int, int]]:
-    """Sorted into heaps by the values of the label that most of them name; only a heap is compared."""
-    labels = [label for one in wanted for label in one.values if label not in done]
-    if len(wanted) <= FEW or not labels:
-        yield from _compared(itertools.combinations(wanted, 2))
-        return
-    label = max(sorted(set(labels)), key=labels.count)
-    heaps: dict[str, list[_Wanted]] = {}
-    rest: list[_Wanted] = []
-    for one in wanted:
-        for value in one.values.get(label, ()):
-            heaps.setdefault(value, []).append(one)
-        if label not in one.values:
-            rest.append(one)
-    for heap in heaps.values():
-        yield from _pairs(heap, done | {label})
-    yield from _pairs(rest, done | {label})
-    named = [one for one in wanted if label in one.values]
-    yield from _compared(itertools.product(rest, named))
-
-
-def _compared(pairs: Iterator[tuple[_Wanted, _Wanted]]) -> Iterator[tuple[int, int]]:
-    for one, other in pairs:
-        if one.policy != other.policy and may_meet(one.selector, other.selector):
-            yield min(one.policy, other.policy), max(one.policy, other.policy)

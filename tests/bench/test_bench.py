@@ -36,6 +36,14 @@ def test_ten_thousand_policies_cost_no_more_than_a_look_into_an_index() -> None:
     assert match["policies"] == 10_000
 
 
+def test_a_thousand_policies_are_linted_in_seconds() -> None:
+    _, (lint,), said = bench("--quick", "lint")
+    assert lint["policies"] == 200
+    assert 1 < lint["ratio"] < 60, (
+        said
+    )  # twice what it is beside the parser alone: true on any machine, however busy
+
+
 @pytest.mark.e2e
 @pytest.mark.timeout(120)
 def test_a_thousand_gates_wait_in_little_room_without_a_stir() -> None:

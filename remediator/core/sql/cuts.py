@@ -122,12 +122,11 @@ class _Cutting:
 
 def bare(tree: Any) -> Any:
     """The tree without places, and with every function of one name as one of pg_catalog."""
-    match tree:
-        case list():
-            return [bare(item) for item in tree]
-        case dict():
-            found = {key: bare(item) for key, item in tree.items() if key != "location"}
-            if len(strings(found.get("funcname", []))) == 1:
-                found["funcname"] = [{"String": {"sval": "pg_catalog"}}, *found["funcname"]]
-            return found
-    return tree
+    if isinstance(tree, list):
+        return [bare(item) for item in tree]
+    if not isinstance(tree, dict):
+        return tree
+    found = {key: bare(item) for key, item in tree.items() if key != "location"}
+    if "funcname" in found and len(strings(found["funcname"])) == 1:
+        found["funcname"] = [{"String": {"sval": "pg_catalog"}}, *found["funcname"]]
+    return found
