@@ -82,7 +82,7 @@ def _opened(data: _Data) -> str:
     by = {"alert": f"by alert {labels.get('alertname', '(no alertname)')}", "watch": "by its watch"}
     who = by.get(data["by"], f"by {data['by'].removeprefix('person:')}")
     until = data["stepped_down_until"]
-    down = f", stepped down after failures until {_time(until)}" if until else ""
+    down = f", stepped down until {_time(until)}" if until else ""
     return f"Run opened {who} on {data['target']}, mode {data['mode']}{down}"
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from remediator.core.alert import Alert
+from remediator.core.messages import Refused
 from remediator.core.policy import Policy
 from remediator.core.run import Halt
 from remediator.engine.explain import explain, explain_alone
@@ -140,6 +141,21 @@ async def test_an_alert_that_nothing_stops_would_open_a_run_and_nothing_is_writt
         assert (told.says, told.target, told.params) == ("would-open", "campaign/c-1", {"campaign": "c-1"})
         assert await one.runs() == []
         assert await one.stands("late-campaign") is None
+
+
+@pytest.mark.parametrize(
+    ("mode", "less"), [("suggest", ""), ("observe", "it would only say what it would do; ")]
+)
+async def test_a_policy_that_is_stepped_down_says_so_and_until_when(
+    tmp_path: Path, mode: str, less: str
+) -> None:
+    breaker = {"failures": 1, "within": "24h", "mode": mode, "for": "4h"}
+    async with engine(tmp_path, pauses(bounds={"breaker": breaker, "cooldown": "0s"})) as one:
+        await one.delivers(alert("f9", campaign="c-9"))
+        await one.answers(result=Refused("409"))
+        told = await says(one, alert())
+        assert told.says == "would-open"
+        assert told.reason.startswith(f"{less}stepped down to {mode} until 2026-03-04 14:00:00 UTC: 1 of its")
 
 
 async def test_an_open_run_is_named_by_who_opened_it_who_joined_and_who_would(tmp_path: Path) -> None:

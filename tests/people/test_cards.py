@@ -27,6 +27,7 @@ from remediator.core.run import (
     UndoPlan,
 )
 from remediator.people.cards import Card, gate_card
+from remediator.people.lettering import when
 from remediator.people.previews import Enclosure
 from tests.fakes.slack_blocks import problems
 from tests.people.stories import HASH, NOW, PUBLIC, alert, gate, halved, pause, table, vote, waiting, warn
@@ -273,6 +274,12 @@ def test_it_counts_other_alerts_and_says_who_started_it() -> None:
     assert "more alert" not in alone
     joined = {"f9": Member(firing=True, since=NOW)}
     assert "and 1 more alert" in marked(card(waiting(members=joined, opened_by="person:amina")))
+
+
+def test_it_says_that_the_policy_is_stepped_down_and_until_when() -> None:
+    text = marked(card(waiting(mode="suggest", down_until=NOW + timedelta(hours=4))))
+    assert f"the policy has failed too often: in mode suggest until {when(NOW + timedelta(hours=4))}" in text
+    assert "failed too often" not in marked(card(waiting(mode="suggest")))
 
 
 def test_an_alert_that_says_nothing_still_has_a_card() -> None:

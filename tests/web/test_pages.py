@@ -205,6 +205,17 @@ async def test_a_run_by_hand_says_who_started_it_everywhere(site: Site) -> None:
     assert {row["opened_by"] for row in rows} == {"person:amina"}
 
 
+async def test_a_run_of_a_policy_that_is_stepped_down_says_until_when(site: Site) -> None:
+    until = NOON + timedelta(hours=4)
+    lowered = waiting(mode="suggest", down_until=until)
+    await site.store.transact(lambda tx: tx.save_run(lowered, None))
+    assert f"mode suggest, stepped down until {wording.moment(until)}" in await page(site)
+    own = await page(site, f"/runs/{lowered.id}")
+    assert f"stepped down after failures until {wording.moment(until)}" in own
+    (row,) = (await site.json("/api/v1/runs"))["runs"]
+    assert row["down_until"] == "2026-11-21T16:00:00Z"
+
+
 async def test_an_expired_gate_offers_to_ask_again_until_somebody_did(site: Site) -> None:
     asked = waiting()
     assert asked.gate is not None
@@ -329,6 +340,16 @@ def _entry(entry: Entry) -> JournalEntry:
             "opened",
             {"by": "person:amina", "target": "w/1", "mode": "act"},
             "Run opened by amina on w/1, mode act",
+        ),
+        (
+            "opened",
+            {"by": "watch", "target": "w/1", "mode": "suggest", "stepped_down_until": "2026-03-04T14:00:00Z"},
+            "Run opened by its watch on w/1, mode suggest, stepped down until 2026-03-04 14:00:00 UTC",
+        ),
+        (
+            "stepped-down",
+            {"mode": "suggest", "until": "2026-03-04T14:00:00Z", "why": "3 of its runs failed"},
+            "The policy is stepped down to suggest until 2026-03-04 14:00:00 UTC: 3 of its runs failed",
         ),
         ("taken-over", {"by": "bob", "until": "noon"}, "Taken over: by = bob, until = noon"),
         ("holding", {"until": {"s": "resolved"}}, "Holding s until the alert resolves"),
