@@ -7,7 +7,6 @@ because nobody can mean it: a selector that takes every alert, and one that the 
 ways.
 """
 
-
 from __future__ import annotations
 
 from collections.abc import Mapping
