@@ -118,6 +118,12 @@ def _unparsed(error: ExpressionError, within: tuple[str | int, ...] = ()) -> Pyd
 
 
 _DURATION_SCHEMA = {"type": "string", "pattern": r"^(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?$"}
+_DAY = "(Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
+_WINDOW_SCHEMA: dict[str, Any] = {
+    "type": "string",
+    "pattern": rf"^\s*({_DAY}([,-]{_DAY})*\s+)?(\d\d:\d\d-\d\d:\d\d\s+)?[A-Z]\S*\s*$",
+    "examples": ["Fri 16:00-20:00 Africa/Dakar"],
+}
 _RATE_SCHEMA = {"type": "string", "pattern": r"^\d+ in \S+$"}
 
 Name = Annotated[str, AfterValidator(_name)]
@@ -140,7 +146,7 @@ WindowText = Annotated[
     Window,
     PlainValidator(_from_text(Window.parse, Window)),
     PlainSerializer(str, str),
-    WithJsonSchema({"type": "string", "examples": ["Fri 16:00-20:00 Africa/Dakar"]}),
+    WithJsonSchema(_WINDOW_SCHEMA),
 ]
 SelectorText = Annotated[
     Selector,

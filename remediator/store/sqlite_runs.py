@@ -64,7 +64,7 @@ GROUP BY run ORDER BY last DESC
 
 _BUDGET_ACTS = """
 SELECT policy, max(at) AS last FROM acts
-WHERE budget = :budget AND shadow = :shadow AND kind = 'act' AND budget <> '' AND at > :budget_since
+WHERE budget = :budget AND budget <> '' AND shadow = :shadow AND kind = 'act' AND at > :budget_since
   AND run <> :run
 GROUP BY run ORDER BY last DESC
 """
@@ -186,6 +186,8 @@ class RunStatements(Statements):
             where,
         )
         steps = (step for (doc,) in holding for step in _run.decode(doc).steps.values())
+        spent = self._rows(_BUDGET_ACTS, where) if scope.budget else ()
+        failures = self._rows(_FAILURES, where) if scope.failure_window else ()
         return Seen(
             now=self.now,
             use=Use(
@@ -193,8 +195,8 @@ class RunStatements(Statements):
                 last_denial=moment_or_none(last_denial),
                 target_acts=tuple(moment(at) for (at,) in self._rows(_TARGET_ACTS, where)),
                 policy_acts=tuple(moment(at) for (at,) in self._rows(_POLICY_ACTS, where)),
-                budget_acts=tuple(Spent(by, moment(at)) for by, at in self._rows(_BUDGET_ACTS, where)),
-                failures=tuple(moment(at) for (at,) in self._rows(_FAILURES, where)),
+                budget_acts=tuple(Spent(by, moment(at)) for by, at in spent),
+                failures=tuple(moment(at) for (at,) in failures),
                 open_runs=open_runs,
                 safe_plays={what: moment(at) for what, at in self._rows(_SAFE_PLAYS, where)},
             ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from remediator.core.fields import _WINDOW_SCHEMA
 from remediator.core.windows import DAYS, HORIZON, Window, forbidding, into, out_of
 
 EXAMPLES = 2_000 if os.environ.get("CI") == "true" else 300
@@ -59,6 +61,7 @@ def forbidden(text: str, at: str) -> bool:
     ],
 )
 def test_a_window_is_what_it_says(written: str, inside: list[str], outside: list[str]) -> None:
+    assert re.search(_WINDOW_SCHEMA["pattern"], written), "an editor takes it, too"
     assert [at for at in inside if not forbidden(written, f"2026-{at}")] == []
     assert [at for at in outside if forbidden(written, f"2026-{at}")] == []
 

@@ -324,6 +324,10 @@ async def test_what_is_asked_while_the_daemon_works_never_scans_history(store: S
     await store.read(traces)
     await store.read(lambda tx: tx.due(10))
     await store.read(lambda tx: tx.open_run("unstick", "deployment/shop/worker"))
+    shared = scope(budget="rates", budget_window=HOUR, failure_window=HOUR)
+    await store.read(lambda tx: tx.seen(shared))
+    assert any("acts WHERE budget =" in " ".join(one.split()) for one in statements)
+    assert any("kind = 'failed'" in one for one in statements)
     history = ("inbox", "runs", "acts", "journal", "pages", "alerts", "halts", "members")
     questions = [one for one in statements if one.split()[0] in ("SELECT", "UPDATE", "DELETE")]
     assert len(questions) > 15
