@@ -70,6 +70,7 @@ class Game:
             world.reads_figures,
             starter,
             int(world.policy.bounds.deadline.total_seconds()),
+            world.shut,
         )
         self.story = Story(world.policy, opened_by=f"person:{starter}" if starter else "alert")
         self.figure = 0

@@ -167,6 +167,7 @@ class PaperRun:
     reads_figures: bool
     starter: str = ""
     deadline: int = 6 * 3600
+    shut: tuple[tuple[int, int], ...] = ()  # when the policy's windows are shut: from, until just before
 
     now: int = 0
     phase: str = ""  # figures | pictures | open | checking | acting | proving | over
@@ -208,6 +209,10 @@ class PaperRun:
     @property
     def acted(self) -> bool:
         return any(not self.acts[step].safe for step in self.started)
+
+    @property
+    def is_shut(self) -> bool:
+        return any(begin <= self.now < end for begin, end in self.shut)
 
     @property
     def waits(self) -> bool:
@@ -267,7 +272,7 @@ class PaperRun:
         ask = self._ask(self.step)
         if ask is None or self._approval(self.step):
             return self._check()
-        if not self.acted and (self.halted or self.busy or self.cooling):
+        if not self.acted and (self.halted or self.busy or self.cooling or self.is_shut):
             return self._refused()
         self.phase, self.read, self.seen = "pictures", {}, None
         self.wants = {f"picture:{one}" for one in self._left(ask) if self.acts[one].pictured}
@@ -344,7 +349,7 @@ class PaperRun:
             return self._alert_over()
         if first and not self.version_runs:
             return self._over("refused")
-        if self.halted or self.busy or (self.cooling and not self.acted and not act.safe):
+        if self.halted or self.busy or self.is_shut or (self.cooling and not self.acted and not act.safe):
             return self._stop()
         agreed = paper is not None and not paper.spoiled and paper.is_full(self.rota, self.now)
         if self._ask(self.step) is not None and not agreed:

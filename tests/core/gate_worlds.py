@@ -16,6 +16,7 @@ class World:
     policy: Policy
     acts: dict[str, Act]
     cases: tuple[Case, ...]
+    shut: tuple[tuple[int, int], ...] = ()  # when its windows are shut, in seconds since the run was opened
 
     @property
     def reads_figures(self) -> bool:
@@ -108,11 +109,13 @@ WORLDS = {
             },
             diagnose=_FIGURES,
             decide=[{"when": "budget.row.n > 3", "do": ["warn"]}, {"do": ["pause", "cut"]}],
+            bounds={"windows": {"not": ["10:01-10:03 UTC", "10:05-10:10 UTC", "Wed 11:15-12:30 Africa/Lagos"]}},
         ),
         {"warn": Act(safe=True), "pause": Act("/pause"), "cut": Act("/cut/{n}")},
         (
             Case(3, ("warn",), ()),
             Case(-1, ("pause", "cut"), (Ask(("pause",), ("oncall",)), Ask(("cut",), ("oncall", "finance")))),
         ),
+        shut=((60, 180), (300, 600), (900, 5400)),
     ),
 }
