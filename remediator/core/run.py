@@ -335,6 +335,11 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         return self.steps[self.plan[self.cursor]] if self.cursor < len(self.plan) else None
 
     @property
+    def planned(self) -> list[StepRun]:
+        """The steps of its plan, in their order."""
+        return [self.steps[name] for name in self.plan]
+
+    @property
     def temporary(self) -> list[str]:
         """Steps whose change stands only for a time, in the order in which they were done."""
         return [name for name, step in self.steps.items() if step.temporary]

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 
+from remediator.core.policy import base_of
 from remediator.core.repeating import named
 from remediator.ports import JournalEntry
 from remediator.web.lettering import as_json, facts
@@ -216,7 +218,12 @@ def _verified(data: _Data) -> str:
 
 
 def _holding(data: _Data) -> str:
-    until = [f"{step} until {_time(at)}" for step, at in data.mapping("until").items()]
+    owed = data.mapping("until")
+    until = []
+    for _, group in groupby(owed, base_of):
+        steps = list(group)
+        first = min((str(owed[step]) for step in steps), default="")
+        until.append(f"{named(steps)} until {_time(first)}" + " or later" * (len(steps) > 1))
     return f"Holding {', '.join(until)}"
 
 

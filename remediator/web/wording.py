@@ -5,10 +5,15 @@ tone: ``good``, ``bad``, ``warn``, ``busy`` or ``calm``. A colour never stands w
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import groupby
 
-from remediator.core.run import Outcome, Run, Stage, StepState
+from remediator.core.policy import base_of
+from remediator.core.repeating import named
+from remediator.core.run import Outcome, Run, Stage, StepRun, StepState
 
 
 @dataclass(frozen=True)
@@ -120,6 +125,49 @@ def outcome(name: str) -> Look:
         return OUTCOMES[Outcome(name)]
     except ValueError:
         return Look(name, "calm", "·", "")
+
+
+@dataclass(frozen=True)
+class Together:
+    """A step of the plan, or all items of one list: how they stand, as ``83 proved, 7 refused``."""
+
+    name: str
+    steps: list[StepRun]
+    listed: bool
+    how: str
+
+    @property
+    def worst(self) -> StepState:
+        """The state that people should see first."""
+        return min((one.state for one in self.steps), key=_GRAVEST.index)
+
+    @property
+    def next_undo(self) -> datetime | None:
+        """When the first of them is taken back."""
+        return min((one.undo_at for one in self.steps if one.owes_undo and one.undo_at), default=None)
+
+
+_GRAVEST = (
+    StepState.UNKNOWN,
+    StepState.REFUSED,
+    StepState.UNVERIFIED,
+    StepState.STARTED,
+    StepState.PLANNED,
+    StepState.DONE,
+    StepState.VERIFIED,
+    StepState.UNDONE,
+)
+
+
+def together(steps: Iterable[StepRun]) -> list[Together]:
+    """Steps in their order, items of one list as one."""
+    found = []
+    for base, group in groupby(steps, lambda one: base_of(one.name)):
+        some = list(group)
+        told = Counter(STEPS[one.state].word for one in some)
+        how = ", ".join(f"{count} {word}" for word, count in told.items())
+        found.append(Together(named(one.name for one in some), some, some[0].name != base, how))
+    return found
 
 
 def opener(opened_by: str) -> str:

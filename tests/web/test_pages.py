@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from remediator.core.messages import Entry
-from remediator.core.run import Outcome, Stage, StepState
+from remediator.core.run import Outcome, Run, Stage, StepState
 from remediator.ports import JournalEntry, Tx
 from remediator.web import timeline, wording
 from tests.store.samples import NOON
@@ -353,6 +353,23 @@ def _entry(entry: Entry) -> JournalEntry:
         ),
         ("taken-over", {"by": "bob", "until": "noon"}, "Taken over: by = bob, until = noon"),
         ("holding", {"until": {"s": "resolved"}}, "Holding s until the alert resolves"),
+        (
+            "holding",
+            {
+                "until": {
+                    "s[1]": "2026-03-04T10:00:00+00:00",
+                    "s[2]": "2026-03-04T10:00:01+00:00",
+                    "t": "resolved",
+                }
+            },
+            "Holding s (2 items) until 2026-03-04 10:00:00 UTC or later, t until the alert resolves",
+        ),
+        ("repeated", {"step": "s", "items": 2}, "Step s is repeated for 2 items"),
+        (
+            "gate-opened",
+            {"steps": [{"step": "s[1]"}, {"step": "s[2]"}], "votes": {"oncall": 1}},
+            "Gate opened for s (2 items): needs 1 of oncall",
+        ),
         ("vote", {"erased": "ab" * 32}, "Vote (its data was erased for privacy)"),
     ],
 )
@@ -417,3 +434,36 @@ async def test_what_is_kept_exactly_is_shown_plainly_everywhere(site: Site) -> N
             _status, body = await site.get(path, Accept=accept)
             assert '"#"' not in body
             assert "&#34;#&#34;" not in body
+
+
+# ── Long lists ──────────────────────────────────────────────────────────────────────────────────
+
+
+def repeated(count: int = 100) -> Run:
+    """A run that holds what a step did for each of so many items; every tenth was refused."""
+    one = holding()
+    base = next(step for step in one.steps.values() if step.owes_undo)
+    steps = {}
+    for number in range(1, count + 1):
+        name = f"pause[{number}]"
+        refused = {"state": StepState.REFUSED, "error": "409", "result": None} if number % 10 == 0 else {}
+        steps[name] = msgspec.structs.replace(base, name=name, **refused)
+    lists = {"pause": [{"id": number} for number in range(count)]}
+    return msgspec.structs.replace(one, steps=steps, plan=tuple(steps), lists=lists)
+
+
+async def test_a_list_of_items_is_told_as_one_and_can_be_opened(site: Site) -> None:
+    await site.store.transact(lambda tx: tx.save_run(repeated(), None))
+    told = text_of(await page(site, f"/runs/{repeated().id}"))
+    assert "pause (100 items)" in told
+    assert "10 refused" in told
+    assert "Each item" in told and "pause[100]" in told
+    status = text_of(await page(site))
+    assert status.count("will undo") == 1
+    assert "will undo pause (90 items)" in status and "the first at" in status
+
+
+def test_the_gravest_of_its_items_stands_for_a_list() -> None:
+    (one,) = wording.together(repeated().planned)
+    assert (one.worst, one.listed, len(one.steps)) == (StepState.REFUSED, True, 100)
+    assert [each.name for each in wording.together(working().planned)] == list(working().plan)
