@@ -13,7 +13,7 @@ FINE, PROBLEMS, COULD_NOT_RUN = 0, 1, 2
 
 def add_commands(subparsers: Any) -> None:
     """Add ``policy`` with its commands; each sets ``run``, which takes the arguments and returns a status."""
-    from remediator.cli import diff, explain, lint, preview
+    from remediator.cli import diff, explain, lint, policy_test, preview
 
     policy = subparsers.add_parser("policy", help="check policies before they run")
     commands = policy.add_subparsers(dest="policy_command", required=True, metavar="COMMAND")
@@ -21,6 +21,7 @@ def add_commands(subparsers: Any) -> None:
     preview.add_command(commands)
     explain.add_command(commands)
     diff.add_command(commands)
+    policy_test.add_command(commands)
     schema = commands.add_parser("schema", help="print the JSON Schema of a policy, for editors")
     schema.set_defaults(run=run_schema)
 

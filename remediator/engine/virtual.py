@@ -130,14 +130,15 @@ class Virtual:
 
     def until(self, at: datetime) -> None:
         """Let time pass: everything that is due by then happens, each thing at its own moment."""
-        while (moment := self._next()) is not None and moment <= at:
+        while (moment := self.next_moment()) is not None and moment <= at:
             self.clock.at = max(self.clock.at, moment)
             while self._agenda and self._agenda[0][0] <= self.clock.at:
                 heapq.heappop(self._agenda)[2]()
             self._meet()
         self.clock.at = max(self.clock.at, at)
 
-    def _next(self) -> datetime | None:
+    def next_moment(self) -> datetime | None:
+        """When something is due next."""
         due = self.store.next_due()
         if self._agenda and (due is None or self._agenda[0][0] < due):
             return self._agenda[0][0]

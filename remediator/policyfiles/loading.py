@@ -224,13 +224,18 @@ def _parse(document: Document) -> tuple[Policy | None, list[Finding]]:
     try:
         return Policy.model_validate(document.value, by_alias=True, by_name=False), []
     except ValidationError as error:
-        findings: dict[tuple[int, int], Finding] = {}
-        for one in error.errors(include_url=False):
-            if _is_echo(dict(one)):
-                continue
-            finding = _of_model(document, dict(one))
-            findings.setdefault((finding.line, finding.col), finding)
-        return None, list(findings.values())
+        return None, model_findings(document, error, Policy)
+
+
+def model_findings(document: Document, error: ValidationError, model: type[BaseModel]) -> list[Finding]:
+    """What a document has that its model does not want, one finding for each place."""
+    findings: dict[tuple[int, int], Finding] = {}
+    for one in error.errors(include_url=False):
+        if _is_echo(dict(one)):
+            continue
+        finding = _of_model(document, dict(one), model)
+        findings.setdefault((finding.line, finding.col), finding)
+    return list(findings.values())
 
 
 def _is_echo(error: dict[str, Any]) -> bool:
@@ -239,13 +244,15 @@ def _is_echo(error: dict[str, Any]) -> bool:
     return emptied or (error["type"] == "int_type" and isinstance(error["input"], dict))
 
 
-def _of_model(document: Document, error: dict[str, Any]) -> Finding:
+def _of_model(document: Document, error: dict[str, Any], model: type[BaseModel]) -> Finding:
     place = _within(document, error["loc"])
     told = error.get("ctx", {})
     last = error["loc"][-1] if error["loc"] else ""
     match error["type"]:
         case "extra_forbidden":
-            problem = Problem(place, f"unknown key {last!r}", nearest(last, _known(place[:-1])), on_key=True)
+            problem = Problem(
+                place, f"unknown key {last!r}", nearest(last, _known(place[:-1], model)), on_key=True
+            )
             return placed(document, "P010", "error", problem)
         case "missing":
             return placed(
@@ -290,9 +297,9 @@ def _within(document: Document, loc: Iterable[str | int], within: Any = None) ->
     return tuple(place)
 
 
-def _known(place: Place) -> set[str]:
+def _known(place: Place, root: type[BaseModel]) -> set[str]:
     """The keys that may stand in the map at this place."""
-    models: set[type[BaseModel]] = {Policy}
+    models: set[type[BaseModel]] = {root}
     for part in place:
         fields = {
             model.model_fields[name]

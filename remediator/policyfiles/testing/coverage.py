@@ -1,0 +1,89 @@
+"""What of a policy no story reached: cases, steps, gates and undos, told from the journals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from remediator.core.policy import Policy
+from remediator.policyfiles.testing.seen import Seen
+
+KINDS = ("cases", "steps", "gates", "undos")
+
+
+@dataclass
+class Coverage:
+    """Of one policy: what there is to reach, and what was reached. Items by kind."""
+
+    policy: str
+    there: dict[str, tuple[str, ...]]
+    reached: dict[str, set[str]] = field(default_factory=lambda: {kind: set() for kind in KINDS})
+
+    @classmethod
+    def of(cls, policy: Policy) -> Coverage:
+        """Nothing is reached yet."""
+        cases = range(1, len(policy.decide) + 1)
+        used = {name for case in policy.decide for name in case.steps}
+        there = {
+            "cases": tuple(f"case {number}" for number in cases),
+            "steps": tuple(name for name in policy.steps if name in used),
+            "gates": tuple(_gates(policy)),
+            "undos": tuple(name for name, step in policy.steps.items() if step.undo and not step.undo.none),
+        }
+        return cls(policy.name, there)
+
+    def add(self, policy: Policy, seen: Seen) -> None:
+        """What a story reached."""
+        for run in seen.runs:
+            case = 0
+            for entry in seen.journals[run.id]:
+                match entry.kind:
+                    case "decided":
+                        case = int(entry.data["case"]) + 1
+                        self.reached["cases"].add(f"case {case}")
+                    case "started":
+                        self.reached["steps"].add(str(entry.data["step"]))
+                    case "gate-opened":
+                        steps = [str(one["step"]) for one in entry.data["steps"]]
+                        self.reached["gates"].update(_of_gate(policy, case, steps))
+                    case "undone":
+                        self.reached["undos"].add(str(entry.data["step"]))
+
+    @property
+    def missing(self) -> dict[str, list[str]]:
+        """What no story reached, by kind."""
+        left = {kind: [one for one in self.there[kind] if one not in self.reached[kind]] for kind in KINDS}
+        return {kind: names for kind, names in left.items() if names}
+
+    def counts(self, kind: str) -> tuple[int, int]:
+        """Reached, and there."""
+        there = self.there[kind]
+        return sum(one in self.reached[kind] for one in there), len(there)
+
+    @property
+    def percent(self) -> float:
+        """Of everything that there is to reach."""
+        return percent([self])
+
+
+def percent(coverages: Iterable[Coverage]) -> float:
+    """How much was reached of everything in all of these; 100 where there is nothing to reach."""
+    counts = [one.counts(kind) for one in coverages for kind in KINDS]
+    there = sum(count for _, count in counts)
+    return 100.0 * sum(reached for reached, _ in counts) / there if there else 100.0
+
+
+def _gates(policy: Policy) -> Iterator[str]:
+    """Those that are written and ask for votes."""
+    for number, case in enumerate(policy.decide, start=1):
+        if case.gate is not None and case.gate.votes:
+            yield f"case {number}"
+    for name, step in policy.steps.items():
+        if step.gate is not None and step.gate.votes:
+            yield name
+
+
+def _of_gate(policy: Policy, case: int, steps: list[str]) -> list[str]:
+    """Which written gate it was that opened."""
+    own = policy.decide[case - 1].gate if case else None
+    return [f"case {case}"] if own is not None and own.votes else steps

@@ -1,0 +1,133 @@
+"""All stories of some files and folders: found, told, counted. What ``remediator policy test`` does."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from remediator.core.catalog import Catalog
+from remediator.core.policyset import PolicySet
+from remediator.documents import Finding, read
+from remediator.policyfiles.loading import LoadedPolicy, load, policy_files
+from remediator.policyfiles.testing.coverage import Coverage, percent
+from remediator.policyfiles.testing.reading import Known, Story, stories
+from remediator.policyfiles.testing.teller import Teller, Told, running
+
+ENDINGS = (".test.yaml", ".test.yml")
+
+
+@dataclass(frozen=True)
+class Suite:
+    """What there is to tell: the stories that are whole, and what is wrong with the others."""
+
+    stories: tuple[Story, ...]
+    policies: tuple[LoadedPolicy, ...]
+    findings: tuple[Finding, ...]
+    files: tuple[Path, ...]
+
+    def about(self, words: str) -> Suite:
+        """Only the stories that say all of these words, in their name or their policy's."""
+        wanted = words.lower().split()
+        chosen = (
+            story
+            for story in self.stories
+            if all(word in f"{story.policy.policy.name} {story.name}".lower() for word in wanted)
+        )
+        return Suite(tuple(chosen), self.policies, self.findings, self.files)
+
+
+@dataclass
+class Report:
+    """How it went."""
+
+    told: list[Told] = field(default_factory=list)
+    took: list[float] = field(default_factory=list)  # seconds, beside each story
+    coverage: dict[str, Coverage] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def failed(self) -> list[Told]:
+        """The stories that went otherwise."""
+        return [one for one in self.told if one.failures]
+
+    @property
+    def percent(self) -> float:
+        """How much of all the policies some story reached."""
+        return percent(self.coverage.values())
+
+
+def find(paths: Iterable[Path], catalog: Catalog, people: frozenset[str]) -> Suite:
+    """The stories of these files and folders, with the policies of their folders."""
+    files = list(dict.fromkeys(file for path in paths for file in _test_files(path)))
+    folders = _folders(list(paths), files)
+    loaded = load(folders, catalog)
+    policies = {one.policy.name: one for one in loaded.policies}
+    told: list[Story] = []
+    findings: list[Finding] = []
+    for file in files:
+        some, wrong = stories(file, policies, lambda: _names(folders), Known(catalog, people))
+        told += some
+        findings += wrong
+    return Suite(tuple(told), loaded.policies, tuple(sorted(findings)), tuple(files))
+
+
+def _test_files(path: Path) -> Iterator[Path]:
+    if not path.is_dir():
+        if path.name.endswith(ENDINGS) or not path.exists():
+            yield path
+        else:  # a policy: the stories that lie beside it
+            yield from (
+                path.with_name(path.stem + end) for end in ENDINGS if path.with_name(path.stem + end).exists()
+            )
+        return
+    for file in sorted(path.rglob("*.test.y*ml")):
+        hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
+        if file.name.endswith(ENDINGS) and not hidden:
+            yield file
+
+
+def _folders(paths: list[Path], files: list[Path]) -> list[Path]:
+    """Where the policies are: in the folders that are named, and in those in which the tests lie."""
+    folders = [path for path in paths if path.is_dir()]
+    beside = {file.parent for file in files if not any(file.is_relative_to(one) for one in folders)}
+    return [*folders, *(one for one in sorted(beside) if one.is_dir())]
+
+
+def _names(paths: Iterable[Path]) -> set[str]:
+    """Of policies that have errors, too: a test that names one is not mistaken about its name."""
+    names: set[str] = set()
+    for file in (file for path in paths for file in policy_files(path) if file.is_file()):
+        documents, _ = read(file.read_bytes(), str(file))
+        names |= {str(one.value.get("policy")) for one in documents if isinstance(one.value, dict)}
+    return names
+
+
+def run(suite: Suite, catalog: Catalog, then: Callable[[Told], None] = lambda _told: None) -> Report:
+    """Tell them all. ``then``: called after each."""
+    report = Report(findings=suite.findings)
+    sets: dict[str, PolicySet] = {}
+    for policy in suite.policies:
+        report.coverage[policy.policy.name] = Coverage.of(policy.policy)
+    gc.freeze()  # what is loaded by now stays: collecting garbage need not look through it for every story
+    try:
+        for story in suite.stories:
+            began = time.perf_counter()
+            name = story.policy.policy.name
+            alone = sets.setdefault(name, running(story.policy, catalog))
+            told = Teller(story, catalog, alone).tell()
+            report.coverage[name].add(story.policy.policy, told.seen)
+            report.told.append(told)
+            report.took.append(time.perf_counter() - began)
+            then(told)
+    finally:
+        gc.unfreeze()
+    return report
+
+
+def stamps(paths: Iterable[Path]) -> dict[Path, int]:
+    """When each YAML file of these was last changed, in nanoseconds."""
+    files = (file for path in paths for file in (path.rglob("*.y*ml") if path.is_dir() else [path]))
+    return {file: file.stat().st_mtime_ns for file in files if file.is_file()}
