@@ -24,6 +24,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "policy explain --fingerprint 0a1b2c3d4e5f6071 --json",
             "policy explain policies/ --alert -",
         ),
+        "policy test": (
+            "policy test policies/",
+            "policy test policies/ -k 'denial cooldown' --watch",
+            "policy test policies/ --cover-all --junit stories.xml",
+        ),
         "policy schema": ("policy schema",),
         "runs list": ("runs list --state open", "runs list --policy stuck-campaign --json"),
         "runs show": ("runs show r-1m7yr2k8t2f4b9",),

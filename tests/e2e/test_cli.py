@@ -226,6 +226,6 @@ async def test_the_schema_knows_every_key_of_the_shipped_policies() -> None:
     said = await terminal("policy", "schema")
     assert said.status == 0
     known = said.json["properties"]
-    for file in PACK.glob("*.yaml"):
+    for file in (one for one in PACK.glob("*.yaml") if not one.stem.endswith(".test")):
         keys = [line.partition(":")[0] for line in file.read_text().splitlines() if line[:1].islower()]
         assert file.name == "alerts.yaml" or set(keys) <= set(known), file

@@ -6,7 +6,7 @@ A function says what is expected and what is, in words; nothing when they agree.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -306,6 +306,8 @@ def spelled(value: Any) -> str:
             return "[" + ", ".join(map(spelled, value)) + "]"
         case None | True | False:
             return {None: "null", True: "true", False: "false"}[value]
+        case timedelta():
+            return format_duration(value) if value else "0s"
     return str(value)
 
 

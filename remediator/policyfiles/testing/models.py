@@ -177,7 +177,7 @@ class Expect(_Part):
 
 
 class Line(_Part):
-    """One line of a story: time passes, the world changes, alerts and people act; then what is expected."""
+    """One line of a story: time passes; then what is written happens, in its order; then what is expected."""
 
     at: Duration | None = Field(default=None, description="Let time pass until then, since the start.")
     reading: dict[str, Any] = Field(

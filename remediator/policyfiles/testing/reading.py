@@ -52,7 +52,18 @@ KINDS = frozenset(
         "marked",
     }
     | {"opened", "paged", "previewed", "proof", "reading", "resolved", "sent-again", "settled", "skipped"}
-    | {"started", "undo-failed", "undo-started", "undo-waits", "undone", "unknown", "unverified", "verified"}
+    | {
+        "started",
+        "stepped-down",
+        "turned-away",
+        "undo-failed",
+        "undo-started",
+        "undo-waits",
+        "undone",
+        "unknown",
+        "unverified",
+        "verified",
+    }
     | {"vote", "vote-refused", "would"}
 )
 """Lines of a journal after which a story may crash."""
@@ -74,6 +85,13 @@ class Story:
     def name(self) -> str:
         """As people know it."""
         return self.test.name
+
+    def written(self, *more: str | int) -> list[str]:
+        """The keys of a map in it, in the order in which they are written."""
+        value = self.document.value
+        for part in (*self.place, *more):
+            value = value[part]
+        return list(value)
 
     def where(self, *more: str | int) -> str:
         """``file:line:col`` of a part of it."""
@@ -116,7 +134,7 @@ def stories(
                 Story(test, file, document, ("tests", number), policy)
                 for number, test in enumerate(file.tests)
             ]
-        findings += [placed(document, "P180", "error", problem) for problem in problems]
+        findings += [placed(document, "T001", "error", problem) for problem in problems]
     if not documents and not findings:
         findings.append(Finding(str(path), 1, 1, "P002", "error", "there is no story in this file"))
     return ([] if findings else told), findings
@@ -156,8 +174,10 @@ class _Check:
             yield from self._test(test, place)
 
     def _test(self, test: Test, place: Place) -> Iterator[Problem]:
-        if (test.alert is None) == (test.started_by is None):
-            yield Problem(place, "a story begins with either alert or started_by", "write one of them")
+        openers = [test.alert, test.started_by, *(line.fires or line.start for line in test.story)]
+        if (test.alert and test.started_by) or not any(openers):
+            remedy = "write one of them, or fires: or start: on a line of the story"
+            yield Problem(place, "a story begins with either alert or started_by", remedy)
         if test.alert is not None and test.params:
             yield Problem(
                 (*place, "params"), "an alert brings its own params", "put them into its labels", on_key=True

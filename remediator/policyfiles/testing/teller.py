@@ -56,12 +56,13 @@ ANOTHER = "another-policy"
 
 @dataclass(frozen=True)
 class Failure:
-    """Something that is not as the story says. ``where``: file:line:col."""
+    """Something that is not as the story says. ``run``: which it is about, from 1."""
 
     where: str
     what: str
     expected: str
     actual: str
+    run: int = 1
 
 
 @dataclass(frozen=True)
@@ -144,32 +145,48 @@ class Teller:
     def _line(self, line: Line, place: tuple[str | int, ...]) -> None:
         if line.at is not None:
             self._until(self._start + line.at)
-        self._world.readings |= line.reading
-        self._world.results |= {step: result_of(one) for step, one in line.result.items()}
-        self._world.pictures |= line.preview
-        for text in listed(line.crash):
-            self._crash(text)
-        self._alerts_change(line)
-        if line.busy is not None:
-            self._busy(line.busy)
-        self._switches(line, place)
-        if line.start is not None:
-            self._starts(line.start)
-        for vote in voters(line.approve):
-            self._votes(vote, (*place, "approve"), approve=True)
-        for vote in voters(line.deny):
-            self._votes(vote, (*place, "deny"), approve=False)
-        if line.settle is not None:
-            told = line.settle if isinstance(line.settle, SettleText) else SettleText(verdict=line.settle)
-            self._settles(told, (*place, "settle"))
+        for key in self.story.written(*place):
+            self._happens(key, line, (*place, key))
         if line.expect is not None:
             self._expect(line.expect, (*place, "expect"))
 
+    def _happens(self, key: str, line: Line, place: tuple[str | int, ...]) -> None:
+        """One key of a line; they happen in the order in which they are written."""
+        match key:
+            case "reading":
+                self._world.readings |= line.reading
+            case "result":
+                self._world.results |= {step: result_of(one) for step, one in line.result.items()}
+            case "preview":
+                self._world.pictures |= line.preview
+            case "crash":
+                for text in listed(line.crash):
+                    self._crash(text)
+            case "policy_changes" if line.policy_changes:
+                self._change_policy()
+            case "fires" | "resolves":
+                self._alerts_change(key, line)
+            case "busy" if line.busy is not None:
+                self._busy(line.busy)
+            case "halt" if line.halt is not None:
+                self._halts(line.halt, place)
+            case "resume":
+                self._resumes(place)
+            case "start" if line.start is not None:
+                self._starts(line.start)
+            case "approve" | "deny":
+                for vote in voters(getattr(line, key)):
+                    self._votes(vote, place, approve=key == "approve")
+            case "settle" if line.settle is not None:
+                told = line.settle if isinstance(line.settle, SettleText) else SettleText(verdict=line.settle)
+                self._settles(told, place)
+
     def _expect(self, expect: Expect, place: tuple[str | int, ...]) -> None:
         seen = self._watcher.look(self._clock.at)
+        run = len(seen.runs) if expect.run == "last" else expect.run
         for where, expected, actual in judge(expect, seen):
             what = " ".join(str(part) for part in where)
-            self._fail((*place, *where), what, expected, actual)
+            self.failures.append(Failure(self.story.where(*place, *where), what, expected, actual, run))
 
     def _fail(self, place: tuple[str | int, ...], what: str, expected: str, actual: str) -> None:
         self.failures.append(Failure(self.story.where(*place), what, expected, actual))
@@ -204,23 +221,19 @@ class Teller:
 
     # ── Alerts ────────────────────────────────────────────────────────────────────────────────────
 
-    def _alerts_change(self, line: Line) -> None:
-        match line.fires:
-            case "again":
-                for alert in list(self._alerts.values()):
-                    self._deliver(
-                        msgspec.structs.replace(
-                            alert, status="firing", starts_at=self._clock.at, ends_at=None
-                        )
-                    )
-            case AlertText() as told:
-                self._fires(told)
-        match line.resolves:
-            case "all":
-                for alert in list(self._alerts.values()):
+    def _alerts_change(self, key: str, line: Line) -> None:
+        told = line.fires if key == "fires" else line.resolves
+        if isinstance(told, AlertText) and key == "fires":
+            self._fires(told)
+        elif isinstance(told, AlertText):
+            self._resolve(self._alerts.get(_identity(told)) or self._made(told))
+        else:
+            for alert in list(self._alerts.values()):
+                if key == "resolves":
                     self._resolve(alert)
-            case AlertText() as told:
-                self._resolve(self._alerts.get(_identity(told)) or self._made(told))
+                else:
+                    again = {"status": "firing", "starts_at": self._clock.at, "ends_at": None}
+                    self._deliver(msgspec.structs.replace(alert, **again))
 
     def _fires(self, told: AlertText) -> None:
         alert = self._made(told)
@@ -296,27 +309,21 @@ class Teller:
 
     # ── Switches and accidents ────────────────────────────────────────────────────────────────────
 
-    def _switches(self, line: Line, place: tuple[str | int, ...]) -> None:
-        if line.halt is not None:
-            told = line.halt if isinstance(line.halt, HaltText) else HaltText(scope=line.halt)
-            scope = {"policy": f"policy:{self._policy.name}", "target": f"target:{self._target}"}
-            self._wished(
-                self._desk.halt(
-                    by=self._somebody(),
-                    scope=scope.get(told.scope, told.scope),
-                    reason=told.reason,
-                    undos=told.undos,
-                ),
-                (*place, "halt"),
-            )
-        if line.resume is not None:
-            for halt in self._store.look(lambda tx: tx.halts()):
-                self._wished(self._desk.resume(halt.id, by=self._somebody()), (*place, "resume"))
-            self._until(self._clock.at)
-        if line.policy_changes:
-            self._watcher.note(self._clock.at, "the policy changes", {})
-            self.policies = running(self.story.policy, self.catalog, f"{len(self._ids)}+")
-            self._play.change_policies()
+    def _halts(self, halt: HaltText | str, place: tuple[str | int, ...]) -> None:
+        told = halt if isinstance(halt, HaltText) else HaltText(scope=halt)
+        here = {"policy": f"policy:{self._policy.name}", "target": f"target:{self._target}"}
+        scope, by = here.get(told.scope, told.scope), self._somebody()
+        self._wished(self._desk.halt(by=by, scope=scope, reason=told.reason, undos=told.undos), place)
+
+    def _resumes(self, place: tuple[str | int, ...]) -> None:
+        for halt in self._store.look(lambda tx: tx.halts()):
+            self._wished(self._desk.resume(halt.id, by=self._somebody()), place)
+        self._until(self._clock.at)
+
+    def _change_policy(self) -> None:
+        self._watcher.note(self._clock.at, "the policy changes", {})
+        self.policies = running(self.story.policy, self.catalog, f"+{self._new_id('version')}")
+        self._play.change_policies()
 
     def _wished(self, wish: Awaitable[Answer], place: tuple[str | int, ...]) -> None:
         answer: Answer = self._play.do(wish)

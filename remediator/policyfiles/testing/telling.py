@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
 from remediator.core.expression import format_duration
+from remediator.policyfiles.testing.expectations import spelled
 from remediator.policyfiles.testing.seen import Happening
 from remediator.policyfiles.testing.teller import Failure, Told
 
@@ -17,7 +18,7 @@ MOST_LINES = 40
 """Lines of a timeline; of a longer one the first and the last are told."""
 
 QUIET = frozenset(
-    {"labels", "hash", "version", "identity", "intention", "pictures", "readings", "head", "entries"}
+    {"labels", "hash", "version", "intention", "identity", "pictures", "readings", "head", "entries"}
 )
 """What a timeline leaves out: too long, and no reader looks for it there."""
 
@@ -26,8 +27,15 @@ def failed(told: Told) -> str:
     """A story that went wrong, whole."""
     parts = [f"✗ {told.story.policy.policy.name}: {told.story.name}"]
     parts += ["\n".join(_failure(one)) for one in told.failures]
-    parts.append("\n".join(["    What happened, since the start:", *_timeline(told.seen.timeline)]))
+    parts.append("\n".join(["    What happened, since the start:", *_timeline(_about(told))]))
     return "\n\n".join(parts)
+
+
+def _about(told: Told) -> list[Happening]:
+    """The timeline: whole for the runs that failed to be as expected, in two lines for the others."""
+    runs = {one.run for one in told.failures}
+    brief = ("opened", "closed")
+    return [one for one in told.seen.timeline if one.run in {0, *runs} or one.what in brief]
 
 
 def _failure(failure: Failure) -> Iterator[str]:
@@ -61,35 +69,110 @@ def _timeline(happenings: list[Happening]) -> Iterator[str]:
 def _lines(happenings: Iterable[Happening], *, numbered: bool) -> Iterator[str]:
     for one in happenings:
         run = f"run {one.run}  " if numbered and one.run else ""
-        said = " ".join(part for part in (one.what, facts(one.data)) if part)
-        yield _cut(f"    {_clock(one.after):>9}  {run}{said}")
+        yield _cut(f"    {_clock(one.after):>9}  {run}{said(one)}")
 
 
 def _cut(line: str) -> str:
     return line if len(line) <= WIDTH + 20 else f"{line[: WIDTH + 18]} …"
 
 
-def facts(data: Mapping[str, Any]) -> str:
-    """A journal's line in short: ``step=pause, holds=false``."""
+def said(one: Happening) -> str:
+    """A happening as a sentence, where there is one; else its line of the journal in short."""
+    words = _SENTENCES.get(one.what) if one.run else None
+    if words is None:
+        return " ".join(part for part in (one.what, _facts(one.data)) if part)
+    return words(one.data)
+
+
+def _facts(data: Mapping[str, Any]) -> str:
     told = (
-        f"{key}={_value(value)}"
+        f"{key}: {spelled(value)}"
         for key, value in data.items()
         if key not in QUIET and value not in ("", None)
     )
     return ", ".join(told)
 
 
-def _value(value: Any) -> str:
-    match value:
-        case timedelta():
-            return _clock(value)
-        case bool():
-            return str(value).lower()
-        case dict():
-            return "{" + ", ".join(f"{key}: {_value(item)}" for key, item in value.items()) + "}"
-        case list() | tuple():
-            return "[" + ", ".join(map(_value, value)) + "]"
-    return str(value)
+def _opened(data: Mapping[str, Any]) -> str:
+    return f"opened on {data['target']}, in mode {data['mode']}"
+
+
+def _read(data: Mapping[str, Any]) -> str:
+    name = data.get("probe") or f"{data.get('step')}.before"
+    return f"{name} reads {_short(data['value'])}" if data.get("ok") else f"{name} fails: {data.get('error')}"
+
+
+def _short(value: Mapping[str, Any]) -> str:
+    """A reading without what it says twice."""
+    if "row" in value:
+        value = {"row": value["row"]} if value["row"] is not None else {"rows": "none"}
+    elif "series" in value:
+        value = {"value": value["value"]}
+    return spelled({key: item for key, item in value.items() if key != "text"})
+
+
+def _proof(data: Mapping[str, Any]) -> str:
+    holds = "holds" if data.get("holds") else "does not hold"
+    error = f": {data['error']}" if data.get("error") else f": {_short(data.get('value') or {})}"
+    return f"{_of(data)}: the proof {holds}{error}"
+
+
+def _of(data: Mapping[str, Any]) -> str:
+    return f"the undo of {data['step']}" if data.get("undo") else str(data["step"])
+
+
+def _decided(data: Mapping[str, Any]) -> str:
+    steps = ", ".join(data["steps"]) or "do nothing"
+    return f"case {data['case'] + 1} holds: {'try ' if data.get('rungs') else ''}{steps}"
+
+
+def _asks(data: Mapping[str, Any]) -> str:
+    votes = ", ".join(f"{count} of {role}" for role, count in data["votes"].items())
+    return f"gate {data['gate']} asks {votes} for {', '.join(one['step'] for one in data['steps'])}"
+
+
+def _vote(data: Mapping[str, Any]) -> str:
+    why = f": {data['reason']}" if data.get("reason") else ""
+    return f"{data['by']} {'approves' if data['approve'] else 'denies'}{why}"
+
+
+def _finished(data: Mapping[str, Any]) -> str:
+    return f"{_of(data)} is {data['result']}" + (f": {data['reason']}" if data.get("reason") else "")
+
+
+def _why(words: str) -> Callable[[Mapping[str, Any]], str]:
+    """``STEP words: reason``."""
+
+    def sentence(data: Mapping[str, Any]) -> str:
+        return f"{_of(data)} {words}" + (f": {data['reason']}" if data.get("reason") else "")
+
+    return sentence
+
+
+_SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "opened": _opened,
+    "reading": _read,
+    "before": _read,
+    "decided": _decided,
+    "previewed": lambda data: f"{data['step']} would change {data['count']} rows",
+    "gate-opened": _asks,
+    "vote": _vote,
+    "vote-refused": lambda data: f"{data['by']}'s vote does not count: {data['reason']}",
+    "gate-approved": lambda data: f"approved by {', '.join(data['by'])}",
+    "gate-void": lambda data: f"void: {data['reason']}",
+    "fresh": lambda data: f"looked again: {data['change'] or 'nothing has changed'}",
+    "started": lambda data: f"{data['step']} starts",
+    "finished": _finished,
+    "unknown": _why("may or may not have happened"),
+    "proof": _proof,
+    "verified": _why("is proved"),
+    "unverified": _why("is not proved"),
+    "undo-started": lambda data: f"the undo of {data['step']} starts",
+    "undone": lambda data: f"{data['step']} is undone",
+    "holding": lambda data: f"holds {', '.join(data['until'])}",
+    "paged": lambda data: f"pages: {data['text']}",
+    "closed": lambda data: f"closed as {data['outcome']}: {data['reason']}",
+}
 
 
 def _clock(after: timedelta) -> str:

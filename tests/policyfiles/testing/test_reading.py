@@ -1,0 +1,188 @@
+"""Test files that are wrong: every fault with its place and a remedy, and never a traceback."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from remediator.policyfiles.testing.models import Expect, Line, Test, TestFile
+from remediator.policyfiles.testing.reading import BOUNDS, KINDS
+from remediator.policyfiles.testing.running import run
+from tests.policyfiles.testing.stage import ALERT, HEAD, PAUSE, REPOSITORY, known, story, suite
+
+WRONG = [
+    # lines of a story, place, what is said
+    ("- expct: {}", "10:9", "unknown key 'expct'; did you mean expect?"),
+    ("- expect: {outcom: fixed}", "10:18", "unknown key 'outcom'; did you mean outcome?"),
+    ("- expect: {outcome: fixd}", "10:27", "'fixd' can never be; did you mean fixed?"),
+    ("- expect: {stage: wating}", "10:25", "'wating' can never be; did you mean waiting?"),
+    ("- expect: {started: pasue}", "10:27", "the policy has no step 'pasue'; did you mean pause?"),
+    ("- expect: {order: [pause, resume]}", "10:33", "the policy has no step 'resume'"),
+    ("- expect: {steps: {pause: verifed}}", "10:33", "'verifed' can never be; did you mean verified?"),
+    (
+        "- expect: {gate: {votes: {marketing: 1}}}",
+        "10:33",
+        "no role 'marketing'; did you mean ops_marketing?",
+    ),
+    ("- expect: {gate: {steps: [puase]}}", "10:33", "the policy has no step 'puase'"),
+    ("- expect: {args: {pause: [c-1]}}", "10:32", "pause has no args; write its arguments by name"),
+    ("- expect: {args: {pause: {metod: POST}}}", "10:33", "no argument 'metod'; did you mean method?"),
+    ("- expect: {case: 3}", "10:24", "the policy has 2 cases"),
+    ("- expect: {refused: cooldwn}", "10:27", "'cooldwn' can never be; did you mean cooldown?"),
+    ("- expect: {}", "10:17", "this expects nothing"),
+    ("- expect: {run: 0, outcome: fixed}", "10:23", "greater than or equal to 1"),
+    (
+        "- reading: {campain: {json: 1}}\n- expect: {runs: 1}",
+        "10:19",
+        "no probe 'campain'; did you mean campaign?",
+    ),
+    (
+        "- reading: {campaign: {jsn: 1}}\n- expect: {runs: 1}",
+        "10:30",
+        "http.get reads no 'jsn'; did you mean json?",
+    ),
+    ("- reading: {campaign: late}\n- expect: {runs: 1}", "10:29", "this is not what http.get reads"),
+    (
+        "- result: {pause.undone: done}\n- expect: {runs: 1}",
+        "10:18",
+        "no step 'pause.undone'; did you mean pause.undo?",
+    ),
+    ("- result: {pause: finished}\n- expect: {runs: 1}", "10:25", "'finished' cannot stand here"),
+    ("- crash: sometimes\n- expect: {runs: 1}", "10:16", "'sometimes' is no moment to crash at"),
+    (
+        "- crash: after startd\n- expect: {runs: 1}",
+        "10:16",
+        "no journal says 'startd'; did you mean started?",
+    ),
+    ("- approve: bobb\n- expect: {runs: 1}", "10:18", "nobody called 'bobb'; did you mean bob?"),
+    ("- {at: 5m, expect: {runs: 1}}\n- {at: 4m, expect: {runs: 1}}", "11:14", "time does not go back"),
+    ("- {at: soon, expect: {runs: 1}}", "10:14", "'soon' is not a duration"),
+    ("- {}\n- expect: {runs: 1}", "10:9", "nothing happens on this line"),
+    ("- at: 5m", "7:11", "this story expects nothing, so it cannot fail"),
+]
+
+
+@pytest.mark.parametrize(("lines", "place", "said"), WRONG)
+def test_a_fault_is_told_with_its_place_and_a_remedy(
+    tmp_path: Path, lines: str, place: str, said: str
+) -> None:
+    found = suite(tmp_path, HEAD + story(lines))
+    assert found.stories == ()
+    assert f"pause.test.yaml:{place}: " in str(found.findings[0])
+    assert said in str(found.findings[0])
+    assert len(found.findings) == 1
+
+
+FILES = [
+    (
+        "policy: puase-campaign\ntests: [{name: a}]\n",
+        "there is no policy 'puase-campaign' here; did you mean",
+    ),
+    ("policy: pause-campaign\ntests: []\n", "this may not be empty"),
+    ("policy: pause-campaign\n", "the key 'tests' is missing"),
+    (
+        "policy: pause-campaign\ntests:\n  - {name: a, expect: {runs: 1}}\n",
+        "begins with either alert or started_by",
+    ),
+    (
+        f"policy: pause-campaign\ntests:\n  - name: a\n    {ALERT}\n    params: {{a: 1}}\n    expect: {{runs: 1}}",
+        "brings its own params",
+    ),
+    (
+        "policy: pause-campaign\ntests:\n  - {name: a, alert: {labels: {n: 17}}, expect: {runs: 1}}\n",
+        "a text must stand here; quote it",
+    ),
+    (
+        "policy: pause-campaign\nstarts: monday\ntests:\n  - {name: a, started_by: bob, expect: {runs: 1}}\n",
+        "'monday' is not a time",
+    ),
+    (
+        "policy: pause-campaign\nstarts: 2026-03-02T09:00:00\ntests: [{name: a, started_by: bob, expect: {runs: 1}}]",
+        "has no zone",
+    ),
+    (HEAD + story("- expect: {runs: 1}") * 2, "another story has this name"),
+    ("a: &a [1]\nb: *a\n", "an anchor"),
+    ("policy: a\npolicy: b\n", "is there twice"),
+    ("policy: a\n\ttests: []\n", "this is not YAML"),
+    ("- just\n- a list\n", "a map must stand here"),
+    ("", "there is no story in this file"),
+    ("policy: \x00\n", "there is a NUL character"),
+    ("policy: pause-campaign\ntests: " + "[" * 100 + "]" * 100 + "\n", "nested more than 50 deep"),
+    ("# " + "x" * 300_000, "the file has 300002 bytes"),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), FILES)
+def test_a_file_that_is_wrong_is_told_and_nothing_breaks(tmp_path: Path, text: str, said: str) -> None:
+    found = suite(tmp_path, text)
+    assert found.stories == ()
+    assert said in "\n".join(map(str, found.findings))
+
+
+def test_a_policy_with_errors_is_not_mistaken_for_one_that_is_not_there(tmp_path: Path) -> None:
+    broken = PAUSE.replace("ops_marketing: 1", "nobody: 1")
+    found = suite(tmp_path, HEAD + story("- expect: {runs: 1}"), {"pause.yaml": broken})
+    (finding,) = found.findings
+    assert "the policy pause-campaign has errors; see: remediator policy lint" in str(finding)
+
+
+def test_all_faults_of_all_files_are_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "other.test.yaml").write_text("policy: nothing-like-it\ntests: [{name: a}]\n")
+    wrong = story("- expect: {started: a}\n- expect: {started: b}", name="one")
+    found = suite(tmp_path, HEAD + wrong + story("- expct: {}", name="two"))
+    assert len(found.findings) == 2  # a file that does not fit the model is not checked further
+    assert len(suite(tmp_path, HEAD + wrong).findings) == 3
+
+
+words = st.sampled_from(
+    [
+        *Line.model_fields,
+        *Expect.model_fields,
+        *TestFile.model_fields,
+        *Test.model_fields,
+        "pause",
+        "c-1",
+        "5m",
+        "1",
+    ]
+)
+values = st.recursive(
+    st.one_of(words, st.integers(-2, 3), st.booleans(), st.none(), st.floats(0, 1), st.text(max_size=4)),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(words, inner, max_size=4)),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(words, values, max_size=5))
+def test_whatever_stands_in_a_line_is_read_or_refused(tmp_path: Path, line: dict[str, object]) -> None:
+    text = HEAD + f"  - name: a\n    {ALERT}\n    story: [{json.dumps(line)}]\n"
+    found = suite(tmp_path, text)
+    assert found.stories or found.findings
+    run(found, known()[0])
+
+
+def core() -> Iterator[str]:
+    for folder in ("core", "engine"):
+        for file in (REPOSITORY / "remediator" / folder).rglob("*.py"):
+            yield file.read_text()
+
+
+def test_the_known_bounds_and_journal_lines_are_those_of_the_core() -> None:
+    source = "\n".join(core())
+    refusals = set(re.findall(r'(?:Refusal|refuse|stop_before)\(\s*(?:turn, )?"([a-z_-]+)"', source))
+    assert refusals <= BOUNDS, refusals - BOUNDS
+    kinds = set(re.findall(r'\.note\(\s*"([a-z-]+)"', source))
+    assert kinds <= KINDS, kinds - KINDS
+    assert KINDS - kinds <= {"joined", "firing", "resolved"}  # named by what happened
+
+
+def test_every_key_is_described() -> None:
+    for model in (TestFile, Test, Line, Expect):
+        assert [name for name, one in model.model_fields.items() if not one.description] == []
