@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
@@ -72,6 +73,17 @@ class _Refused(Exception):
         self.code, self.message, self.remedy, self.position = code, message, remedy, position
 
 
+def read_file(path: Path) -> tuple[list[Document], list[Finding]]:
+    """The same of a file, of which no more is read than a file may have; one that cannot be is a finding."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
+    except OSError as error:
+        problem = f"cannot be read: {error.strerror}"
+        return [], [Finding(str(path), 1, 1, "P001", "error", problem, "mend it, or take it away")]
+    return read(data, str(path))
+
+
 def read(data: bytes, file: str) -> tuple[list[Document], list[Finding]]:
     """The documents of a file, up to the first thing that cannot be read."""
     documents: list[Document] = []
@@ -97,7 +109,7 @@ _FORBIDDEN = re.compile("[\0\x85\u2028\u2029]")
 
 def _decoded(data: bytes) -> str:
     if len(data) > LARGEST:
-        raise _Refused("P001", f"the file has {len(data)} bytes", f"at most {LARGEST}", Position(1, 1))
+        raise _Refused("P001", f"the file has more than {LARGEST} bytes", "split it", Position(1, 1))
     try:
         text = data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:

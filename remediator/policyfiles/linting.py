@@ -11,7 +11,7 @@ from pathlib import Path
 
 from remediator.core.catalog import Catalog
 from remediator.documents.finding import Finding
-from remediator.documents.reading import read
+from remediator.documents.reading import read_file
 from remediator.policyfiles.across import across
 from remediator.policyfiles.loading import Loaded, load, placed
 from remediator.policyfiles.uses import Problem
@@ -50,9 +50,6 @@ def _untested(loaded: Loaded) -> Iterator[Finding]:
 
 def _tested(file: Path) -> tuple[set[str], list[Finding]]:
     """The policies that a test file has stories of."""
-    try:
-        documents, findings = read(file.read_bytes(), str(file))
-    except OSError as error:
-        return set(), [Finding(str(file), 1, 1, "P001", "error", f"cannot be read: {error.strerror}")]
+    documents, findings = read_file(file)
     values = [one.value for one in documents if isinstance(one.value, dict)]
     return {str(one.get("policy")) for one in values if one.get("tests")}, findings

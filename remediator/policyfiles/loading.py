@@ -6,6 +6,7 @@ Called by the daemon at start and reload, by lint, and by the store for the vers
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -19,7 +20,7 @@ from remediator.core.catalog import Catalog
 from remediator.core.policy import Policy
 from remediator.core.policyset import PolicySet, Versioned
 from remediator.documents.finding import Finding, Severity, nearest
-from remediator.documents.reading import Document, Place, read
+from remediator.documents.reading import Document, Place, read, read_file
 from remediator.errors import PolicyError
 from remediator.policyfiles.checks import check
 from remediator.policyfiles.uses import Look, Problem
@@ -78,12 +79,7 @@ def load(paths: Iterable[Path], catalog: Catalog) -> Loaded:
     policies: list[LoadedPolicy] = []
     findings: list[Finding] = []
     for path in dict.fromkeys(chain.from_iterable(map(policy_files, paths))):
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            findings.append(Finding(str(path), 1, 1, "P001", "error", f"cannot be read: {error.strerror}"))
-            continue
-        _load_file(data, str(path), catalog, policies, findings)
+        _load_documents(read_file(path), str(path), catalog, policies, findings)
     findings += _namesakes(policies)
     return Loaded(tuple(policies), tuple(sorted(findings)))
 
@@ -92,7 +88,7 @@ def load_text(text: str, catalog: Catalog, file: str) -> Loaded:
     """The policies of one text, such as an old version that the store kept."""
     policies: list[LoadedPolicy] = []
     findings: list[Finding] = []
-    _load_file(text.encode("utf-8", "surrogatepass"), file, catalog, policies, findings)
+    _load_documents(read(text.encode("utf-8", "surrogatepass"), file), file, catalog, policies, findings)
     findings += _namesakes(policies)
     return Loaded(tuple(policies), tuple(sorted(findings)))
 
@@ -113,21 +109,36 @@ def parse_text(text: str, file: str) -> Policy:
 
 
 def policy_files(path: Path) -> Iterator[Path]:
-    """The files of policies under a path, in order; a path that is no folder stands for itself."""
-    if not path.is_dir():
+    """The files of policies under a path, in order; a path that is no folder stands for itself.
+
+    What cannot be looked into is among them, so that reading it says why: a closed folder, a link that
+    leads nowhere.
+    """
+    if not os.path.isdir(path):  # noqa: PTH112 -- unlike pathlib's it has an answer for every path
         yield path
         return
-    for file in sorted(path.rglob("*")):
-        hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
-        other = file.stem.endswith(".test") or file.stem == "alerts"  # stories, and Prometheus' own rules
-        if file.suffix in (".yaml", ".yml") and file.is_file() and not hidden and not other:
-            yield file
+    closed: list[OSError] = []
+    files: list[Path] = []
+    for folder, inner, names in os.walk(path, onerror=closed.append):
+        inner[:] = [name for name in inner if not name.startswith(".")]
+        files += (Path(folder, name) for name in names if _is_policy(Path(folder, name)))
+    yield from sorted([*files, *(Path(error.filename) for error in closed)])
 
 
-def _load_file(
-    data: bytes, file: str, catalog: Catalog, policies: list[LoadedPolicy], findings: list[Finding]
+def _is_policy(file: Path) -> bool:
+    """By its name: neither hidden, nor stories, nor Prometheus' own rules."""
+    other = file.name.startswith(".") or file.stem.endswith(".test") or file.stem == "alerts"
+    return file.suffix in (".yaml", ".yml") and not other and (file.is_symlink() or file.is_file())
+
+
+def _load_documents(
+    this: tuple[list[Document], list[Finding]],
+    file: str,
+    catalog: Catalog,
+    policies: list[LoadedPolicy],
+    findings: list[Finding],
 ) -> None:
-    documents, unreadable = read(data, file)
+    documents, unreadable = this
     findings += unreadable
     if not documents and not unreadable:
         findings.append(Finding(file, 1, 1, "P002", "error", "there is no policy in this file"))

@@ -9,14 +9,15 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
+from remediator.core.letters import plainly
 from remediator.documents.finding import Finding
 from remediator.policyfiles.codes import CODES, page
 from remediator.policyfiles.loading import Loaded
 
 
 def as_text(loaded: Loaded) -> str:
-    """A line for each finding, and a summary."""
-    return "\n".join([*map(str, loaded.findings), _summary(loaded)])
+    """A line for each finding, with everything that hides spelled out; and a summary."""
+    return "\n".join([*(plainly(str(finding)) for finding in loaded.findings), _summary(loaded)])
 
 
 def as_json(loaded: Loaded) -> str:
@@ -60,13 +61,8 @@ def _count(number: int, one: str, many: str = "") -> str:
 
 
 def _dumped(told: Any) -> str:
-    """As JSON that any stream can carry: half a character (a surrogate) is written as an escape."""
-    text = json.dumps(told, indent=2, ensure_ascii=False)
-    return text if text.isascii() or not _halves(text) else json.dumps(told, indent=2)
-
-
-def _halves(text: str) -> bool:
-    return any("\ud800" <= letter <= "\udfff" for letter in text)
+    """As JSON that any stream can carry: half a character (a surrogate) becomes JSON's own escape of it."""
+    return json.dumps(told, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
 
 
 # ── GitHub ──────────────────────────────────────────────────────────────────────────────────────
@@ -76,7 +72,7 @@ def _command(finding: Finding) -> str:
     """``::error file=…,line=…::message``, escaped as GitHub's own toolkit does."""
     where = {"file": finding.file, "line": finding.line, "col": finding.col, "title": finding.code}
     told = ",".join(f"{key}={_property(str(value))}" for key, value in where.items())
-    return f"::{finding.severity} {told}::{_data(_words(finding))}"
+    return plainly(f"::{finding.severity} {told}::{_data(_words(finding))}")
 
 
 def _words(finding: Finding) -> str:

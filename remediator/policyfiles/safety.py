@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 from remediator.core.breaker import lower
-from remediator.core.catalog import Risk
+from remediator.core.catalog import Kind, Risk
 from remediator.core.expression import Expression, Template, format_duration
 from remediator.core.policy import Case, Gate, Policy
 from remediator.core.risk import risk_of
@@ -156,7 +156,7 @@ def unbounded(look: Look) -> Iterator[Problem]:
     """P153: an operation that counts rows, and nothing that says how many."""
     for use in look.uses:
         operation = look.operation(use)
-        if operation is None or not operation.counts:
+        if operation is None or not operation.counts or use.wants is Kind.PROBE:
             continue
         if use.place[-1] == "undo":
             problem = f"nothing can say how many rows {use.operation} may change here"
