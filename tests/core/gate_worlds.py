@@ -109,7 +109,7 @@ WORLDS = {
             },
             diagnose=_FIGURES,
             decide=[{"when": "budget.row.n > 3", "do": ["warn"]}, {"do": ["pause", "cut"]}],
-            bounds={"windows": {"not": ["10:01-10:03 UTC", "10:05-10:10 UTC", "Wed 11:15-12:30 Africa/Lagos"]}},
+            bounds={"windows": {"not": ["10:01-10:03 UTC", "10:05-10:10 UTC", "11:15-12:30 Africa/Lagos"]}},
         ),
         {"warn": Act(safe=True), "pause": Act("/pause"), "cut": Act("/cut/{n}")},
         (
