@@ -114,7 +114,7 @@ FILES = [
     ("", "there is no story in this file"),
     ("policy: \x00\n", "there is a NUL character"),
     ("policy: pause-campaign\ntests: " + "[" * 100 + "]" * 100 + "\n", "nested more than 50 deep"),
-    ("# " + "x" * 300_000, "the file has 300002 bytes"),
+    ("# " + "x" * 300_000, "the file has more than 262144 bytes"),
 ]
 
 
