@@ -66,7 +66,7 @@ class Shelf:
             except PolicyError as error:
                 self.refuse(str(error), await asyncio.to_thread(self.look_closely))
                 raise
-            told = _told(self._set, new)
+            told = await asyncio.to_thread(_told, self._set, new)
             self._set = new
             self.accept(content)
             for changed in self._followers:
@@ -142,11 +142,17 @@ def difference(old: PolicySet, new: PolicySet) -> str:
 
 
 def _told(old: PolicySet, new: PolicySet) -> Reloaded:
-    return Reloaded(difference(old, new), tuple(lines(judged(_side(old), _side(new)))), new.version)
+    changes = lines(judged(_side(old, new), _side(new, old)))
+    return Reloaded(difference(old, new), tuple(changes), new.version)
 
 
-def _side(policies: PolicySet) -> Side:
-    written = {name: Written(one.policy, one.file) for name, one in policies.by_name.items()}
+def _side(policies: PolicySet, other: PolicySet) -> Side:
+    """Those that the other set does not have just so."""
+    written = {
+        name: Written(one.policy, one.file)
+        for name, one in policies.by_name.items()
+        if one.version != other.version_of(name)
+    }
     return Side(written, policies.catalog)
 
 

@@ -29,6 +29,10 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "policy test policies/ -k 'denial cooldown' --watch",
             "policy test policies/ --cover-all --junit stories.xml",
         ),
+        "policy diff": (
+            "policy diff --base origin/main policies/",
+            "policy diff --base HEAD~1 --json policies/stuck-campaign.yaml",
+        ),
         "policy schema": ("policy schema",),
         "runs list": ("runs list --state open", "runs list --policy stuck-campaign --json"),
         "runs show": ("runs show r-1m7yr2k8t2f4b9",),

@@ -11,19 +11,19 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.policies import gated, pausing, text
+from tests.e2e.policies import gated, holding, pausing, text
 from tests.e2e.stage import CHANNEL, Stage, stage, until
 from tests.rig.slack import FakeSlack
 from tests.rig.world import LoyaltyWorld
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(60)]
 
-ASKS = "pause-campaign"
+ASKS, HOLDS = "pause-campaign", "hold-campaign"
 
 
 @pytest.fixture
 def play(one_world: LoyaltyWorld, one_slack: FakeSlack) -> Iterator[Stage]:
-    with stage(one_world, one_slack, pausing(ASKS), reload={"every": "1s"}) as one:
+    with stage(one_world, one_slack, pausing(ASKS), holding(after="6s"), reload={"every": "1s"}) as one:
         yield one
 
 
@@ -68,21 +68,27 @@ async def test_an_edit_is_read_by_itself_and_an_error_leaves_the_running_set_alo
     told = await announced(play, "Policies not reloaded (file change)")
     assert f"{ASKS}.yaml:" in told
     now = await listed(play)
-    assert (now["version"], len(now["policies"])) == (second, 1)
+    assert (now["version"], len(now["policies"])) == (second, 2)
     assert f"{ASKS}.yaml:" in now["refused"][0]
     assert any("the older ones run on" in one for one in (await play.daemon.get("/status"))["problems"])
 
-    # Taken back by hand, and read at once.
+    # Taken back by hand, and read at once. What has acted keeps its version, though its policy is gone.
+    held = await play.campaign()
+    await play.fire(HOLDS, held)
+    await play.run_at("holding", held)
+    (play.daemon.folder / "policies" / f"{HOLDS}.yaml").unlink()
     play.daemon.policy(ASKS, text(pausing(ASKS)))
     assert play.daemon.child is not None
     play.daemon.child.process.send_signal(signal.SIGHUP)
-    await announced(play, "(SIGHUP): changed pause-campaign")
+    await announced(play, f"(SIGHUP): changed {ASKS}; removed {HOLDS}")
 
     async def mended() -> bool:
         now = await listed(play)
-        return now["version"] == first and not now["refused"]
+        return now["version"] not in (first, second) and not now["refused"]
 
-    await until(mended, "the first set does not run again")
+    await until(mended, "the third set does not run")
+    await play.closed(held, "fixed")
+    assert await play.calls(held, "resume") == 1
     entries = _journal(play)
     assert [kind for kind, _ in entries] == ["reloaded", "reload-refused", "reloaded"]
     assert entries[0][1]["version"] == second

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from remediator.core.catalog import Catalog, Connection, Kind, Operation, Risk
@@ -236,15 +238,19 @@ def policy(document: Mapping[str, Any] = WHOLE) -> Policy:
 def changed(place: str, value: object, document: Mapping[str, Any] = WHOLE) -> Policy:
     """The document with another value at a place such as ``steps.halve.rows``."""
     new = copy.deepcopy(dict(document))
+    put(new, place, value)
+    return policy(new)
+
+
+def put(document: dict[str, Any], place: str, value: object) -> None:
     *path, last = [int(part) if part.isdigit() else part for part in place.split(".")]
-    inner: Any = new
+    inner: Any = document
     for part in path:
         inner = inner[part]
     if value is GONE:
         del inner[last]
     else:
-        inner[last] = value
-    return policy(new)
+        inner[last] = copy.deepcopy(value)
 
 
 def worst(changes: tuple[Change, ...]) -> Direction:
@@ -391,3 +397,26 @@ def test_what_could_not_be_read_at_the_base_is_not_waved_through() -> None:
     base = Side({}, CATALOG, {"budget.yaml": "it is broken"})
     assert difference(base, side(policy())).loosened
     assert not difference(base, side(noted("mended"))).loosened
+
+
+# Rows that leave the decision table as it is, so that cases are paired alike both ways.
+APART = [row for row in TABLE if not row[1].startswith(("decide", "steps.more"))]
+
+
+@given(
+    st.lists(st.sampled_from(APART), min_size=2, max_size=4, unique_by=lambda row: row[1].split(".")[:2][-1])
+)
+@settings(max_examples=60, deadline=None)
+def test_several_changes_at_once_are_all_told_and_all_turn_round(
+    rows: list[tuple[str, str, object, Direction, str]],
+) -> None:
+    document: Any = copy.deepcopy(WHOLE)
+    for _, place, value, _, _ in rows:
+        put(document, place, value)
+    there = compare(policy(), policy(document), CATALOG)
+    back = compare(policy(document), policy(), CATALOG)
+    told = [str(one) for one in there]
+    for _, _, _, _, words in rows:
+        assert any(words in one for one in told), (words, told)
+    assert worst(there) is min(row[3] for row in rows)
+    assert sorted(one.direction.reversed for one in there) == sorted(one.direction for one in back)

@@ -43,7 +43,7 @@ from remediator.policyfiles.testing.models import (
 from remediator.policyfiles.testing.reading import CRASH, Story
 from remediator.policyfiles.testing.seen import Seen, Watcher
 from remediator.policyfiles.testing.world import World
-from remediator.ports import Answer, KeptPolicy, RunFilter, Tx
+from remediator.ports import Answer, KeptPolicy, Reloaded, RunFilter, Tx
 from remediator.store.memory import MemoryStore
 
 DEBOUNCE = timedelta(minutes=1)
@@ -396,5 +396,5 @@ def _identity(told: AlertText) -> str:
     return told.fingerprint or digest(told.labels)[:16]
 
 
-async def _no_reload() -> str:
+async def _no_reload() -> Reloaded:
     raise AssertionError("a story reloads nothing")

@@ -1,0 +1,315 @@
+"""The example repository of policies and the GitHub action, for real: its very scripts, in a git repository.
+
+GitHub is played by a small evaluator of expressions, the runner's files, and an API on loopback.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from remediator.cli import parser
+
+ROOT = Path(__file__).resolve().parents[2]
+ACTION = ROOT / ".github" / "actions" / "policy-check"
+EXAMPLE = ROOT / "examples" / "policy-repo"
+STUBS = {
+    "remediator": f'exec {shlex.quote(sys.executable)} -m remediator "$@"',
+    # A virtual environment in no time; what its pip is told is kept.
+    "python": f"""
+        if [ "$1 $2" = "-m venv" ]; then
+          mkdir -p "$3/bin"
+          printf '#!/bin/sh\\necho "$*" >> "$RUNNER_TEMP/pip.log"\\n' > "$3/bin/pip"
+          chmod +x "$3/bin/pip"
+        else
+          exec {shlex.quote(sys.executable)} "$@"
+        fi""",
+}
+
+
+class GitHub(ThreadingHTTPServer):
+    """Comments of one pull request. ``status``: answered to every change instead."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Api)
+        self.comments: list[dict[str, Any]] = []
+        self.asked: list[tuple[str, str]] = []
+        self.status = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class _Api(BaseHTTPRequestHandler):
+    server: GitHub
+
+    def do_GET(self) -> None:
+        page = int(self.path.rpartition("page=")[2])
+        self._say(200, self.server.comments[(page - 1) * 100 : page * 100])
+
+    def do_POST(self) -> None:
+        self._change({"id": len(self.server.comments) + 1, "user": {"type": "Bot"}})
+
+    def do_PATCH(self) -> None:
+        number = int(self.path.rpartition("/")[2])
+        self._change(next(one for one in self.server.comments if one["id"] == number))
+
+    def _change(self, comment: dict[str, Any]) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["body"]
+        if self.server.status:
+            return self._say(self.server.status, {})
+        comment["body"] = body
+        if comment not in self.server.comments:
+            self.server.comments.append(comment)
+        return self._say(200, comment)
+
+    def _say(self, status: int, value: object) -> None:
+        self.server.asked.append((self.command, self.headers["Authorization"]))
+        data = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_words: object) -> None:
+        """Say nothing."""
+
+
+@dataclass
+class Runner:
+    """A job's machine: a checkout of the pull request, and the action's steps run in it."""
+
+    repo: Path
+    temp: Path
+    api: GitHub
+    inputs: dict[str, str] = field(default_factory=dict)
+    outputs: dict[str, dict[str, str]] = field(default_factory=dict)
+    said: dict[str, str] = field(default_factory=dict)
+
+    def git(self, *words: str) -> str:
+        who = ["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "commit.gpgsign=false"]
+        return subprocess.run(
+            ["git", *who, *words], cwd=self.repo, check=True, capture_output=True, text=True
+        ).stdout.strip()
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        text = (self.repo / name).read_text()
+        assert old in text
+        (self.repo / name).write_text(text.replace(old, new))
+
+    def job(self) -> str:
+        """Run the steps in order; the name of the one that failed, or ""."""
+        action = yaml.safe_load((ACTION / "action.yml").read_text())
+        self.outputs, self.said = {}, {}
+        for step in action["runs"]["steps"]:
+            if "run" not in step:
+                assert re.fullmatch(r"[\w-]+/[\w-]+@v\d+", step["uses"])
+                continue
+            if "if" in step and not self._holds(step["if"]):
+                continue
+            if self._run(step):
+                return str(step["name"])
+        return ""
+
+    def _run(self, step: dict[str, Any]) -> int:
+        assert "${{" not in step["run"], "an expression in a script is an injection"
+        files = {name: self.temp / name for name in ("GITHUB_OUTPUT", "GITHUB_PATH", "GITHUB_STEP_SUMMARY")}
+        files["GITHUB_OUTPUT"].write_text("")
+        environment = {
+            "PATH": f"{self.temp / 'bin'}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "HOME": str(self.temp),
+            "RUNNER_TEMP": str(self.temp),
+            "GITHUB_ACTION_PATH": str(ACTION),
+            "GITHUB_API_URL": self.api.url,
+            "GITHUB_REPOSITORY": "your-org/policies",
+            "GITHUB_EVENT_PATH": str(self.temp / "event.json"),
+            **{name: str(path) for name, path in files.items()},
+            **{name: self._value(value) for name, value in step.get("env", {}).items()},
+        }
+        done = subprocess.run(
+            ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]],
+            cwd=self.repo,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=50,
+            check=False,
+        )
+        self.said[step["name"]] = done.stdout + done.stderr
+        told = files["GITHUB_OUTPUT"].read_text().splitlines()
+        self.outputs[step.get("id", "")] = dict(line.split("=", 1) for line in told)
+        return done.returncode
+
+    def _holds(self, condition: str) -> bool:
+        for part in condition.split("&&"):
+            left, sign, right = re.split(r"\s*(==|!=)\s*", part.strip())
+            if (self._looked_up(left) == right.strip("'")) is not (sign == "=="):
+                return False
+        return True
+
+    def _value(self, text: str) -> str:
+        return re.sub(r"\$\{\{\s*(.*?)\s*\}\}", lambda found: self._looked_up(found[1]), text)
+
+    def _looked_up(self, name: str) -> str:
+        match name.split("."):
+            case ["inputs", word]:
+                action = yaml.safe_load((ACTION / "action.yml").read_text())
+                return self.inputs.get(word, self._value(action["inputs"][word]["default"]))
+            case ["steps", step, "outputs", word]:
+                return self.outputs.get(step, {}).get(word, "")
+        known = {
+            "github.event.pull_request.base.sha": self.git("rev-parse", "main"),
+            "github.event_name": "pull_request",
+            "github.token": "t0ken",
+        }
+        return known[name]
+
+
+@pytest.fixture(scope="module")
+def github() -> Iterator[GitHub]:
+    with GitHub() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def runner(tmp_path: Path, github: GitHub) -> Runner:
+    github.comments, github.status, github.asked = [], 0, []
+    one = Runner(tmp_path / "repo", tmp_path / "temp", github)
+    shutil.copytree(EXAMPLE, one.repo)
+    (one.temp / "bin").mkdir(parents=True)
+    for name, script in STUBS.items():
+        (one.temp / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
+        (one.temp / "bin" / name).chmod(0o755)
+    (one.temp / "event.json").write_text('{"pull_request": {"number": 7}}')
+    one.git("init", "-q", "-b", "main")
+    one.git("add", "-A")
+    one.git("commit", "-q", "-m", "policies")
+    return one
+
+
+def test_a_pull_request_is_linted_tested_compared_and_told(runner: Runner) -> None:
+    assert runner.job() == ""
+    assert runner.said["Lint"].strip().endswith("0 warnings")
+    assert "No change in the meaning of any policy" in runner.api.comments[0]["body"]
+
+    # The next push shortens the cooldown: the same comment says so, and the job fails ...
+    runner.edit("policies/stuck-worker.yaml", "cooldown: 30m", "cooldown: 5m")
+    assert runner.job() == "Verdict"
+    assert runner.outputs["diff"] == {"loosened": "true"}
+    (comment,) = runner.api.comments
+    assert "cooldown 30m" in comment["body"]
+    assert "**loosened**" in comment["body"]
+    assert "cooldown 30m" in (runner.temp / "GITHUB_STEP_SUMMARY").read_text()
+    assert {token for _, token in runner.api.asked} == {"Bearer t0ken"}
+
+    # ... until the policy says why.
+    runner.edit(
+        "policies/stuck-worker.yaml", "recheck: 10m", "recheck: 10m\nallow-loosening: restarts are quick now"
+    )
+    assert runner.job() == ""
+    assert "restarts are quick now" in runner.api.comments[0]["body"]
+
+
+def test_what_is_installed_is_locked(runner: Runner) -> None:
+    runner.job()
+    locked, ours = (runner.temp / "pip.log").read_text().splitlines()
+    assert "--require-hashes -r" in locked
+    assert Path(locked.split()[-1]).resolve() == ROOT / "requirements.txt"
+    assert "--no-deps" in ours
+    assert Path(ours.split()[-1]).resolve() == ROOT
+    assert (runner.temp / "GITHUB_PATH").read_text().strip().endswith("remediator/bin")
+
+
+def test_the_first_step_that_finds_something_ends_the_job(runner: Runner) -> None:
+    runner.edit(
+        "policies/stuck-worker.test.yaml", "expect: {started: [page_shop]}", "expect: {started: [restart]}"
+    )
+    assert runner.job() == "Test"
+    runner.edit("policies/stuck-worker.yaml", "via: shop_api", "via: shop_apu")
+    assert runner.job() == "Lint"
+    assert "::error file=policies/stuck-worker.yaml,line=" in runner.said["Lint"]
+    assert runner.api.comments == []
+
+
+def test_a_fork_may_not_comment_and_reads_the_summary(runner: Runner) -> None:
+    runner.api.status = 403
+    assert runner.job() == ""
+    assert "::warning::" in runner.said["Comment"]
+    runner.api.status = 500
+    assert runner.job() == "Comment"
+
+
+def test_the_comments_of_people_are_left_alone(runner: Runner) -> None:
+    mark = "<!-- remediator policy diff -->"
+    quoted = [{"id": number, "user": {"type": "User"}, "body": f"see\n{mark}"} for number in range(1, 120)]
+    runner.api.comments = [*quoted, {"id": 120, "user": {"type": "Bot"}, "body": f"old\n\n{mark}\n"}]
+    assert runner.job() == ""
+    assert len(runner.api.comments) == 120
+    assert runner.api.comments[-1]["body"] != f"old\n\n{mark}\n"
+    assert runner.api.comments[0]["body"] == f"see\n{mark}"
+
+
+def test_paths_with_odd_letters_stay_one_word_each(runner: Runner) -> None:
+    runner.inputs = {"paths": "policies/stuck-worker.yaml $(touch${IFS}hacked)", "comment": "false"}
+    assert runner.job() == "Lint"
+    assert not (runner.repo / "hacked").exists()
+    runner.inputs = {"base": "--upload-pack=touch hacked", "comment": "false"}
+    assert runner.job() == "Compare with the base"
+    assert not (runner.repo / "hacked").exists()
+
+
+# ── The files around it ─────────────────────────────────────────────────────────────────────────
+
+
+def test_the_workflow_asks_for_no_more_than_it_needs() -> None:
+    workflow = yaml.safe_load((EXAMPLE / ".github/workflows/policies.yml").read_text())
+    assert workflow["permissions"] == {"contents": "read", "pull-requests": "write"}
+    (job,) = workflow["jobs"].values()
+    checkout, check = job["steps"]
+    assert checkout["with"] == {"persist-credentials": False}
+    inputs = yaml.safe_load((ACTION / "action.yml").read_text())["inputs"]
+    assert check["with"].keys() <= inputs.keys()
+    assert ".github/actions/policy-check@" in check["uses"]
+
+
+def test_hooks_name_commands_that_exist() -> None:
+    hooks = {one["id"]: one for one in yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())}
+    used = yaml.safe_load((EXAMPLE / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    assert {one["id"] for one in used} == hooks.keys()
+    for hook in hooks.values():
+        words = [*hook["entry"].split(), *hook["args"]]
+        assert words[0] == "remediator"
+        assert callable(parser().parse_args(words[1:]).run)
+        assert not hook["pass_filenames"]
+        assert re.search(hook["files"], "policies/stuck-worker.yaml")
+
+
+def test_editors_are_pointed_at_the_policies() -> None:
+    settings = json.loads((EXAMPLE / ".vscode/settings.json").read_text())
+    ((schema, patterns),) = settings["yaml.schemas"].items()
+    assert schema == "./policy.schema.json"
+    for policy in (EXAMPLE / "policies").glob("*.yaml"):
+        if not policy.stem.endswith(".test"):
+            first = policy.read_text().splitlines()[0]
+            assert first == f"# yaml-language-server: $schema=../{schema.removeprefix('./')}"
+            assert policy.match(patterns[0])
