@@ -91,7 +91,7 @@ FILES = [
         "begins with either alert or started_by",
     ),
     (
-        f"policy: pause-campaign\ntests:\n  - name: a\n    {ALERT}\n    params: {{a: 1}}\n    expect: {{runs: 1}}",
+        f"policy: pause-campaign\ntests:\n  - name: a\n    {ALERT}\n    params: {{a: 1}}",
         "brings its own params",
     ),
     (
@@ -103,7 +103,7 @@ FILES = [
         "'monday' is not a time",
     ),
     (
-        "policy: pause-campaign\nstarts: 2026-03-02T09:00:00\ntests: [{name: a, started_by: bob, expect: {runs: 1}}]",
+        "policy: pause-campaign\nstarts: 2026-03-02T09:00:00\ntests: [{name: a, started_by: bob}]",
         "has no zone",
     ),
     (HEAD + story("- expect: {runs: 1}") * 2, "another story has this name"),
