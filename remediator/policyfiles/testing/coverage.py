@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from remediator.core.policy import Policy
+from remediator.core.policy import Policy, base_of
 from remediator.policyfiles.testing.seen import Seen
 
 KINDS = ("cases", "steps", "gates", "undos")
@@ -42,12 +42,12 @@ class Coverage:
                         case = int(entry.data["case"]) + 1
                         self.reached["cases"].add(f"case {case}")
                     case "started":
-                        self.reached["steps"].add(str(entry.data["step"]))
+                        self.reached["steps"].add(base_of(str(entry.data["step"])))
                     case "gate-opened":
-                        steps = [str(one["step"]) for one in entry.data["steps"]]
+                        steps = [base_of(str(one["step"])) for one in entry.data["steps"]]
                         self.reached["gates"].update(_of_gate(policy, case, steps))
                     case "undone":
-                        self.reached["undos"].add(str(entry.data["step"]))
+                        self.reached["undos"].add(base_of(str(entry.data["step"])))
 
     @property
     def missing(self) -> dict[str, list[str]]:

@@ -16,6 +16,7 @@ from remediator.core.run import Gate, Run
 from remediator.people.cards import gate_card
 from remediator.policyfiles.testing.models import Expect, GateText, OneOrAll, RefusalText, listed
 from remediator.policyfiles.testing.seen import Seen
+from remediator.policyfiles.testing.shapes import whole
 
 Miss = tuple[tuple[str | int, ...], str, str]
 """The place within the expectation, what was expected, and what is."""
@@ -196,9 +197,10 @@ def _started(expect: Expect, run: Run, seen: Seen) -> Iterator[Miss]:
 
 
 def _order(expect: Expect, run: Run, seen: Seen) -> Iterator[Miss]:
-    actual = started(run, seen)
-    if actual != expect.order:
-        yield (), _names(expect.order or []), _names(actual)
+    actual, wanted = started(run, seen), expect.order or []
+    by_item = any("[" in name for name in wanted)
+    if wanted != (actual if by_item else list(dict.fromkeys(map(whole, actual)))):
+        yield (), _names(wanted), _names(actual)
 
 
 def _steps(expect: Expect, run: Run, _seen: Seen) -> Iterator[Miss]:
@@ -317,12 +319,13 @@ def _word(wanted: str | None, actual: str) -> Iterator[Miss]:
 
 
 def _some(wanted: Any, actual: list[str]) -> Iterator[Miss]:
-    """One: it is among them. Several: these, and no others."""
-    if isinstance(wanted, str):
-        if wanted not in actual:
-            yield (), wanted, _names(actual)
-    elif sorted(wanted) != sorted(set(actual)):
-        yield (), _names(wanted), _names(actual)
+    """One: it is among them. Several: these, and no others. A repeated step counts whole, or by items."""
+    many = [wanted] if isinstance(wanted, str) else list(wanted)
+    by_item = any("[" in name for name in many)
+    there = list(dict.fromkeys(actual if by_item else map(whole, actual)))
+    missing = isinstance(wanted, str) and wanted not in there
+    if missing or (not isinstance(wanted, str) and sorted(many) != sorted(there)):
+        yield (), _names(many), _names(actual)
 
 
 def _names(names: Any) -> str:

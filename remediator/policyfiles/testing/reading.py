@@ -51,7 +51,18 @@ KINDS = frozenset(
         "joined",
         "marked",
     }
-    | {"opened", "paged", "previewed", "proof", "reading", "resolved", "sent-again", "settled", "skipped"}
+    | {
+        "opened",
+        "paged",
+        "previewed",
+        "proof",
+        "reading",
+        "repeated",
+        "resolved",
+        "sent-again",
+        "settled",
+        "skipped",
+    }
     | {
         "started",
         "stepped-down",
@@ -239,7 +250,7 @@ class _Check:
     ) -> Iterator[Problem]:
         known = set(known)
         for number, name in enumerate(written):
-            if name not in known:
+            if shapes.whole(name) not in known:
                 keyed = isinstance(written, Mapping)
                 there = (*place, name) if keyed else (*place, number) if isinstance(written, list) else place
                 yield Problem(there, f"the policy has no {what} {name!r}", nearest(name, known), on_key=keyed)
@@ -247,7 +258,7 @@ class _Check:
     def _readings(self, readings: Mapping[str, Any], place: Place) -> Iterator[Problem]:
         yield from self._names(readings, self._probes, "probe", place)
         for name, value in readings.items():
-            probe = self._probes.get(name)
+            probe = self._probes.get(shapes.whole(name))
             names = shapes.reads(self._catalog, probe.use or "") if probe is not None else ()
             if not names:
                 continue
@@ -277,12 +288,14 @@ class _Check:
         for name, state in (expect.steps or {}).items():
             yield from self._word(state, set(map(str, StepState)), (*place, "steps", name))
         for name, args in (expect.args or {}).items():
-            if isinstance(args, list) and name in steps and "args" not in steps[name].with_:
+            step = steps.get(shapes.whole(name))
+            if step is None:
+                continue
+            if isinstance(args, dict):
+                yield from self._arguments(args, set(step.with_), (*place, "args", name))
+            elif "args" not in step.with_:
                 problem = f"{name} has no args; write its arguments by name"
-                yield Problem((*place, "args", name), problem, f"known: {', '.join(steps[name].with_)}")
-            elif isinstance(args, dict) and name in steps:
-                known = set(steps[name].with_)
-                yield from self._arguments(args, known, (*place, "args", name))
+                yield Problem((*place, "args", name), problem, f"known: {', '.join(step.with_)}")
         if isinstance(expect.gate, GateText):
             yield from self._gate(expect.gate, (*place, "gate"))
         if isinstance(expect.case, int) and not 1 <= expect.case <= len(self._policy.decide):

@@ -7,11 +7,14 @@ PostgreSQL; everywhere else (Prometheus, JSON) it is a double, as it is there.
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
 from typing import Any
 
 from remediator.core.catalog import Catalog
 from remediator.core.policy import EarlyProbe, Policy, Probe, Verify
+
+_ITEM = re.compile(r"\[[0-9]+\]")
 
 Answer = dict[str, Any] | str
 """What a probe reads, or why it fails."""
@@ -32,6 +35,11 @@ def probes(policy: Policy) -> dict[str, Probe | Verify | EarlyProbe]:
         for number, probe in enumerate(undo.probes):
             found[f"{name}.early" if len(undo.probes) == 1 else f"{name}.early.{number + 1}"] = probe
     return found
+
+
+def whole(name: str) -> str:
+    """The name without the number of an item: ``retry[2].verify`` is one of ``retry.verify``."""
+    return _ITEM.sub("", name)
 
 
 def reads(catalog: Catalog, operation: str) -> tuple[str, ...]:

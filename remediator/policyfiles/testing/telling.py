@@ -154,6 +154,7 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "reading": _read,
     "before": _read,
     "decided": _decided,
+    "repeated": lambda data: f"{data['step']} for {data['items']} items",
     "previewed": lambda data: f"{data['step']} would change {data['count']} rows",
     "gate-opened": _asks,
     "vote": _vote,

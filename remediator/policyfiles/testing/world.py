@@ -31,7 +31,7 @@ from remediator.core.messages import (
     Unknown,
 )
 from remediator.core.planning import RESTORE
-from remediator.core.policy import AtMost, Policy
+from remediator.core.policy import AtMost, Policy, base_of
 from remediator.core.run import Picture, Reading
 from remediator.engine.looking import GRACE_S, longest
 from remediator.engine.virtual import Virtual
@@ -76,12 +76,13 @@ class World:
     # ── Reading ───────────────────────────────────────────────────────────────────────────────────
 
     def _read(self, effect: Probe, key: str, play: Virtual) -> Reading:
-        name, operation = self._named(key), effect.call.operation
-        if name not in self.readings:
+        name = self._named(key)
+        given = next((one for one in (name, shapes.whole(name)) if one in self.readings), None)
+        if given is None:
             if name not in self.unread:
                 self.unread.append(name)
             return Reading(play.clock.at, ok=False, error="the story gives no reading of it")
-        answer = shapes.answer(self.readings[name], shapes.reads(self.catalog, operation))
+        answer = shapes.answer(self.readings[given], shapes.reads(self.catalog, effect.call.operation))
         if isinstance(answer, str):
             return Reading(play.clock.at, ok=False, error=answer)
         return Reading(play.clock.at, ok=True, value=kept(answer))
@@ -89,10 +90,10 @@ class World:
     def _named(self, key: str) -> str:
         """A step that only one probe may undo early has no number for it."""
         name = probe_name(key)
-        return name if name in shapes.probes(self.policy) else name.rpartition(".")[0]
+        return name if shapes.whole(name) in shapes.probes(self.policy) else name.rpartition(".")[0]
 
     def _preview(self, step: str) -> tuple[Picture | None, str]:
-        told = self.pictures.get(step, PictureText())
+        told = self.pictures.get(step) or self.pictures.get(base_of(step), PictureText())
         if told.error:
             return None, told.error
         rows = tuple(kept(shapes.exact(row)) for row in told.rows)
@@ -100,7 +101,7 @@ class World:
         return Picture(count, told.text or f"{count} rows of the story", rows), ""
 
     def _rows(self, step: str) -> int:
-        match self.policy.steps[step].rows:
+        match self.policy.step(step).rows:
             case int(exactly):
                 return exactly
             case AtMost(at_most=most):
@@ -130,7 +131,8 @@ class World:
             play.tell(pending.run, event, pending.id)
 
     def _told(self, step: str, *, undo: bool) -> ResultText:
-        return self.results.get(f"{step}.undo" if undo else step, ResultText())
+        end = ".undo" if undo else ""
+        return self.results.get(f"{step}{end}") or self.results.get(f"{base_of(step)}{end}", ResultText())
 
     def _result(self, effect: Act, told: ResultText) -> Result:
         if told.refused is not None:

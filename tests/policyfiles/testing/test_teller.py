@@ -1,0 +1,268 @@
+"""What a line of a story may do: each key does it to the real engine, and a story that is wrong says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from remediator.policyfiles.testing.running import run
+from tests.policyfiles.testing.stage import ALERT, PAUSE, known, story, suite, tell
+
+GOOD = {
+    "a reading that changes leads to another case": """
+        - reading: {campaign: {json: {status: running}}}
+          approve: bob
+          expect: {started: [], gate: {state: void}, outcome: nothing-to-do}
+    """,
+    "what a line says happens in its order": """
+        - approve: bob
+          reading: {campaign: {json: {status: running}}}
+          expect: {started: [pause]}
+    """,
+    "a refused result": """
+        - result: {pause: {refused: 409 it has ended}}
+          approve: bob
+          expect: {outcome: failed, steps: {pause: refused}, pages: [409 it has ended]}
+    """,
+    "an unknown result is settled by its proof": """
+        - result: {pause: unknown}
+          approve: bob
+        - at: 1m
+          expect: {steps: {pause: verified}, held: pause}
+    """,
+    "an unknown result that nothing proves is settled by a person": """
+        - reading: {pause.verify: {json: {status: late}}}
+          result: {pause: unknown}
+          approve: bob
+        - at: 6m
+          expect: {stage: asking, pages: [pause]}
+        - settle: happened
+          expect: {stage: holding, held: pause}
+    """,
+    "a slow result comes when it comes": """
+        - result: {pause: {slow: 5s}}
+          approve: bob
+          expect: {stage: acting}
+        - at: 4s
+          expect: {stage: acting}
+        - at: 5s
+          expect: {stage: holding}
+    """,
+    "a result that takes longer than anything may is unknown": """
+        - result: {pause: {slow: 1h}}
+          reading: {pause.verify: {json: {status: late}}}
+          approve: bob
+        - at: 10m
+          expect: {stage: asking}
+    """,
+    "an undo may be refused as well": """
+        - result: {pause.undo: {refused: 500 try later}}
+          approve: bob
+        - at: 12h1m
+          expect: {outcome: failed, undone: [], pages: 500 try later}
+    """,
+    "a crash right after the intent leaves an unknown outcome": """
+        - crash: after started
+          reading: {pause.verify: {json: {status: late}}}
+          approve: bob
+        - at: 6m
+          expect: {stage: asking}
+    """,
+    "a crash before the intent loses nothing": """
+        - crash: [after vote, after before]
+          approve: bob
+        - at: 1m
+          expect: {stage: holding, order: [pause]}
+    """,
+    "a crash now, while people think, changes nothing": """
+        - crash: now
+          approve: bob
+          expect: {stage: holding}
+    """,
+    "an alert that resolves and fires again within the debounce goes on": """
+        - at: 5m
+          resolves: all
+        - at: 5m30s
+          fires: again
+        - at: 10m
+          expect: {runs: 1, gate: {state: open}}
+    """,
+    "another alert joins, and both have to resolve": """
+        - fires: {labels: {alertname: CampaignLate, campaign_id: c-1, instance: b}}
+        - resolves: {labels: {alertname: CampaignLate, campaign_id: c-1}}
+        - at: 5m
+          expect: {runs: 1, outcome: open}
+        - resolves: {labels: {alertname: CampaignLate, campaign_id: c-1, instance: b}}
+        - at: 7m
+          expect: {outcome: recovered}
+    """,
+    "two gates are told apart by their targets": """
+        - fires: {labels: {alertname: CampaignLate, campaign_id: c-2}}
+        - approve: {by: bob, on: campaign/c-2}
+          expect: {run: 2, started: [pause]}
+        - expect: {run: 1, started: []}
+    """,
+    "another run keeps the target for a while": """
+        - busy: {until: 20m}
+          approve: bob
+          expect: {refused: {bound: target}, started: []}
+        - at: 19m
+          expect: {runs: 1}
+        - at: 20m
+          expect: {runs: 2, run: 2, gate: {state: open}}
+    """,
+    "halted and resumed": """
+        - halt: target
+          approve: bob
+          expect: {refused: halt}
+        - at: 2h
+          resume: all
+          expect: {run: last, gate: {state: open}}
+    """,
+    "a halt with undos holds them, and pages": """
+        - approve: bob
+        - at: 1h
+          resolves: all
+          halt: {undos: true}
+        - at: 12h2m
+          expect: {undone: [], pages: undos are halted}
+    """,
+    "a change of the policy voids an open gate": """
+        - policy_changes: true
+          approve: {by: bob, on: campaign/c-1}
+        - expect: {run: 1, outcome: refused, reason: the policy has changed}
+        - expect: {run: 2, started: [pause]}
+    """,
+    "a preview is shown on the card": """
+        - expect: {card: "POST /api/campaigns/c-1/pause"}
+    """,
+    "a person without the role is turned away": """
+        - approve: {by: amina, counts: false}
+          expect: {gate: {state: open}}
+    """,
+    "a person starts another run by hand": """
+        - start: {by: bob, params: {campaign_id: c-2}}
+          expect: {runs: 2, run: 2, gate: {steps: [pause]}}
+    """,
+    "a run by hand may be refused": """
+        - start: {by: bob, params: {campaign_id: "c 2"}}
+          expect: {runs: 1, refused: {bound: params, reason: campaign_id}}
+    """,
+    "a refusal that outlasts its patience is paged, once": """
+        - halt: all
+          approve: bob
+        - at: 14m
+          expect: {pages: [it was not done]}
+        - at: 40m
+          expect: {pages: [it was not done, nothing has been done about campaign/c-1 for 15m]}
+    """,
+}
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_story_goes_as_it_says(tmp_path: Path, name: str) -> None:
+    (told,) = tell(tmp_path, story(GOOD[name], name=name)).told
+    assert told.failures == ()
+
+
+WRONG = [
+    ("- approve: bob\n- approve: chen", "chen's vote", "one open gate", "no gate is open"),
+    ("- approve: amina", "amina's vote", "counts", "this vote does not count"),
+    ("- approve: {by: bob, counts: false}", "bob's vote", "does not count", "bob approved"),
+    ("- settle: happened", "settle", "a run that asks what became of it", "no run asks"),
+    ("- halt: policy:another", "halt", "counts", "there is no policy another"),
+    ("- crash: after undone", "the crash", "after undone", "that never came"),
+    (
+        "- fires: {labels: {alertname: CampaignLate, campaign_id: c-2}}\n- approve: bob",
+        "bob's vote",
+        "one open gate",
+        "open: campaign/c-2, campaign/c-1",
+    ),
+]
+
+
+@pytest.mark.parametrize(("lines", "what", "expected", "actual"), WRONG)
+def test_what_cannot_happen_fails_the_story(
+    tmp_path: Path, lines: str, what: str, expected: str, actual: str
+) -> None:
+    (told,) = tell(tmp_path, story(f"{lines}\n- expect: {{mode: act}}")).told
+    (failure,) = told.failures
+    assert (failure.what, failure.expected) == (what, expected)
+    assert actual in failure.actual
+
+
+def test_a_probe_without_a_reading_fails_the_story_and_says_what_to_write(tmp_path: Path) -> None:
+    text = f"policy: pause-campaign\ntests:\n  - name: a\n    {ALERT}\n    expect: {{outcome: refused}}\n"
+    (told,) = tell(tmp_path, text).told
+    (failure,) = told.failures
+    assert failure.what == "campaign was asked"
+    assert failure.expected == "a reading: given: {campaign: …}"
+
+
+def test_a_story_may_begin_with_what_stands_before_its_alert(tmp_path: Path) -> None:
+    lines = """
+        - busy: {until: 5m, target: campaign/c-1}
+          fires: {labels: {alertname: CampaignLate, campaign_id: c-1}}
+          expect: {runs: 0, refused: target}
+        - at: 5m
+          expect: {runs: 1, gate: {state: open}}
+    """
+    text = story(lines).replace(f"    {ALERT}\n", "")
+    (told,) = tell(tmp_path, text).told
+    assert told.failures == ()
+
+
+def test_the_clock_stands_where_the_file_says(tmp_path: Path) -> None:
+    """A window of the week, in its zone."""
+    closed = PAUSE.replace("deadline: 6h}", "deadline: 6h, windows: {not: ['Mon 08:00-10:00 UTC']}}")
+    one = story("- expect: {refused: windows, runs: 0}")
+    other = story(
+        "- expect: {refused: none, runs: 1}", name="b", begins=f"starts: 2026-03-03T09:00:00Z\n    {ALERT}"
+    )
+    given = "policy: pause-campaign\ngiven: {campaign: {json: {status: late}}}\ntests:\n"
+    report = run(suite(tmp_path, given + one + other, {"pause.yaml": closed}), known()[0])
+    assert [told.failures for told in report.told] == [(), ()]
+
+
+def test_every_story_has_a_world_of_its_own(tmp_path: Path) -> None:
+    first = story("- {approve: bob, expect: {started: [pause]}}", name="first")
+    second = story("- expect: {started: [], runs: 1, refused: none}", name="second")
+    assert tell(tmp_path, first + second).failed == []
+
+
+REPEATED = PAUSE.replace("do: [pause]", "do: [retry]").replace(
+    "steps:\n",
+    """steps:
+  retry:
+    for_each: ${campaign.json.parts}
+    at_most: 5
+    stop_after: 2
+    use: http.request
+    via: loyalty_api
+    with: {method: POST, path: '/api/parts/${each.id}/retry', body: {}}
+    gate: {votes: {ops_marketing: 1}, within: 30m, late: page}
+    verify: {none: 'the service says so'}
+    undo: {none: 'a retry stays'}
+""",
+)
+
+
+def test_a_repeated_step_is_told_whole_or_item_by_item(tmp_path: Path) -> None:
+    lines = """
+        - expect: {gate: {votes: {ops_marketing: 1}}}
+        - result: {"retry[2]": {refused: 404 it is gone}}
+          approve: bob
+        - at: 1m
+          expect:
+            started: [retry]
+            order: ["retry[1]", "retry[2]", "retry[3]"]
+            steps: {"retry[1]": done, "retry[2]": refused, "retry[3]": done}
+            args: {"retry[3]": {path: /api/parts/c/retry}}
+    """
+    given = "given: {campaign: {json: {status: late, parts: [{id: a}, {id: b}, {id: c}]}}}"
+    head = f"policy: pause-campaign\n{given}\ntests:\n"
+    found = suite(tmp_path, head + story(lines), {"pause.yaml": REPEATED})
+    assert found.findings == ()
+    (told,) = run(found, known()[0]).told
+    assert told.failures == ()
