@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from itertools import groupby
 from types import ModuleType
 
 import msgspec
@@ -18,6 +19,7 @@ from remediator.core import admission
 from remediator.core.failure import alert_over, deadline_over
 from remediator.core.gate import not_open
 from remediator.core.messages import AlertHeard, Decision, Event, Facts, PolicyChanged, TimePassed, VoteCast
+from remediator.core.policy import base_of
 from remediator.core.repeating import named
 from remediator.core.run import Member, Outcome, Run, Stage, Verdict
 from remediator.core.stages import (
@@ -157,9 +159,11 @@ def _time_box_over(turn: Turn, names: list[str]) -> None:
 def _late_undos(turn: Turn) -> None:
     """A proof may not be cut short; that an undo has to wait for it, a person must know."""
     what = "another undo" if turn.run.stage is Stage.UNDOING else "another step"
-    for name in late_undos(turn.run, turn.now):
-        turn.change_step(name, undo_late=True)
-        turn.page(f"undo-late:{name}", f"the undo of {name} is overdue: {what} is being proved")
+    for base, group in groupby(late_undos(turn.run, turn.now), base_of):
+        names = list(group)
+        for name in names:
+            turn.change_step(name, undo_late=True)
+        turn.page(f"undo-late:{base}", f"the undo of {named(names)} is overdue: {what} is being proved")
 
 
 def late_undos(run: Run, now: datetime) -> list[str]:

@@ -25,6 +25,7 @@ class World:
 
 _ROWS = {"use": "sql.execute", "via": "db", "with": {}}
 _FIGURES = budget_probe()
+_TWO = ("pause[1]", "pause[2]")
 _BY_FIGURE = post("/pause/${budget.row.n}", gate=None)
 
 WORLDS = {
@@ -83,6 +84,39 @@ WORLDS = {
                 ("warn", "pause", "cut"),
                 (Ask(("pause",), ("finance", "lead")), Ask(("cut",), ("oncall", "oncall"), 300, "deny")),
             ),
+        ),
+    ),
+    "one card for each item of a list": World(
+        policy(
+            {
+                "warn": say(),
+                "pause": post("/pause/${string(each)}", gate=None)
+                | {"for_each": "${[1, 2].filter(one, one <= budget.row.n + 1)}", "at_most": 2},
+            },
+            diagnose=_FIGURES,
+            decide=[{"do": ["warn", "pause"], "gate": votes(finance=1, oncall=1)}],
+        ),
+        {"warn": Act(safe=True), "pause[1]": Act("/pause/1"), "pause[2]": Act("/pause/2")},
+        # To the clerk every length of the list is a case of its own.
+        (
+            Case(0, ("warn", *_TWO), (Ask(("warn", *_TWO), ("finance", "oncall")),)),
+            Case(-1, ("warn", _TWO[0]), (Ask(("warn", _TWO[0]), ("finance", "oncall")),)),
+        ),
+    ),
+    "rows of each item": World(
+        policy(
+            {
+                "cut": _ROWS
+                | {"for_each": "${[1, 2, 3].filter(one, one == 1 || one > budget.row.n)}", "at_most": 3}
+                | {"gate": votes(lead=1), "verify": proof()}
+            },
+            diagnose=_FIGURES,
+        ),
+        {f"cut[{number}]": Act(pictured=True, reads_before=True) for number in (1, 2, 3)},
+        (
+            Case(2, ("cut[1]",), (Ask(("cut[1]",), ("lead",)),)),
+            Case(1, ("cut[1]", "cut[2]"), (Ask(("cut[1]", "cut[2]"), ("lead",)),)),
+            Case(-1, ("cut[1]", "cut[2]", "cut[3]"), (Ask(("cut[1]", "cut[2]", "cut[3]"), ("lead",)),)),
         ),
     ),
     "suggestions": World(

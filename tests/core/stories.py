@@ -182,6 +182,7 @@ class Promises:
                 self._acts(effect, decision, facts)
             if isinstance(effect, Inquire):
                 self.inquiries.add((effect.step, effect.attempt, effect.undo))
+        self._repeats(decision, facts)
         self._lives(run, facts)
         if "closed" in {entry.kind for entry in decision.entries}:
             self._closed(decision)
@@ -238,6 +239,24 @@ class Promises:
         assert all(given[0].hash.startswith(vote.hash) for vote in given[0].votes)
         if act.attempt == 1:
             assert gates.satisfied(wanted.votes, gates.approvers(given[0]), facts.roles)
+
+    def _repeats(self, decision: Decision, facts: Facts) -> None:
+        """Items of a list are all there, in order, not too many, and none begins after too many failed."""
+        run = decision.run
+        for base, found in run.lists.items():
+            text = facts.policy.steps[base]
+            assert text.at_most is not None and len(found) <= text.at_most
+            names = [f"{base}[{number}]" for number in range(1, len(found) + 1)]
+            assert [name for name in run.steps if name.partition("[")[0] == base] == names
+            planned = [name for name in run.plan if name.partition("[")[0] == base]
+            assert planned in ([], names), "a part of a list"
+            begun = [run.steps[name].attempt > 0 for name in names]
+            assert begun == sorted(begun, reverse=True), "an item was begun before an earlier one"
+            for act in decision.effects:
+                if isinstance(act, Act) and act.step in names and not act.undo and act.attempt == 1:
+                    before = [run.steps[name] for name in names[: names.index(act.step)]]
+                    failed = sum(not one.worked for one in before)
+                    assert failed < (text.stop_after or 1), "it goes on after too many failures"
 
     def _lives(self, run: Run, facts: Facts) -> None:
         """It waits for something that will come, or for a person who was told."""

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from remediator.core.catalog import Fence
+from remediator.core.messages import TimePassed
 from remediator.core.play import next_deadline
 from remediator.core.run import Picture, Run, Stage, StepState
 from tests.core.stories import (
@@ -379,3 +380,16 @@ def test_a_held_repetition_wakes_for_the_first_of_its_undos() -> None:
 def test_one_more_probe_does_not_matter() -> None:
     text = policy({"retry": each()}, diagnose=ROWS | budget_probe(optional=True))
     Story(text, given=rows("a")).probe_fails("budget").starts("retry[1]").done().closes("fixed")
+
+
+def test_people_hear_once_that_a_list_of_undos_is_overdue() -> None:
+    steps = {"retry": each(undo=undo("/-r", after="1h")), "last": post("/last", verify=proof(within="3h"))}
+    told = story("a", "b", "c", steps=steps).done().done().done().reads_before(value=1).starts("last").done()
+    told.reads_proof(value=1).later("62m").hears(TimePassed())
+    told.pages("the undo of retry (3 items) is overdue: another step is being proved")
+
+
+def test_no_item_is_begun_after_the_deadline() -> None:
+    told = story("a", "b", bounds={"deadline": "1h"}).starts("retry[1]").later("2h").done()
+    told.closes("expired").pages("its deadline has passed")
+    assert paths(told) == ["/retry/a"]

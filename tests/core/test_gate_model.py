@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from remediator.core import bounds, decide
+from remediator.core import bounds, decide, planning
 from remediator.core import gate as gates
 from remediator.core.catalog import Cover
 from remediator.core.run import gate_hash
@@ -89,6 +89,7 @@ PLANTED: dict[str, tuple[Any, str, str]] = {
         "if False and gate_hash(",
     ),
     "another case passes": (preparing._difference, "turn.now) != before", "turn.now) is None"),
+    "another list passes": (planning.again, "if base in run.lists and", "if False and"),
     "a text for people voids an approval": (gates._changes, "step.risk is Risk.SAFE", "False"),
     "figures that change for ever are asked about for ever": (preparing._void, "voids <= MOST_VOIDS", "True"),
     "it starts although the alert is over": (starting.enter, "run.resolved_at is not None", "False"),

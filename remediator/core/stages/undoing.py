@@ -19,6 +19,7 @@ from remediator.core.messages import (
     Unknown,
 )
 from remediator.core.planning import printable, undo_call, undo_proof_call
+from remediator.core.policy import base_of
 from remediator.core.proving import Asked, enough, followed, holds
 from remediator.core.run import Call, Outcome, Proof, Reading, Run, Stage, StepRun, StepState, Verdict
 from remediator.core.stages.acting import MOST_ATTEMPTS
@@ -87,7 +88,7 @@ def _wait(turn: Turn, obstacle: str) -> None:
     if turn.run.wait_until is None:  # told once for each time that it has to wait
         turn.note("undo-waits", step=step.name, reason=obstacle)
     if overdue and not step.undo_late:
-        turn.page(f"undo-late:{step.name}", f"the undo of {step.name} is overdue: {obstacle}")
+        turn.page(f"undo-late:{base_of(step.name)}", f"the undo of {step.name} is overdue: {obstacle}")
         turn.change_step(step.name, undo_late=True)
     turn.change_step(step.name, undo_at=due)
     turn.change(wait_until=turn.now + PAUSE)
