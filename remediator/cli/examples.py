@@ -33,7 +33,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "policy diff --base origin/main policies/",
             "policy diff --base HEAD~1 --json policies/stuck-campaign.yaml",
         ),
-        "policy schema": ("policy schema",),
+        "policy schema": ("policy schema", "policy schema --tests"),
         "runs list": ("runs list --state open", "runs list --policy stuck-campaign --json"),
         "runs show": ("runs show r-1m7yr2k8t2f4b9",),
         "runs start": (

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
-
-from remediator.core.policy import Policy
 
 FINE, PROBLEMS, COULD_NOT_RUN = 0, 1, 2
 
@@ -22,13 +19,20 @@ def add_commands(subparsers: Any) -> None:
     explain.add_command(commands)
     diff.add_command(commands)
     policy_test.add_command(commands)
-    schema = commands.add_parser("schema", help="print the JSON Schema of a policy, for editors")
+    schema = commands.add_parser(
+        "schema",
+        help="print the JSON Schema of a policy, for editors",
+        description="Prints the JSON Schema of a policy, or of a file of stories. Keep it beside the "
+        "policies (remediator policy schema > policy.schema.json) and begin each of them with "
+        "# yaml-language-server: $schema=policy.schema.json",
+    )
+    schema.add_argument("--tests", action="store_true", help="of *.test.yaml instead")
     schema.set_defaults(run=run_schema)
 
 
 def run_schema(args: argparse.Namespace) -> int:
     """The schema, to standard output."""
-    del args
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Policy.model_json_schema()}
-    print(json.dumps(schema, indent=2, ensure_ascii=False))
+    from remediator.policyfiles.schema import POLICY, TESTS, shipped
+
+    print(shipped(TESTS if args.tests else POLICY), end="")
     return FINE

@@ -117,7 +117,7 @@ def _unparsed(error: ExpressionError, within: tuple[str | int, ...] = ()) -> Pyd
     return PydanticCustomError("expression", "{problem}", told)
 
 
-_DURATION_SCHEMA = {"type": "string", "pattern": r"^(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?$"}
+_DURATION_SCHEMA = {"type": "string", "pattern": r"^(?=\d)(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?$"}
 _DAY = "(Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
 _WINDOW_SCHEMA: dict[str, Any] = {
     "type": "string",
@@ -127,7 +127,11 @@ _WINDOW_SCHEMA: dict[str, Any] = {
 _RATE_SCHEMA = {"type": "string", "pattern": r"^\d+ in \S+$"}
 
 Name = Annotated[str, AfterValidator(_name)]
-PolicyName = Annotated[str, AfterValidator(_kebab)]
+PolicyName = Annotated[
+    str,
+    AfterValidator(_kebab),
+    WithJsonSchema({"type": "string", "pattern": "^[a-z0-9]+(-[a-z0-9]+)*$"}),
+]
 Text = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(strict=True, ge=1)]
 Duration = Annotated[

@@ -334,9 +334,11 @@ class Undo(_PerhapsCall):
 
     how: Literal["restore"] | None = Field(default=None, description="restore: generated from before-images.")
     after: Duration | None = Field(default=None, description="The time box.")
-    early: Annotated[tuple[Early, ...], BeforeValidator(_check_early), BeforeValidator(_listed)] = Field(
-        default=(), description="What brings the undo before its time."
-    )
+    early: Annotated[
+        tuple[Early, ...],
+        BeforeValidator(_check_early),
+        BeforeValidator(_listed, json_schema_input_type=Early | tuple[Early, ...]),
+    ] = Field(default=(), description="What brings the undo before its time; one, or a list.")
     verify: Verify | None = Field(default=None, description="How the undo is proved to have worked.")
     none: Text | None = Field(default=None, description="Why it is meant to stay.")
 

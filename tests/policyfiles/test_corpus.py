@@ -96,4 +96,4 @@ def test_every_code_has_its_page_and_no_page_is_left_over() -> None:
 
 
 def test_the_index_of_the_documentation_is_that_of_the_checks() -> None:
-    assert DOCS.read_text() == index(), "write remediator.policyfiles.codes.index() into it"
+    assert DOCS.read_text() == index(), "run scripts/reference.py"

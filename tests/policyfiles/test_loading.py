@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -445,11 +444,6 @@ def run(*words: str) -> int:
     cli.add_commands(parser.add_subparsers())
     args = parser.parse_args(["policy", *words])
     return int(args.run(args))
-
-
-def test_the_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("schema") == 0
-    assert json.loads(capsys.readouterr().out)["properties"]["decide"]["description"]
 
 
 def test_loaded_is_a_value() -> None:
