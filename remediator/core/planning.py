@@ -207,16 +207,18 @@ def spread_out(run: Run, policy: Policy, base: str, facts: Facts) -> Run:
     return spread(run, base, _listed(run, policy, base, facts))
 
 
-def again(run: Run, policy: Policy, names: Iterable[str], facts: Facts) -> list[Intention]:
+def again(run: Run, policy: Policy, names: Iterable[str], facts: Facts, *, anew: bool) -> list[Intention]:
     """What these steps would do by the readings that the run has now. Raises EvaluationError.
 
-    A list is read again as long as an item of it is still to come, and all its items are told.
+    A list is read again as long as an item of it is still to come, and all its items are told. One that
+    has begun is kept by the run: it is read ``anew`` only to be compared with what was kept.
     """
     bases = list(dict.fromkeys(base_of(name) for name in names))
     lists = {
         base: _listed(run, policy, base, facts)
         for base in bases
         if base in run.lists and not all(one.attempt for one in items(run, base))
+        if anew or not begun(run, base)
     }
     run = msgspec.structs.replace(run, lists={**run.lists, **lists})
     return intentions(run, policy, [name for base in bases for name in names_of(run, base)], facts)

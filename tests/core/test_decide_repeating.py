@@ -354,6 +354,15 @@ def test_a_list_that_has_begun_is_kept_when_the_run_is_decided_again() -> None:
     assert [act.step for act in told.acts] == ["tell[1]", "tell[2]", "cut"]
 
 
+def test_no_change_is_made_from_a_list_that_began_with_safe_items_and_is_another_one_now() -> None:
+    told = story("safe", "other", steps={"retry": each("/${each.id}/x")}).starts("retry[1]")
+    told.now_reads("failed", **rows("safe")["failed"]).later("1m").done()
+    told.refuses("fresh", "figures that the step is made of have changed", again_in="5m").counts()
+    assert paths(told) == ["/safe/x"]
+    told = story("safe", "other", steps={"retry": each("/${each.id}/x")}).starts("retry[1]")
+    told.later("1m").done().starts("retry[2]").done().closes("fixed").counts("act")
+
+
 def test_items_that_wrote_the_same_row_are_taken_back_together_the_latest_first() -> None:
     row = {"key": {"id": "p"}, "before": {"rate": 1}, "after": {"rate": 2}}
     wrote = {"restore": {"table": "t", "rows": [row]}}

@@ -139,7 +139,8 @@ def _difference(turn: Turn, renewed: Run) -> str:
         # Both resolved now: `${now}` in an argument means the time at which it was shown, and may not
         # tell a difference.
         names = [one.step for one in approved if one is not None]
-        old, new = (again(run, turn.policy, names, turn.facts) for run in (seen, renewed))
+        old = again(seen, turn.policy, names, turn.facts, anew=False)
+        new = again(renewed, turn.policy, names, turn.facts, anew=True)
         if not same_plan(old, new):
             return "the figures that the step is made of have changed"
     except EvaluationError as error:
