@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from remediator.cli.preview import _told
 from remediator.core.catalog import Catalog, Cover
 from remediator.core.planning import Address
 from remediator.core.policy import Policy
@@ -234,3 +235,42 @@ async def test_rungs_are_told_as_such_and_proofs_are_not_read() -> None:
     assert found.rungs
     assert [step.step for step in found.steps] == ["first", "second"]
     assert service.asked == {}
+
+
+# ── Repeated steps ──────────────────────────────────────────────────────────────────────────────
+
+
+def cutting(**rest: Any) -> Policy:
+    cut = change(for_each="${budget.rows}", at_most=12, gate=votes(lead=1)) | {
+        "with": {"sql": "UPDATE …", "args": ["${each.id}"]}
+    }
+    after = post("/after/${string(steps.cut.results)}")
+    return policy({"cut": cut | rest, "after": after}, diagnose=budget_probe())
+
+
+def listed(count: int) -> dict[str, Any]:
+    return {"rows": [{"id": f"p-{number}"} for number in range(1, count + 1)], "count": count}
+
+
+async def test_each_item_of_a_list_is_shown_with_what_it_would_change() -> None:
+    service = Service(rows=listed(12), picture=PICTURE)
+    found = await rehearsed(cutting(), service)
+    *items, after = found.steps
+    assert [one.step for one in items] == [f"cut[{number}]" for number in range(1, 13)]
+    assert 'args=["p-12"]' in items[-1].summary
+    assert all(one.picture is not None and one.gate is not None for one in items)
+    assert {one.gate.steps for one in items if one.gate is not None} == {("cut",)}
+    assert service.asked["preview ledger.execute"] == 12
+    assert "steps" in after.later
+    text = "\n".join(_told(found))
+    assert "  … 2 more items of cut; --json has them all" in text and "cut[11]" not in text
+    assert "It would start: cut (12 items), after" in text
+
+
+async def test_a_list_that_would_be_refused_is_told_and_so_is_one_of_no_items() -> None:
+    found = await rehearsed(cutting(), Service(rows=listed(13), picture=PICTURE))
+    assert "its list has 13 items, and at_most is 12" in found.refusal
+    alone = policy({"cut": change(for_each="${budget.rows}", at_most=3)}, diagnose=budget_probe())
+    found = await rehearsed(alone, Service(rows=listed(0), picture=PICTURE))
+    assert (found.steps, found.refusal, found.idle) == ((), "", "no items for cut")
+    assert "It would do nothing: no items for cut" in "\n".join(_told(found))
