@@ -313,9 +313,18 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     acted: bool = False  # a step that is not safe was started
     resolved_at: datetime | None = None  # all members resolved
     wait_until: datetime | None = None  # an undo that waits for the target or for a halt
+    held: bool = False  # its change has stood for a time
     closed_at: datetime | None = None
     outcome: Outcome | None = None
     reason: str = ""
+
+    @property
+    def open(self) -> bool:
+        """Does it count towards ``at_once``, and keep other runs of its policy off the target?
+
+        Not once it has held: another may be open by then, and its undo may not wait for that.
+        """
+        return self.stage.open and not self.held
 
     @property
     def locks_target(self) -> bool:

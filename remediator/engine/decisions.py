@@ -284,7 +284,7 @@ class Decisions:
         """Whoever waited for the target, or for a place, is decided again."""
         if old is not None and old.locks_target and not run.locks_target:
             await tx.wake_waiting(f"target:{run.target}")
-        if not run.stage.open and (old is None or old.stage.open):
+        if not run.open and (old is None or old.open):
             await tx.wake_waiting(f"policy:{run.policy}")
 
     async def _held(self, tx: Tx, run: Run, policy: Policy) -> None:

@@ -29,6 +29,7 @@ class KeptRun(msgspec.Struct, frozen=True):
     target: str
     shadow: bool
     stage: Stage
+    open: bool
     locks: bool
     opened_at: datetime
     members: tuple[str, ...]  # while it is not closed
@@ -44,6 +45,7 @@ class KeptRun(msgspec.Struct, frozen=True):
             run.target,
             run.observes,
             run.stage,
+            run.open,
             run.locks_target and not run.observes,
             run.opened_at,
             () if run.stage is Stage.CLOSED else tuple(run.members),
@@ -145,7 +147,7 @@ class RunChanges:
 
     async def save_run(self, run: Run, wake_at: datetime | None) -> None:
         kept, tables, changes = KeptRun.of(run), self._tables, self._changes
-        is_open = kept.stage.open
+        is_open = kept.open
         first = tables.open.get(kept.place, run.id) if is_open else run.id
         holder = tables.locks.get(run.target, run.id) if kept.locks else run.id
         if first != run.id or holder != run.id:
@@ -172,7 +174,7 @@ class RunChanges:
     def _forget(self, old: KeptRun, new: KeptRun) -> None:
         """Take it out of the indices in which its new self does not stand."""
         tables, changes = self._tables, self._changes
-        if old.stage.open:
+        if old.open:
             changes.drop(tables.open, old.place)
             changes.drop(tables.open_of[old.policy, old.shadow], old.id)
         if old.locks:

@@ -123,7 +123,7 @@ class RunStatements(Statements):
     async def runs(self, which: RunFilter) -> list[Run]:
         where = {
             "": [],
-            "open": ["open = 1", "stage <> 'closed'"],
+            "open": ["stage NOT IN ('closed', 'holding')", "stage <> 'closed'"],
             "closed": ["stage = 'closed'"],
         }.get(which.state, ["stage = :state", "stage <> 'closed'"])
         where = where + ["policy = :policy"] * bool(which.policy) + ["target = :target"] * bool(which.target)
@@ -146,7 +146,7 @@ class RunStatements(Statements):
             run.version,
             run.observes,
             run.stage,
-            run.stage.open,
+            run.open,
             locks,
             micros_or_none(wake_at),
             micros(run.opened_at),

@@ -13,7 +13,7 @@ from remediator.core.policy import Policy
 from remediator.core.run import Outcome, Stage
 from remediator.ports import SYSTEM
 from remediator.store.audit import audit
-from tests.core.stories import policy, post, undo
+from tests.core.stories import budget_probe, policy, post, undo
 from tests.engine.world import START, Engine, alert, engine
 
 PAUSES = policy({"pause": post("/pause/${campaign}")}, bounds={"cooldown": "30m"}, recheck="5m")
@@ -212,3 +212,29 @@ async def test_an_audit_beside_a_running_daemon_misses_nothing_that_came_meanwhi
     monkeypatch.setattr(one.store, "read", busy)
     assert (await audit(one.store)).problems == ()
     assert asked > 2
+
+
+async def test_an_undo_comes_on_time_although_another_run_of_its_policy_is_open_on_the_target(
+    tmp_path: Path,
+) -> None:
+    held = policy(
+        {"pause": post("/pause/${campaign}", undo=undo(after="10m"))},
+        diagnose=budget_probe(),
+        bounds={"cooldown": "1m"},
+        recheck="5m",
+    )
+    async with engine(tmp_path, held) as one:
+        await one.delivers(alert())
+        await one.answers(row={"left": 1}, count=1)
+        await one.answers()
+        assert [run.stage for run in await one.runs()] == [Stage.HOLDING]
+        one.later(minutes=5)
+        await one.meets_deadlines()
+        assert [run.stage for run in await one.runs()] == [Stage.HOLDING, Stage.DIAGNOSING]
+        one.later(minutes=5)
+        await one.meets_deadlines()
+        assert [run.stage for run in await one.runs()] == [Stage.UNDOING, Stage.DIAGNOSING]
+        await one.answers(row={"left": 1}, count=1)
+        first, second = await one.runs()
+        assert (first.stage, first.outcome) == (Stage.CLOSED, Outcome.FIXED)
+        assert second.stage is not Stage.DIAGNOSING

@@ -217,6 +217,18 @@ class RunContract:
             await save(store, a_run("r1", stage=stage))
             assert await self.open_run(store) == ("r1" if stage.open else "")
 
+    async def test_an_undo_after_a_hold_is_in_no_other_runs_way_and_is_listed_as_open(
+        self, store: Store
+    ) -> None:
+        await save(store, a_run("r1", stage=Stage.HOLDING, acted=True, held=True))
+        await save(store, a_run("r2"))
+        await save(store, a_run("r1", stage=Stage.UNDOING, acted=True, held=True))
+        assert await self.open_run(store) == "r2"
+        seen = await store.read(lambda tx: tx.seen(scope("r2")))
+        assert (seen.use.open_runs, seen.holder) == (0, "r1")
+        listed = await store.read(lambda tx: tx.runs(RunFilter(state="open")))
+        assert {run.id for run in listed} == {"r1", "r2"}
+
     async def open_run(self, store: Store) -> str:
         run = await store.read(lambda tx: tx.open_run("unstick", "deployment/shop/worker"))
         return run.id if run else ""

@@ -57,7 +57,7 @@ CREATE TABLE runs (
     version   TEXT NOT NULL,
     shadow    INTEGER NOT NULL,  -- mode observe: kept apart, locks nothing
     stage     TEXT NOT NULL,
-    open      INTEGER NOT NULL,  -- Stage.open
+    open      INTEGER NOT NULL,  -- Run.open
     locks     INTEGER NOT NULL,  -- Run.locks_target
     wake_at   INTEGER,
     opened_at INTEGER NOT NULL,
