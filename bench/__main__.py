@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from types import MappingProxyType
 
-from bench import accepting, gates, linting, losing, matching, reading, starting, wire
+from bench import accepting, backtesting, gates, linting, losing, matching, reading, starting, wire
 from bench.figures import Figure
 from bench.noise import Noise
 
@@ -24,6 +24,7 @@ MEASURES: MappingProxyType[str, Measure] = MappingProxyType(
         "rss": starting.rss,
         "match": matching.match,
         "lint": linting.lint_all,
+        "backtest": backtesting.backtesting,
         "lost": losing.lost,
         "gate": gates.gate,
         "probe_postgres": reading.probe_postgres,

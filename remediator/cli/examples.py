@@ -34,6 +34,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "policy diff --base HEAD~1 --json policies/stuck-campaign.yaml",
         ),
         "policy schema": ("policy schema", "policy schema --tests"),
+        "policy backtest": (
+            "policy backtest policies/ --from-store --since 7d --html backtest.html",
+            "policy backtest policies/ --from-file webhooks.jsonl.gz --markdown",
+            "policy backtest policies/ --from-prometheus http://127.0.0.1:9090 --since 30d --people silent",
+        ),
         "runs list": ("runs list --state open", "runs list --policy stuck-campaign --json"),
         "runs show": ("runs show r-1m7yr2k8t2f4b9",),
         "runs start": (

@@ -10,13 +10,14 @@ FINE, PROBLEMS, COULD_NOT_RUN = 0, 1, 2
 
 def add_commands(subparsers: Any) -> None:
     """Add ``policy`` with its commands; each sets ``run``, which takes the arguments and returns a status."""
-    from remediator.cli import diff, explain, lint, policy_test, preview
+    from remediator.cli import backtest, diff, explain, lint, policy_test, preview
 
     policy = subparsers.add_parser("policy", help="check policies before they run")
     commands = policy.add_subparsers(dest="policy_command", required=True, metavar="COMMAND")
     lint.add_command(commands)
     preview.add_command(commands)
     explain.add_command(commands)
+    backtest.add_command(commands)
     diff.add_command(commands)
     policy_test.add_command(commands)
     schema = commands.add_parser(

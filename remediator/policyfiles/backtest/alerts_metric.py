@@ -54,7 +54,7 @@ class AlertsMetric:
         self.name = f"{QUERY} of {self.settings.url}"
         step = format_duration(self.step)
         error = f"Alerts began and ended within {step} of what is told: the samples are so far apart."
-        self.assumes = (error, NOT_TOLD)
+        self.assumes: tuple[str, ...] = (error, NOT_TOLD)
 
     def deliveries(self) -> Iterator[Delivery]:
         """Raises ConnectorError where Prometheus cannot be asked."""

@@ -123,7 +123,7 @@ def summed(policy: PolicySeen, runs: Iterable[RunSeen], until: datetime) -> Poli
         asks=_counted(probe for run in mine for probe in run.asks),
         steps=_counted(step.step for step in steps),
         gates=sum(run.gates for run in mine),
-        pages=sum(run.pages for run in mine),
+        pages=policy.pages + sum(run.pages for run in mine),
         at_once=_most_at_once(mine, until),
         acts_per_hour=_most_per_hour(step.at for step in steps if step.risk != "safe"),
     )

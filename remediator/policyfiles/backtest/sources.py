@@ -19,7 +19,7 @@ import msgspec
 from remediator.core.alert import Delivery
 from remediator.core.planning import printable
 from remediator.errors import IntakeError
-from remediator.intake.alertmanager import parse
+from remediator.intake.alertmanager import Parsed, parse
 from remediator.ports import Tx
 
 T = TypeVar("T")
@@ -29,6 +29,9 @@ PAGE = 1000
 
 MOST_LINE = 64 * 1024 * 1024
 """Bytes of one line of a file; what is longer is no line of ours."""
+
+MOST_KEPT = 2000
+"""Bodies whose meaning is remembered; those of a page of a storm would not be worth it."""
 
 BARE = "A line that does not say when it came, came when the latest thing in it began or ended."
 
@@ -105,8 +108,9 @@ class WebhookFile:
     done: float = 0.0
 
     def __post_init__(self) -> None:
+        self._parsed: dict[bytes, Parsed] = {}
         self.name = str(self.path)
-        self.assumes = (BARE,)
+        self.assumes: tuple[str, ...] = (BARE,)
 
     def deliveries(self) -> Iterator[Delivery]:
         """Raises IntakeError when not one line can be read, OSError when the file cannot."""
@@ -156,15 +160,24 @@ class WebhookFile:
     def _read(self, line: bytes, last: datetime) -> tuple[Delivery, tuple[str, ...]]:
         written = _line.decode(line)
         if not written.body:
-            parsed = parse(line, last, source="file")
+            parsed = self._parse(line, last)
             times = [at for one in parsed.delivery.alerts for at in (one.starts_at, one.ends_at) if at]
             at = max(times, default=last)
         elif written.at is None or written.at.tzinfo is None:
             raise IntakeError("at", "is no time with its zone", remedy='write "at": "2026-11-21T12:00:00Z"')
         else:
             at = written.at.astimezone(UTC)
-            parsed = parse(bytes(written.body), at, source="file")
+            parsed = self._parse(bytes(written.body), at)
         return msgspec.structs.replace(parsed.delivery, received_at=max(at, last)), parsed.bad
+
+    def _parse(self, body: bytes, at: datetime) -> Parsed:
+        """As the daemon reads it. Alertmanager repeats itself to the byte, so the last bodies are kept."""
+        known = self._parsed.get(body)
+        if known is None:
+            known = self._parsed[body] = parse(body, at, source="file")
+            if len(self._parsed) > MOST_KEPT:
+                del self._parsed[next(iter(self._parsed))]
+        return known
 
 
 # ── The daemon's own store ────────────────────────────────────────────────────────────────────────

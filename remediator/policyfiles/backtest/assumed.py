@@ -1,0 +1,74 @@
+"""What a backtest takes for granted where the record is silent. Every report says it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from remediator.core.expression import Expression
+from remediator.core.planning import RESTORE
+from remediator.core.policy import Policy, Step, Undo, Verify
+from remediator.core.policyset import PolicySet, Versioned
+from remediator.core.run import Call
+
+_PROBES = (
+    "Probes are answered by what was recorded for the same policy, target and probe within 5 minutes. "
+    "A probe that no record answers is not guessed: its run stays open until its alerts resolve or its "
+    "deadline passes, and counts towards at_once meanwhile."
+)
+_STEPS = (
+    "Steps are done at once, proofs hold, undos work, and no reading ends a hold early. "
+    "What a step would have changed is not known."
+)
+_BELIEF = (
+    "No reading is believed that was recorded after a step of this backtest, on its target and in the same "
+    "trouble. Alerts go on as they were recorded, whatever the steps would have made of them."
+)
+_QUIET = "Nobody halts anything, takes a target over, denies, or starts a run by hand; watches do not look."
+_ALWAYS = (_PROBES, _STEPS, _BELIEF, _QUIET)
+ASSUMPTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "approve": (*_ALWAYS, "Whoever may approve does so 2 minutes after the gate opened."),
+        "silent": (*_ALWAYS, "Nobody answers a gate."),
+    }
+)
+
+
+def assuming(policies: PolicySet) -> PolicySet:
+    """The same policies, with proofs that hold."""
+    return PolicySet.of((_held(one) for one in policies.by_name.values()), policies.catalog)
+
+
+def did(call: Call) -> dict[str, Any]:
+    """What a step is taken to have answered: enough for its undo to be made of it."""
+    return {RESTORE: {"table": "", "rows": []}} if "undo" in call.args else {}
+
+
+def _held(one: Versioned) -> Versioned:
+    steps = {name: _proved(step) for name, step in one.policy.steps.items()}
+    policy: Policy = one.policy.model_copy(update={"steps": steps})
+    return Versioned(policy, one.version, one.text, one.file)
+
+
+def _proved(step: Step) -> Step:
+    changes: dict[str, Any] = {}
+    if step.verify is not None:
+        changes["verify"] = _true(step.verify)
+    if step.undo is not None:
+        changes["undo"] = _works(step.undo)
+    return step.model_copy(update=changes)
+
+
+def _works(undo: Undo) -> Undo:
+    changes: dict[str, Any] = {}
+    if undo.verify is not None:
+        changes["verify"] = _true(undo.verify)
+    return undo.model_copy(update=changes)
+
+
+def _true(verify: Verify) -> Verify:
+    return verify.model_copy(update={"until": _TRUE}) if verify.use is not None else verify
+
+
+_TRUE = Expression.parse("true")

@@ -1,0 +1,409 @@
+"""A backtest finds exactly the runs that the engine opens, given the same alerts.
+
+The other side is the driver over SQLite, deadline by deadline, in a world that answers alike; that world
+is written here once more, and shares nothing with the replay's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import os
+import tempfile
+from collections import deque
+from collections.abc import Awaitable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from remediator.core.alert import Alert, Delivery
+from remediator.core.messages import (
+    Act,
+    Card,
+    Done,
+    Preview,
+    Previewed,
+    Probe,
+    ProbeRead,
+    StepFinished,
+    VoteCast,
+)
+from remediator.core.policy import Policy
+from remediator.core.policyset import PolicySet, Versioned
+from remediator.core.run import Picture, Reading, Run, Vote
+from remediator.engine.decisions import Decisions, Terms
+from remediator.engine.driver import Driver
+from remediator.engine.virtual import Virtual, VirtualClock
+from remediator.policyfiles.backtest import replay
+from remediator.policyfiles.backtest.readings import Readings
+from remediator.policyfiles.backtest.replay import Given, backtest
+from remediator.policyfiles.backtest.sources import Problems
+from remediator.ports import Pending, RunFilter, Store, Tx
+from remediator.store import open_store
+from tests.core.stories import CATALOG, ROLES, budget_probe, change, policy, post, proof, undo, votes
+from tests.engine.world import START
+
+EXAMPLES = 20 if os.environ.get("CI") == "true" else 60
+MINUTE = timedelta(minutes=1)
+DEBOUNCE = MINUTE
+
+Recorded = dict[tuple[str, str], list[tuple[datetime, float]]]
+"""(policy, target) → when its probe was read, and what."""
+
+Told = tuple[str, str, str, str, str, tuple[tuple[str, datetime], ...]]
+"""Policy, target, opened, closed, outcome, steps with their starts."""
+
+
+# ── The engine over SQLite ────────────────────────────────────────────────────────────────────────
+
+
+class Daemon:
+    """The driver over a real store; effects are answered, deadlines met, people vote after two minutes."""
+
+    def __init__(
+        self, store: Store, clock: VirtualClock, policies: PolicySet, recorded: Recorded, people: str
+    ):
+        self.store, self.clock, self.policies = store, clock, policies
+        self.recorded, self.people = recorded, people
+        numbers = count(1)
+        terms = Terms(DEBOUNCE)
+        self.decisions = Decisions(lambda: policies, _no_old, lambda one: f"{one}-{next(numbers):09}", terms)
+        self.driver = Driver(store, self.decisions, clock, lambda: None, _defect)
+        self.driver.attach(self)
+        self.wanted: deque[Pending] = deque()
+        self.agenda: list[tuple[datetime, int, str, str]] = []
+        self.turns = count()
+        self.known: dict[str, float] = {}
+        self.changed: dict[str, datetime] = {}
+        self.gates: set[str] = set()
+
+    def start(self, pending: Pending) -> None:
+        self.wanted.append(pending)
+
+    async def does(self, work: Awaitable[object]) -> None:
+        await work
+        while self.wanted:
+            await self.answers(self.wanted.popleft())
+
+    async def until(self, at: datetime) -> None:
+        while True:
+            due = await self.store.read(lambda tx: tx.next_due())
+            times = [one for one in (due, self.agenda[0][0] if self.agenda else None) if one is not None]
+            if not times or min(times) > at:
+                break
+            self.clock.at = max(self.clock.at, min(times))
+            while self.agenda and self.agenda[0][0] <= self.clock.at:
+                _, _, run, gate = heapq.heappop(self.agenda)
+                await self.approves(run, gate)
+            await self.does(self.driver.meet_deadlines())
+            await self.store.transact(_hears_pages)
+        self.clock.at = max(self.clock.at, at)
+
+    async def hears(self, delivery: Delivery) -> None:
+        await self.until(delivery.received_at)
+        await self.does(self.driver.commit(lambda tx: self.decisions.hear(tx, delivery)))
+
+    async def answers(self, pending: Pending) -> None:
+        match pending.effect:
+            case Probe(round=number, key=key):
+                value = await self.reads(pending.run, key)
+                if value is not None:
+                    event = ProbeRead(number, key, Reading(self.clock.at, ok=True, value=value))
+                    await self.driver.tell(pending.run, event, pending.id)
+            case Preview(round=number, step=step):
+                await self.driver.tell(pending.run, Previewed(number, step, Picture(0, "unseen")), pending.id)
+            case Act(step=step, attempt=attempt, undo=undoing):
+                self.changed[(await self.run(pending.run)).target] = self.clock.at
+                result = Done({"restore": {"table": "t", "rows": []}})
+                await self.driver.tell(pending.run, StepFinished(step, attempt, undoing, result), pending.id)
+            case Card(gate=gate) if gate not in self.gates:
+                self.gates.add(gate)
+                if self.people == "approve":
+                    at = self.clock.at + 2 * MINUTE
+                    heapq.heappush(self.agenda, (at, next(self.turns), pending.run, gate))
+            case _:
+                pass
+
+    async def reads(self, run_id: str, key: str) -> dict[str, Any] | None:
+        if not key.startswith("diagnose:"):
+            return {"value": 0}
+        run = await self.run(run_id)
+        row = await self.store.read(lambda tx: tx.alert(run.alert.fingerprint))
+        assert row is not None
+        changed = self.changed.get(run.target)
+        if changed is None or changed < row.changed_at:
+            near = [
+                (abs(at - self.clock.at), at, value)
+                for at, value in self.recorded.get((run.policy, run.target), ())
+                if abs(at - self.clock.at) <= 5 * MINUTE
+            ]
+            if near:
+                self.known[run_id] = min(near)[2]
+        left = self.known.get(run_id)
+        return None if left is None else {"row": {"left": left}, "count": 1}
+
+    async def run(self, run_id: str) -> Run:
+        found = await self.store.read(lambda tx: tx.run(run_id))
+        assert found is not None
+        return found
+
+    async def approves(self, run_id: str, gate_id: str) -> None:
+        """Who holds a role says yes, in order, until it is enough."""
+        first = (await self.run(run_id)).gate
+        for role in first.required if first is not None else ():
+            for person in sorted(ROLES[role]):
+                gate = (await self.run(run_id)).gate
+                if gate is None or gate.id != gate_id or gate.state != "open":
+                    return
+                vote = Vote(person, approve=True, at=self.clock.at, via="api", hash=gate.hash)
+                await self.does(self.driver.tell(run_id, VoteCast(gate_id, vote)))
+
+
+def _no_old(_kept: object) -> Policy:
+    raise AssertionError("no policy changes here")
+
+
+async def _defect(key: str, text: str) -> None:
+    raise AssertionError(f"{key}: {text}")
+
+
+async def _hears_pages(tx: Tx) -> None:
+    """Somebody has heard of every page: it is due no more."""
+    for page in (await tx.due(1000)).pages:
+        await tx.save_page(msgspec.structs.replace(page, next_at=None))
+
+
+# ── Two stories ───────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass
+class Story:
+    policies: list[Policy]
+    stream: list[Delivery]
+    recorded: Recorded
+    people: str = "approve"
+
+    @property
+    def running(self) -> PolicySet:
+        return PolicySet.of((Versioned(one, f"{one.name}@v1") for one in self.policies), CATALOG)
+
+    @property
+    def end(self) -> datetime:
+        return self.stream[-1].received_at + 200 * MINUTE
+
+
+@dataclass
+class Stream:
+    story: Story
+    name: str = "a story"
+    assumes: tuple[str, ...] = ()
+    done: float = 0.0
+    problems: Problems = field(default_factory=Problems)
+
+    def deliveries(self) -> Iterator[Delivery]:
+        yield from self.story.stream
+
+
+def replayed(story: Story) -> list[Told]:
+    readings = Readings()
+    for (name, target), when in story.recorded.items():
+        for at, left in when:
+            value = {"row": {"left": left}, "count": 1}
+            readings.add((name, target, "budget"), Reading(at, ok=True, value=value))
+    people: Any = story.people
+    found = backtest(Stream(story), Given(story.running, readings, people, DEBOUNCE, until=story.end))
+    return sorted(
+        (
+            one.policy,
+            one.target,
+            str(one.opened_at),
+            str(one.closed_at),
+            str(one.outcome),
+            tuple(sorted((step.step, step.at) for step in one.steps)),
+        )
+        for one in found.runs
+    )
+
+
+def lived(story: Story) -> list[Told]:
+    async def live() -> list[Run]:
+        with tempfile.TemporaryDirectory() as folder:
+            clock = VirtualClock(story.stream[0].received_at)
+            store = open_store(f"sqlite:///{Path(folder) / 'state.db'}", clock)
+            await store.open()
+            try:
+                daemon = Daemon(store, clock, story.running, story.recorded, story.people)
+                for delivery in story.stream:
+                    await daemon.hears(delivery)
+                await daemon.until(story.end)
+                return await store.read(lambda tx: tx.runs(RunFilter(limit=10_000)))
+            finally:
+                await store.close()
+
+    return sorted(
+        (
+            run.policy,
+            run.target,
+            str(run.opened_at),
+            str(run.closed_at),
+            str(run.outcome),
+            tuple(sorted((one.name, one.started_at) for one in run.steps.values() if one.started_at)),
+        )
+        for run in asyncio.run(live())
+    )
+
+
+# ── Random stories ────────────────────────────────────────────────────────────────────────────────
+
+NAMES = ("Late", "Stuck")
+CAMPAIGNS = ("c-1", "c-2")
+MATCHES = (
+    ['{alertname="Late"}'],
+    ['{alertname=~"Late|Stuck", campaign!="c-2"}'],
+    ['{alertname!="Late", campaign=~"c-.*"}', '{alertname="Late", campaign="c-2"}'],
+    ['{campaign=~".+"}'],
+)
+STEPS: tuple[dict[str, Any], ...] = (
+    {"pause": post("/pause/${campaign}")},
+    {"pause": post("/pause/${campaign}", gate=votes(oncall=1, within="10m"), verify=proof(**{"for": "1m"}))},
+    {"pause": post("/pause/${campaign}", verify=proof(), undo=undo(after="10m", early="resolved"))},
+    {"cut": change(gate=votes(oncall=1, finance=1, within="10m"))},
+    {
+        "tell": post("/pause/x", gate=votes(oncall=1, within="1m"), verify={"none": "nobody knows"}),
+        "pause": post("/p"),
+    },
+)
+
+
+@st.composite
+def a_policy(draw: st.DrawFn, number: int) -> Policy:
+    steps = draw(st.sampled_from(STEPS))
+    rest: dict[str, Any] = {
+        "policy": f"p-{number}",
+        "mode": draw(st.sampled_from(["act", "act", "act", "suggest", "observe"])),
+        "match": draw(st.sampled_from(MATCHES)),
+        "recheck": draw(st.sampled_from(["1m", "5m", "20m"])),
+        "bounds": {
+            "cooldown": draw(st.sampled_from(["0s", "7m", "30m"])),
+            "per_target": draw(st.sampled_from(["1 in 1h", "3 in 2h"])),
+            "per_policy": draw(st.sampled_from(["2 in 30m", "9 in 24h"])),
+            "at_once": draw(st.sampled_from([1, 2])),
+            "deadline": draw(st.sampled_from(["25m", "6h"])),
+        },
+    }
+    if draw(st.booleans()):
+        rest["diagnose"] = budget_probe()
+        nothing = {"when": "budget.row.left > 5.0", "do": "nothing"}
+        rest["decide"] = [nothing, {"do": list(steps)}]
+    return policy(steps, **rest)
+
+
+@st.composite
+def a_stream(draw: st.DrawFn) -> list[Delivery]:
+    """Alerts that fire, are repeated, resolve, flap, and come late."""
+    at, stream = START, list[Delivery]()
+    began: dict[str, datetime] = {}
+    for _ in range(draw(st.integers(2, 12))):
+        at += timedelta(seconds=draw(st.sampled_from([0, 3, 31, 67, 149, 307, 911, 2003])))
+        alerts = []
+        for _ in range(draw(st.sampled_from([1, 1, 2, 3]))):
+            name, campaign = draw(st.sampled_from(NAMES)), draw(st.sampled_from(CAMPAIGNS))
+            fingerprint = f"{name}-{campaign}"
+            how = draw(st.sampled_from(["fires", "fires", "again", "ends", "late"]))
+            if how == "again" or fingerprint not in began:
+                began[fingerprint] = at
+            starts_at = began[fingerprint] - (30 * MINUTE if how == "late" else timedelta())
+            over = how in ("ends", "late")
+            alerts.append(
+                Alert(
+                    fingerprint=fingerprint,
+                    status="resolved" if over else "firing",
+                    labels={"alertname": name, "campaign": campaign},
+                    starts_at=starts_at,
+                    ends_at=(at if how == "ends" else starts_at + MINUTE) if over else None,
+                )
+            )
+        stream.append(Delivery(source="x", alerts=tuple(alerts), received_at=at))
+    return stream
+
+
+@st.composite
+def stories(draw: st.DrawFn) -> Story:
+    policies = [draw(a_policy(number)) for number in range(draw(st.integers(1, 3)))]
+    minutes = st.lists(st.tuples(st.integers(0, 120), st.sampled_from([1.0, 9.0])), max_size=8)
+    recorded: Recorded = {
+        (one.name, f"campaign/{campaign}"): [
+            (START + n * MINUTE, left) for n, left in dict(draw(minutes)).items()
+        ]
+        for one in policies
+        for campaign in CAMPAIGNS
+    }
+    return Story(
+        policies, draw(a_stream()), recorded, draw(st.sampled_from(["approve", "approve", "silent"]))
+    )
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(stories())
+def test_a_backtest_finds_the_runs_that_the_engine_opens(story: Story) -> None:
+    assert replayed(story) == lived(story)
+
+
+# ── The property can fail ─────────────────────────────────────────────────────────────────────────
+
+
+def flapping() -> Story:
+    """An alert that fires for half an hour, is repeated, ends, and fires again; two runs at least."""
+
+    def one(minute: float, firing: bool, began: float) -> Delivery:
+        about = {"alertname": "Late", "campaign": "c-1"}
+        starts_at, at = START + began * MINUTE, START + minute * MINUTE
+        status: Any = "firing" if firing else "resolved"
+        alert = Alert(
+            fingerprint="f", status=status, labels=about, starts_at=starts_at, ends_at=None if firing else at
+        )
+        return Delivery(source="x", alerts=(alert,), received_at=at)
+
+    stream = [one(0, True, 0), one(5, True, 0), one(30, True, 0), one(31, False, 0), one(50, True, 50)]
+    pauses = policy(STEPS[1], match=MATCHES[0], bounds={"cooldown": "7m", "per_target": "9 in 24h"})
+    return Story([pauses], stream, {})
+
+
+def test_the_story_has_what_a_bug_could_miss() -> None:
+    story = flapping()
+    found = replayed(story)
+    assert found == lived(story)
+    assert len(found) >= 5
+    assert {one[4] for one in found} == {"fixed"}
+
+
+def no_deadlines(self: Virtual, at: datetime) -> None:
+    self.clock.at = max(self.clock.at, at)
+
+
+BUGS: dict[str, tuple[Any, str, Any]] = {
+    "no deadline is met: nothing is rechecked": (Virtual, "until", no_deadlines),
+    "whatever was heard before is a repeat": (
+        replay._Replay,
+        "_known",
+        lambda self, alert: self._book.heard(alert.fingerprint) is not None,
+    ),
+    "people think for three minutes": (replay, "THINKING", 3 * MINUTE),
+    "an act is answered twice as if it were two": (replay, "assuming", lambda policies: policies),
+}
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_a_bug_in_the_replay_is_caught(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    where, name, planted = BUGS[bug]
+    story = flapping()
+    true = lived(story)
+    monkeypatch.setattr(where, name, planted)
+    assert replayed(story) != true
