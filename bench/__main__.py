@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from types import MappingProxyType
 
-from bench import accepting, backtesting, gates, linting, losing, matching, reading, starting, wire
+from bench import accepting, backtesting, gates, linting, losing, matching, reading, starting, stories, wire
 from bench.figures import Figure
 from bench.noise import Noise
 
@@ -25,6 +25,7 @@ MEASURES: MappingProxyType[str, Measure] = MappingProxyType(
         "match": matching.match,
         "lint": linting.lint_all,
         "backtest": backtesting.backtesting,
+        "stories": stories.stories,
         "lost": losing.lost,
         "gate": gates.gate,
         "probe_postgres": reading.probe_postgres,

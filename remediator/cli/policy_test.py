@@ -50,9 +50,6 @@ def add_command(commands: Any) -> None:
 
 def run_test(args: argparse.Namespace) -> int:
     """0: every story went as it says; 1: not so; 2: nothing could be told."""
-    import logging
-
-    logging.getLogger("remediator").setLevel(logging.CRITICAL)  # the stories' crashes are nobody's worry
     try:
         status = _once(args)
         while args.watch:

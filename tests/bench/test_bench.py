@@ -65,6 +65,13 @@ def test_a_probe_is_measured_beside_a_bare_fetch() -> None:
         assert 0 < one["value"] < 30, "ten times the limit: not even a busy machine excuses that"
 
 
+def test_a_hundred_stories_are_told_in_a_moment() -> None:
+    _, (told,), said = bench("--quick", "stories")
+    assert (told["name"], told["stories"]) == ("stories", 100)
+    assert told["runs_of_policies"] >= 100, said
+    assert told["value"] < 10, "ten times what they may take: not even a busy machine excuses that"
+
+
 def test_a_figure_that_misses_its_limit_says_so() -> None:
     late = Figure("late", Bar("ms", "at most", 10), runs=[9, 12, 11], baseline=[1, 2, 3])
     told = json.loads(late.line(others_busy=0.5))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -111,8 +113,7 @@ def run(suite: Suite, catalog: Catalog, then: Callable[[Told], None] = lambda _t
     sets: dict[str, PolicySet] = {}
     for policy in suite.policies:
         report.coverage[policy.policy.name] = Coverage.of(policy.policy)
-    gc.freeze()  # what is loaded by now stays: collecting garbage need not look through it for every story
-    try:
+    with _undisturbed():
         for story in suite.stories:
             began = time.perf_counter()
             name = story.policy.policy.name
@@ -122,9 +123,21 @@ def run(suite: Suite, catalog: Catalog, then: Callable[[Told], None] = lambda _t
             report.told.append(told)
             report.took.append(time.perf_counter() - began)
             then(told)
+    return report
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """What is loaded by now is no garbage, and the crashes of a story are nobody's worry."""
+    log = logging.getLogger("remediator.engine")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    gc.freeze()
+    try:
+        yield
     finally:
         gc.unfreeze()
-    return report
+        log.setLevel(level)
 
 
 def stamps(paths: Iterable[Path]) -> dict[Path, int]:

@@ -79,18 +79,10 @@ def _cut(line: str) -> str:
 def said(one: Happening) -> str:
     """A happening as a sentence, where there is one; else its line of the journal in short."""
     words = _SENTENCES.get(one.what) if one.run else None
-    if words is None:
-        return " ".join(part for part in (one.what, _facts(one.data)) if part)
-    return words(one.data)
-
-
-def _facts(data: Mapping[str, Any]) -> str:
-    told = (
-        f"{key}: {spelled(value)}"
-        for key, value in data.items()
-        if key not in QUIET and value not in ("", None)
-    )
-    return ", ".join(told)
+    if words is not None:
+        return words(one.data)
+    told = {key: value for key, value in one.data.items() if key not in QUIET and value not in ("", None)}
+    return f"{one.what} {spelled(told)}" if told else one.what
 
 
 def _opened(data: Mapping[str, Any]) -> str:
