@@ -62,6 +62,6 @@ def _linted(args: argparse.Namespace) -> int:
     except (RemediatorError, OSError) as error:
         print(error, file=sys.stderr)
         return COULD_NOT_RUN
-    loaded = lint(args.paths, known)
+    loaded = lint(args.paths, known, args.config)
     print(FORMATS[args.format](loaded))
     return PROBLEMS if loaded.errors or (args.strict and loaded.findings) else FINE

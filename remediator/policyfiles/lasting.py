@@ -10,35 +10,19 @@ import re
 from collections.abc import Iterator
 
 from remediator.core.catalog import Risk
-from remediator.core.expression import Template
 from remediator.core.policy import EarlyProbe, Policy, Step
 from remediator.policyfiles.safety import step_risks
 from remediator.policyfiles.uses import Look, Problem
-
-STOPS = tuple(
-    """block cordon deactivat disabl drain freez frozen halt halv inactiv lock mute muting paus
-    quarantin reject shed shut silenc stop suspend throttl""".split()  # noqa: SIM905 -- a list of words
-)
-"""How the words begin of what takes traffic away: an alert about that traffic may end by itself."""
-
-LASTS_A_WHILE = (*STOPS, "boost", "degrad", "maintenance", "temporar")
-"""How the words begin of what is seldom meant to stay."""
+from remediator.policyfiles.wording import LASTS_A_WHILE, STOPS, words
 
 _CALLS = frozenset({"method", "path", "sql"})
 """Arguments whose words say what a step does; texts for people are not asked."""
 
 
-def words(name: str, step: Step) -> list[str]:
-    """The words of a step's name, path and SQL, in small letters."""
-    texts = [name]
-    for key, value in step.with_.items():
-        if key in _CALLS and isinstance(value, Template):
-            texts += [piece for piece in value.pieces if isinstance(piece, str)]
-    return [word for text in texts for word in re.findall(r"[a-z]+", text.lower())]
-
-
-def _first(stems: tuple[str, ...], name: str, step: Step) -> str:
-    return next((word for word in words(name, step) if word.startswith(stems)), "")
+def _first(wanted: re.Pattern[str], name: str, step: Step) -> str:
+    """The first such word of a step's name, path or SQL; empty when there is none."""
+    said = [name, *(str(value) for key, value in step.with_.items() if key in _CALLS)]
+    return next((word for text in said for word in words(text) if wanted.fullmatch(word)), "")
 
 
 def stays(look: Look) -> Iterator[Problem]:

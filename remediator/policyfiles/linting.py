@@ -5,6 +5,7 @@ Called by `policy lint`. The daemon loads without it: a missing test stops nobod
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,15 +14,25 @@ from remediator.core.catalog import Catalog
 from remediator.documents.finding import Finding
 from remediator.documents.reading import read_file
 from remediator.policyfiles.across import across
-from remediator.policyfiles.loading import Loaded, load, placed
+from remediator.policyfiles.loading import Loaded, load, placed, policy_files
 from remediator.policyfiles.uses import Problem
 
 UNTESTED = "P170"
 
 
-def lint(paths: Iterable[Path], catalog: Catalog) -> Loaded:
-    """The policies of these files and folders, with every finding. Asks nothing of any network."""
-    loaded = load(paths, catalog)
+def lint(paths: Iterable[Path], catalog: Catalog, settings: Path | None = None) -> Loaded:
+    """The policies of these files and folders, with every finding. Asks nothing of any network.
+
+    settings: the config, which is no policy where it lies in one of the folders.
+    """
+    other = os.path.realpath(settings) if settings else ""
+    files = [
+        file
+        for path in paths
+        for file in policy_files(path)
+        if file == path or os.path.realpath(file) != other
+    ]
+    loaded = load(files, catalog)
     findings = [*loaded.findings, *_across(loaded, catalog), *_untested(loaded)]
     return replace(loaded, findings=tuple(sorted(findings)))
 

@@ -12,6 +12,7 @@ from remediator.core.sql.change import Change
 from remediator.policyfiles.safety import step_risks
 from remediator.policyfiles.statements import changes
 from remediator.policyfiles.uses import Look, Use
+from remediator.policyfiles.wording import words
 
 _PAIRS = frozenset(
     pair
@@ -64,11 +65,7 @@ def _act(look: Look, use: Use) -> Act:
     change = next(changes(look, use), None)
     table, verb = (change.table, change.verb) if change else ("", "")
     written = dict(_written(change, use)) if change else {}
-    return Act(step, use.connection, _words(step), method, path, _words(path), table, verb, written)
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(re.findall(r"[a-z]+|\*", re.sub(r"\$\{[^}]*\}", "*", text).lower()))
+    return Act(step, use.connection, words(step), method, path, words(path), table, verb, written)
 
 
 def _written(change: Change, use: Use) -> Iterator[tuple[str, str]]:

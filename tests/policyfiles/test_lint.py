@@ -203,6 +203,11 @@ def test_a_test_counts_when_it_stands_beside_the_policy_and_has_a_story(
     assert lines(capsys) == ["1 policy without errors; 0 errors, 0 warnings"]
 
 
+def test_the_config_is_no_policy(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("lint", "--strict", ".") == 0, lines(capsys)
+    assert run("lint", "remediator.yaml") == 1
+
+
 def test_a_test_that_cannot_be_read_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "good.test.yaml").write_text("policy: &x restart-worker\n")
     assert run("lint", "good.yaml") == 1
