@@ -158,44 +158,9 @@ def test_what_takes_a_change_back_is_generated_and_never_written() -> None:
 # ── Errors of the model ─────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "finding"),
-    [
-        ("summary:", "sumary:", "2:1: P010 unknown key 'sumary'; did you mean summary?"),
-        ("undo: {none", "undo: {nine", "22:12: P010 unknown key 'nine'; did you mean none?"),
-        ("    verify:", "    verfy:", "17:5: P010 unknown key 'verfy'; did you mean verify?"),
-        ("summary: Workers are stuck\n", "", "1:1: P011 the key 'summary' is missing"),
-        ("    use: slack.message\n", "", "23:3: P011 the key 'use' is missing"),
-        ("restart-workers", "Restart", "1:9: P012 'Restart' is not a policy's name"),
-        ("summary: Workers are stuck", "summary: 5", "2:10: P012 a text must stand here; quote it"),
-        ("target:", "mode: actt\ntarget:", "4:7: P012 'actt' cannot stand here; did you mean act?"),
-        ("target:", "recheck: 5 min\ntarget:", "4:10: P012 '5 min' is not a duration; write 30s"),
-        ("'{alertname", "'alertname", "3:34: P013 expected a comma, found"),
-        ("!= 200", "= 200", "10:25: P013 unexpected '='; write == to compare"),
-        ("${health.status}", "${health.}", "16:82: P013 expected a name after the dot"),
-        ("worker/${name}", "worker/${name", "4:16: P013 ${ without its closing }"),
-        ("\n  health:", "\n  now:", "8:3: P014 'now' is a reserved word"),
-        ("[restart, tell]", "restart", "11:9: P012 do is either nothing or a list of steps"),
-        ("[restart, tell]", "[]", "10:5: P012 names no step; write do: nothing"),
-        ("['{alertname=\"WorkersStuck\"}']", "[]", "3:8: P012 this may not be empty"),
-    ],
-)
-def test_errors_of_the_model_have_their_place_and_remedy(old: str, new: str, finding: str) -> None:
-    assert old in GOOD
-    findings = found(GOOD.replace(old, new, 1))
-    assert any(one.startswith(f"web.yaml:{finding}") for one in findings), findings
-
-
 def test_all_errors_of_a_document_come_at_once() -> None:
     text = GOOD.replace("summary", "sumary").replace("!= 200", "= 200").replace("method", "methd")
     assert [finding.split()[1] for finding in found(text)] == ["P011", "P010", "P013"]
-
-
-def test_a_key_with_an_underscore_is_unknown() -> None:
-    assert (
-        "P010 unknown key 'with_'; did you mean with?"
-        in found(GOOD.replace("    with: {channel", "    with_: {channel"))[0]
-    )
 
 
 # ── Checks ──────────────────────────────────────────────────────────────────────────────────────
@@ -204,90 +169,22 @@ PROOF = "    verify: {none: it answers at once}\n"
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "finding"),
+    ("old", "new"),
     [
-        ("use: slack.message", "use: slack.mesage", "P101 unknown operation 'slack.mesage'; did you mean slack.message?"),
-        ("via: api, with", "via: apy, with", "8:32: P102 unknown connection 'apy'; did you mean api?"),
-        ("    via: api\n", "", "14:10: P102 http.request needs via: a connection"),
-        ("via: api, with", "via: prometheus, with", "P103 http.get cannot go via prometheus"),
-        ("    use: slack.message", "    use: http.get", "P104 http.get is a probe, and an action must stand here"),
-        ("use: http.get", "use: http.request", "P104 http.request is an action, and a probe must stand here"),
-        ("body:", "boddy:", "16:60: P105 http.request takes no 'boddy'; did you mean body?"),
-        ("method: POST, ", "", "16:5: P106 http.request needs 'method': the method"),
-        ("method: POST", "method: PUT", "P107 method cannot be 'PUT'; known: DELETE, POST"),
-        ("method: POST", "method: '${name}'", "P107 no expression is allowed here"),
-        ("method: POST", "method: 5", "P107 method must be a text"),
-        ("body: {was", "headers: {was", ""),
-        ("body: {was: '${health.status}'}", "ok: 200", "P107 ok must be a list"),
-        ("body: {was: '${health.status}'}", "ok: '200'", "P107 ok must be a list"),
-        ("body: {was: '${health.status}'}", "ok: '${health.json}'", ""),
-        ("body: {was: '${health.status}'}", "force: 'x'", "P107 force must be true or false"),
-        ("body: {was: '${health.status}'}", "force: true", ""),
-        ("body: {was: '${health.status}'}", "headers: {a: 1}", "P107 headers must be a map of texts"),
-        ('"${name}"', "`${name}`", "P107 no value can be escaped inside backticks"),
-        ("body: {was: '${health.status}'}", "body: '${labels.env}'", "P110 labels cannot be seen by an operation; declare"),
-        ("health.status != 200", "helth.status != 200", "10:11: P110 'helth' is not known here; did you mean health?"),
-        ("health.status != 200", "verify.value == 1", "10:11: P110 'verify' is not known here"),
-        ("from: labels.worker", "from: label.worker", "6:16: P110 'label' is not known here; did you mean labels?"),
-        ("worker/${name}", "worker/${labels.worker}", "P110"),
-        ("'/workers/${name}'", "'/workers/${health.status}'", "P110 'health' is not known here"),
-        ("health.status != 200", "health.stats != 200", "10:11: P111 health has no 'stats'; did you mean status?"),
-        ("verify.value == 1", "verify.valeu == 1", "P111 verify has no 'valeu'; did you mean value?"),
-        ("${steps.restart.result.status}", "${steps.restrt.result.status}", "P112 no step 'restrt'; did you mean restart?"),
-        ("${steps.restart.result.status}", "${steps.restart.status}", "P112 of a step only its result can be seen; write steps.restart.result"),
-        ("  health: {use", "  tell: {use", "P120 'tell' is already a name under diagnose"),
-        (", pattern: '[a-z0-9-]+'", "", "6:3: P121 name is a string and needs a pattern"),
-        (", pattern: '[a-z0-9-]+'", ", type: enum", "P122 name: enum and values go together"),
-        (", pattern: '[a-z0-9-]+'", ", type: enum, values: [a, b], default: c", "P123 'c' is no enum that name allows"),
-        (", pattern: '[a-z0-9-]+'", ", pattern: '[a-z]+', default: '1'", "P123"),
-        (", pattern: '[a-z0-9-]+'", ", type: int, default: 1.5", "P123"),
-        (", pattern: '[a-z0-9-]+'", ", type: duration, default: 5m", ""),
-        (", pattern: '[a-z0-9-]+'", ", type: uuid, default: x", "P123"),
-        ("worker/${name}", "woker/${name}", "4:9: P130 unknown kind of target 'woker'; declare it under targets"),
-        ("worker/${name}", "${name}/worker", "P130"),
-        ("worker/${name}", "worker", "P130"),
-        ("decide:", "page: {chain: nights}\ndecide:", "P131 unknown escalation chain 'nights'; known: default"),
-        ("    do: [restart, tell]", "    do: [restart, tell]\n    gate: {votes: {oncal: 1}}", "12:20: P132 unknown role 'oncal'; did you mean oncall?"),
-        ("    do: [restart, tell]", "    do: [restart, tell]\n    gate: {votes: {nobody: 1}}", "P133 nobody has the role 'nobody'"),
-        ("    do: [restart, tell]", "    do: [restart, tell]\n    gate: {votes: {oncall: 2}}", "P134 no set of distinct people"),
-        ("    do: [restart, tell]", "    do: [restart, tell]\n    gate: {votes: {oncall: 1, ops_marketing: 1}}", "P134"),
-        ("    do: [restart, tell]", "    do: [restart, tell]\n    gate: {votes: {oncall: 1, finance_ops: 1}}", ""),
-        ("[restart, tell]", "[restart, tel]", "11:19: P140 unknown step 'tel'; did you mean tell?"),
-        ("[restart, tell]", "[restart]", "23:3: P141 no case uses the step 'tell'"),
-        ("decide:\n", "decide:\n  - do: nothing\n", "11:5: P142 this case is never reached"),
-        ("method: POST, path: '/workers/${name}/restart'", "method: DELETE, path: '/data/${name}'", "13:3: P150 restart is destructive and has no gate"),
-        ("method: POST, path: '/workers/${name}/restart'", "method: DELETE, path: '/data/a-${name}'", "P150"),
-        ("path: '/workers/${name}'}}", "path: '/workers/${name}'}, expect: one row}", "P152 http.get reads no rows"),
-        ("decide:", "bounds: {budget: restart}\ndecide:", "P136 unknown budget 'restart'; define it under budgets in remediator.yaml; did you mean restarts?"),
-        ("decide:", "bounds: {budget: restarts}\ndecide:", ""),
-        ("decide:", "bounds: {windows: {not: [Mon-Sun UTC]}}\ndecide:", "9:10: P137 these windows never open; leave a part of the week open"),
-        ("decide:", "bounds: {windows: {not: ['06:00-24:00 UTC', '00:00-07:00 UTC']}}\ndecide:", "P137"),
-        ("decide:", "bounds: {windows: {not: [Mon-Sat UTC, Sun 00:00-23:59 UTC]}}\ndecide:", ""),
-        ("decide:", "bounds: {windows: {only: ['Sun 02:15-02:45 Europe/Berlin']}}\ndecide:", ""),
-        ("decide:", "bounds: {windows: {only: [Fri 16:00-20:00]}}\ndecide:", "9:27: P012 'Fri 16:00-20:00' says no time zone; write Fri 16:00-20:00 Africa/Dakar"),
-        ("decide:", "bounds: {windows: {not: [Fri Africa/Dakr]}}\ndecide:", "P012 'Africa/Dakr' is not a time zone; did you mean Africa/Dakar?"),
-        ("decide:", "bounds: {windows: {not: []}}\ndecide:", "P012 this may not be empty"),
-        ("decide:", "bounds: {breaker: {failures: 3, within: 24h, mode: suggest, for: 4h}}\ndecide:", "P138 the breaker steps down to suggest, and the policy is in mode suggest anyway; name a lower mode"),
-        ("decide:", "bounds: {breaker: {failures: 3, within: 24h, mode: observe, for: 4h}}\ndecide:", ""),
-        ("decide:", "bounds: {breaker: {failures: 3, within: 24h, mode: observe, for: 0s}}\ndecide:", "P012 within and for must be longer than no time at all"),
-        ("decide:", "bounds: {deadline: 20m}\ndecide:", "P160 the deadline, 20m, is shorter than"),
-        ("    do: [restart, tell]", "    do: [restart, tell]\n    gate: {waived: harmless}", "P161 the gate is waived: harmless"),
-        ("${steps.restart.result.status}", "${steps.restart.results[0].status}", "P112 of a step only its result can be seen; write steps.restart.result"),
-        ("    undo: {none: a restart needs no undo}", "    for_each: '${health.json}'\n    at_most: 3", "P112 of a repeated step only its results can be seen; write steps.restart.results"),
-        ("    undo: {none: a restart needs no undo}", "    for_each: '${health.json}'", "for_each needs at_most"),
-        ("    undo: {none: a restart needs no undo}", "    for_each: all ${health.json}\n    at_most: 3", "for_each is one expression"),
-        ("    undo: {none: a restart needs no undo}", "    at_most: 3", "at_most is for a step with for_each"),
-        ("    undo: {none: a restart needs no undo}", "    stop_after: 3", "stop_after is for a step with for_each"),
-        ("use: http.get", "use: redis.info", "P900 redis.info is not supported yet"),
+        ("body: {was", "headers: {was"),
+        ("body: {was: '${health.status}'}", "ok: '${health.json}'"),
+        ("body: {was: '${health.status}'}", "force: true"),
+        (", pattern: '[a-z0-9-]+'", ", type: duration, default: 5m"),
+        ("    do: [restart, tell]", "    do: [restart, tell]\n    gate: {votes: {oncall: 1, finance_ops: 1}}"),
+        ("decide:", "bounds: {budget: restarts}\ndecide:"),
+        ("decide:", "bounds: {windows: {not: [Mon-Sat UTC, Sun 00:00-23:59 UTC]}}\ndecide:"),
+        ("decide:", "bounds: {windows: {only: ['Sun 02:15-02:45 Europe/Berlin']}}\ndecide:"),
+        ("decide:", "bounds: {breaker: {failures: 3, within: 24h, mode: observe, for: 4h}}\ndecide:"),
     ],
 )  # fmt: skip
-def test_checks_against_the_catalogue(old: str, new: str, finding: str) -> None:
+def test_what_is_allowed_loads_without_a_word(old: str, new: str) -> None:
     assert old in GOOD
-    findings = found(GOOD.replace(old, new, 1))
-    if finding == "":
-        assert findings == []
-    else:
-        assert any(finding in one for one in findings), findings
+    assert found(GOOD.replace(old, new, 1)) == []
 
 
 def test_a_step_that_is_not_safe_must_be_proved_or_say_why_not() -> None:
@@ -510,32 +407,6 @@ ASKING = GOOD.replace(
 
 def test_a_statement_that_only_reads_loads_without_a_word() -> None:
     assert one(ASKING).policy.diagnose["budget"].use == "postgres.query"
-
-
-@pytest.mark.parametrize(
-    ("sql", "finding"),
-    [
-        ("SELEC name FROM loyalty_programs WHERE id = $1", '12:12: P201 this is no SQL: syntax error at or near "SELEC"'),
-        (f"{SQL} GROUP", "12:65: P201 this is no SQL: syntax error at end of input"),
-        (f"{SQL}; {SQL}", "12:12: P202 there are 2 statements; write one SELECT; it may begin with WITH"),
-        ("UPDATE loyalty_programs SET name = $1", "12:12: P203 this is no SELECT but UPDATE; write one SELECT; it may begin with WITH"),
-        ("SELECT name FROM secrets WHERE id = $1", "12:29: P204 the connection lists no table 'secrets'; the connection's tables: loyalty_programs, loyalty_users"),
-        ("SELECT pg_sleep($1)", "12:19: P205 the function pg_sleep() is not allowed; if it only reads, list it under `functions` of the connection"),
-        ("SELECT id, token FROM loyalty_users WHERE id = $1", "12:23: P206 token is a hidden column; leave it out"),
-        ("SELECT $1, $3", "12:12: P207 the values are numbered $1, $3; number them $1, $2 … without a gap"),
-        ("SELECT name FROM loyalty_programs", "12:12: P207 the statement takes 0 values, and args has 1; write one item of args for each"),
-        ("SELECT name FROM loyalty_programs WHERE id = '${name}'", "12:12: P107 no expression is allowed here; write $1 in the SQL, and the expression in args"),
-    ],
-)  # fmt: skip
-def test_sql_is_judged_by_postgresqls_own_grammar(sql: str, finding: str) -> None:
-    text = ASKING.replace(f"sql: {SQL}", f"sql: {sql}")
-    assert [str(one) for one in load_text(text, CATALOG, "web.yaml").findings] == [f"web.yaml:{finding}"]
-
-
-def test_sql_in_a_folded_text_is_judged_too() -> None:
-    text = ASKING.replace(f"sql: {SQL}", "sql: >\n        SELECT name\n        FROM secrets WHERE id = $1")
-    (finding,) = load_text(text, CATALOG, "web.yaml").findings
-    assert str(finding).startswith("web.yaml:12:12: P204 the connection lists no table 'secrets'")
 
 
 def test_values_that_are_one_expression_are_counted_only_when_they_are_known() -> None:
