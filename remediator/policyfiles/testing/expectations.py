@@ -14,6 +14,7 @@ from remediator.core.exact import revived
 from remediator.core.expression import format_duration
 from remediator.core.run import Gate, Run
 from remediator.people.cards import gate_card
+from remediator.people.lettering import counted
 from remediator.policyfiles.testing.models import Expect, GateText, OneOrAll, RefusalText, listed
 from remediator.policyfiles.testing.seen import Seen
 from remediator.policyfiles.testing.shapes import whole
@@ -54,7 +55,7 @@ def _run(expect: Expect, seen: Seen) -> Run | None:
 
 def _runs(seen: Seen) -> str:
     refused = f"; refused: {seen.refused.bound}: {seen.refused.reason}" if seen.refused else ""
-    return (f"{len(seen.runs)} runs" if seen.runs else "no run was opened") + refused
+    return (counted(len(seen.runs), "run") if seen.runs else "no run was opened") + refused
 
 
 # ── About all of it ───────────────────────────────────────────────────────────────────────────────

@@ -6,6 +6,7 @@ import json
 import re
 from xml.sax.saxutils import escape, quoteattr
 
+from remediator.people.lettering import counted
 from remediator.policyfiles.testing.coverage import KINDS, Coverage
 from remediator.policyfiles.testing.running import Report
 from remediator.policyfiles.testing.teller import Told
@@ -24,8 +25,8 @@ def as_text(report: Report) -> str:
 def summary(report: Report) -> str:
     """One line."""
     wrong = len(report.failed)
-    told = f"{_count(len(report.told), 'story', 'stories')}, {wrong} failed"
-    problems = f", {_count(len(report.findings), 'problem')} in test files" if report.findings else ""
+    told = f"{_stories(len(report.told))}, {wrong} failed"
+    problems = f", {counted(len(report.findings), 'problem')} in test files" if report.findings else ""
     reached = f"; {report.percent:.0f} % of what policies can do was reached" if report.coverage else ""
     return f"{told}{problems}{reached}; {sum(report.took):.1f} s"
 
@@ -115,5 +116,5 @@ def _printable(text: str) -> str:
     return _UNPRINTABLE.sub("�", text)
 
 
-def _count(number: int, one: str, many: str = "") -> str:
-    return f"{number} {one if number == 1 else many or one + 's'}"
+def _stories(number: int) -> str:
+    return "1 story" if number == 1 else f"{number} stories"

@@ -54,6 +54,8 @@ def answer(written: Any, names: tuple[str, ...]) -> Answer:
         return str(written["error"])
     if not isinstance(written, dict):
         return _completed({"value": written}, names)
+    if written.get("ok") is False:
+        return "it could not be read"
     return _completed({key: item for key, item in written.items() if key != "ok"}, names)
 
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from remediator.core.expression import format_duration
+from remediator.people.lettering import counted
 from remediator.policyfiles.testing.expectations import spelled
 from remediator.policyfiles.testing.seen import Happening
 from remediator.policyfiles.testing.teller import Failure, Told
@@ -146,8 +147,8 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "reading": _read,
     "before": _read,
     "decided": _decided,
-    "repeated": lambda data: f"{data['step']} for {data['items']} items",
-    "previewed": lambda data: f"{data['step']} would change {data['count']} rows",
+    "repeated": lambda data: f"{data['step']} for {counted(data['items'], 'item')}",
+    "previewed": lambda data: f"{data['step']} would change {counted(data['count'], 'row')}",
     "gate-opened": _asks,
     "vote": _vote,
     "vote-refused": lambda data: f"{data['by']}'s vote does not count: {data['reason']}",

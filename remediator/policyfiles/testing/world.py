@@ -35,6 +35,7 @@ from remediator.core.policy import AtMost, Policy, base_of
 from remediator.core.run import Picture, Reading
 from remediator.engine.looking import GRACE_S, longest
 from remediator.engine.virtual import Virtual
+from remediator.people.lettering import counted
 from remediator.policyfiles.testing import shapes
 from remediator.policyfiles.testing.models import PictureText, ResultText
 from remediator.ports import Pending
@@ -98,7 +99,7 @@ class World:
             return None, told.error
         rows = tuple(kept(shapes.exact(row)) for row in told.rows)
         count = told.count if told.count is not None else len(rows) or self._rows(step)
-        return Picture(count, told.text or f"{count} rows of the story", rows), ""
+        return Picture(count, told.text or f"{counted(count, 'row')} of the story", rows), ""
 
     def _rows(self, step: str) -> int:
         match self.policy.step(step).rows:
@@ -119,11 +120,9 @@ class World:
         if effect.call.operation == PAGE and isinstance(result, Done):
             text, chain = str(effect.call.args.get("text")), str(effect.call.args.get("chain") or "default")
             play.do(play.paging.open(f"step:{effect.key}", text, run=pending.run, chain=chain))
-        if isinstance(result, Unknown) and self._leaves_a_mark(effect):
-            play.tell(
-                pending.run,
-                Marked(effect.step, effect.attempt, effect.undo, {"result": self._answer(effect, {})}),
-            )
+        if not isinstance(result, Refused) and self._leaves_a_mark(effect):
+            mark = {"result": self._answer(effect, told.done or {})}
+            play.tell(pending.run, Marked(effect.step, effect.attempt, effect.undo, mark))
         event: Event = StepFinished(effect.step, effect.attempt, effect.undo, result)
         if after:
             play.later(after, lambda: play.tell(pending.run, event, pending.id))

@@ -29,7 +29,7 @@ REFUSED = """
 
 WRONG = [
     # when, expectation, expected, actual
-    (WAITING, "run: 2, outcome: fixed", "run 2", "1 runs"),
+    (WAITING, "run: 2, outcome: fixed", "run 2", "1 run"),
     (WAITING, "runs: 0", "0", "1"),
     (WAITING, "mode: observe", "observe", "act"),
     (WAITING, "stage: closed", "closed", "waiting"),

@@ -41,6 +41,7 @@ WRITTEN = [
     ({"status": 404}, HTTP, {"status": 404, "json": None, "text": ""}),
     ({"error": "timeout"}, HTTP, "timeout"),
     ({"error": "E1", "code": 7}, (), {"error": "E1", "code": 7}),
+    ({"ok": False}, SERIES, "it could not be read"),
     ({"ok": True, "value": 1.5}, SERIES, {"series": [{"labels": {}, "value": 1.5}], "value": 1.5}),
 ]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from remediator.policyfiles.testing.running import run
-from tests.policyfiles.testing.stage import ALERT, PAUSE, known, story, suite, tell
+from tests.policyfiles.testing.stage import ALERT, HEAD, PAUSE, known, story, suite, tell
 
 GOOD = {
     "a reading that changes leads to another case": """
@@ -266,3 +266,55 @@ def test_a_repeated_step_is_told_whole_or_item_by_item(tmp_path: Path) -> None:
     assert found.findings == ()
     (told,) = run(found, known()[0]).told
     assert told.failures == ()
+
+
+def modes(tmp_path: Path, text: str, lines: str) -> None:
+    """The story holds for this policy."""
+    found = suite(tmp_path, HEAD + story(lines), {"pause.yaml": text})
+    assert found.findings == ()
+    (told,) = run(found, known()[0]).told
+    assert told.failures == ()
+
+
+def test_a_policy_that_observes_says_what_it_would_do(tmp_path: Path) -> None:
+    lines = "- expect: {mode: observe, outcome: observed, would: [pause], started: [], gate: none}"
+    modes(tmp_path, PAUSE.replace("mode: act", "mode: observe"), lines)
+
+
+def test_a_policy_that_suggests_asks_even_where_its_gate_is_waived(tmp_path: Path) -> None:
+    waived = PAUSE.replace(
+        "gate: {votes: {ops_marketing: 1}, within: 30m, late: page}", "gate: {waived: 'a pause hurts nobody'}"
+    )
+    modes(tmp_path, waived, "- expect: {gate: none, started: [pause]}")
+    suggests = waived.replace("mode: act", "mode: suggest")
+    modes(tmp_path, suggests, "- expect: {mode: suggest, gate: {votes: {oncall: 1}}, started: []}")
+
+
+def test_a_breaker_steps_the_policy_down(tmp_path: Path) -> None:
+    """Two failures, and the third run only suggests."""
+    careful = (
+        PAUSE.replace(
+            "deadline: 6h}", "deadline: 6h, breaker: {failures: 2, within: 24h, mode: observe, for: 4h}}"
+        )
+        .replace("cooldown: 30m", "cooldown: 10m")
+        .replace("2 in 24h", "9 in 24h")
+    )
+    lines = """
+        - result: {pause: {refused: 500 out of order}}
+          approve: bob
+          expect: {mode: act, outcome: failed}
+        - at: 10m
+          approve: bob
+          expect: {run: 2, mode: act, outcome: failed}
+        - at: 20m
+          expect: {run: 3, mode: observe, would: [pause], started: []}
+    """
+    modes(tmp_path, careful, lines)
+
+
+def test_a_watch_opens_runs_by_its_rows(tmp_path: Path) -> None:
+    watching = PAUSE.replace(
+        "match: ['{alertname=\"CampaignLate\"}']",
+        "watch: {every: 5m, use: prometheus.query, via: prometheus, with: {query: late}, key: [campaign_id]}",
+    )
+    modes(tmp_path, watching, "- expect: {runs: 1, gate: {state: open}}")
