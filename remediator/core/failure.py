@@ -24,6 +24,20 @@ def stop_before(turn: Turn, bound: str, reason: str, refusal: Refusal | None = N
     return turn.enter(Stage.ENDING)
 
 
+def not_readable(turn: Turn, reason: str) -> None:
+    """What has to be read before the step at the cursor cannot be: it is not started.
+
+    An item of a list gives way to the next one, as one that the world refused; but a run that has done
+    nothing, and now begins nothing, is refused.
+    """
+    turn.change_step(turn.step.name, state=StepState.REFUSED, error=reason)
+    untouched = not turn.run.acted and not any(step.stands for step in turn.run.steps.values())
+    goes_on = _has_further(turn) and not stopped(turn.run, turn.policy, turn.step.name)
+    if turn.spec.for_each is None or (untouched and not goes_on):
+        return stop_before(turn, "probe", reason)
+    return step_failed(turn, Outcome.FAILED, reason)
+
+
 def alert_over(turn: Turn) -> None:
     """The alert resolved and nothing is on its way: no further step is started."""
     if turn.run.acted:

@@ -41,12 +41,16 @@ def each_of(run: Run, name: str) -> dict[str, Any]:
 
 def begun(run: Run, base: str) -> bool:
     """Was it started? From then on a repeated step keeps its list, whatever the figures become."""
-    return any(name in run.steps and run.steps[name].attempt for name in names_of(run, base))
+    some = [run.steps[name] for name in names_of(run, base) if name in run.steps]
+    refused = base in run.lists and any(one.state is StepState.REFUSED for one in some)
+    return refused or any(one.attempt for one in some)
 
 
 def failures(run: Run, name: str) -> list[StepRun]:
-    """Of a step and the items beside it, those that were begun and did not work; none is on its way."""
-    return [one for one in items(run, name) if one.attempt and not one.worked]
+    """Of a step and the items beside it, those that could not start or did not work; none is on its way."""
+    return [
+        one for one in items(run, name) if (one.attempt or one.state is StepState.REFUSED) and not one.worked
+    ]
 
 
 def stopped(run: Run, policy: Policy, name: str) -> bool:
@@ -119,7 +123,7 @@ def together(run: Run, name: str) -> tuple[Outcome, str]:
     every, failed = items(run, name), failures(run, name)
     certain = any(one.state in (StepState.REFUSED, StepState.UNKNOWN) for one in failed)
     told = [one.error if one.error.startswith(one.name) else f"{one.name}: {one.error}" for one in failed]
-    left = sum(not one.attempt for one in every)
+    left = sum(one.state is StepState.PLANNED for one in every)
     rest = f", {left} not begun" if left else ""
     reason = (
         f"{base_of(name)}: {len(failed)} of {rounded(len(every), 'item')} did not work{rest}: {enough(told)}"

@@ -250,7 +250,8 @@ class Promises:
             assert [name for name in run.steps if name.partition("[")[0] == base] == names
             planned = [name for name in run.plan if name.partition("[")[0] == base]
             assert planned in ([], names), "a part of a list"
-            begun = [run.steps[name].attempt > 0 for name in names]
+            found_steps = [run.steps[name] for name in names]
+            begun = [one.attempt > 0 or one.state is StepState.REFUSED for one in found_steps]
             assert begun == sorted(begun, reverse=True), "an item was begun before an earlier one"
             for act in decision.effects:
                 if isinstance(act, Act) and act.step in names and not act.undo and act.attempt == 1:

@@ -288,6 +288,33 @@ def test_an_item_that_is_not_proved_is_taken_back_and_the_next_goes_on() -> None
     assert paths(told) == ["/retry/1", "/retry/2", "/-retry/2", "/retry/3", "/-retry/1", "/-retry/3"]
 
 
+def proved(**rest: Any) -> dict[str, Any]:
+    """A repeated step that reads before and after each item."""
+    return {"retry": each(verify=proof(within="1m"), **rest)}
+
+
+def test_an_item_that_cannot_be_read_before_is_not_started_and_the_next_goes_on() -> None:
+    told = story("a", "b", "c", steps=proved(stop_after=2)).before_fails("404")
+    told.reads_before(value=1).starts("retry[2]").done().reads_proof(value=0)
+    told.reads_before(value=1).starts("retry[3]").done().reads_proof(value=0)
+    told.closes(
+        "failed", "retry: 1 of 3 items did not work: retry[1]: the reading before retry[1] failed: 404"
+    )
+    assert paths(told) == ["/retry/b", "/retry/c"]
+    told = story("a", "b", "c", steps=proved(stop_after=2, gate=votes(oncall=1))).approve("bob")
+    told.before_fails("404").reads_before(value=1).starts("retry[2]").done().reads_proof(value=0)
+    told.before_fails("404").closes("failed", "2 of 3 items did not work").pages("2 of 3 items did not work")
+
+
+def test_a_run_that_could_start_no_item_is_refused() -> None:
+    told = story("a", "b", "c", steps=proved(stop_after=2)).before_fails().before_fails().starts_nothing()
+    told.refuses("probe", "the reading before retry[2] failed: timeout", again_in="5m")
+    told = story("a", steps=proved(stop_after=2)).before_fails().refuses("probe", again_in="5m")
+    told = story("a", "b", steps=proved()).before_fails().starts_nothing().refuses("probe", again_in="5m")
+    told = story("a", "b", steps=proved()).reads_before(value=1).done().reads_proof(value=0).before_fails()
+    told.closes("failed", "1 of 2 items did not work").pages("1 of 2 items did not work")
+
+
 def test_undo_all_takes_back_every_item_the_latest_first() -> None:
     back = undo("/-r/${each.id}", after="1d")
     told = story("a", "b", "c", steps={"retry": each(undo=back, on_failure="undo_all")})

@@ -6,7 +6,7 @@ import msgspec
 
 from remediator.core.catalog import Risk
 from remediator.core.exact import same
-from remediator.core.failure import stop_before
+from remediator.core.failure import not_readable, stop_before
 from remediator.core.gate import covers, opens_with, same_plan
 from remediator.core.messages import Event, Preview, Previewed, ProbeRead
 from remediator.core.planning import again, as_read, choose_case, probe_call, unexpected
@@ -69,7 +69,7 @@ def hear(turn: Turn, event: Event) -> None:
 def _before(turn: Turn, reading: Reading) -> None:
     turn.note("before", step=turn.step.name, ok=reading.ok, value=reading.shown, error=reading.error)
     if not reading.ok:
-        return stop_before(turn, "probe", f"the reading before {turn.step.name} failed: {reading.error}")
+        return not_readable(turn, f"the reading before {turn.step.name} failed: {reading.error}")
     turn.change_step(turn.step.name, before=reading)
     return None if turn.run.pending else _compare(turn)
 
