@@ -286,7 +286,9 @@ class _Check:
                 many = [written] if isinstance(written, str) else written
                 yield from self._names(many, steps, "step", (*place, key))
         for name, state in (expect.steps or {}).items():
-            yield from self._word(state, set(map(str, StepState)), (*place, "steps", name))
+            yield from self._word(state, self._states(name), (*place, "steps", name))
+        for key in ("undone", "held"):
+            yield from self._undoes(getattr(expect, key) or [], (*place, key))
         for name, args in (expect.args or {}).items():
             step = steps.get(shapes.whole(name))
             if step is None:
@@ -304,6 +306,21 @@ class _Check:
             )
         bound = expect.refused.bound if isinstance(expect.refused, RefusalText) else expect.refused
         yield from self._word(bound, BOUNDS | {"none"}, (*place, "refused"))
+
+    def _states(self, name: str) -> set[str]:
+        """How a step can stand: without a proof it is never proved, without an undo never undone."""
+        states, step = set(map(str, StepState)), self._policy.steps.get(shapes.whole(name))
+        if step is not None and f"{shapes.whole(name)}.verify" not in self._probes:
+            states -= {"verified", "unverified"}
+        if step is not None and f"{shapes.whole(name)}.undo" not in self._acts:
+            states -= {"undone"}
+        return states
+
+    def _undoes(self, names: str | Iterable[str], place: Place) -> Iterator[Problem]:
+        for name in [names] if isinstance(names, str) else names:
+            whole = shapes.whole(name)
+            if whole in self._policy.steps and f"{whole}.undo" not in self._acts:
+                yield Problem(place, f"{name} has no undo: it can never be {place[-1]}", "leave it out")
 
     def _arguments(self, args: Mapping[str, Any], known: set[str], place: Place) -> Iterator[Problem]:
         for name in args:

@@ -125,6 +125,25 @@ def test_a_file_that_is_wrong_is_told_and_nothing_breaks(tmp_path: Path, text: s
     assert said in "\n".join(map(str, found.findings))
 
 
+def test_what_a_step_can_never_come_to_is_not_expected_of_it(tmp_path: Path) -> None:
+    lines = "- expect: {held: pause, undone: [], steps: {pause: verified}}"
+    stays = re.sub(r"    verify:\n(.*\n)+?    undo:\n(.*\n)+?page:", "    %s\n    %s\npage:", PAUSE) % (
+        "verify: {none: the service says so}",
+        "undo: {none: a pause stays}",
+    )
+    found = suite(
+        tmp_path, HEAD.replace("  pause.before", "  #").replace("  pause.verify", "  #") + story(lines)
+    )
+    assert found.findings == ()
+    head = re.sub(r"  pause.*\n", "", HEAD)
+    found = suite(tmp_path, head + story(lines), {"pause.yaml": stays})
+    told = [str(one).partition("T001 ")[2] for one in found.findings]
+    assert told == [
+        "pause has no undo: it can never be held; leave it out",
+        "'verified' can never be; known: done, planned, refused, started, unknown",
+    ]
+
+
 def test_a_policy_with_errors_is_not_mistaken_for_one_that_is_not_there(tmp_path: Path) -> None:
     broken = PAUSE.replace("ops_marketing: 1", "nobody: 1")
     found = suite(tmp_path, HEAD + story("- expect: {runs: 1}"), {"pause.yaml": broken})
