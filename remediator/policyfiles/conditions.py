@@ -11,6 +11,9 @@ from remediator.documents.reading import Place
 from remediator.policyfiles.logic import Fact, constant, never
 from remediator.policyfiles.uses import Look, Problem
 
+COMPARED = 64
+"""With so many cases before it a case is compared."""
+
 
 def unreachable(look: Look) -> Iterator[Problem]:
     """P142: a case that never comes into force: one before it holds first, or it can never hold."""
@@ -26,7 +29,7 @@ def unreachable(look: Look) -> Iterator[Problem]:
             always = f"the case before it always holds: {case.when}"
         elif never(case.when):
             yield Problem((*place, "when"), f"this can never hold: {case.when}", "mend it, or take it out", 0)
-        elif never(case.when, unless=before):
+        elif never(case.when, unless=before[-COMPARED:]):
             remedy = "put the narrower case first, or take it out"
             yield Problem((*place, "when"), "whenever this holds, a case before it holds", remedy, 0)
         if case.when is not None:

@@ -141,10 +141,16 @@ def _kind(value: object) -> str:
 # ── The ways in which a condition holds, or does not ────────────────────────────────────────────
 
 
+class _TooManyError(Exception):
+    """There are more ways than are looked at."""
+
+
 @functools.lru_cache(maxsize=4096)
 def _ways(text: str, *, wanted: bool) -> tuple[_Way, ...]:
-    ways = _expanded(syntax.parse(text), wanted=wanted)
-    return ways if len(ways) <= MOST else ((),)
+    try:
+        return _expanded(syntax.parse(text), wanted=wanted)
+    except _TooManyError:
+        return ((),)
 
 
 def _expanded(node: Node, *, wanted: bool) -> tuple[_Way, ...]:
@@ -157,9 +163,10 @@ def _expanded(node: Node, *, wanted: bool) -> tuple[_Way, ...]:
             return _expanded(of, wanted=not wanted)
         case syntax.Binary(mark="&&" | "||" as mark, left=left, right=right):
             one, other = _expanded(left, wanted=wanted), _expanded(right, wanted=wanted)
-            if (mark == "||") is wanted:
-                return (one + other)[: MOST + 1]
-            return tuple(a + b for a, b in itertools.islice(itertools.product(one, other), MOST + 1))
+            either = (mark == "||") is wanted
+            if (len(one) + len(other) if either else len(one) * len(other)) > MOST:
+                raise _TooManyError
+            return one + other if either else tuple(a + b for a, b in itertools.product(one, other))
     fact = _fact(node)
     return ((fact if wanted else fact.opposite(),),)
 

@@ -7,6 +7,7 @@ import functools
 import json
 import os
 import re
+import time
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -108,6 +109,34 @@ def test_a_file_of_windows_means_the_same_at_the_same_place(path: Path, tmp_path
     there = [(one.code, one.line, one.col) for one in found(tmp_path, plain)]
     windows = b"\xef\xbb\xbf" + plain.replace(b"\n", b"\r\n")
     assert [(one.code, one.line, one.col) for one in found(tmp_path, windows)] == there
+
+
+def many(section: str, text: str) -> bytes:
+    """The base policy with a section that is nearly as long as a file may be."""
+    lines = "".join(text.replace("%", str(number)) for number in range(200_000 // (len(text) + 4)))
+    written = f"{section}:\n{lines}"
+    return re.sub(
+        rf"^{section}:.*?(?=^[a-z]+:)", written, BASE.decode(), flags=re.MULTILINE | re.DOTALL
+    ).encode()
+
+
+@pytest.mark.parametrize(
+    ("section", "text"),
+    [
+        ("match", '  - \'{a=~"%.*", b!=""}\'\n'),
+        ("decide", "  - when: health.status == %\n    do: [restart]\n"),
+        (
+            "decide",
+            f"  - when: {' && '.join(f'(a{n} > % || b{n} > 1)' for n in range(150))}\n    do: nothing\n",
+        ),
+    ],
+)
+def test_a_long_policy_takes_seconds_at_most(section: str, text: str, tmp_path: Path) -> None:
+    data = many(section, text)
+    assert 150_000 < len(data) < 256 * 1024
+    begun = time.process_time()
+    found(tmp_path, data)
+    assert time.process_time() - begun < 15, "compared with each other it would take minutes"
 
 
 # ── What is no file ─────────────────────────────────────────────────────────────────────────────
