@@ -38,6 +38,12 @@ def test_every_module_of_sql_is_on_the_map() -> None:
     assert set(re.findall(r"`([a-z]+)`", line)) == _there(PACKAGE / "core" / "sql")
 
 
+def test_every_module_of_the_policy_tools_is_on_the_map() -> None:
+    line = next(line for line in MAP.splitlines() if line.startswith("`policyfiles/`:"))
+    modules = {path.stem for path in (PACKAGE / "policyfiles").glob("*.py")} - {"__init__"}
+    assert modules <= set(re.findall(r"`([a-z]+)`", line))
+
+
 def test_every_folder_is_on_the_map() -> None:
     folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
     assert _named("The rest") == folders - {"core", "engine"}

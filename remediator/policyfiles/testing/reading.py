@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from remediator.core.catalog import Catalog
 from remediator.core.policy import Policy
 from remediator.core.run import Outcome, Stage, StepState
-from remediator.documents import Document, Finding, nearest, read
+from remediator.documents import Document, Finding, nearest, read_file
 from remediator.documents.reading import Place
 from remediator.policyfiles.loading import LoadedPolicy, model_findings, placed
 from remediator.policyfiles.testing import shapes
@@ -125,11 +125,7 @@ def stories(
 
     policies: those that may run, by name; names: those of all that were found, whatever is wrong with them.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        return [], [Finding(str(path), 1, 1, "P001", "error", f"cannot be read: {error.strerror}")]
-    documents, findings = read(data, str(path))
+    documents, findings = read_file(path)
     told: list[Story] = []
     for document in documents:
         try:
