@@ -25,6 +25,7 @@ from remediator.core.run import Run, Stage
 from remediator.engine.decisions import Decisions, Terms
 from remediator.engine.desk import PeoplesDesk
 from remediator.engine.virtual import Virtual, VirtualClock
+from remediator.errors import StoreError
 from remediator.policyfiles.loading import LoadedPolicy, parse_text
 from remediator.policyfiles.testing.expectations import judge
 from remediator.policyfiles.testing.models import (
@@ -124,7 +125,15 @@ class Teller:
     # ── The story ─────────────────────────────────────────────────────────────────────────────────
 
     def tell(self) -> Told:
-        """From its first line to its last."""
+        """From its first line to its last. Should the core itself break on it, that is a failure, too."""
+        try:
+            self._tell()
+        except Exception as error:  # noqa: BLE001 - the other stories are told all the same
+            problem = f"{type(error).__name__}: {error}"
+            self._fail(("name",), "a defect of Remediator", "no error, whatever a story says", problem)
+        return Told(self.story, tuple(self.failures), self._watcher.look(self._clock.at))
+
+    def _tell(self) -> None:
         test = self.story.test
         if test.started_by is not None:
             self._starts(StartText(by=test.started_by, params=test.params))
@@ -140,7 +149,6 @@ class Teller:
         for kind, step in self._crashes:
             moment = f"after {kind} {step}".strip()
             self._fail(("name",), "the crash", moment, "that never came")
-        return Told(self.story, tuple(self.failures), self._watcher.look(self._clock.at))
 
     def _line(self, line: Line, place: tuple[str | int, ...]) -> None:
         if line.at is not None:
@@ -167,7 +175,7 @@ class Teller:
             case "fires" | "resolves":
                 self._alerts_change(key, line)
             case "busy" if line.busy is not None:
-                self._busy(line.busy)
+                self._busy(line.busy, place)
             case "halt" if line.halt is not None:
                 self._halts(line.halt, place)
             case "resume":
@@ -354,7 +362,7 @@ class Teller:
                     self._stops()
                     return
 
-    def _busy(self, told: BusyText) -> None:
+    def _busy(self, told: BusyText, place: tuple[str | int, ...]) -> None:
         """A run of another policy holds the target, then lets go."""
         run = Run(
             id=self._new_id("another"),
@@ -369,8 +377,12 @@ class Teller:
             stage=Stage.ACTING,
             acted=True,
         )
+        try:
+            self._store.do(partial(_hold, run=run))
+        except StoreError:
+            self._fail(place, "busy", f"nobody acts on {run.target} yet", "a run does")
+            return
         self._watcher.note(self._clock.at, f"another run acts on {run.target}", {})
-        self._store.do(partial(_hold, run=run))
         closed = msgspec.structs.replace(run, stage=Stage.CLOSED)
         free = self._start + told.until - self._clock.at
         self._play.later(free, lambda: self._store.do(partial(_let_go, run=closed)))

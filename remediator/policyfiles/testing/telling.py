@@ -5,6 +5,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from remediator.core.expression import format_duration
@@ -55,26 +57,29 @@ def _wrapped(text: str) -> Iterator[str]:
 
 
 def _timeline(happenings: list[Happening]) -> Iterator[str]:
-    half = MOST_LINES // 2
-    left_out = len(happenings) - MOST_LINES
-    many = {one.run for one in happenings if one.run}
-    shown: Iterable[Happening] = happenings
-    if left_out > 0:
-        shown = happenings[:half]
-    yield from _lines(shown, numbered=len(many) > 1)
-    if left_out > 0:
-        yield f"      … {left_out} more lines …"
-        yield from _lines(happenings[-half:], numbered=len(many) > 1)
+    lines = list(_lines(happenings, numbered=len({one.run for one in happenings if one.run}) > 1))
+    left_out = len(lines) - MOST_LINES
+    if left_out <= 0:
+        yield from lines
+        return
+    yield from lines[: MOST_LINES // 2]
+    yield f"      … {left_out} more lines …"
+    yield from lines[-(MOST_LINES // 2) :]
 
 
 def _lines(happenings: Iterable[Happening], *, numbered: bool) -> Iterator[str]:
-    for one in happenings:
-        run = f"run {one.run}  " if numbered and one.run else ""
-        yield _cut(f"    {_clock(one.after):>9}  {run}{said(one)}")
+    """A line for each; one for many that say the same, such as readings of a proof that does not hold."""
+    for (run, sentence), group in groupby(
+        ((one.run, said(one), one.after) for one in happenings), key=itemgetter(0, 1)
+    ):
+        times = [after for _, _, after in group]
+        about = f"run {run}  " if numbered and run else ""
+        again = f" ({len(times)} times, until {_clock(times[-1])})" if len(times) > 1 else ""
+        yield f"    {_clock(times[0]):>9}  {_cut(about + sentence)}{again}"
 
 
-def _cut(line: str) -> str:
-    return line if len(line) <= WIDTH + 20 else f"{line[: WIDTH + 18]} …"
+def _cut(text: str) -> str:
+    return text if len(text) <= WIDTH else f"{text[: WIDTH - 2]} …"
 
 
 def said(one: Happening) -> str:
@@ -156,6 +161,7 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "gate-void": lambda data: f"void: {data['reason']}",
     "fresh": lambda data: f"looked again: {data['change'] or 'nothing has changed'}",
     "started": lambda data: f"{data['step']} starts",
+    "marked": lambda data: f"{_of(data)} leaves its mark",
     "finished": _finished,
     "unknown": _why("may or may not have happened"),
     "proof": _proof,

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from remediator.core import play
+from remediator.core.run import Run
 from remediator.policyfiles.testing.running import run
 from tests.policyfiles.testing.stage import ALERT, HEAD, PAUSE, known, story, suite, tell
 
@@ -172,6 +174,12 @@ WRONG = [
     ("- approve: {by: bob, counts: false}", "bob's vote", "does not count", "bob approved"),
     ("- settle: happened", "settle", "a run that asks what became of it", "no run asks"),
     ("- halt: policy:another", "halt", "counts", "there is no policy another"),
+    (
+        "- busy: {until: 5m}\n- busy: {until: 6m}",
+        "busy",
+        "nobody acts on campaign/c-1 yet",
+        "a run does",
+    ),
     ("- crash: after undone", "the crash", "after undone", "that never came"),
     (
         "- fires: {labels: {alertname: CampaignLate, campaign_id: c-2}}\n- approve: bob",
@@ -198,6 +206,26 @@ def test_a_probe_without_a_reading_fails_the_story_and_says_what_to_write(tmp_pa
     (failure,) = told.failures
     assert failure.what == "campaign was asked"
     assert failure.expected == "a reading: given: {campaign: …}"
+
+
+def test_a_core_that_breaks_on_a_story_is_told_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = play.decide
+
+    def broken(one: Run, event: object, facts: object) -> object:
+        if one.target == "campaign/c-2":
+            raise ZeroDivisionError("a defect")
+        return real(one, event, facts)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(play, "decide", broken)
+    other = story("- expect: {runs: 1}", name="b", begins=ALERT.replace("c-1", "c-2"))
+    first, second = tell(tmp_path, other + story("- {approve: bob, expect: {started: pause}}")).told
+    assert (first.failures[0].what, first.failures[0].actual) == (
+        "a defect of Remediator",
+        "ZeroDivisionError: a defect",
+    )
+    assert second.failures == ()
 
 
 def test_a_story_may_begin_with_what_stands_before_its_alert(tmp_path: Path) -> None:
