@@ -1,31 +1,25 @@
-"""From policy text to resolved calls: parameters, targets, scopes, cases and intentions. Pure.
-
-What an expression may see is decided here: `everything` for decisions and texts for people,
-`for_operations` for what reaches the world (no labels, no annotations).
-"""
+"""From policy text to what a run will do: parameters and targets, cases, intentions, undos. Pure."""
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from remediator.core.alert import Alert
-from remediator.core.canonical import canonical, inert
-from remediator.core.catalog import BUILT_IN, Catalog, Escape, Fence, Operation, Risk
+from remediator.core.calls import as_text, call_risk, fence_of, printable, resolved, summary, templates
+from remediator.core.canonical import canonical
+from remediator.core.catalog import Catalog, Escape
 from remediator.core.exact import kept, plain
-from remediator.core.expression import Template
 from remediator.core.messages import Facts
 from remediator.core.parameters import convert
 from remediator.core.policy import AtMost, EarlyProbe, Policy, Probe, Step, Undo, Verify, base_of
-from remediator.core.repeating import begun, each_of, items, names_of, results, spread
-from remediator.core.risk import risk_of
+from remediator.core.repeating import begun, each_of, items, names_of, spread
 from remediator.core.run import Call, Intention, Reading, Refusal, Run, StepRun, UndoPlan
+from remediator.core.scopes import everything, for_operations
 from remediator.errors import EvaluationError, RemediatorError
 
 RESTORE = "restore"
@@ -60,52 +54,6 @@ def aimed(policy: Policy, params: Mapping[str, Any]) -> Address | Refusal:
     if not (kind and slash and identity and str(target).isprintable()) or len(str(target)) > 200:
         return Refusal("params", f"{target!r} is not a target; it should read kind/id")
     return Address(str(target), dict(params))
-
-
-# ── What expressions see ──────────────────────────────────────────────────────────────────────────
-
-
-def for_operations(run: Run, policy: Policy, now: datetime) -> dict[str, Any]:
-    """Params, probes, steps, target and the time. Nothing that an alert says by itself."""
-    return {
-        **{name: _lived(policy, name, value) for name, value in run.params.items()},
-        **{name: reading.as_seen() for name, reading in run.readings.items()},
-        "steps": results(run),
-        "target": run.target,
-        "now": now,
-    }
-
-
-def everything(run: Run, policy: Policy, now: datetime) -> dict[str, Any]:
-    """What `when`, `until` and texts for people see."""
-    firing = sum(member.firing for member in run.members.values())
-    alert = {
-        "starts_at": run.alert.starts_at,
-        "age": now - run.alert.starts_at,
-        "count": firing,
-        "fingerprint": run.alert.fingerprint,
-        "truncated": run.alert.truncated,
-    }
-    about = {"labels": run.alert.labels, "annotations": run.alert.annotations, "alert": alert}
-    return {**about, **for_operations(run, policy, now)}
-
-
-def proof_scope(run: Run, policy: Policy, step: StepRun, now: datetime, proof: Reading) -> dict[str, Any]:
-    """What `until` sees: everything, its item, and the two readings that it compares."""
-    scope = {**everything(run, policy, now), **each_of(run, step.name), "verify": proof.as_seen()}
-    return scope if step.before is None else {**scope, "before": step.before.as_seen()}
-
-
-def _lived(policy: Policy, name: str, value: Any) -> Any:
-    """Stored parameters are plain JSON; times and durations come back to life for expressions."""
-    param = policy.params.get(name)
-    if param is None or not isinstance(value, str):
-        return value
-    if param.type == "time":
-        return datetime.fromisoformat(value)
-    if param.type == "duration":
-        return timedelta(seconds=float(value.rstrip("s")))
-    return value
 
 
 # ── Cases ─────────────────────────────────────────────────────────────────────────────────────────
@@ -157,14 +105,14 @@ def unexpected(probe: Probe, reading: Reading) -> str:
 def probe_call(run: Run, policy: Policy, facts: Facts, probe: Probe, place: str) -> Call:
     """A probe, resolved. Raises EvaluationError."""
     scope = for_operations(run, policy, facts.now)
-    return _call(probe.use, probe.via, probe.with_, scope, facts.catalog, place)
+    return resolved(probe.use, probe.via, probe.with_, scope, facts.catalog, place)
 
 
 def watch_call(policy: Policy, facts: Facts) -> Call:
     """A watch's probe, resolved: it sees nothing but the time. Raises EvaluationError."""
     assert policy.watch is not None
     watch = policy.watch
-    return _call(
+    return resolved(
         watch.use, watch.via, watch.with_, {"now": facts.now}, facts.catalog, f"{policy.policy}: watch"
     )
 
@@ -182,14 +130,14 @@ def intentions(run: Run, policy: Policy, names: Iterable[str], facts: Facts) -> 
 
 def _intention(policy: Policy, name: str, scope: Mapping[str, Any], catalog: Catalog) -> Intention:
     step, place = policy.step(name), f"{policy.policy}: steps.{name}"
-    call = _with_bounds(step, _call(step.use, step.via, step.with_, scope, catalog, place))
+    call = _with_bounds(step, resolved(step.use, step.via, step.with_, scope, catalog, place))
     verify = step.verify
     return Intention(
         step=name,
         call=call,
         risk=call_risk(call, catalog),
-        fence=_fence(call.operation, call.connection, catalog),
-        verify=_call(verify.use, verify.via, verify.with_, scope, catalog, f"{place}.verify")
+        fence=fence_of(call.operation, call.connection, catalog),
+        verify=resolved(verify.use, verify.via, verify.with_, scope, catalog, f"{place}.verify")
         if verify is not None and verify.use is not None
         else None,
         undo=_undo_plan(step, scope, catalog, f"{place}.undo"),
@@ -239,7 +187,7 @@ def _listed(run: Run, policy: Policy, base: str, facts: Facts) -> list[Any]:
 def needs_results(step: Step) -> bool:
     """Can it only be resolved once an earlier step was done, since it is made of what that answered?"""
     written = [step.with_, step.verify.with_ if step.verify is not None else {}, step.for_each]
-    return any("steps" in template.names for one in written for template in _templates(one))
+    return any("steps" in template.names for one in written for template in templates(one))
 
 
 def undo_call(run: Run, policy: Policy, name: str, facts: Facts) -> Call:
@@ -273,7 +221,7 @@ def _late_call(
 ) -> Call:
     """A probe that needs what a step returned."""
     scope = {**for_operations(run, policy, facts.now), **each_of(run, name)}
-    return _call(probe.use or "", probe.via, probe.with_, scope, facts.catalog, place)
+    return resolved(probe.use or "", probe.via, probe.with_, scope, facts.catalog, place)
 
 
 def _undo_of(run: Run, name: str) -> UndoPlan:
@@ -322,35 +270,6 @@ def written(step: StepRun) -> set[tuple[str, str, str, str]]:
     }
 
 
-def call_risk(call: Call, catalog: Catalog) -> Risk:
-    """What this very call may cost, after the connection's endpoint list."""
-    operation, connection = catalog.operations[call.operation], catalog.connections[call.connection]
-    method, path = str(call.args.get("method", "")), str(call.args.get("path", ""))
-    return risk_of(operation, connection, method, path)
-
-
-def previews(call: Call, catalog: Catalog) -> bool:
-    """Can it be shown what this call would change?"""
-    operation = catalog.operations.get(call.operation)
-    return operation is not None and operation.previews
-
-
-def offered(call: Call, catalog: Catalog) -> bool:
-    """Is what it needs still there? A reload may have taken a connection away."""
-    return call.operation in catalog.operations and call.connection in catalog.connections
-
-
-def summary(call: Call) -> str:
-    """One line for people: what would be done, values included."""
-    args = call.shown
-    if "method" in args and "path" in args:
-        line = f"{args.pop('method')} {args.pop('path')} via {call.connection}"
-    else:
-        line = f"{call.operation} via {call.connection}"
-    rest = ", ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in args.items())
-    return f"{line} ({rest})" if rest else line
-
-
 def _undo_plan(step: Step, scope: Mapping[str, Any], catalog: Catalog, place: str) -> UndoPlan | None:
     undo = step.undo
     if undo is None or undo.none is not None:
@@ -363,8 +282,8 @@ def _undo_plan(step: Step, scope: Mapping[str, Any], catalog: Catalog, place: st
             raise EvaluationError(place, f"what {step.use} changes cannot be restored")
         fence = operation.fence
     else:
-        source = {"use": undo.use, "via": undo.via, "with": _text(undo.with_)}
-        fence = _fence(undo.use, undo.via or step.via or "", catalog)
+        source = {"use": undo.use, "via": undo.via, "with": as_text(undo.with_)}
+        fence = fence_of(undo.use, undo.via or step.via or "", catalog)
         if not _waits(undo.with_):
             call = _undo_call(step, undo, scope, catalog, place)
     read = [(f"{place}.early[{number}]", probe) for number, probe in enumerate(undo.probes)]
@@ -390,100 +309,19 @@ def _probe_now(
     """The probe resolved, unless it needs what the act returns."""
     if _waits(probe.with_):
         return None
-    return _call(probe.use or "", probe.via, probe.with_, scope, catalog, place)
+    return resolved(probe.use or "", probe.via, probe.with_, scope, catalog, place)
 
 
 def _judged(probe: EarlyProbe | Verify) -> dict[str, Any]:
     """The policy's text of a reading and of what is made of it."""
     until = probe.until.text if probe.until is not None else ""
-    return {"use": probe.use, "via": probe.via, "with": _text(probe.with_), "until": until}
+    return {"use": probe.use, "via": probe.via, "with": as_text(probe.with_), "until": until}
 
 
 def _waits(arguments: Mapping[str, Any]) -> bool:
     """Does it need what the act returns?"""
-    return any("steps" in template.names for template in _templates(arguments))
-
-
-def _fence(use: str, via: str, catalog: Catalog) -> Fence:
-    """What makes a second sending harmless: the operation itself, or the service behind the connection."""
-    operation, connection = catalog.operations.get(use), catalog.connections.get(via)
-    if operation is not None and operation.fence is not Fence.NONE:
-        return operation.fence
-    return connection.fence if connection is not None else Fence.NONE
+    return any("steps" in template.names for template in templates(arguments))
 
 
 def _undo_call(step: Step, undo: Undo, scope: Mapping[str, Any], catalog: Catalog, place: str) -> Call:
-    return _call(undo.use or "", undo.via or step.via, undo.with_, scope, catalog, place)
-
-
-def _call(
-    use: str,
-    via: str | None,
-    arguments: Mapping[str, Any],
-    scope: Mapping[str, Any],
-    catalog: Catalog,
-    place: str,
-) -> Call:
-    operation = catalog.operations.get(use)
-    connection = via or BUILT_IN.get(use.partition(".")[0], "")
-    if operation is None or connection not in catalog.connections:
-        raise EvaluationError(place, f"{use} via {connection or 'nothing'} is not there any more")
-    args: dict[str, Any] = {}
-    for name, value in arguments.items():
-        resolved = _resolved(value, scope, _escape(operation, name), f"{place}.with.{name}")
-        args[name] = kept(resolved if _exact(operation, name) else plain(resolved))
-    return Call(use, connection, args)
-
-
-def _exact(operation: Operation, name: str) -> bool:
-    param = operation.params.get(name)
-    return param is not None and param.exact
-
-
-def _escape(operation: Operation, name: str) -> Escape:
-    param = operation.params.get(name)
-    return param.escape if param is not None else Escape.LITERAL
-
-
-def _resolved(value: Any, scope: Mapping[str, Any], escape: Escape, place: str) -> Any:
-    match value:
-        case Template():
-            return value.render(scope, escape, place=place)
-        case dict():
-            return {key: _resolved(item, scope, escape, f"{place}.{key}") for key, item in value.items()}
-        case list() | tuple():
-            return [_resolved(item, scope, escape, f"{place}[{n}]") for n, item in enumerate(value)]
-        case _:
-            return value
-
-
-def _templates(value: Any) -> list[Template]:
-    match value:
-        case Template():
-            return [value]
-        case dict():
-            return [one for item in value.values() for one in _templates(item)]
-        case list() | tuple():
-            return [one for item in value for one in _templates(item)]
-        case _:
-            return []
-
-
-def _text(value: Any) -> Any:
-    match value:
-        case Template():
-            return value.text
-        case dict():
-            return {key: _text(item) for key, item in value.items()}
-        case list() | tuple():
-            return [_text(item) for item in value]
-        case _:
-            return inert(value)
-
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-
-
-def printable(text: str, limit: int = 300) -> str:
-    """Text from outside, fit for one line of a journal or a reason."""
-    return _CONTROL.sub("·", text)[:limit]
+    return resolved(undo.use or "", undo.via or step.via, undo.with_, scope, catalog, place)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from remediator.core.expression import Expression
-from remediator.core.planning import proof_scope
 from remediator.core.policy import EarlyProbe, Policy, Verify
 from remediator.core.run import Proof, Reading, Run, StepRun
+from remediator.core.scopes import proof_scope
 from remediator.errors import EvaluationError
 
 

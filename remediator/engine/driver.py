@@ -15,8 +15,8 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from remediator.core.calls import printable
 from remediator.core.messages import Event, PolicyChanged, TimePassed
-from remediator.core.planning import printable
 from remediator.engine.decisions import Committed, Decisions
 from remediator.errors import StoreError
 from remediator.ports import Clock, Disposition, Due, Pending, Received, RunFilter, Store, Tx

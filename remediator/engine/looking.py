@@ -14,9 +14,9 @@ from typing import Any, Protocol
 
 import msgspec
 
+from remediator.core.calls import printable
 from remediator.core.catalog import Catalog
 from remediator.core.exact import kept, revived
-from remediator.core.planning import printable
 from remediator.core.run import Call, Picture, Reading
 from remediator.errors import ConnectorError, RemediatorError
 from remediator.ports import Clock

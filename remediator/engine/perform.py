@@ -16,6 +16,7 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
+from remediator.core.calls import printable
 from remediator.core.catalog import Catalog
 from remediator.core.decide import with_gate
 from remediator.core.exact import kept, revived
@@ -36,7 +37,6 @@ from remediator.core.messages import (
     StepFinished,
     Unknown,
 )
-from remediator.core.planning import printable
 from remediator.core.play import repeatable
 from remediator.core.repeating import enough
 from remediator.core.run import Call, Picture, Reading

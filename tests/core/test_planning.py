@@ -9,18 +9,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace as with_fields
 
+from remediator.core.calls import call_risk, printable, summary
 from remediator.core.catalog import Connection, Fence, Kind, Operation, Param, Risk
 from remediator.core.exact import kept
-from remediator.core.planning import (
-    Address,
-    address,
-    call_risk,
-    intend,
-    printable,
-    summary,
-    unexpected,
-    watch_call,
-)
+from remediator.core.planning import Address, address, intend, unexpected, watch_call
 from remediator.core.policy import Policy, Probe
 from remediator.core.run import Call, Reading, Refusal
 from remediator.errors import EvaluationError

@@ -5,12 +5,13 @@ from __future__ import annotations
 import msgspec
 
 from remediator.core import bounds
+from remediator.core.calls import previews
 from remediator.core.catalog import Risk
 from remediator.core.expression import format_duration
 from remediator.core.failure import deadline_over, stop_before
 from remediator.core.gate import covers, needed
 from remediator.core.messages import Event
-from remediator.core.planning import intentions, previews, spread_out
+from remediator.core.planning import intentions, spread_out
 from remediator.core.policy import base_of
 from remediator.core.repeating import begun, named, names_of, passed, risk_of_all, stopped
 from remediator.core.run import Outcome, Refusal, Stage, StepState

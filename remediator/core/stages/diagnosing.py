@@ -5,14 +5,7 @@ from __future__ import annotations
 from remediator.core import bounds
 from remediator.core.catalog import Risk
 from remediator.core.messages import Event, ProbeRead
-from remediator.core.planning import (
-    as_read,
-    choose_case,
-    intentions,
-    probe_call,
-    spread_out,
-    unexpected,
-)
+from remediator.core.planning import as_read, choose_case, intentions, probe_call, spread_out, unexpected
 from remediator.core.policy import base_of
 from remediator.core.repeating import idle, named, names_of
 from remediator.core.run import Intention, Outcome, Refusal, Stage, StepRun

@@ -9,10 +9,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 from remediator.core import bounds, gate
+from remediator.core.calls import call_risk, offered
 from remediator.core.catalog import Risk
 from remediator.core.failure import alert_over, stop_before
 from remediator.core.messages import Event
-from remediator.core.planning import call_risk, offered
 from remediator.core.run import Gate, Intention, Refusal, Stage, StepState, gate_hash
 from remediator.core.turn import Turn
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from remediator.core.calls import printable
 from remediator.core.catalog import Fence
 from remediator.core.exact import shown
 from remediator.core.messages import (
@@ -18,7 +19,7 @@ from remediator.core.messages import (
     TimePassed,
     Unknown,
 )
-from remediator.core.planning import printable, undo_call, undo_proof_call
+from remediator.core.planning import undo_call, undo_proof_call
 from remediator.core.policy import base_of
 from remediator.core.proving import Asked, enough, followed, holds
 from remediator.core.run import Call, Outcome, Proof, Reading, Run, Stage, StepRun, StepState, Verdict

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from remediator.core.calls import printable
 from remediator.core.failure import step_unproved, step_worked
 from remediator.core.messages import Event, ProbeRead, TimePassed
-from remediator.core.planning import printable
 from remediator.core.policy import Verify
 from remediator.core.proving import Asked, enough, followed, holds
 from remediator.core.run import Proof, Reading, Stage, StepState

@@ -17,6 +17,7 @@ import msgspec
 
 from remediator.core import play
 from remediator.core.alert import Alert, Delivery
+from remediator.core.calls import call_risk
 from remediator.core.catalog import Risk
 from remediator.core.messages import (
     Act,
@@ -30,7 +31,6 @@ from remediator.core.messages import (
     StepFinished,
     VoteCast,
 )
-from remediator.core.planning import call_risk
 from remediator.core.play import News
 from remediator.core.policyset import PolicySet
 from remediator.core.run import Picture, Reading, Run, Vote

@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 
 from remediator.core.alert import Delivery
-from remediator.core.planning import printable
+from remediator.core.calls import printable
 from remediator.errors import IntakeError
 from remediator.intake.alertmanager import Parsed, parse
 from remediator.ports import Tx

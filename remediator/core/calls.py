@@ -1,0 +1,129 @@
+"""One use of an operation, resolved: its arguments filled in and made inert, its risk, its fence. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from remediator.core.canonical import inert
+from remediator.core.catalog import BUILT_IN, Catalog, Escape, Fence, Operation, Risk
+from remediator.core.exact import kept, plain
+from remediator.core.expression import Template
+from remediator.core.risk import risk_of
+from remediator.core.run import Call
+from remediator.errors import EvaluationError
+
+
+def resolved(
+    use: str,
+    via: str | None,
+    arguments: Mapping[str, Any],
+    scope: Mapping[str, Any],
+    catalog: Catalog,
+    place: str,
+) -> Call:
+    """The call that a policy writes, with what the scope knows. Raises EvaluationError."""
+    operation = catalog.operations.get(use)
+    connection = via or BUILT_IN.get(use.partition(".")[0], "")
+    if operation is None or connection not in catalog.connections:
+        raise EvaluationError(place, f"{use} via {connection or 'nothing'} is not there any more")
+    args: dict[str, Any] = {}
+    for name, value in arguments.items():
+        filled = _filled(value, scope, _escape(operation, name), f"{place}.with.{name}")
+        args[name] = kept(filled if _exact(operation, name) else plain(filled))
+    return Call(use, connection, args)
+
+
+def _exact(operation: Operation, name: str) -> bool:
+    param = operation.params.get(name)
+    return param is not None and param.exact
+
+
+def _escape(operation: Operation, name: str) -> Escape:
+    param = operation.params.get(name)
+    return param.escape if param is not None else Escape.LITERAL
+
+
+def _filled(value: Any, scope: Mapping[str, Any], escape: Escape, place: str) -> Any:
+    match value:
+        case Template():
+            return value.render(scope, escape, place=place)
+        case dict():
+            return {key: _filled(item, scope, escape, f"{place}.{key}") for key, item in value.items()}
+        case list() | tuple():
+            return [_filled(item, scope, escape, f"{place}[{n}]") for n, item in enumerate(value)]
+        case _:
+            return value
+
+
+def templates(value: Any) -> list[Template]:
+    """Every template in some arguments."""
+    match value:
+        case Template():
+            return [value]
+        case dict():
+            return [one for item in value.values() for one in templates(item)]
+        case list() | tuple():
+            return [one for item in value for one in templates(item)]
+        case _:
+            return []
+
+
+def as_text(value: Any) -> Any:
+    """Arguments as the policy writes them, expressions and all."""
+    match value:
+        case Template():
+            return value.text
+        case dict():
+            return {key: as_text(item) for key, item in value.items()}
+        case list() | tuple():
+            return [as_text(item) for item in value]
+        case _:
+            return inert(value)
+
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def printable(text: str, limit: int = 300) -> str:
+    """Text from outside, fit for one line of a journal or a reason."""
+    return _CONTROL.sub("·", text)[:limit]
+
+
+def fence_of(use: str, via: str, catalog: Catalog) -> Fence:
+    """What makes a second sending harmless: the operation itself, or the service behind the connection."""
+    operation, connection = catalog.operations.get(use), catalog.connections.get(via)
+    if operation is not None and operation.fence is not Fence.NONE:
+        return operation.fence
+    return connection.fence if connection is not None else Fence.NONE
+
+
+def call_risk(call: Call, catalog: Catalog) -> Risk:
+    """What this very call may cost, after the connection's endpoint list."""
+    operation, connection = catalog.operations[call.operation], catalog.connections[call.connection]
+    method, path = str(call.args.get("method", "")), str(call.args.get("path", ""))
+    return risk_of(operation, connection, method, path)
+
+
+def previews(call: Call, catalog: Catalog) -> bool:
+    """Can it be shown what this call would change?"""
+    operation = catalog.operations.get(call.operation)
+    return operation is not None and operation.previews
+
+
+def offered(call: Call, catalog: Catalog) -> bool:
+    """Is what it needs still there? A reload may have taken a connection away."""
+    return call.operation in catalog.operations and call.connection in catalog.connections
+
+
+def summary(call: Call) -> str:
+    """One line for people: what would be done, values included."""
+    args = call.shown
+    if "method" in args and "path" in args:
+        line = f"{args.pop('method')} {args.pop('path')} via {call.connection}"
+    else:
+        line = f"{call.operation} via {call.connection}"
+    rest = ", ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in args.items())
+    return f"{line} ({rest})" if rest else line
