@@ -32,7 +32,7 @@ _ORDER: Mapping[str, Callable[[float, float], bool]] = {
 
 @dataclass(frozen=True)
 class Fact:
-    """``path op value``; or, with the op ``is``, that the words of ``path`` are true or not (value)."""
+    """``path op value``. The path may be any words: the same words have the same value."""
 
     path: str
     op: str
@@ -40,8 +40,6 @@ class Fact:
 
     def opposite(self) -> Fact:
         """What holds when this does not."""
-        if self.op == "is":
-            return Fact(self.path, "is", not self.value)
         return Fact(self.path, _OPPOSITE[self.op], self.value)
 
 
@@ -84,10 +82,9 @@ def possible(facts: Iterable[Fact]) -> bool:
 
 
 def _possible(facts: list[Fact]) -> bool:
-    truths = {fact.value for fact in facts if fact.op == "is"}
-    if len(truths) > 1 or any(fact.op in _ORDER and fact.value is None for fact in facts):
+    if any(fact.op in _ORDER and fact.value is None for fact in facts):
         return False
-    if len({_kind(fact.value) for fact in facts if fact.op not in ("is", "!=")}) > 1:
+    if len({_kind(fact.value) for fact in facts if fact.op != "!="}) > 1:
         return False
     equal = [fact.value for fact in facts if fact.op == "=="]
     if equal:
@@ -117,8 +114,6 @@ def _limits(facts: list[Fact]) -> Iterator[tuple[float, str]]:
 
 def _fits(value: object, fact: Fact) -> bool:
     match fact.op:
-        case "is":
-            return True
         case "==":
             return _kind(value) == _kind(fact.value) and value == fact.value
         case "!=":
@@ -178,20 +173,12 @@ def _fact(node: Node) -> Fact:
             return Fact(_words(node.left), node.mark, right[0])
         if left is not None and right is None:
             return Fact(_words(node.right), _TURNED[node.mark], left[0])
-    if isinstance(node, syntax.Name | syntax.Item):
-        return Fact(_words(node), "==", value=True)
-    return Fact(_words(node), "is", value=True)
+    return Fact(_words(node), "==", value=True)
 
 
 def _plain(node: Node) -> tuple[object] | None:
     """The value that is written out here, in a tuple; None where there is none."""
-    if isinstance(node, syntax.Literal):
-        return (node.value,)
-    if isinstance(node, syntax.Unary) and node.mark == "-":
-        inner = _plain(node.of)
-        if inner and isinstance(inner[0], int | float) and not isinstance(inner[0], bool):
-            return (-inner[0],)
-    return None
+    return (node.value,) if isinstance(node, syntax.Literal) else None
 
 
 def _words(node: Node) -> str:

@@ -16,7 +16,7 @@ from remediator.cli import policy as cli
 from remediator.config_file import load as load_config
 from remediator.connectors import KINDS, catalog
 from remediator.documents.finding import Finding
-from remediator.errors import ConfigError
+from remediator.errors import ConfigError, PolicyError
 from remediator.policyfiles.codes import CODES
 from remediator.policyfiles.loading import Loaded
 from remediator.policyfiles.reports import as_github, as_json, as_sarif
@@ -82,6 +82,11 @@ def test_what_could_not_run_says_why(words: list[str], capsys: pytest.CaptureFix
 def test_a_code_is_explained_by_its_page(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("lint", "--explain", "p150") == 0
     assert lines(capsys)[0] == f"# P150: {CODES['P150'].title}"
+
+
+def test_a_code_that_is_none_names_the_nearest() -> None:
+    with pytest.raises(PolicyError, match="there is no code 'P15O'; did you mean P1"):
+        run("lint", "--explain", "P15O")
 
 
 # ── No secrets ──────────────────────────────────────────────────────────────────────────────────

@@ -42,6 +42,7 @@ from remediator.policyfiles.logic import Fact, constant, never
         ('a.matches("x") && !a.matches("y")', False),
         ("a[b] > 1 && a[b] < 1", True),
         ("a[b] > 1 && a[c] < 1", False),
+        ('a.matches("x") && a.matches("x") == false', True),
         ("a in [1, 2] && !(a in [1, 2])", True),
         ("a.exists(x, x > 1) && !a.exists(x, x > 1)", True),
         ("a.exists(x, x > 1) && !a.exists(x, x > 2)", False),
@@ -71,6 +72,9 @@ def test_what_looks_nothing_up_is_constant() -> None:
 def test_conditions_of_very_many_ways_are_let_be() -> None:
     many = " && ".join(f"(a{n} > 1 || b{n} > 1)" for n in range(40))
     assert not never(Expression.parse(many))
+    few = [Expression.parse(f"a{n} > 1 && b{n} > 1 && c{n} > 1 && d{n} > 1") for n in range(5)]
+    assert never(Expression.parse(few[0].text), unless=few[:1])
+    assert not never(Expression.parse(few[0].text), unless=few), "too many together: let be"
     assert never(Expression.parse("a > 1 && a < 1"), unless=[Expression.parse(many)])
 
 
