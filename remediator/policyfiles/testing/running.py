@@ -12,7 +12,7 @@ from pathlib import Path
 
 from remediator.core.catalog import Catalog
 from remediator.core.policyset import PolicySet
-from remediator.documents import Finding, read
+from remediator.documents import Finding, read_file
 from remediator.policyfiles.loading import LoadedPolicy, load, policy_files
 from remediator.policyfiles.testing.coverage import Coverage, percent
 from remediator.policyfiles.testing.reading import Known, Story, stories
@@ -87,7 +87,7 @@ def _test_files(path: Path) -> Iterator[Path]:
         return
     for file in sorted(path.rglob("*.test.y*ml")):
         hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
-        if file.name.endswith(ENDINGS) and not hidden:
+        if file.name.endswith(ENDINGS) and not hidden and (file.is_symlink() or file.is_file()):
             yield file
 
 
@@ -101,8 +101,8 @@ def _folders(paths: list[Path], files: list[Path]) -> list[Path]:
 def _names(paths: Iterable[Path]) -> set[str]:
     """Of policies that have errors, too: a test that names one is not mistaken about its name."""
     names: set[str] = set()
-    for file in (file for path in paths for file in policy_files(path) if file.is_file()):
-        documents, _ = read(file.read_bytes(), str(file))
+    for file in (file for path in paths for file in policy_files(path)):
+        documents, _ = read_file(file)
         names |= {str(one.value.get("policy")) for one in documents if isinstance(one.value, dict)}
     return names
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -149,6 +150,23 @@ def test_a_policy_with_errors_is_not_mistaken_for_one_that_is_not_there(tmp_path
     found = suite(tmp_path, HEAD + story("- expect: {runs: 1}"), {"pause.yaml": broken})
     (finding,) = found.findings
     assert "the policy pause-campaign has errors; see: remediator policy lint" in str(finding)
+
+
+def test_whatever_lies_beside_them_is_told_or_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "folder.test.yaml").mkdir()
+    (tmp_path / "link.test.yaml").symlink_to(tmp_path / "nowhere")
+    (tmp_path / ".hidden.test.yaml").write_text("nonsense")
+    (tmp_path / "bytes.test.yaml").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "bom.test.yaml").write_bytes(b"\xef\xbb\xbf" + HEAD.replace("\n", "\r\n").encode())
+    os.mkfifo(tmp_path / "pipe.test.yaml")
+    found = suite(tmp_path, HEAD + story("- expect: {runs: 1}"))
+    told = sorted(str(one).partition(f"{tmp_path}/")[2] for one in found.findings)
+    assert told == [
+        "bom.test.yaml:6:7: P012 this should be a valid list",
+        "bytes.test.yaml:1:1: P001 this is not UTF-8; save it as UTF-8",
+        "link.test.yaml:1:1: P001 cannot be read: No such file or directory; mend it, or take it away",
+    ]
+    assert len(found.stories) == 1
 
 
 def test_all_faults_of_all_files_are_told_at_once(tmp_path: Path) -> None:
