@@ -44,7 +44,18 @@ def add_command(commands: Any) -> None:
         "2 could not run.",
     )
     command.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="policy files and folders")
-    source = command.add_mutually_exclusive_group(required=True)
+    add_source(command, required=True)
+    command.add_argument("--config", type=Path, default=Path("remediator.yaml"), help="the daemon's settings")
+    shown = command.add_mutually_exclusive_group()
+    shown.add_argument("--json", action="store_true", help="print the result as JSON")
+    shown.add_argument("--markdown", action="store_true", help="print it as Markdown, for a pull request")
+    command.add_argument("--html", type=Path, metavar="FILE", help="also write a page with a timeline")
+    command.set_defaults(run=run_backtest)
+
+
+def add_source(command: argparse.ArgumentParser, *, required: bool) -> None:
+    """The options that say which recorded alerts are played, and how; `player` reads them."""
+    source = command.add_mutually_exclusive_group(required=required)
     source.add_argument(
         "--from-store", action="store_true", help="the deliveries and readings of the config's store"
     )
@@ -62,26 +73,24 @@ def add_command(commands: Any) -> None:
     command.add_argument(
         "--people", choices=("approve", "silent"), default="approve", help="what people do at gates"
     )
-    command.add_argument("--config", type=Path, default=Path("remediator.yaml"), help="the daemon's settings")
-    shown = command.add_mutually_exclusive_group()
-    shown.add_argument("--json", action="store_true", help="print the result as JSON")
-    shown.add_argument("--markdown", action="store_true", help="print it as Markdown, for a pull request")
-    command.add_argument("--html", type=Path, metavar="FILE", help="also write a page with a timeline")
     command.add_argument("--quiet", action="store_true", help="do not tell how far it is")
-    command.set_defaults(run=run_backtest)
+
+
+def has_source(args: argparse.Namespace) -> bool:
+    """Were recorded alerts asked for?"""
+    return bool(args.from_store or args.from_file or args.from_prometheus)
 
 
 def run_backtest(args: argparse.Namespace) -> int:
     """0 fine, 1 some records could not be read, 2 could not run."""
     from remediator import connectors
-    from remediator.config_file import load as load_config
     from remediator.policyfiles.loading import load
 
     try:
-        config = load_config(args.config, check=connectors.problems)
-        catalog = connectors.catalog(config)
+        config = settings(args)
+        catalog = connectors.catalog(config, blind=True)
         policies = load(args.paths, catalog).policy_set(catalog)
-        result = _played(args, config, policies)
+        result = player(args, config)(policies)
         if args.html is not None:
             from remediator.policyfiles.backtest.page import as_html
 
@@ -105,23 +114,45 @@ def _print(args: argparse.Namespace, result: Result) -> None:
         print(as_markdown(result) if args.markdown else as_text(result))
 
 
-def _played(args: argparse.Namespace, config: Config, policies: PolicySet) -> Result:
+def settings(args: argparse.Namespace) -> Config:
+    """The config. What stands in a file needs no secret: then no reference is followed."""
+    from functools import partial
+
+    from remediator import connectors
+    from remediator.config_file import load as load_config
+
+    blind = not (args.from_store or args.from_prometheus)
+    return load_config(args.config, check=partial(connectors.problems, blind=blind), blind=blind)
+
+
+def player(args: argparse.Namespace, config: Config) -> Callable[[PolicySet], Result]:
+    """Plays the recorded alerts to a set of policies; to each the same ones."""
     from remediator.policyfiles.backtest.replay import Given, backtest
     from remediator.policyfiles.backtest.sources import Problems
 
-    span, problems = _span(args), Problems(_Told())
-    given = Given(
-        policies, people=args.people, debounce=config.resolved_debounce, since=span.since, until=span.until
-    )
-    tell = _Progress(quiet=args.quiet)
-    gc.set_threshold(100_000, 50, 100)  # much is made and little is cyclic: looking for cycles costs a tenth
-    try:
-        with _source(args, config, span, problems, given) as (source, known):
-            return backtest(source, known, tell)
-    finally:
-        tell.done()
-        if problems.count > MOST_TOLD:
-            print(f"… {problems.count - MOST_TOLD} more", file=sys.stderr)
+    span = _span(args)
+
+    def played(policies: PolicySet) -> Result:
+        problems = Problems(_Told())
+        given = Given(
+            policies,
+            people=args.people,
+            debounce=config.resolved_debounce,
+            since=span.since,
+            until=span.until,
+        )
+        tell = _Progress(quiet=args.quiet)
+        # Much is made and little is cyclic: looking for cycles costs a tenth.
+        gc.set_threshold(100_000, 50, 100)
+        try:
+            with _source(args, config, span, problems, given) as (source, known):
+                return backtest(source, known, tell)
+        finally:
+            tell.done()
+            if problems.count > MOST_TOLD:
+                print(f"… {problems.count - MOST_TOLD} more", file=sys.stderr)
+
+    return played
 
 
 def _span(args: argparse.Namespace) -> Span:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from remediator.cli.backtest import add_source, has_source, player, settings
 from remediator.errors import RemediatorError
 
 FINE, LOOSENED, COULD_NOT_RUN = 0, 1, 2
@@ -15,6 +16,9 @@ WHAT = """\
 Compares the policies in the work tree, and the settings, with what stood at a git ref, by what they
 mean: comments, order and layout do not count. Prints a comment for a pull request, what was loosened
 first. A change whose direction cannot be computed, such as another pattern, counts as loosened.
+
+With recorded alerts (--from-file and the like) both sets are played, and it says what would have been
+otherwise.
 
 Exit status: 0 nothing was loosened, or a note says why; 1 a bound, gate, proof or undo was loosened and
 no `allow-loosening: "why"` that this very change adds or rewrites stands in the policy (for the
@@ -34,23 +38,29 @@ def add_command(commands: Any) -> None:
     diff.add_argument("--base", required=True, metavar="GITREF", help="what to compare with: origin/main")
     diff.add_argument("--config", type=Path, default=Path("remediator.yaml"), help="the daemon's settings")
     diff.add_argument("--json", action="store_true", help="print everything as JSON")
+    add_source(diff, required=False)
     diff.set_defaults(run=run_diff)
 
 
 def run_diff(args: argparse.Namespace) -> int:
     """0: nothing loosened without a note, 1: something was, 2: it could not be compared."""
+    from remediator.policyfiles.diff import replayed, telling
     from remediator.policyfiles.diff.markdown import markdown
     from remediator.policyfiles.diff.reading import Asked, compared
-    from remediator.policyfiles.diff.telling import as_json
 
+    played = None
     try:
         found = compared(Asked(args.base, tuple(args.paths), args.config))
+        if has_source(args):
+            played = replayed.replayed(found.base, found.head, player(args, settings(args)))
     except (RemediatorError, OSError) as error:
         print(error, file=sys.stderr)
         return COULD_NOT_RUN
-    told = {"base": found.commit, **as_json(found.difference)}
     if args.json:
+        told = {"base": found.commit, **telling.as_json(found.difference)}
+        told["backtest"] = replayed.as_json(played) if played is not None else None
         print(json.dumps(told, indent=2, ensure_ascii=False))
     else:
-        print(markdown(found.difference), end="")
+        further = replayed.as_markdown(played) if played is not None else ""
+        print(markdown(found.difference, further), end="")
     return LOOSENED if found.difference.loosened else FINE

@@ -32,6 +32,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "policy diff": (
             "policy diff --base origin/main policies/",
             "policy diff --base HEAD~1 --json policies/stuck-campaign.yaml",
+            "policy diff --base origin/main --from-file alerts.jsonl.gz policies/",
         ),
         "policy schema": ("policy schema", "policy schema --tests"),
         "policy backtest": (

@@ -137,7 +137,7 @@ def test_a_lost_role_ends_in_1_and_a_note_of_this_change_in_0(repo: Repo, diff: 
     assert status == 1
     rows = [line for line in out.splitlines() if line.startswith("| ") and "pause" in line]
     assert "**loosened**" in rows[0]
-    assert "steps&#46;pause: gate lost lead" in rows[0].replace(".", "&#46;").replace("&#58;", ":")
+    assert "<code>steps.pause: gate lost lead</code>" in rows[0]
     assert "acts otherwise" in rows[1]
     repo.write(
         "policies/pause.yaml",
@@ -268,6 +268,37 @@ def test_a_base_that_is_broken_needs_a_word(repo: Repo, diff: Any) -> None:
     assert "the settings at the base cannot be read" in diff()[1]
 
 
+def test_settings_that_are_new_are_compared_with_nothing_and_that_is_said(repo: Repo, diff: Any) -> None:
+    repo.git("mv", "remediator.yaml", "other.yaml")
+    status, out, _ = diff("policies", "--config", "other.yaml")
+    assert status == 0
+    assert "did not stand at the base" in out
+
+
+def test_recorded_alerts_are_played_to_both_sets(repo: Repo, diff: Any) -> None:
+    body = {
+        "version": "4",
+        "alerts": [
+            {
+                "status": "firing",
+                "labels": {"alertname": "Burning", "campaign": "c-1"},
+                "annotations": {},
+                "startsAt": "2026-11-20T08:00:00Z",
+            }
+        ],
+    }
+    repo.write("alerts.jsonl", json.dumps({"at": "2026-11-20T08:00:00Z", "body": body}))
+    repo.edit('alertname="Burning"', 'alertname="Freezing"')
+    words = ("--from-file", "alerts.jsonl", "--until", "2026-11-20T12:00Z", "--quiet")
+    _, out, _ = diff("policies", *words)
+    assert "#### Against recorded alerts" in out
+    (line,) = [line for line in out.splitlines() if line.startswith("- <code>pause</code>")]
+    assert "would have run never instead of 3" in line
+    _, out, _ = diff("policies", "--json", *words)
+    assert "would have run never instead of 3" in json.loads(out)["backtest"]["policies"][0]["words"]
+    assert diff("policies", "--from-file", "nowhere.jsonl")[0] == 2
+
+
 # ── The comment ─────────────────────────────────────────────────────────────────────────────────
 
 HOSTILE = [
@@ -300,7 +331,9 @@ def test_a_hostile_text_is_inert(text: str) -> None:
     assert inside
     assert not any(line.startswith(inside[1]) for line in inside["inside"].splitlines())
     bare = fences.sub("", comment).removesuffix(f"\n{MARK}\n")
-    codes = re.compile(r"<code>([^<>@`|\[\]*_#~\n:/$!-]|&#\d+;)*</code>")
+    codes = re.compile(r"<code>([^&<>@`|\[\]*#~\n\\$!]|&#\d+;)*</code>")
+    for code in codes.finditer(bare):
+        assert not re.search(r"://|www\.|\b_|_\b|:\w+:|\W_|_\W", code.group())
     rest = codes.sub("", bare)
     assert "<" not in re.sub(r"</?(details|summary)>", "", rest)
     for sign in "@[`#":

@@ -1,7 +1,7 @@
 """A difference as the comment of a pull request. Whatever a policy says in it is inert.
 
-Words of policies stand in ``<code>``, every character that Markdown or HTML knows as an entity: there,
-GitHub makes no link, mention or reference of them. Differences of texts stand in fences that are longer
+Words of policies stand in ``<code>``, and what could be markup in them as entities: there, GitHub makes no
+link, mention or reference of them. Differences of texts stand in fences that are longer
 than any run of backticks in them.
 """
 
@@ -21,7 +21,10 @@ MOST_WORDS = 400
 """Characters of one change."""
 MARK = "<!-- remediator policy diff -->"
 """By this the comment of an earlier push is found and replaced."""
-_SPECIAL = re.compile(r"[^A-Za-z0-9 .,;→…]")
+_SPECIAL = re.compile(
+    r"[&<>`*\[\]|\\~#@!$\n\r\t]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|:(?=[\w+-]+:)|(?<=www)\.", re.IGNORECASE
+)
+"""What begins markup, a link, a mention or an emoji on GitHub; an underscore inside a word does not."""
 
 
 def markdown(difference: Difference, further: str = "") -> str:

@@ -51,7 +51,8 @@ def compared(asked: Asked) -> Compared:
         inside = [_within(repository, path) for path in asked.paths]
         at = repository.within(asked.config)
         _restore(repository, commit, [*inside, *([at] if at else [])], top)
-        settled = _base_settings(top / at, asked.config) if at and (top / at).is_file() else (config, known)
+        stood = at is not None and (top / at).is_file()
+        settled = _base_settings(top / str(at), asked.config) if stood else (config, known)
         unclear = settled if isinstance(settled, Change) else None
         before = (config, known) if isinstance(settled, Change) else settled
         base = _base(top, inside, before[1])
@@ -62,13 +63,20 @@ def compared(asked: Asked) -> Compared:
             problem = f"is neither in the work tree nor at {asked.base}"
             raise PolicyError(str(path), problem, remedy="name files and folders of policies")
     told = difference(base, head)
-    changes = (*([unclear] if unclear else []), *settings.compare(before, (config, known)))
+    first = [unclear] if unclear else [_new(asked.config)] if at and not stood else []
+    changes = (*first, *settings.compare(before, (config, known)))
     if changes:
         note = config.allow_loosening or ""
         fresh = bool(note) and note != before[0].allow_loosening
         name = asked.config.name
         told = replace(told, settings=PolicyChange(name, "changed", changes, name, "", note, fresh))
     return Compared(commit, base, head, told)
+
+
+def _new(config: Path) -> Change:
+    return Change(
+        "", f"{config.name} did not stand at the base, and is compared with nothing", Direction.ACTS
+    )
 
 
 def _lies(file: str, path: str | None) -> bool:
