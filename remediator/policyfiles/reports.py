@@ -21,7 +21,7 @@ def as_text(loaded: Loaded) -> str:
 
 
 def as_json(loaded: Loaded) -> str:
-    """Findings, and the policies without errors. No versions: they depend on settings that lint cannot see."""
+    """Findings, and policies without errors. No versions: they depend on settings that lint cannot see."""
     told = {
         "findings": [finding.as_json() for finding in loaded.findings],
         "policies": [{"policy": one.policy.name, "file": one.file} for one in loaded.policies],
