@@ -6,7 +6,6 @@ that an alert must have for it to hold: the pair that the fewest selectors share
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Generic, TypeVar
@@ -17,7 +16,6 @@ __all__ = ["Index", "Matcher", "Selector", "choices", "nearest", "parse_selector
 
 K = TypeVar("K")
 _Pair = tuple[str, str]
-_PLAIN_CHOICE = re.compile(r"[\w :/@-]+(?:\|[\w :/@-]+)*")
 
 
 class Index(Generic[K]):
@@ -77,6 +75,6 @@ def choices(matcher: Matcher) -> tuple[str, ...]:
     """The only values that it takes, where it names them; empty where it may take others."""
     if matcher.op == "=" and matcher.value:
         return (matcher.value,)
-    if matcher.op == "=~" and _PLAIN_CHOICE.fullmatch(matcher.value):
-        return tuple(dict.fromkeys(matcher.value.split("|")))
+    if matcher.op == "=~":
+        return matcher.choices
     return ()

@@ -20,6 +20,9 @@ from remediator.errors import ExpressionError
 _REMEDY = 'write {alertname="X", env=~"a|b"}'
 
 
+_PLAIN_CHOICE = re.compile(r"[\w :/@-]+(?:\|[\w :/@-]+)*")
+
+
 @dataclass(frozen=True)
 class Matcher:
     """``name op value``; the op is one of ``=  !=  =~  !~``. An absent label is an empty text."""
@@ -28,17 +31,23 @@ class Matcher:
     op: str
     value: str
     _pattern: Any = field(default=None, compare=False, repr=False)
+    choices: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    """All that its pattern takes, where that is nothing but a choice of plain values, such as ``a|b``."""
 
     def __post_init__(self) -> None:
         """Raises Wrong when RE2 refuses the pattern."""
         if self.op in ("=~", "!~"):
             object.__setattr__(self, "_pattern", compiled(self.value))
+            if _PLAIN_CHOICE.fullmatch(self.value):
+                object.__setattr__(self, "choices", tuple(dict.fromkeys(self.value.split("|"))))
 
     def holds(self, labels: Mapping[str, str]) -> bool:
         """Do these labels fit?"""
         found = labels.get(self.name, "")
         if self._pattern is None:
             return (found == self.value) is (self.op == "=")
+        if self.choices:
+            return (found in self.choices) is (self.op == "=~")
         return fits(self._pattern, found) is (self.op == "=~")
 
     def __str__(self) -> str:

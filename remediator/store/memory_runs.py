@@ -37,8 +37,8 @@ class KeptRun(msgspec.Struct, frozen=True):
     doc: bytes
 
     @classmethod
-    def of(cls, run: Run) -> KeptRun:
-        """Raises StoreError for what JSON cannot hold."""
+    def of(cls, run: Run, doc: bytes) -> KeptRun:
+        """A run, and the whole of it as JSON."""
         return cls(
             run.id,
             run.policy,
@@ -50,7 +50,7 @@ class KeptRun(msgspec.Struct, frozen=True):
             run.opened_at,
             () if run.stage is Stage.CLOSED else tuple(run.members),
             run.outcome or "",
-            as_json(run),
+            doc,
         )
 
     @property
@@ -62,10 +62,6 @@ class KeptRun(msgspec.Struct, frozen=True):
     def age(self) -> tuple[datetime, str]:
         """What runs are ordered by."""
         return self.opened_at, self.id
-
-    def whole(self) -> Run:
-        """The run."""
-        return _run.decode(self.doc)
 
 
 class RunTables:
@@ -107,18 +103,26 @@ class RunChanges:
         self.now = now
         self.failure: StoreError | None = None
 
+    def _kept(self, run: Run) -> KeptRun:
+        """As a disk would have it. Raises StoreError for what JSON cannot hold."""
+        return KeptRun.of(run, as_json(run))
+
+    def _whole(self, kept: KeptRun) -> Run:
+        """The reverse."""
+        return _run.decode(kept.doc)
+
     async def run(self, run_id: str) -> Run | None:
         kept = self._tables.runs.get(run_id)
-        return kept.whole() if kept is not None else None
+        return self._whole(kept) if kept is not None else None
 
     async def open_run(self, policy: str, target: str) -> Run | None:
         tables = self._tables
         run_id = tables.open.get((policy, target, False)) or tables.open.get((policy, target, True))
-        return tables.runs[run_id].whole() if run_id is not None else None
+        return self._whole(tables.runs[run_id]) if run_id is not None else None
 
     async def runs_of_alert(self, fingerprint: str) -> list[Run]:
         runs = self._tables.members.get(fingerprint)
-        return [one.whole() for one in sorted(self._all(runs), key=lambda one: one.age)] if runs else []
+        return [self._whole(one) for one in sorted(self._all(runs), key=lambda one: one.age)] if runs else []
 
     async def runs(self, which: RunFilter) -> list[Run]:
         tables = self._tables
@@ -140,13 +144,13 @@ class RunChanges:
             last = tables.runs.get(which.before)
             found = (one for one in found if last is not None and one.age < last.age)
         newest_first = sorted(found, key=lambda one: one.age, reverse=True)
-        return [one.whole() for one in newest_first[: which.limit]]
+        return [self._whole(one) for one in newest_first[: which.limit]]
 
     def _all(self, run_ids: Iterable[str]) -> Iterable[KeptRun]:
         return (self._tables.runs[run_id] for run_id in run_ids)
 
     async def save_run(self, run: Run, wake_at: datetime | None) -> None:
-        kept, tables, changes = KeptRun.of(run), self._tables, self._changes
+        kept, tables, changes = self._kept(run), self._tables, self._changes
         is_open = kept.open
         first = tables.open.get(kept.place, run.id) if is_open else run.id
         holder = tables.locks.get(run.target, run.id) if kept.locks else run.id
@@ -201,7 +205,7 @@ class RunChanges:
 
     def _held(self, scope: Scope) -> frozenset[str]:
         holding = self._tables.holding.get((scope.policy, scope.target)) or {}
-        others = (one.whole() for one in self._all(holding) if one.id != scope.run)
+        others = (self._whole(one) for one in self._all(holding) if one.id != scope.run)
         return frozenset(step.name for run in others for step in run.steps.values() if step.owes_undo)
 
     def _use(self, scope: Scope, place: Place) -> Use:

@@ -45,6 +45,14 @@ def test_a_thousand_policies_are_linted_in_seconds() -> None:
 
 
 @pytest.mark.e2e
+def test_a_backtest_plays_the_same_record_in_little_room() -> None:
+    _, (seconds, rss), said = bench("--quick", "backtest")
+    assert (rss["ok"], seconds["deliveries"], seconds["troubles"]) == (True, 10_000, 200), said
+    assert seconds["runs_found"] == 420
+    assert seconds["value"] < 20, "a hundredth of the promise, with everything that starting costs"
+
+
+@pytest.mark.e2e
 @pytest.mark.timeout(120)
 def test_a_thousand_gates_wait_in_little_room_without_a_stir() -> None:
     _, figures, said = bench("--quick", "gate", within=110)

@@ -54,6 +54,8 @@ EXAMPLES = 20 if os.environ.get("CI") == "true" else 60
 MINUTE = timedelta(minutes=1)
 DEBOUNCE = MINUTE
 
+ROWS = [{"id": "r-1"}, {"id": "r-2"}]
+
 Recorded = dict[tuple[str, str], list[tuple[datetime, float]]]
 """(policy, target) → when its probe was read, and what."""
 
@@ -119,8 +121,9 @@ class Daemon:
                     await self.driver.tell(pending.run, event, pending.id)
             case Preview(round=number, step=step):
                 await self.driver.tell(pending.run, Previewed(number, step, Picture(0, "unseen")), pending.id)
-            case Act(step=step, attempt=attempt, undo=undoing):
-                self.changed[(await self.run(pending.run)).target] = self.clock.at
+            case Act(step=step, attempt=attempt, undo=undoing, call=call):
+                if call.args.get("path") != "/safe/x":
+                    self.changed[(await self.run(pending.run)).target] = self.clock.at
                 result = Done({"restore": {"table": "t", "rows": []}})
                 await self.driver.tell(pending.run, StepFinished(step, attempt, undoing, result), pending.id)
             case Card(gate=gate) if gate not in self.gates:
@@ -147,7 +150,7 @@ class Daemon:
             if near:
                 self.known[run_id] = min(near)[2]
         left = self.known.get(run_id)
-        return None if left is None else {"row": {"left": left}, "count": 1}
+        return None if left is None else {"row": {"left": left}, "rows": ROWS, "count": 1}
 
     async def run(self, run_id: str) -> Run:
         found = await self.store.read(lambda tx: tx.run(run_id))
@@ -215,7 +218,7 @@ def replayed(story: Story) -> list[Told]:
     readings = Readings()
     for (name, target), when in story.recorded.items():
         for at, left in when:
-            value = {"row": {"left": left}, "count": 1}
+            value = {"row": {"left": left}, "rows": ROWS, "count": 1}
             readings.add((name, target, "budget"), Reading(at, ok=True, value=value))
     people: Any = story.people
     found = backtest(Stream(story), Given(story.running, readings, people, DEBOUNCE, until=story.end))
@@ -276,10 +279,12 @@ STEPS: tuple[dict[str, Any], ...] = (
     {"pause": post("/pause/${campaign}", verify=proof(), undo=undo(after="10m", early="resolved"))},
     {"cut": change(gate=votes(oncall=1, finance=1, within="10m"))},
     {
-        "tell": post("/pause/x", gate=votes(oncall=1, within="1m"), verify={"none": "nobody knows"}),
-        "pause": post("/p"),
+        "tell": post("/safe/x", gate=None),
+        "pause": post("/p", gate=votes(oncall=1, within="1m"), verify={"none": "nobody knows"}),
     },
+    {"every": post("/p/${each.id}", for_each="${budget.rows}", at_most=5, undo=undo(after="40m"))},
 )
+"""The last one needs the probe: it acts on each row that was read."""
 
 
 @st.composite
@@ -296,12 +301,16 @@ def a_policy(draw: st.DrawFn, number: int) -> Policy:
             "per_policy": draw(st.sampled_from(["2 in 30m", "9 in 24h"])),
             "at_once": draw(st.sampled_from([1, 2])),
             "deadline": draw(st.sampled_from(["25m", "6h"])),
+            **draw(
+                st.sampled_from([{}, {}, {"budget": "pauses"}, {"windows": {"not": ["10:20-10:50 UTC"]}}])
+            ),
         },
     }
-    if draw(st.booleans()):
+    takes = draw(st.sampled_from(["do", "do", "try"] if len(steps) > 1 else ["do"]))
+    rest["decide"] = [{takes: list(steps)}]
+    if "every" in steps or draw(st.booleans()):
         rest["diagnose"] = budget_probe()
-        nothing = {"when": "budget.row.left > 5.0", "do": "nothing"}
-        rest["decide"] = [nothing, {"do": list(steps)}]
+        rest["decide"] = [{"when": "budget.row.left > 5.0", "do": "nothing"}, *rest["decide"]]
     return policy(steps, **rest)
 
 

@@ -1,6 +1,7 @@
 """The store of a backtest: in memory, without journals, noting what a report wants to know.
 
-A run is noted when it is saved and forgotten once it has closed, so that months fit into memory.
+A run is kept as the value that it is, noted when it is saved, and forgotten once it has closed: months fit
+into memory.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from remediator.core.run import Page, Run, Stage, StepState
 from remediator.policyfiles.backtest.result import RunSeen, StepSeen
 from remediator.ports import AlertRow, Clock, Disposition, Pending
 from remediator.store.memory import MemoryStore, MemoryTx, Tables
+from remediator.store.memory_runs import KeptRun
 from remediator.store.memory_tables import Changes
 
 
@@ -48,7 +50,7 @@ class Book(MemoryStore):
         self.notes: defaultdict[str, Notes] = defaultdict(Notes)
         self.refused = False  # does a refusal stand that may outlast somebody's patience?
         self._about: dict[str, _About] = {}
-        self._live: dict[str, Run] = {}
+        self.live: dict[str, Run] = {}
 
     def _begin(self, changes: Changes) -> MemoryTx:
         self._now = max(self._now, self._clock.now())
@@ -62,7 +64,7 @@ class Book(MemoryStore):
 
     def run(self, run_id: str) -> Run | None:
         """A run that is not closed, without a transaction."""
-        return self._live.get(run_id)
+        return self.live.get(run_id)
 
     def would_ask(self, run: Run, probe: str) -> None:
         """A probe whose answer nobody knows."""
@@ -101,9 +103,9 @@ class Book(MemoryStore):
             about.held_from = now
         if run.stage is Stage.CLOSED:
             about.closed = _seen(run)
-            self._live.pop(run.id, None)
+            self.live.pop(run.id, None)
         else:
-            self._live[run.id] = run
+            self.live[run.id] = run
 
     def paged(self, page: Page) -> None:
         """A person would hear of it. What a run asks in vain, the record's gaps are to blame for."""
@@ -130,18 +132,15 @@ class _NotingTx(MemoryTx):
         super().__init__(tables, changes, now, journals=False)
         self._book = book
 
-    async def run(self, run_id: str) -> Run | None:
-        return self._book.run(run_id)
+    def _kept(self, run: Run) -> KeptRun:
+        return KeptRun.of(run, b"")
 
-    async def open_run(self, policy: str, target: str) -> Run | None:
-        found = self._tables.open.get((policy, target, False)) or self._tables.open.get(
-            (policy, target, True)
-        )
-        return self._book.run(found) if found is not None else None
+    def _whole(self, kept: KeptRun) -> Run:
+        return self._book.live[kept.id]
 
     async def save_run(self, run: Run, wake_at: datetime | None) -> None:
-        await super().save_run(run, wake_at)
         self._book.saved(run, self.now)
+        await super().save_run(run, wake_at)
         if run.stage is Stage.CLOSED:
             self._changes.drop(self._tables.runs, run.id)
 

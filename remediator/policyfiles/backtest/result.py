@@ -11,6 +11,8 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from remediator.core.policy import base_of
+
 HOUR = timedelta(hours=1)
 MOST_EXAMPLES = 5
 
@@ -71,7 +73,7 @@ class PolicySeen(msgspec.Struct, frozen=True, kw_only=True):
     outcomes: dict[str, int] = {}  # as `RunSeen.told`
     stopped: dict[str, int] = {}  # bound → how often it began to stand in an alert's way
     asks: dict[str, int] = {}  # probe → runs whose answer is not known
-    steps: dict[str, int] = {}  # step → how often it would have been started
+    steps: dict[str, int] = {}  # step → how often it would have been started, each item for itself
     gates: int = 0
     pages: int = 0
     at_once: int = 0  # most runs open at one moment
@@ -121,7 +123,7 @@ def summed(policy: PolicySeen, runs: Iterable[RunSeen], until: datetime) -> Poli
         runs=len(mine),
         outcomes=_counted(run.told for run in mine),
         asks=_counted(probe for run in mine for probe in run.asks),
-        steps=_counted(step.step for step in steps),
+        steps=_counted(base_of(step.step) for step in steps),
         gates=sum(run.gates for run in mine),
         pages=policy.pages + sum(run.pages for run in mine),
         at_once=_most_at_once(mine, until),
