@@ -91,7 +91,7 @@ async def test_without_prometheus_nothing_acts_and_when_patience_is_over_somebod
     _aged(play, timedelta(minutes=16))  # severity high waits for 15
     play.daemon.start()
     told = await pager.wait_for(lambda one: campaign in one.body["text"])
-    assert "nothing has been done" in told.body["text"]
+    assert "still fires, and has been refused" in told.body["text"]
     assert "probe: stuck" in told.body["text"]
     await play.paged(f"campaign/{campaign}")
     await asyncio.sleep(1.5)
