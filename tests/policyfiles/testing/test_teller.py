@@ -157,7 +157,7 @@ GOOD = {
         - at: 14m
           expect: {pages: [it was not done]}
         - at: 40m
-          expect: {pages: [it was not done, still fires, and has been refused for 15m]}
+          expect: {pages: [it was not done, "still fires, and has been refused for 15m"]}
     """,
 }
 
