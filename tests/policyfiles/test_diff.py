@@ -396,6 +396,7 @@ def test_policies_that_came_and_went_are_listed() -> None:
 def test_what_could_not_be_read_at_the_base_is_not_waved_through() -> None:
     base = Side({}, CATALOG, {"budget.yaml": "it is broken"})
     assert difference(base, side(policy())).loosened
+    assert difference(base, side(policy(), file="elsewhere.yaml")).loosened
     assert not difference(base, side(noted("mended"))).loosened
 
 

@@ -124,8 +124,9 @@ def _added(written: Written, catalog: Catalog, unreadable: Mapping[str, str]) ->
         for name, gate in _waivers(policy)
         if risks.get(name) is not Risk.SAFE
     ]
-    if written.file in unreadable:
-        words.insert(0, Change("", f"cannot be compared: {unreadable[written.file]}", Direction.UNCLEAR))
+    if unreadable:  # it may have stood there
+        why = "; ".join(unreadable.values())
+        words.insert(0, Change("", f"may not be new, and cannot be compared: {why}", Direction.UNCLEAR))
     note = policy.allow_loosening or ""
     return PolicyChange(policy.name, "added", tuple(words), written.file, note=note, fresh=bool(note))
 
