@@ -74,6 +74,31 @@ async def test_a_card_too_large_to_approve_is_taken_by_slack(slack: FakeSlack, r
     assert await road.card(waiting(gate(pause({"body": "<!channel>" * 4000}))), None) is not None
 
 
+async def test_the_channel_is_told_briefly_and_nothing_in_it_is_followed(
+    slack: FakeSlack, road: SlackRoad
+) -> None:
+    lines = [f"LOOSENED: p-{number}: <!channel> & <@U0BOB> \u202e {'x' * 900}" for number in range(60)]
+    await road.announce("Policies reloaded: <!here>\n> quoted", lines)
+    (message,) = await slack.messages("C0OPS")
+    text = message["text"]
+    assert len(text) <= 3500
+    assert text.startswith(
+        "Policies reloaded: &lt;!here&gt;\\u000a&gt; quoted\n• LOOSENED: p-0: &lt;!channel&gt;"
+    )
+    assert not {"<", ">", "\u202e"} & set(text)
+    await road.announce("Policies reloaded", [f"tightened: p-{number}" for number in range(60)])
+    assert (await slack.messages("C0OPS"))[-1]["text"].endswith("• tightened: p-19\n• … and 40 more")
+
+
+async def test_a_channel_that_cannot_be_told_is_no_error(
+    slack: FakeSlack, road: SlackRoad, caplog: pytest.LogCaptureFixture
+) -> None:
+    await slack.mode("down")
+    await road.announce("Policies reloaded", ["changed web"])
+    assert "the channel could not be told" in caplog.text
+    assert await slack.messages("C0OPS") == []
+
+
 @pytest.mark.parametrize("mood", ["down", "5xx", "lost"])
 async def test_a_slack_that_is_down_is_told_and_the_next_try_shows_the_card(
     slack: FakeSlack, road: SlackRoad, mood: str
