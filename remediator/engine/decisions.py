@@ -176,10 +176,11 @@ class Decisions:
         """Open a run, for an alert or for a person, unless a bound says no. Nobody works on it yet."""
         policy, address = versioned.policy, opening.address
         catalog = self._policies().catalog
-        scope, seen, no = await asked(tx, policy, catalog, address, opening.run_id)
+        _, seen, no = await asked(tx, policy, catalog, address, opening.run_id)
         if no is not None:
             return no
-        decision = play.begin(opening, self._facts(policy, seen))
+        facts = self._facts(policy, seen)
+        decision = play.begin(opening, facts)
         await tx.keep_policy(KeptPolicy(versioned.version, policy.name, versioned.text, versioned.file))
         for fingerprint in opening.members:
             await _follow(tx, policy.name, fingerprint, decision.run, "run-opened")
@@ -187,7 +188,7 @@ class Decisions:
         if decision.run.starter:
             opened["by"] = opening.opened_by
         await tx.journal(SYSTEM, [Entry("run-opened", opened)])
-        await self._commit(tx, None, decision, scope, done)
+        await self._commit(tx, None, decision, facts, done)
         return None
 
     # ── Runs ──────────────────────────────────────────────────────────────────────────────────────
@@ -209,18 +210,17 @@ class Decisions:
         if run is None or gate is None or gate.state != "open" or any(who in old for old in gate.remarks):
             return done
         policy = await self._policy_of(tx, run)
-        scope = self._scope(policy, run)
-        turn = Turn(run, self._facts(policy, await tx.seen(scope)))
+        facts = self._facts(policy, await tx.seen(self._scope(policy, run)))
+        turn = Turn(run, facts)
         turn.note("turned-away", gate=gate_id, by=who, reason=why)
         turn.remark(gate_id, f"{who} was turned away: {why}")
-        await self._commit(tx, run, turn.decision(), scope, done)
+        await self._commit(tx, run, turn.decision(), facts, done)
         return done
 
     async def _advance(self, tx: Tx, run: Run, event: Event, done: Committed) -> None:
         policy = await self._policy_of(tx, run)
-        scope = self._scope(policy, run)
-        facts = self._facts(policy, await tx.seen(scope))
-        await self._commit(tx, run, play.decide(run, event, facts), scope, done)
+        facts = self._facts(policy, await tx.seen(self._scope(policy, run)))
+        await self._commit(tx, run, play.decide(run, event, facts), facts, done)
 
     async def _policy_of(self, tx: Tx, run: Run) -> Policy:
         """The policy in the version that the run began with."""
@@ -249,19 +249,17 @@ class Decisions:
         return _scope(policy, self._policies().catalog, run.target, run.id, shadow=run.observes)
 
     async def _commit(
-        self, tx: Tx, old: Run | None, decision: Decision, scope: Scope, done: Committed
+        self, tx: Tx, old: Run | None, decision: Decision, facts: Facts, done: Committed
     ) -> None:
         """Write a decision whole: the run, its journal, what it wants, what it counts."""
-        run = decision.run
-        policy = await self._policy_of(tx, run)
-        facts = self._facts(policy, Seen(now=tx.now))
+        run, policy = decision.run, facts.policy
         await tx.save_run(run, play.next_deadline(run, facts))
         await tx.journal(run.id, decision.entries)
         if run.stage is Stage.CLOSED or (old is not None and old.round != run.round):
             await tx.drop_repeatable(run.id)
         done.pending += await tx.put_effects(run.id, play.in_order(decision.effects))
         for counted in decision.counted:
-            await tx.count(scope, counted)
+            await tx.count(self._scope(policy, old or run), counted)
         for wanted in decision.pages:
             page = Page(
                 id=self._new_id("p"),
