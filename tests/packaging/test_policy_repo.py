@@ -272,6 +272,17 @@ def test_the_comments_of_people_are_left_alone(runner: Runner) -> None:
     assert {one["body"] for one in runner.api.comments[:-1]} == {f"see\n{MARK}"}
 
 
+def test_a_base_that_a_shallow_checkout_lacks_is_fetched(runner: Runner) -> None:
+    base = runner.git("rev-parse", "main")
+    runner.edit("policies/stuck-worker.yaml", "cooldown: 30m", "cooldown: 5m")
+    runner.git("commit", "-q", "-a", "-m", "shorter")
+    runner.git("config", "uploadpack.allowAnySHA1InWant", "true")  # as GitHub has it
+    runner.git("clone", "-q", "--depth", "1", f"file://{runner.repo}", str(runner.temp / "checkout"))
+    runner.repo, runner.inputs = runner.temp / "checkout", {"base": base}
+    assert runner.job(only="Compare with the base") == ""
+    assert runner.outputs["diff"] == {"loosened": "true"}
+
+
 def test_paths_with_odd_letters_stay_one_word_each(runner: Runner) -> None:
     runner.inputs = {"paths": "policies/stuck-worker.yaml $(touch${IFS}hacked)", "comment": "false"}
     assert runner.job() == "Lint"
@@ -289,7 +300,7 @@ def test_the_workflow_asks_for_no_more_than_it_needs() -> None:
     assert workflow["permissions"] == {"contents": "read", "pull-requests": "write"}
     (job,) = workflow["jobs"].values()
     checkout, check = job["steps"]
-    assert checkout["with"] == {"persist-credentials": False}
+    assert checkout["with"] == {"fetch-depth": 0, "persist-credentials": False}
     inputs = yaml.safe_load((ACTION / "action.yml").read_text())["inputs"]
     assert check["with"].keys() <= inputs.keys()
     assert ".github/actions/policy-check@" in check["uses"]
