@@ -115,8 +115,8 @@ class Paging:
     async def _page_refusal(self, refused: Disposition, policies: PolicySet) -> None:
         policy = policies.by_name[refused.policy].policy
         text = (
-            f"{policy.name}: an alert about {refused.target or refused.fingerprint} still fires, and has been "
-            f"refused for {format_duration(policy.patience)}: {refused.bound}: {refused.reason}"
+            f"{policy.name}: an alert about {refused.target or refused.fingerprint} still fires, and has "
+            f"been refused for {format_duration(policy.patience)}: {refused.bound}: {refused.reason}"
         )
         await self.open(f"refused:{refused.policy}:{refused.fingerprint}", text, chain=policy.page.chain)
         await self._store.transact(lambda tx: _mark(tx, refused))
