@@ -70,8 +70,12 @@ class Tables(RunTables):
 
     def next_due(self) -> datetime | None:
         """The earliest deadline of all."""
-        earliest = (self.wakes.earliest(), self.again.earliest(), self.next_pages.earliest())
-        return min((at for at in earliest if at is not None), default=None)
+        found: datetime | None = None
+        for deadlines in (self.wakes, self.again, self.next_pages):
+            at = deadlines.earliest()
+            if at is not None and (found is None or at < found):
+                found = at
+        return found
 
 
 class MemoryTx(RunChanges):

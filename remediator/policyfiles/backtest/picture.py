@@ -101,6 +101,11 @@ class Picture:
     ticks: tuple[Tick, ...]
     left_out: int  # policies that have no lane
 
+    @property
+    def marks(self) -> bool:
+        """Is any bar so wide that the starts of steps are drawn in it?"""
+        return any(bar.acts for lane in self.lanes for bar in lane.bars)
+
 
 def picture(result: Result) -> Picture:
     """The runs of a backtest against time."""
