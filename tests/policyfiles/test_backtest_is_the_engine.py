@@ -365,6 +365,16 @@ def test_a_backtest_finds_the_runs_that_the_engine_opens(story: Story) -> None:
     assert replayed(story) == lived(story)
 
 
+def test_an_undo_that_is_made_of_what_the_act_answered_is_taken_to_work() -> None:
+    """The world of the other side answers no such thing, so this is not compared."""
+    made = undo("/resume/${steps.pause.result.json.id}", after="10m")
+    held = policy({"pause": post("/pause/x", undo=made)}, match=MATCHES[0], bounds={"cooldown": "6h"})
+    story = Story([held], flapping().stream, {})
+    found = backtest(Stream(story), Given(story.running, until=story.end))
+    assert [(one.outcome, one.undone, one.pages) for one in found.runs[:1]] == [("fixed", ("pause",), 0)]
+    assert found.runs[0].held_from == START
+
+
 # ── The property can fail ─────────────────────────────────────────────────────────────────────────
 
 

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from remediator.core.expression import Expression
-from remediator.core.planning import RESTORE
+from remediator.core.planning import RESTORE, needs_results
 from remediator.core.policy import Policy, Step, Undo, Verify
 from remediator.core.policyset import PolicySet, Versioned
 from remediator.core.run import Call
@@ -56,12 +56,15 @@ def _proved(step: Step) -> Step:
     if step.verify is not None:
         changes["verify"] = _true(step.verify)
     if step.undo is not None:
-        changes["undo"] = _works(step.undo)
+        changes["undo"] = _works(step, step.undo)
     return step.model_copy(update=changes)
 
 
-def _works(undo: Undo) -> Undo:
+def _works(step: Step, undo: Undo) -> Undo:
+    """An undo that is made of what the act answered is sent without that, since nothing has answered."""
     changes: dict[str, Any] = {}
+    if needs_results(step.model_copy(update={"with_": undo.with_, "verify": None})):
+        changes["with_"] = {}
     if undo.verify is not None:
         changes["verify"] = _true(undo.verify)
     return undo.model_copy(update=changes)
