@@ -12,7 +12,7 @@ def add_commands(subparsers: Any) -> None:
     """Add ``policy`` with its commands; each sets ``run``, which takes the arguments and returns a status."""
     from remediator.cli import backtest, diff, explain, lint, policy_test, preview
 
-    policy = subparsers.add_parser("policy", help="check policies before they run")
+    policy = subparsers.add_parser("policy", help="check, test and compare policies before they run")
     commands = policy.add_subparsers(dest="policy_command", required=True, metavar="COMMAND")
     lint.add_command(commands)
     preview.add_command(commands)
