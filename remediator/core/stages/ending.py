@@ -23,7 +23,6 @@ def enter(turn: Turn) -> None:
         turn.change(after_undo=Stage.ENDING)
         return turn.enter(Stage.UNDOING)
     if run.temporary:
-        turn.change(held=True)
         return turn.enter(Stage.HOLDING)
     verdict = run.verdict or _verdict(run)
     if verdict.outcome is Outcome.FIXED and not run.acted:

@@ -41,7 +41,7 @@ def hear(turn: Turn, event: Event) -> None:
             return
     names = due(turn)
     if names:
-        turn.change(undoing=tuple(reversed(names)), after_undo=Stage.ENDING)
+        turn.change(undoing=tuple(reversed(names)), after_undo=Stage.ENDING, held=True)
         turn.enter(Stage.UNDOING)
     elif not turn.run.pending:
         _look(turn)
