@@ -247,7 +247,13 @@ class App:
                     tasks.create_task(self.driver.run(), name="driver"),
                     tasks.create_task(self.paging.run(), name="paging"),
                 ]
-                self.schedule.start({"patience": (15.0, self._page_impatient), "pulse": (2.0, self._pulse)})
+                self.schedule.start(
+                    {
+                        "patience": (15.0, self._page_impatient),
+                        "pulse": (2.0, self._pulse),
+                        "reload": (2.0, self.shelf.tell),
+                    }
+                )
                 self.schedule.follow(self.shelf())
                 if self.config.reload.watch:
                     watch = Reloading(self.shelf, self._reload, self.config.reload.every.total_seconds())

@@ -11,7 +11,7 @@ from pathlib import Path
 from remediator.core.catalog import Catalog
 from remediator.core.policy import Policy
 from remediator.core.policyset import PolicySet, Versioned
-from remediator.errors import PolicyError
+from remediator.errors import PolicyError, RemediatorError
 from remediator.policyfiles.diff.compare import Side, Written
 from remediator.policyfiles.diff.compare import difference as judged
 from remediator.policyfiles.diff.telling import lines
@@ -41,6 +41,7 @@ class Shelf:
         self._catalog = catalog
         self._set = PolicySet.of((), catalog)
         self._followers: list[Callable[[PolicySet], Awaitable[None]]] = []
+        self._untold: list[Callable[[PolicySet], Awaitable[None]]] = []
         self._one_at_a_time = asyncio.Lock()
         self.content = ""
         self.refused: tuple[str, ...] = ()
@@ -51,7 +52,7 @@ class Shelf:
         return self._set
 
     def follow(self, changed: Callable[[PolicySet], Awaitable[None]]) -> None:
-        """Call this after each change."""
+        """Call this after each change; once more, until it succeeds, if it fails. See `tell`."""
         self._followers.append(changed)
 
     def load(self) -> None:
@@ -69,12 +70,27 @@ class Shelf:
             told = await asyncio.to_thread(_told, self._set, new)
             self._set = new
             self.accept(content)
-            for changed in self._followers:
-                await changed(new)
+            self._untold = list(self._followers)
+            await self._tell()
             log.info("policies reloaded", extra={"what": told.what, "version": told.version})
             for line in told.changes:
                 log.info("policy changed", extra={"change": line})
             return told
+
+    async def tell(self) -> None:
+        """Followers that could not take up the running set try again."""
+        if self._untold:
+            async with self._one_at_a_time:
+                await self._tell()
+
+    async def _tell(self) -> None:
+        for changed in list(self._untold):
+            try:
+                await changed(self._set)
+            except RemediatorError as error:
+                log.warning("a change of policies is taken up later", extra={"problem": str(error)})
+            else:
+                self._untold.remove(changed)
 
     def refuse(self, problems: str, content: str) -> None:
         """What is there now cannot be used, and why, a line each; the running set goes on."""

@@ -5,18 +5,22 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from remediator.app import App
+from remediator.config import Config
 from remediator.core.catalog import Catalog
 from remediator.core.policyset import PolicySet
 from remediator.errors import PolicyError, StoreError
 from remediator.ports import Answer
 from remediator.reloading import Reloading
 from remediator.shelf import Shelf
+
+Chore = tuple[float, Callable[[], Awaitable[None]]]
 
 POLICY = """\
 policy: {name}
@@ -220,3 +224,56 @@ async def test_followers_hear_of_the_new_set_before_the_reload_ends(
         await folder.shelf.reload()
     assert heard == [folder.shelf()]
     assert any(record.__dict__.get("version") == folder.shelf().version for record in caplog.records)
+
+
+async def test_followers_that_could_not_take_up_the_set_try_again(folder: Folder) -> None:
+    """Else what the new policies decide on, and what the old ones refused, would be forgotten."""
+    heard: list[tuple[str, list[str]]] = []
+    down = [StoreError("state.db", "database is locked")] * 2
+
+    async def fragile(policies: PolicySet) -> None:
+        if down:
+            raise down.pop()
+        heard.append(("fragile", sorted(policies.by_name)))
+
+    async def firm(policies: PolicySet) -> None:
+        heard.append(("firm", sorted(policies.by_name)))
+
+    folder.shelf.follow(fragile)
+    folder.shelf.follow(firm)
+    folder.write("db")
+    assert (await folder.shelf.reload()).what == "added db"
+    assert heard == [("firm", ["db", "web"])]
+    await folder.shelf.tell()
+    assert len(heard) == 1
+    for _ in range(2):
+        await folder.shelf.tell()
+    assert heard[1:] == [("fragile", ["db", "web"])]
+
+
+async def test_a_daemon_lets_them_try_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "policies").mkdir()
+    app = App(Config.model_validate({"listen": "127.0.0.1:0"}), tmp_path)
+    chores: dict[str, Chore] = {}
+    start, changed = app.schedule.start, app.driver.policies_changed
+    heard: list[int] = []
+
+    def starts(every: Mapping[str, Chore]) -> None:
+        chores.update(every)
+        start({})
+
+    async def policies_changed() -> None:
+        heard.append(len(heard))
+        if len(heard) == 2:
+            raise StoreError("state.db", "database is locked")
+        await changed()
+
+    monkeypatch.setattr(app.schedule, "start", starts)
+    monkeypatch.setattr(app.driver, "policies_changed", policies_changed)
+    async with app.running():
+        assert len(heard) == 1, "once when it starts"
+        await app.shelf.reload()
+        assert len(heard) == 2
+        for _ in range(2):
+            await chores["reload"][1]()
+        assert len(heard) == 3
