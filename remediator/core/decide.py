@@ -10,18 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from itertools import groupby
 from types import ModuleType
 
 import msgspec
 
-from remediator.core import admission
-from remediator.core.failure import alert_over, deadline_over
+from remediator.core import admission, overdue
+from remediator.core.failure import alert_over, deadline_over, time_box_over
 from remediator.core.gate import not_open
 from remediator.core.messages import AlertHeard, Decision, Event, Facts, PolicyChanged, TimePassed, VoteCast
-from remediator.core.policy import base_of
-from remediator.core.repeating import named
-from remediator.core.run import Member, Outcome, Run, Stage, Verdict
+from remediator.core.run import Member, Run, Stage
 from remediator.core.stages import (
     acting,
     asking,
@@ -36,7 +33,6 @@ from remediator.core.stages import (
     verifying,
     waiting,
 )
-from remediator.core.stages.undoing import GRACE
 from remediator.core.turn import Turn
 
 STAGES: Mapping[Stage, ModuleType] = {
@@ -139,39 +135,11 @@ def _time(turn: Turn) -> bool:
             deadline_over(turn)
             return True
         if over := holding.due(turn):
-            _time_box_over(turn, over)
+            time_box_over(turn, over)
             return True
-    if run.stage is Stage.VERIFYING or undoing.proves(run):
-        _late_undos(turn)
+    if run.stage in overdue.WAITS:
+        overdue.tell(turn, undoing.waits_for(turn) or overdue.WAITS[run.stage])
     return False
-
-
-def _time_box_over(turn: Turn, names: list[str]) -> None:
-    """A temporary change of an earlier step must go, before the later ones have begun."""
-    further = turn.run.step.name if turn.run.step is not None else "what was to follow"
-    reason = f"the time of {named(names)} is over; {further} was not done"
-    turn.void_gates(reason)
-    turn.page(f"time-box:{names[0]}", reason)
-    turn.change(verdict=Verdict(Outcome.EXPIRED, reason))
-    turn.enter(Stage.ENDING)
-
-
-def _late_undos(turn: Turn) -> None:
-    """A proof may not be cut short; that an undo has to wait for it, a person must know."""
-    what = "another undo" if turn.run.stage is Stage.UNDOING else "another step"
-    for base, group in groupby(late_undos(turn.run, turn.now), base_of):
-        names = list(group)
-        for name in names:
-            turn.change_step(name, undo_late=True)
-        turn.page(f"undo-late:{base}", f"the undo of {named(names)} is overdue: {what} is being proved")
-
-
-def late_undos(run: Run, now: datetime) -> list[str]:
-    """Temporary changes that stand a minute too long, and that nobody was told of."""
-    steps = ((name, run.steps[name]) for name in run.temporary)
-    return [
-        name for name, step in steps if step.undo_at and now >= step.undo_at + GRACE and not step.undo_late
-    ]
 
 
 def _recovered(turn: Turn) -> bool:
@@ -193,22 +161,17 @@ def next_deadline(run: Run, facts: Facts) -> datetime | None:
     if run.stage in UNTOUCHED:
         times += [settled, run.opened_at + facts.policy.bounds.deadline]
         times += [holding.undo_time(run, name, settled) for name in run.temporary]
+    times.append(overdue.next_late(run))
     match run.stage:
         case Stage.WAITING if run.gate is not None:
             times.append(run.gate.expires_at)
         case Stage.VERIFYING if step is not None and not run.pending:
-            times += [step.proof_next, *_overdue(run)]
+            times.append(step.proof_next)
         case Stage.HOLDING:
             times += [holding.undo_time(run, name, settled) for name in run.temporary]
             times += [holding.next_look(run)] if not run.pending else []
         case Stage.UNDOING if undoing.proves(run):
-            times += [undoing.next_look(run), *_overdue(run)] if not run.pending else []
+            times += [undoing.next_look(run)] if not run.pending else []
         case Stage.UNDOING:
             times.append(run.wait_until)
     return min((at for at in times if at is not None), default=None)
-
-
-def _overdue(run: Run) -> list[datetime]:
-    """When people must hear that an undo waits for a proof."""
-    steps = [run.steps[name] for name in run.temporary]
-    return [one.undo_at + GRACE for one in steps if one.undo_at and not one.undo_late]

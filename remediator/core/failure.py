@@ -7,7 +7,7 @@ further item is to come.
 from __future__ import annotations
 
 from remediator.core.policy import base_of
-from remediator.core.repeating import failures, items, passed, stopped, together
+from remediator.core.repeating import failures, items, named, passed, stopped, together
 from remediator.core.run import Outcome, Refusal, Stage, StepState, Verdict
 from remediator.core.turn import Turn
 
@@ -49,6 +49,16 @@ def deadline_over(turn: Turn) -> None:
     """Its time is up and nothing is on its way: no further step is started."""
     turn.page("deadline", "its deadline has passed; no further step is started")
     turn.close(Outcome.EXPIRED, "the run's deadline has passed")
+
+
+def time_box_over(turn: Turn, names: list[str]) -> None:
+    """A temporary change of an earlier step must go, before the later ones have begun."""
+    further = turn.run.step.name if turn.run.step is not None else "what was to follow"
+    reason = f"the time of {named(names)} is over; {further} was not done"
+    turn.void_gates(reason)
+    turn.page(f"time-box:{names[0]}", reason)
+    turn.change(verdict=Verdict(Outcome.EXPIRED, reason))
+    turn.enter(Stage.ENDING)
 
 
 def step_worked(turn: Turn) -> None:

@@ -145,6 +145,10 @@ class Preview(msgspec.Struct, frozen=True, tag=True):
     call: Call
 
 
+START_WITHIN = timedelta(seconds=15)
+"""How long after its decision an act may be sent."""
+
+
 class Act(msgspec.Struct, frozen=True, tag=True):
     """Once: do this. Committed with the intent, before anything is sent."""
 

@@ -11,6 +11,9 @@ from remediator.core.run import Proof, Reading, Run, StepRun
 from remediator.core.scopes import proof_scope
 from remediator.errors import EvaluationError
 
+UNSEEN = timedelta(minutes=1)
+"""How much later than planned a reading may come, at least, and still belong to those before it."""
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -45,9 +48,11 @@ def followed(proof: Proof, asked: Asked, reading: Reading, now: datetime, *, hel
     """The proof with one more reading in it.
 
     The next one comes after ``every``, sooner when it will have held long enough by then, and never
-    later than ``by``.
+    later than ``by``. Whether it held while nobody looked, as after a stop, is not known: it begins anew.
+    All by the time of the decision: whoever reads may have another clock.
     """
-    since = (proof.since or reading.at) if held else None
+    unseen = proof.next_at is not None and now > proof.next_at + max(asked.every, UNSEEN)
+    since = (now if proof.since is None or unseen else proof.since) if held else None
     times = [now + asked.every, since + asked.lasting if since is not None else None, proof.by]
     return Proof(reading, since, min(at for at in times if at is not None), proof.by)
 

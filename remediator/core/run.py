@@ -134,6 +134,8 @@ class Proof(msgspec.Struct, frozen=True):
     since: datetime | None = None  # since when it has held
     next_at: datetime | None = None  # when it is read again
     by: datetime | None = None  # when its time is up; None for never
+    failing: datetime | None = None  # since when it could not be read
+    told: bool = False  # a person was paged about that
 
 
 class Picture(msgspec.Struct, frozen=True):
@@ -249,10 +251,14 @@ class StepRun(msgspec.Struct, frozen=True):
         return self.state in (StepState.DONE, StepState.VERIFIED, StepState.UNVERIFIED)
 
     @property
+    def to_go(self) -> bool:
+        """Does a change stand that is meant to be taken back? No other run may make it meanwhile."""
+        return self.stands and self.intention is not None and self.intention.undo is not None
+
+    @property
     def owes_undo(self) -> bool:
         """Does a change stand that is to be taken back and has not been tried yet?"""
-        has_undo = self.intention is not None and self.intention.undo is not None
-        return self.stands and has_undo and not self.undo_started
+        return self.to_go and not self.undo_started
 
     @property
     def temporary(self) -> bool:
@@ -313,7 +319,9 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     acted: bool = False  # a step that is not safe was started
     resolved_at: datetime | None = None  # all members resolved
     wait_until: datetime | None = None  # an undo that waits for the target or for a halt
+    yields: bool = False  # that undo waits for another run, which has the target
     held: bool = False  # its change has stood for a time
+    failed: bool = False  # counted as a failure of its policy
     closed_at: datetime | None = None
     outcome: Outcome | None = None
     reason: str = ""
@@ -330,7 +338,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     def locks_target(self) -> bool:
         """Does it keep every other run from acting on its target?"""
         if self.stage in (Stage.ACTING, Stage.VERIFYING, Stage.UNDOING, Stage.ASKING):
-            return not self.wait_until
+            return not self.yields
         return self.acted and self.stage not in (Stage.HOLDING, Stage.CLOSED)
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -10,6 +10,7 @@ import msgspec
 from remediator.core.breaker import StepDown, lower, mode_now, stepped_down
 from remediator.core.gate import covers
 from remediator.core.messages import (
+    START_WITHIN,
     Act,
     Card,
     Counted,
@@ -162,7 +163,7 @@ class Turn:
     def act(self, name: str, call: Call, *, attempt: int, undo: bool = False) -> None:
         """Send an act or an undo. Committed with this decision, performed after it."""
         key = f"{self.run.id}/{name}/undo" if undo else f"{self.run.id}/{name}"
-        start_by = self.now + timedelta(seconds=15)
+        start_by = self.now + START_WITHIN
         shown = None if undo else self._shown(name)
         self.want(Act(name, attempt, call, key, start_by, undo, self.run.policy, shown))
 
@@ -219,19 +220,24 @@ class Turn:
             self.page("in-vain", f"people had agreed, and it was not done: {reason}")
         self._refusal = refusal
         self._recheck_at = self.now + self.policy.recheck
-        if outcome in (Outcome.INEFFECTIVE, Outcome.FAILED):
-            self._failed(outcome, reason)
+        self.fail(Verdict(outcome, reason))
         self.note("closed", outcome=str(outcome), reason=reason)
         return self.show_card()
 
-    def _failed(self, outcome: Outcome, reason: str) -> None:
-        """One more failure of the policy. The one that steps it down is told to people, once."""
-        self.count("failed", str(outcome))
+    def fail(self, verdict: Verdict) -> None:
+        """Perhaps one more failure of the policy. The one that steps it down is told to people, once."""
+        if self.run.failed or verdict.outcome not in (Outcome.INEFFECTIVE, Outcome.FAILED):
+            return
+        self.change(failed=True)
+        self.count("failed", str(verdict.outcome))
         before = self.facts.use.failures
         down = stepped_down(self.policy, (*before, self.now), self.now)
         if down is not None and stepped_down(self.policy, before, self.now) is None:
             self.note("stepped-down", mode=down.mode, until=down.until.isoformat(), why=down.why)
-            self.page("breaker", f"{self._now_down(down)}. The last one, {self.run.id}, {outcome}: {reason}")
+            self.page(
+                "breaker",
+                f"{self._now_down(down)}. The last one, {self.run.id}, {verdict.outcome}: {verdict.reason}",
+            )
 
     def _now_down(self, down: StepDown) -> str:
         what = {

@@ -274,7 +274,7 @@ class Decisions:
         await self._release(tx, old, run)
         if run.stage is Stage.CLOSED:
             await self._closed(tx, decision)
-        elif run.stage is Stage.HOLDING and (old is None or old.stage is not Stage.HOLDING):
+        elif run.stage is Stage.HOLDING and not run.held and (old is None or old.stage is not Stage.HOLDING):
             await self._held(tx, run, policy)
         done.runs.append(run.id)
 

@@ -21,6 +21,7 @@ from remediator.core.catalog import Catalog
 from remediator.core.decide import with_gate
 from remediator.core.exact import kept, revived
 from remediator.core.messages import (
+    START_WITHIN,
     Act,
     Card,
     Done,
@@ -190,7 +191,8 @@ class Performer:
     async def _act(self, pending: Pending) -> Event:
         effect = pending.effect
         assert isinstance(effect, Act)
-        deadline = self._clock.monotonic() + (effect.start_by - self._clock.now()).total_seconds()
+        left = min(effect.start_by - self._clock.now(), START_WITHIN)  # a clock may have gone back
+        deadline = self._clock.monotonic() + left.total_seconds()
         async with self._acts:
             result = _kept(await self._send(pending.run, effect, deadline))
         self.on_step(effect, result)

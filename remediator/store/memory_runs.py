@@ -64,6 +64,9 @@ class KeptRun(msgspec.Struct, frozen=True):
         return self.opened_at, self.id
 
 
+_TAKING_BACK = (Stage.HOLDING, Stage.UNDOING)
+
+
 class RunTables:
     """What is known of runs, each question with its own index. The innermost dicts serve as ordered sets."""
 
@@ -73,7 +76,7 @@ class RunTables:
         self.open: dict[Place, str] = {}
         self.open_of: defaultdict[tuple[str, bool], dict[str, None]] = defaultdict(dict)
         self.locks: dict[str, str] = {}
-        self.holding: defaultdict[tuple[str, str], dict[str, None]] = defaultdict(dict)
+        self.taking_back: defaultdict[tuple[str, str], dict[str, None]] = defaultdict(dict)
         self.members: defaultdict[str, dict[str, None]] = defaultdict(dict)
         self.wakes: Deadlines[str] = Deadlines()
         self.halts: dict[str, Halt] = {}
@@ -168,8 +171,8 @@ class RunChanges:
             changes.set(tables.open_of[kept.policy, kept.shadow], run.id, None)
         if kept.locks:
             changes.set(tables.locks, kept.target, run.id)
-        if kept.stage is Stage.HOLDING:
-            changes.set(tables.holding[kept.policy, kept.target], run.id, None)
+        if kept.stage in _TAKING_BACK:
+            changes.set(tables.taking_back[kept.policy, kept.target], run.id, None)
         if kept.stage is not Stage.CLOSED:
             changes.set(tables.live, run.id, None)
             for fingerprint in kept.members:
@@ -183,8 +186,8 @@ class RunChanges:
             changes.drop(tables.open_of[old.policy, old.shadow], old.id)
         if old.locks:
             changes.drop(tables.locks, old.target)
-        if old.stage is Stage.HOLDING:
-            changes.drop(tables.holding[old.policy, old.target], old.id)
+        if old.stage in _TAKING_BACK:
+            changes.drop(tables.taking_back[old.policy, old.target], old.id)
         if new.stage is Stage.CLOSED:
             changes.drop(tables.live, old.id)
         for fingerprint in set(old.members) - set(new.members):
@@ -204,9 +207,9 @@ class RunChanges:
         )
 
     def _held(self, scope: Scope) -> frozenset[str]:
-        holding = self._tables.holding.get((scope.policy, scope.target)) or {}
-        others = (self._whole(one) for one in self._all(holding) if one.id != scope.run)
-        return frozenset(step.name for run in others for step in run.steps.values() if step.owes_undo)
+        there = self._tables.taking_back.get((scope.policy, scope.target)) or {}
+        others = (self._whole(one) for one in self._all(there) if one.id != scope.run)
+        return frozenset(step.name for run in others for step in run.steps.values() if step.to_go)
 
     def _use(self, scope: Scope, place: Place) -> Use:
         tables, me = self._tables, scope.run

@@ -181,8 +181,8 @@ class RunStatements(Statements):
             where,
         )
         holding = self._rows(
-            "SELECT doc FROM runs WHERE policy = :policy AND target = :target AND stage = 'holding' "
-            "AND id <> :run",
+            "SELECT doc FROM runs WHERE policy = :policy AND target = :target "
+            "AND stage IN ('holding', 'undoing') AND id <> :run",
             where,
         )
         steps = (step for (doc,) in holding for step in _run.decode(doc).steps.values())
@@ -202,7 +202,7 @@ class RunStatements(Statements):
             ),
             halts=tuple(_halt.decode(doc) for (doc,) in halts),
             holder=holder,
-            held=frozenset(step.name for step in steps if step.owes_undo),
+            held=frozenset(step.name for step in steps if step.to_go),
         )
 
     async def count(self, scope: Scope, counted: Counted) -> None:

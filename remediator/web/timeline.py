@@ -218,6 +218,8 @@ def _verified(data: _Data) -> str:
 
 
 def _holding(data: _Data) -> str:
+    if data["left"]:
+        return f"Still holding {data['left']}"
     owed = data.mapping("until")
     until = []
     for _, group in groupby(owed, base_of):

@@ -360,6 +360,10 @@ class Story:
         return [page.text for decision in self.decisions for page in decision.pages]
 
     @property
+    def paged_keys(self) -> list[str]:
+        return [page.key for decision in self.decisions for page in decision.pages]
+
+    @property
     def counted(self) -> list[str]:
         return [one.kind for decision in self.decisions for one in decision.counted]
 

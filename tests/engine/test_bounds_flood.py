@@ -20,7 +20,7 @@ from remediator.core.durations import Rate
 from remediator.core.messages import Act, Done, Refused, StepFinished
 from remediator.core.policy import Policy
 from remediator.core.policyset import PolicySet, Versioned
-from remediator.core.run import Outcome, Run
+from remediator.core.run import Outcome, Run, StepState
 from remediator.engine.decisions import Decisions, Terms
 from remediator.engine.virtual import Virtual, VirtualClock
 from remediator.ports import Disposition, Pending, RunFilter
@@ -121,11 +121,14 @@ def at_lunch(at: datetime) -> bool:
 
 
 def failures(runs: list[Run], name: str, before: datetime) -> Iterator[datetime]:
+    """When they failed: a run that holds what it did before has failed long before it closes."""
     for run in runs:
+        refused = [one.finished_at for one in run.steps.values() if one.state is StepState.REFUSED]
         if run.policy == name and run.outcome in (Outcome.FAILED, Outcome.INEFFECTIVE):
-            assert run.closed_at is not None
-            if run.closed_at < before:
-                yield run.closed_at
+            at = max((one for one in refused if one is not None), default=run.closed_at)
+            assert at is not None
+            if at < before:
+                yield at
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))

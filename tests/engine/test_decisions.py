@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from remediator.core.messages import Act, Done, Marked, Refused, Result, StepFinished
 from remediator.core.policy import Policy
-from remediator.core.run import Outcome, Stage
+from remediator.core.run import Halt, Outcome, Stage
 from remediator.ports import SYSTEM
 from remediator.store.audit import audit
-from tests.core.stories import budget_probe, policy, post, undo
+from tests.core.stories import budget_probe, change, policy, post, undo
 from tests.engine.world import START, Engine, alert, engine
 
 PAUSES = policy({"pause": post("/pause/${campaign}")}, bounds={"cooldown": "30m"}, recheck="5m")
@@ -238,3 +239,41 @@ async def test_an_undo_comes_on_time_although_another_run_of_its_policy_is_open_
         first, second = await one.runs()
         assert (first.stage, first.outcome) == (Stage.CLOSED, Outcome.FIXED)
         assert second.stage is not Stage.DIAGNOSING
+
+
+async def test_a_change_is_not_made_again_while_its_undo_is_tried_again(tmp_path: Path) -> None:
+    halve = change(gate={"waived": "-"}, verify={"none": "-"}, undo={"how": "restore", "after": "24h"})
+    async with engine(tmp_path, policy({"halve": halve}, bounds={"cooldown": "1m"})) as one:
+        await one.delivers(alert())
+        await _marked(one, Done({"restore": {"table": "t", "rows": []}}))
+        one.later(hours=23, minutes=59)
+        stop = Halt(id="h1", scope="all", reason="stop", by="amina", at=one.clock.now(), undos=True)
+        await one.store.transact(lambda tx: tx.put_halt(stop))
+        one.later(minutes=2)
+        await one.meets_deadlines()
+        await one.store.transact(lambda tx: tx.lift_halt("h1", "amina"))
+        await one.store.transact(lambda tx: tx.wake_waiting("halt"))
+        await one.meets_deadlines()
+        assert one.acts() == [], "nobody acts in the seconds before the undo is tried again"
+        one.later(seconds=5)
+        await one.meets_deadlines()
+        await _marked(one, Refused("lock timeout"))
+        await one.meets_deadlines()
+        assert [run.stage for run in await one.runs()] == [Stage.UNDOING]
+        one.later(seconds=5)
+        await one.meets_deadlines()
+        await _marked(one, Done())
+        assert (await one.runs())[0].stage is Stage.CLOSED
+
+
+async def _marked(one: Engine, result: Result) -> None:
+    """What is on the wire marks that it becomes final, where it does, and ends so."""
+    waiting, one.pending = one.pending, []
+    for act in waiting:
+        if isinstance(act.effect, Act):
+            step = act.effect
+            if isinstance(result, Done):
+                await one.tells(
+                    act.run, Marked(step.step, step.attempt, step.undo, {"result": result.result})
+                )
+            await one.tells(act.run, StepFinished(step.step, step.attempt, step.undo, result), act.id)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from remediator.core.messages import Act, Card, Counted, Effect, Entry, Preview, Probe, Spent
-from remediator.core.run import Call, Halt, Member, Outcome, Run, Stage
+from remediator.core.run import Call, Halt, Member, Outcome, Run, Stage, StepState
 from remediator.errors import StoreError
 from remediator.ports import (
     SYSTEM,
@@ -421,6 +422,15 @@ class SeenContract:
         assert (await store.read(lambda tx: tx.seen(scope("r3")))).held == {"pause", "scale"}
         assert (await store.read(lambda tx: tx.seen(scope("r2")))).held == {"pause"}
         assert (await store.read(lambda tx: tx.seen(scope("r3", policy="restart")))).held == frozenset()
+
+    async def test_a_step_is_held_until_it_was_taken_back(self, store: Store) -> None:
+        one = holding("r1", "pause")
+        begun = msgspec.structs.replace(one.steps["pause"], undo_started=True)
+        undone = msgspec.structs.replace(begun, state=StepState.UNDONE)
+        for step, held in ((begun, {"pause"}), (undone, set[str]())):
+            run = msgspec.structs.replace(one, stage=Stage.UNDOING, held=True, steps={"pause": step})
+            await save(store, run)
+            assert (await store.read(lambda tx: tx.seen(scope("r3")))).held == held
 
     async def test_only_halts_that_cover_the_scope_are_seen(self, store: Store) -> None:
         scopes = ["all", "policy:unstick", "policy:restart", "target:deployment/shop/worker", "target:t2"]

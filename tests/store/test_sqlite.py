@@ -150,6 +150,8 @@ async def test_a_file_of_an_older_version_is_brought_up_with_all_that_is_in_it(
     await store.close()
     await rig.tamper("DROP INDEX acts_of_budget")
     await rig.tamper("DROP INDEX acts_failed")
+    await rig.tamper("DROP INDEX runs_taking_back")
+    await rig.tamper("CREATE INDEX runs_holding ON runs (policy, target) WHERE stage = 'holding'")
     await rig.tamper("ALTER TABLE acts DROP COLUMN budget")
     await rig.tamper("ALTER TABLE cards DROP COLUMN attached")
     await rig.tamper("UPDATE meta SET value = 1 WHERE key = 'schema'")

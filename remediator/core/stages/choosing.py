@@ -8,13 +8,14 @@ from remediator.core import bounds
 from remediator.core.calls import previews
 from remediator.core.catalog import Risk
 from remediator.core.expression import format_duration
-from remediator.core.failure import deadline_over, stop_before
+from remediator.core.failure import deadline_over, stop_before, time_box_over
 from remediator.core.gate import covers, needed
 from remediator.core.messages import Event
 from remediator.core.planning import intentions, spread_out
 from remediator.core.policy import base_of
 from remediator.core.repeating import begun, named, names_of, passed, risk_of_all, stopped
 from remediator.core.run import Outcome, Refusal, Stage, StepState
+from remediator.core.stages import holding
 from remediator.core.turn import Turn
 from remediator.errors import EvaluationError
 
@@ -30,6 +31,8 @@ def enter(turn: Turn) -> None:
         return turn.enter(Stage.ENDING)
     if turn.now >= run.opened_at + turn.policy.bounds.deadline:
         return deadline_over(turn)
+    if over := holding.due(turn):
+        return time_box_over(turn, over)
     if not run.acted and turn.facts.current != run.version:
         return turn.decide_again("the policy has changed since this run was opened")
     if turn.lowered:

@@ -22,9 +22,10 @@ def enter(turn: Turn) -> None:
     if run.undoing:
         turn.change(after_undo=Stage.ENDING)
         return turn.enter(Stage.UNDOING)
-    if run.temporary:
-        return turn.enter(Stage.HOLDING)
     verdict = run.verdict or _verdict(run)
+    if run.temporary:
+        turn.fail(verdict)  # a hold may last for days: its policy is stepped down now
+        return turn.enter(Stage.HOLDING)
     if verdict.outcome is Outcome.FIXED and not run.acted:
         turn.count("safe", str(run.case))
     return turn.close(verdict.outcome, verdict.reason)

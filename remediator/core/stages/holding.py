@@ -7,9 +7,14 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+import msgspec
+
+from remediator.core.calls import printable
 from remediator.core.messages import Event, ProbeRead, TimePassed
 from remediator.core.planning import early_call, written
+from remediator.core.policy import base_of
 from remediator.core.proving import Asked, enough, followed, holds
+from remediator.core.repeating import named
 from remediator.core.run import Call, Proof, Reading, Run, Stage
 from remediator.core.turn import Turn
 from remediator.errors import EvaluationError
@@ -17,12 +22,17 @@ from remediator.errors import EvaluationError
 PREFIX = "early:"
 PAUSE = timedelta(seconds=30)
 """How long a reading that cannot even be asked for is left alone."""
+BORNE = timedelta(hours=1)
+"""How long readings may fail before a person is paged."""
 
 
 def enter(turn: Turn) -> None:
-    """Say until when."""
+    """Say until when; later only what is left: a list may be taken back item by item."""
     owed = {name: turn.run.steps[name].undo_at for name in turn.run.temporary}
-    turn.note("holding", until={name: at.isoformat() if at else "resolved" for name, at in owed.items()})
+    if turn.run.held:
+        turn.note("holding", left=named(owed))
+    else:
+        turn.note("holding", until={name: at.isoformat() if at else "resolved" for name, at in owed.items()})
     turn.show_card()
     hear(turn, TimePassed())
 
@@ -97,13 +107,23 @@ def _look(turn: Turn) -> None:
             try:
                 call = early_call(turn.run, turn.policy, name, number, turn.facts)
             except EvaluationError as error:
-                if proof.next_at is None:  # told once
-                    turn.page(f"early:{name}", f"what may end the hold of {name} cannot be read: {error}")
-                _keep(turn, name, number, Proof(next_at=turn.now + PAUSE))
+                _unread(turn, name, number, str(error), at_once=True)
             else:
                 calls[f"{PREFIX}{name}:{number}"] = call
     if calls:
         turn.ask(calls)
+
+
+def _unread(turn: Turn, name: str, number: int, error: str, *, at_once: bool) -> None:
+    """It could not be read. A while is borne; then a person must know that the hold will not end early."""
+    proof = _proofs(turn.run, name)[number]
+    since = proof.failing or turn.now
+    told = proof.told or at_once or turn.now >= since + BORNE
+    if told and not proof.told:
+        base = base_of(name)
+        turn.page(f"early:{base}", f"what may end the hold of {name} cannot be read: {printable(error)}")
+    paused = turn.now + PAUSE if at_once else proof.next_at
+    _keep(turn, name, number, msgspec.structs.replace(proof, next_at=paused, failing=since, told=told))
 
 
 def _proofs(run: Run, name: str) -> tuple[Proof, ...]:
@@ -127,10 +147,14 @@ def _judge(turn: Turn, key: str, reading: Reading) -> None:
     asked = Asked.by(probe, f"{turn.run.policy}: steps.{name}.undo.early[{number}]")
     held, doubt = holds(turn.run, turn.policy, asked, step, reading, turn.now)
     proof = followed(before, asked, reading, turn.now, held=held)
+    error = reading.error or doubt
+    if error:
+        proof = msgspec.structs.replace(proof, failing=before.failing, told=before.told)
     _keep(turn, name, number, proof)
+    if error:
+        _unread(turn, name, number, error, at_once=False)
     ends = enough(proof, asked, turn.now)
     if before.reading is None or ends or (held, reading.ok) != (before.since is not None, before.reading.ok):
-        error = reading.error or doubt
         turn.note("early", step=name, holds=held, ends=ends, until=asked.until.text, error=error)
     if ends:
         turn.change_step(name, undo_at=turn.now)

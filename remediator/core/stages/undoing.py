@@ -29,16 +29,18 @@ from remediator.errors import EvaluationError
 
 PREFIX = "undo-verify:"
 PAUSE = timedelta(seconds=5)
-GRACE = timedelta(minutes=1)
-"""How late an undo may be before a person is paged."""
+PATIENCE = timedelta(minutes=1)
+"""How long an undo is tried again that was refused, for certain."""
 
 
 def enter(turn: Turn) -> None:
-    """Undo the first step of the queue, or wait until the target is free."""
-    if not turn.run.undoing:
-        return turn.enter(turn.run.after_undo)
-    obstacle = _obstacle(turn)
-    return _wait(turn, obstacle) if obstacle else _send(turn)
+    """Undo the first step of the queue that can be undone, or wait until the target is free."""
+    while turn.run.undoing:
+        if reason := _obstacle(turn):
+            return _wait(turn, reason)
+        if _send(turn):
+            return None
+    return turn.enter(turn.run.after_undo)
 
 
 def hear(turn: Turn, event: Event) -> None:
@@ -76,32 +78,40 @@ def _heard(turn: Turn, step: StepRun, event: StepFinished | Marked | Inquired) -
             _finished(turn, step, result)
 
 
+def waits_for(turn: Turn) -> str:
+    """What keeps an undo from being done that is due, or ""."""
+    if reason := _obstacle(turn):
+        return reason
+    if proves(turn.run):
+        return "another undo is being proved"
+    return "it was refused, and is tried again" if turn.run.wait_until is not None else ""
+
+
 def _obstacle(turn: Turn) -> str:
+    """Why no undo may be sent now, or ""."""
     if any(halt.undos for halt in turn.facts.halts):
         return "undos are halted"
     return f"run {turn.facts.holder} is acting on the target" if turn.facts.holder else ""
 
 
-def _wait(turn: Turn, obstacle: str) -> None:
-    step = turn.run.steps[turn.run.undoing[0]]
-    due = min(step.undo_at or turn.now, turn.now)  # an early undo is due before its time box
-    overdue = turn.now >= due + GRACE
+def _wait(turn: Turn, reason: str) -> None:
+    """The target stays locked meanwhile, unless it is another run that is waited for."""
     if turn.run.wait_until is None:  # told once for each time that it has to wait
-        turn.note("undo-waits", step=step.name, reason=obstacle)
-    if overdue and not step.undo_late:
-        turn.page(f"undo-late:{base_of(step.name)}", f"the undo of {step.name} is overdue: {obstacle}")
-        turn.change_step(step.name, undo_late=True)
-    turn.change_step(step.name, undo_at=due)
-    turn.change(wait_until=turn.now + PAUSE)
+        turn.note("undo-waits", step=turn.run.undoing[0], reason=reason)
+    for name in turn.run.undoing:  # an early undo is due before its time box
+        turn.change_step(name, undo_at=min(turn.run.steps[name].undo_at or turn.now, turn.now))
+    turn.change(wait_until=turn.now + PAUSE, yields=turn.facts.holder is not None)
 
 
-def _send(turn: Turn) -> None:
+def _send(turn: Turn) -> bool:
+    """Whether it could be made, and is on its way."""
     name = turn.run.undoing[0]
-    turn.change(wait_until=None)
+    turn.change(wait_until=None, yields=False)
     try:
         call = _call(turn, name)
     except EvaluationError as error:
-        return _gone_wrong(turn, name, str(error))
+        _tell_wrong(turn, name, str(error))
+        return False
     attempt = turn.run.steps[name].undo_attempt + 1
     turn.change_step(
         name, undo_started=True, undo_attempt=attempt, undo_call=call, undo_mark=None, undo_unknown=False
@@ -111,7 +121,8 @@ def _send(turn: Turn) -> None:
     else:
         turn.note("sent-again", step=name, undo=True, attempt=attempt, why="it did not happen, for certain")
     turn.act(name, call, attempt=attempt, undo=True)
-    return turn.show_card()
+    turn.show_card()
+    return True
 
 
 def _call(turn: Turn, name: str) -> Call:
@@ -153,7 +164,7 @@ def _again_or_never(turn: Turn, step: StepRun, reason: str) -> None:
     """It did not happen, for certain: tried again for a minute, then a person hears."""
     first = step.undo_refused_at or turn.now
     turn.change_step(step.name, undo_refused_at=first)
-    if turn.now + PAUSE >= first + GRACE:
+    if turn.now + PAUSE >= first + PATIENCE:
         return _gone_wrong(turn, step.name, f"refused: {reason}")
     return _wait(turn, reason)
 
@@ -161,7 +172,7 @@ def _again_or_never(turn: Turn, step: StepRun, reason: str) -> None:
 def _left_alone(turn: Turn, name: str, left: str) -> None:
     """Somebody changed it since: what they did is theirs, and they must know."""
     turn.change_step(name, undo_error=left)
-    turn.page(f"undo:{name}", f"the undo of {name} is not whole: {left}")
+    _page(turn, name, f"is not whole: {left}")
     reason = f"the undo of {name} is not whole: {left}"
     turn.change(verdict=Verdict(Outcome.FAILED, reason), after_undo=Stage.ENDING)
     _on(turn)
@@ -180,14 +191,19 @@ def _unknown(turn: Turn, step: StepRun, reason: str) -> None:
 
 
 def _gone_wrong(turn: Turn, name: str, reason: str) -> None:
-    """Never tried twice: what stands is shown, and a person decides."""
+    _tell_wrong(turn, name, reason)
+    enter(turn)
+
+
+def _tell_wrong(turn: Turn, name: str, reason: str) -> None:
+    """Never tried twice: what stands is shown, and a person decides. The next one of the queue comes."""
     turn.change_step(name, undo_started=True, undo_error=reason)
     turn.note("undo-failed", step=name, reason=reason)
-    turn.page(f"undo:{name}", f"the undo of {name} went wrong: {reason}. The change may still stand")
+    _page(turn, name, f"went wrong: {reason}. The change may still stand")
     turn.change(
         verdict=Verdict(Outcome.FAILED, f"the undo of {name} went wrong: {reason}"), after_undo=Stage.ENDING
     )
-    _on(turn)
+    _pass(turn)
 
 
 # ── The proof of an undo ────────────────────────────────────────────────────────────────────────
@@ -255,7 +271,7 @@ def _unproved(turn: Turn, name: str, reason: str) -> None:
     """It was done, and is not done again; whether it helped, a person must see."""
     turn.note("unverified", step=name, undo=True, reason=reason)
     turn.change_step(name, undo_error=f"not proved: {reason}")
-    turn.page(f"undo:{name}", f"the undo of {name} was done, but not proved: {reason}")
+    _page(turn, name, f"was done, but not proved: {reason}")
     turn.change(
         verdict=Verdict(Outcome.FAILED, f"the undo of {name} was not proved: {reason}"),
         after_undo=Stage.ENDING,
@@ -263,7 +279,17 @@ def _unproved(turn: Turn, name: str, reason: str) -> None:
     _on(turn)
 
 
+def _page(turn: Turn, name: str, what: str) -> None:
+    """Items of one list share a page: more of them may follow."""
+    more = "; see its page for the other items" if base_of(name) != name else ""
+    turn.page(f"undo:{base_of(name)}", f"the undo of {name} {what}{more}")
+
+
 def _on(turn: Turn) -> None:
+    _pass(turn)
+    enter(turn)
+
+
+def _pass(turn: Turn) -> None:
     turn.change(undoing=turn.run.undoing[1:])
     turn.show_card()
-    enter(turn)

@@ -68,7 +68,7 @@ CREATE TABLE runs (
 CREATE UNIQUE INDEX runs_one_open ON runs (policy, target, shadow) WHERE open = 1;
 CREATE UNIQUE INDEX runs_one_lock ON runs (target) WHERE locks = 1;
 CREATE INDEX runs_live ON runs (opened_at, id) WHERE stage <> 'closed';
-CREATE INDEX runs_holding ON runs (policy, target) WHERE stage = 'holding';
+CREATE INDEX runs_taking_back ON runs (policy, target) WHERE stage IN ('holding', 'undoing');
 CREATE INDEX runs_wake ON runs (wake_at) WHERE wake_at IS NOT NULL;
 CREATE INDEX runs_opened ON runs (opened_at, id);
 CREATE INDEX runs_of_policy ON runs (policy, opened_at, id);
