@@ -90,7 +90,7 @@ def _common(turn: Turn, event: Event) -> bool:
     match event:
         case AlertHeard():
             _alert(turn, event)
-            return True
+            return False
         case PolicyChanged():
             if turn.facts.current != turn.run.version and _depends_on_policy(turn.run):
                 turn.decide_again("the policy has changed since this run was opened")
@@ -128,7 +128,7 @@ def _alert(turn: Turn, event: AlertHeard) -> None:
 def _time(turn: Turn) -> bool:
     run = turn.run
     if run.stage in UNTOUCHED:
-        if _recovered(turn):
+        if turn.recovered:
             alert_over(turn)
             return True
         if turn.now >= run.opened_at + turn.policy.bounds.deadline:
@@ -140,11 +140,6 @@ def _time(turn: Turn) -> bool:
     if run.stage in overdue.WAITS:
         overdue.tell(turn, undoing.waits_for(turn) or overdue.WAITS[run.stage])
     return False
-
-
-def _recovered(turn: Turn) -> bool:
-    resolved_at = turn.run.resolved_at
-    return resolved_at is not None and turn.now >= resolved_at + turn.facts.debounce
 
 
 def with_gate(run: Run, gate_id: str) -> Run:

@@ -7,8 +7,8 @@ further item is to come.
 from __future__ import annotations
 
 from remediator.core.policy import base_of
-from remediator.core.repeating import failures, items, named, passed, stopped, together
-from remediator.core.run import Outcome, Refusal, Stage, StepState, Verdict
+from remediator.core.repeating import failures, has_failed, items, named, passed, stopped, together
+from remediator.core.run import Outcome, Refusal, Run, Stage, StepState, Verdict
 from remediator.core.turn import Turn
 
 
@@ -41,14 +41,40 @@ def not_readable(turn: Turn, reason: str) -> None:
 def alert_over(turn: Turn) -> None:
     """The alert resolved and nothing is on its way: no further step is started."""
     if turn.run.acted:
-        return turn.close(Outcome.FIXED, "the alert resolved; no further step was needed")
-    return turn.close(Outcome.RECOVERED, "the alert resolved before anything was started")
+        return _no_further(turn, Outcome.FIXED, "the alert resolved; no further step was needed")
+    return _no_further(turn, Outcome.RECOVERED, "the alert resolved before anything was started")
 
 
 def deadline_over(turn: Turn) -> None:
     """Its time is up and nothing is on its way: no further step is started."""
     turn.page("deadline", "its deadline has passed; no further step is started")
-    turn.close(Outcome.EXPIRED, "the run's deadline has passed")
+    return _no_further(turn, Outcome.EXPIRED, "the run's deadline has passed")
+
+
+def _no_further(turn: Turn, outcome: Outcome, reason: str) -> None:
+    """An end in the middle of a plan. What failed before it counts; but a rung that did is no failure."""
+    run = turn.run
+    failed = failed_so_far(run) if any(one.attempt for one in run.planned) and not run.rungs else None
+    if failed is None:
+        return turn.close(outcome, reason)
+    told = f"{failed.reason}; {reason}"
+    if failures(run, turn.step.name):
+        return _failed(turn, failed.outcome, told)
+    return turn.close(failed.outcome, told)
+
+
+def failed_so_far(run: Run) -> Verdict | None:
+    """How the steps of its plan failed, the worst first; of a repeated one all items. None: none did."""
+    failed = [one for one in run.planned if has_failed(one)]
+    certain = [one for one in failed if one.state in (StepState.REFUSED, StepState.UNKNOWN)]
+    if not failed:
+        return None
+    worst = (certain or failed)[0]
+    if base_of(worst.name) in run.lists:
+        return Verdict(*together(run, worst.name))
+    if certain:
+        return Verdict(Outcome.FAILED, f"{worst.name}: {worst.error}")
+    return Verdict(Outcome.INEFFECTIVE, worst.error)
 
 
 def time_box_over(turn: Turn, names: list[str]) -> None:
@@ -57,8 +83,7 @@ def time_box_over(turn: Turn, names: list[str]) -> None:
     reason = f"the time of {named(names)} is over; {further} was not done"
     turn.void_gates(reason)
     turn.page(f"time-box:{names[0]}", reason)
-    turn.change(verdict=Verdict(Outcome.EXPIRED, reason))
-    turn.enter(Stage.ENDING)
+    return _no_further(turn, Outcome.EXPIRED, reason)
 
 
 def step_worked(turn: Turn) -> None:
@@ -91,11 +116,17 @@ def _all_failed(turn: Turn, outcome: Outcome, reason: str) -> None:
         return _on(turn)
     if turn.spec.on_failure == "continue":
         return _on(turn)
-    turn.page(f"failed:{base_of(name)}", reason)
+    return _failed(turn, outcome, reason)
+
+
+def _failed(turn: Turn, outcome: Outcome, reason: str) -> None:
+    """The step at the cursor failed, and nothing follows but what its ``on_failure`` says."""
+    run = turn.run
+    if turn.spec.on_failure != "continue":
+        turn.page(f"failed:{base_of(turn.step.name)}", reason)
     turn.change(verdict=Verdict(outcome, reason))
     if turn.spec.on_failure == "undo_all":
-        owed = [one for one in run.plan if run.steps[one].owes_undo]
-        _queue(turn, owed)
+        _queue(turn, [one for one in run.plan if run.steps[one].owes_undo])
     return _then(turn, Stage.ENDING)
 
 

@@ -158,14 +158,14 @@ def spread_out(run: Run, policy: Policy, base: str, facts: Facts) -> Run:
 def again(run: Run, policy: Policy, names: Iterable[str], facts: Facts, *, anew: bool) -> list[Intention]:
     """What these steps would do by the readings that the run has now. Raises EvaluationError.
 
-    A list is read again as long as an item of it is still to come, and all its items are told. One that
+    A list is read again as long as an item of it may still come, and all its items are told. One that
     has begun is kept by the run: it is read ``anew`` only to be compared with what was kept.
     """
     bases = list(dict.fromkeys(base_of(name) for name in names))
     lists = {
         base: _listed(run, policy, base, facts)
         for base in bases
-        if base in run.lists and not all(one.attempt for one in items(run, base))
+        if base in run.lists and not (begun(run, base) and all(one.attempt for one in items(run, base)))
         if anew or not begun(run, base)
     }
     run = msgspec.structs.replace(run, lists={**run.lists, **lists})
@@ -293,7 +293,7 @@ def _undo_plan(step: Step, scope: Mapping[str, Any], catalog: Catalog, place: st
     if "each" in scope and any(_waits(one) for one in later):
         source["each"] = plain(scope["each"])  # what is approved is the undo of this very item
     return UndoPlan(
-        source=source | {"judged": judged},
+        source=source | ({"judged": judged} if judged else {}),
         call=call,
         after_s=undo.after.total_seconds() if undo.after is not None else None,
         early=tuple(one for one in undo.early if isinstance(one, str)),

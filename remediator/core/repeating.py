@@ -48,9 +48,12 @@ def begun(run: Run, base: str) -> bool:
 
 def failures(run: Run, name: str) -> list[StepRun]:
     """Of a step and the items beside it, those that could not start or did not work; none is on its way."""
-    return [
-        one for one in items(run, name) if (one.attempt or one.state is StepState.REFUSED) and not one.worked
-    ]
+    return [one for one in items(run, name) if has_failed(one)]
+
+
+def has_failed(step: StepRun) -> bool:
+    """It could not start or did not work; it is not on its way."""
+    return bool(step.attempt or step.state is StepState.REFUSED) and not step.worked
 
 
 def stopped(run: Run, policy: Policy, name: str) -> bool:

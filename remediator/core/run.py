@@ -93,6 +93,10 @@ class UndoPlan(msgspec.Struct, frozen=True):
     verify: Call | None = None  # what proves the undo
 
 
+_LATER = ("probes", "verify")
+"""What undos have had only since gates were first stored."""
+
+
 class Intention(msgspec.Struct, frozen=True):
     """Exactly what a step will do. A gate's votes bind to the hash of these."""
 
@@ -105,8 +109,11 @@ class Intention(msgspec.Struct, frozen=True):
     summary: str = ""  # one line for people: ``POST /api/campaigns/c-1/pause``
 
     def identity(self) -> dict[str, Any]:
-        """What the hash covers."""
-        return msgspec.to_builtins(self)  # type: ignore[no-any-return]
+        """What the hash covers. What versions that opened gates did not know is left out."""
+        told: dict[str, Any] = msgspec.to_builtins(self)
+        if self.undo is not None:
+            told["undo"] = {key: one for key, one in told["undo"].items() if one or key not in _LATER}
+        return told
 
 
 class Reading(msgspec.Struct, frozen=True):

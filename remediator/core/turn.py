@@ -74,6 +74,12 @@ class Turn:
             return ""
         return f"the policy has failed too often since this run was opened, and is in mode {mode} now"
 
+    @property
+    def recovered(self) -> bool:
+        """Have all its alerts been over for so long that it counts?"""
+        over = self.run.resolved_at
+        return over is not None and self.now >= over + self.facts.debounce
+
     def decision(self) -> Decision:
         """All of it, to be committed at once; with it whatever people see of the run is seen to."""
         if _visible(self.run) != _visible(self._loaded):
@@ -138,9 +144,10 @@ class Turn:
         self.show_card()
 
     def _is_live(self, gate: Gate) -> bool:
-        """An approval that was carried out whole is history: nothing voids it any more."""
-        begun = all(name in self.run.steps and self.run.steps[name].attempt for name in gate.steps)
-        return gate.state == "open" or (gate.state == "approved" and not begun)
+        """An approval under which nothing is to come any more is history: nothing voids it."""
+        ahead = self.run.plan[self.run.cursor :]
+        left = any(name in ahead and not self.run.steps[name].attempt for name in gate.steps)
+        return gate.state == "open" or (gate.state == "approved" and left)
 
     def enter(self, stage: Stage) -> None:
         """Go to another stage; `decide` lets it begin."""

@@ -215,6 +215,11 @@ class PaperRun:
         return any(begin <= self.now < end for begin, end in self.shut)
 
     @property
+    def is_quiet(self) -> bool:
+        """Has the trouble been over for so long that it counts?"""
+        return self.quiet_since is not None and self.now >= self.quiet_since + DEBOUNCE
+
+    @property
     def waits(self) -> bool:
         """Nothing is on its way to the world, and the run is not over."""
         return self.phase in ("figures", "pictures", "open", "checking")
@@ -262,6 +267,8 @@ class PaperRun:
         if self.at < len(self.case.steps) and self.now >= self.deadline:
             self.pages += 1
             return self._over("expired")
+        if self.at < len(self.case.steps) and self.is_quiet:
+            return self._alert_over()
         while self.at < len(self.case.steps) and (self.acted or self.version_runs):
             if self.step not in self.started:
                 return self._ask_or_check()
@@ -272,8 +279,8 @@ class PaperRun:
         ask = self._ask(self.step)
         if ask is None or self._approval(self.step):
             return self._check()
-        if not self.acted and (self.halted or self.busy or self.cooling or self.is_shut):
-            return self._refused()
+        if self.halted or self.busy or self.is_shut or (self.cooling and not self.acted):
+            return self._stop() if self.acted else self._refused()
         self.phase, self.read, self.seen = "pictures", {}, None
         self.wants = {f"picture:{one}" for one in self._left(ask) if self.acts[one].pictured}
         if self.acted and self.reads_figures:
@@ -294,6 +301,8 @@ class PaperRun:
         """Look once more at what people were shown, before the first change and after each approval."""
         paper = self._approval(self.step)
         self.phase, self.read, self.wants = "checking", {}, set()
+        if self.acted and self._opens(self.step) and self.quiet_since is not None and not self.is_quiet:
+            return  # it has only just ended: does it stay so?
         if paper is not None and self._looks_again():
             self.wants = {name for name in paper.shown if name.startswith("picture:")}
             if self.reads_figures:
@@ -346,7 +355,7 @@ class PaperRun:
         act, paper = self.acts[self.step], self._approval(self.step)
         first = not self.acted or self._opens(self.step)
         if first and self.quiet_since is not None:
-            return self._alert_over()
+            return self._check() if self.acted and not self.is_quiet else self._alert_over()
         if first and not self.version_runs:
             return self._over("refused")
         if self.halted or self.busy or self.is_shut or (self.cooling and not self.acted and not act.safe):
@@ -406,7 +415,7 @@ class PaperRun:
         """Somebody looks at the clock."""
         if not self.waits:
             return
-        if self.quiet_since is not None and self.now >= self.quiet_since + DEBOUNCE:
+        if self.is_quiet:
             self._alert_over()
         elif self.now >= self.deadline:
             self.pages += 1
@@ -424,6 +433,8 @@ class PaperRun:
         self.firing[name] = firing
         over = not self.starter and not any(self.firing.values())
         self.quiet_since = self.now if over else None
+        if self.phase == "checking" and not self.wants and not over:
+            self._check()
 
     def told_of_policies(self) -> None:
         """The run hears that the policies may have changed."""

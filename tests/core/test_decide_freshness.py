@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from remediator.core.messages import ProbeRead
+from remediator.core.messages import ProbeRead, Use
 from remediator.core.policy import Policy
 from remediator.core.run import Reading, Stage, StepState
-from tests.core.stories import Story, budget_probe, policy, post, proof, say, undo, votes
+from tests.core.stories import START, Story, budget_probe, policy, post, proof, say, undo, votes
 
 RATE: dict[str, Any] = {"row": {"left": 3, "rate": 8}}
 
@@ -263,7 +264,8 @@ def test_a_later_gate_does_not_carry_a_step_of_a_policy_that_has_changed_unnotic
 def test_an_alert_that_resolves_between_a_later_card_and_the_click_stops_the_step() -> None:
     story = Story(policy(ASKED_APART)).starts("pause").done().resolves().approve("bob")
     assert [act.step for act in story.acts] == ["pause"]
-    story.holds(pause="1h").passes("1h").undoes("pause").done().closes("fixed")
+    story.in_stage(Stage.PREPARING).passes("1m").holds(pause="59m")
+    story.passes("1h").undoes("pause").done().closes("fixed", "the alert resolved")
 
 
 def test_figures_that_change_between_a_later_card_and_the_click_ask_again() -> None:
@@ -311,3 +313,18 @@ def test_a_later_card_is_not_shown_without_evidence() -> None:
     story = Story(policy(ASKED_APART, diagnose=budget_probe())).probe("budget", row={"left": 3.0})
     story.hangs("budget").starts("pause").done().probe_fails("budget")
     story.holds(pause="1h").pages("stopped before cut: budget: timeout")
+
+
+def test_another_case_after_a_void_gate_is_asked_what_every_case_is_asked() -> None:
+    """What another run holds is not done a second time, and what was just played is not repeated."""
+    steps = {"cut": post("/cut", gate=votes(oncall=1)), "pause": post("/pause", undo=undo(after="1h"))}
+    cases = [{"when": "budget.count == 1", "do": ["cut"]}, {"do": ["pause"]}]
+    text = policy(steps, diagnose=budget_probe(), decide=cases)
+    story = Story(text, given={"budget": {"count": 1}}, held=frozenset({"pause"})).asks_people(oncall=1)
+    story.now_reads("budget", count=2).approve("bob").writes("gate-void").starts_nothing()
+    story.refuses("held", "pause is being held by another run", again_in="5m")
+    cases = [{"when": "budget.count == 1", "do": ["cut"]}, {"do": ["tell"]}]
+    text = policy(steps | {"tell": say()}, diagnose=budget_probe(), decide=cases)
+    played = Use(safe_plays={"1": START - timedelta(minutes=1)})
+    story = Story(text, given={"budget": {"count": 1}}, use=played).asks_people(oncall=1)
+    story.now_reads("budget", count=2).approve("bob").starts_nothing().closes("nothing-to-do", "cooldown")

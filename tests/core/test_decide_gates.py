@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace as with_fields
 
 from remediator.core.messages import Card, Previewed, VoteCast
 from remediator.core.policy import Policy
-from remediator.core.run import Picture, Stage, Vote
+from remediator.core.run import Picture, Run, Stage, Vote
 from tests.core.stories import (
     CATALOG,
     ROLES,
@@ -19,6 +21,7 @@ from tests.core.stories import (
     VERSION,
     Story,
     acted,
+    budget_probe,
     policy,
     post,
     proof,
@@ -27,6 +30,7 @@ from tests.core.stories import (
     votes,
 )
 
+OLDER = Path(__file__).with_name("run_before_probes.json")
 DELETE = {"use": "http.request", "via": "api", "with": {"method": "DELETE", "path": "/${campaign}"}}
 
 
@@ -336,3 +340,37 @@ def test_who_agreed_in_vain_hears_of_it() -> None:
     story = Story(policy({"pause": post("/pause", gate=votes(oncall=1))})).asks_people(oncall=1)
     story.sees(holder="r9").approve("bob").refuses("target", waits_for="target:campaign/c-1")
     story.pages("people had agreed, and it was not done: target: run r9 is acting")
+
+
+# ── Before people are asked for what follows ──────────────────────────────────────────────────────
+
+LATER = {"pause": post("/pause"), "cut": post("/cut", gate=votes(oncall=1))}
+
+
+def test_people_are_not_asked_for_a_later_step_that_may_not_start() -> None:
+    told = Story(policy(LATER)).halted().done().closes("failed", "halted by amina")
+    told.pages("stopped before cut: halted by amina")
+    told = Story(policy(LATER, bounds={"windows": {"only": ["Wed 10:00-10:30 UTC"]}})).later("40m").done()
+    told.closes("failed", "windows: ").pages("stopped before cut: ")
+    assert told.run.all_gates == ()
+
+
+# ── What an older version asked ───────────────────────────────────────────────────────────────────
+
+
+def test_a_gate_that_an_older_version_opened_still_holds() -> None:
+    """Its run as it was stored before undos could be proved, or ended early by a probe."""
+    steps = {
+        "a": post(
+            "/a/${campaign}",
+            verify=proof(within="5m"),
+            undo=undo("/-a", after="1h", early="unverified"),
+        ),
+        "b": post("/b", undo=undo("/-b", after="2h")),
+    }
+    text = policy(steps, diagnose=budget_probe(), decide=[{"do": ["a", "b"], "gate": votes(oncall=1)}])
+    told = Story(text, given={"budget": {"row": {"x": 1}, "count": 1}}).asks_people(oncall=1)
+    stored = msgspec.json.decode(OLDER.read_bytes(), type=Run)
+    assert stored.gate is not None
+    assert (stored.gate.hash, stored.gate.intentions) == (told.gate.hash, told.gate.intentions)
+    told.tampered(**msgspec.structs.asdict(stored)).approve("bob").reads_before(value=1).starts("a")

@@ -429,3 +429,72 @@ def test_no_item_is_begun_after_the_deadline() -> None:
     told = story("a", "b", bounds={"deadline": "1h"}).starts("retry[1]").later("2h").done()
     told.closes("expired").pages("its deadline has passed")
     assert paths(told) == ["/retry/a"]
+
+
+# ── The alert is over, or the time ────────────────────────────────────────────────────────────────
+
+
+def test_a_list_that_the_end_of_its_alert_cuts_short_has_failed_where_an_item_did() -> None:
+    back = undo("/-r/${each.id}", after="1d")
+    told = story("a", "b", "c", steps=proved(stop_after=3, on_failure="undo_all", undo=back))
+    told.reads_before(value=1).done().reads_proof(value=0).reads_before(value=1).refused("500")
+    told.resolves().passes("1m").undoes("retry[1]").done()
+    told.closes("failed", "1 of 3 items did not work, 1 not begun: retry[2]: 500; the alert resolved")
+    told.pages("retry: 1 of 3 items did not work").counts("act", "failed")
+    told = story("a", "b", steps=proved(stop_after=2)).before_fails().resolves().passes("1m")
+    told.closes("recovered").pages()  # nothing was begun
+    told = story("a", "b", steps=proved()).reads_before(value=1).done().reads_proof(value=0)
+    told.resolves().passes("1m").closes("fixed", "the alert resolved").pages()
+
+
+def test_a_list_that_its_deadline_cuts_short_has_failed_where_an_item_did() -> None:
+    back = undo("/-r/${each.id}", after="1d")
+    steps = {"retry": each(stop_after=4, on_failure="undo_all", undo=back)}
+    told = story("a", "b", "c", "d", steps=steps, bounds={"deadline": "1h"})
+    told.refused("500").done().later("2h").refused("no").undoes("retry[2]").done()
+    told.closes(
+        "failed", "2 of 4 items did not work, 1 not begun: retry[1]: 500; retry[3]: no; the run's dead"
+    )
+    told.pages("its deadline has passed", "retry: 2 of 4 items did not work").counts("act", "failed")
+
+
+def test_an_earlier_step_that_failed_is_not_forgotten_when_the_alert_ends() -> None:
+    steps = {"a": post("/a", on_failure="continue"), "b": post("/b", verify=proof(within="1m"))}
+    told = Story(policy(steps)).refused("409").resolves().passes("1m")
+    told.closes("failed", "a: 409; the alert resolved").pages().counts("act", "failed")
+
+
+def test_an_end_that_does_not_last_stops_no_list() -> None:
+    told = ladder("a", "b").starts("retry[1]").resolves().done().in_stage(Stage.PREPARING).locks()
+    told.later("5s").fires().starts("retry[2]").done().holds(**{"retry[1]": "23h59m55s", "retry[2]": "1d"})
+    told = ladder("a", "b").starts("retry[1]").resolves().done().passes("1m")
+    told.in_stage(Stage.HOLDING).passes("1d").done().closes("fixed", "the alert resolved")
+    assert paths(told) == ["/retry/a", "/-r/a"]
+
+
+def test_no_item_is_begun_long_after_the_alert_is_over() -> None:
+    told = story("a", "b", "c", steps={"retry": each(stop_after=3)}).done().unknown().resolves().passes("5h")
+    told.settled("not-happened").closes("failed", "1 of 3 items did not work, 1 not begun")
+    assert paths(told) == ["/retry/a", "/retry/b"]
+    told = story("a", "b").unknown().resolves().passes("5h").settled("happened").closes("fixed", "resolved")
+    assert paths(told) == ["/retry/a"]
+
+
+def test_a_list_that_was_empty_when_people_agreed_may_not_have_grown() -> None:
+    steps = {"cut": post("/cut"), "retry": each()}
+    told = story(steps=steps, decide=[{"do": ["cut", "retry"], "gate": votes(oncall=1)}])
+    assert told.asks_people(oncall=1).gate.steps == ("cut",)
+    told.now_reads("failed", **rows("a", "b")["failed"]).approve("bob").starts_nothing().writes("gate-void")
+    assert told.asks_people(oncall=1).gate.steps == ("cut", "retry[1]", "retry[2]")
+    told.approve("bob").starts("cut").done().starts("retry[1]")
+
+
+def test_an_approval_that_was_carried_out_but_for_one_item_stays_one() -> None:
+    steps = {
+        "retry": each(gate=votes(oncall=1), verify=proof(within="1m"), stop_after=3, on_failure="continue"),
+        "cut": post("/cut/${string(failed.count)}", gate=votes(oncall=1)),
+    }
+    told = story("a", "b", steps=steps).approve("bob").before_fails()
+    told.reads_before(value=1).done().reads_proof(value=0).asks_people(oncall=1)
+    told.now_reads("failed", **rows("q", "r", "t")["failed"]).approve("bob").asks_people(oncall=1)
+    assert [gate.state for gate in told.run.all_gates] == ["approved", "void", "open"]

@@ -98,16 +98,21 @@ def test_resolved_between_rungs_counts_as_fixed() -> None:
 
 
 def test_resolved_between_rungs_starts_no_further_one() -> None:
-    story = (
-        unproved(tried(ladder(), "retrigger").resolves()).reads_before(value=1).closes("fixed", "resolved")
-    )
+    story = unproved(tried(ladder(), "retrigger").resolves()).passes("1m").closes("fixed", "resolved")
     assert [act.step for act in story.acts] == ["retrigger"]
 
 
 def test_resolved_between_rungs_counts_as_fixed_even_when_the_rung_was_taken_back() -> None:
     retrigger = post("/a", verify=QUICK, undo=undo(after="1h"))
     story = unproved(tried(ladder(retrigger=retrigger), "retrigger").resolves()).undoes("retrigger").done()
-    story.reads_before(value=1).closes("fixed", "resolved")
+    story.passes("1m").closes("fixed", "resolved")
+
+
+def test_an_end_that_does_not_last_stops_no_ladder() -> None:
+    story = unproved(tried(ladder(), "retrigger").resolves()).later("30s").fires()
+    story.reads_before(value=1).starts("restart")
+    story = unproved(tried(ladder(), "retrigger")).resolves().reads_before(value=1)
+    story.in_stage(Stage.PREPARING).later("30s").fires().reads_before(value=1).starts("restart")
 
 
 def test_a_halt_between_rungs_stops_and_pages() -> None:

@@ -106,7 +106,7 @@ PLANTED: dict[str, tuple[Any, str, str]] = {
     ),
     "other rows pass": (preparing._other_rows, "not _alike(now.get(name), picture)", "now.get(name) is None"),
     "the hash leaves out what was shown": (gate_hash, '"pictures": shown', '"pictures": {}'),
-    "what was agreed to outlives other figures": (Turn._is_live, "and not begun", "and False"),
+    "what was agreed to outlives other figures": (Turn._is_live, "and left", "and False"),
     "a run is not told of another policy while it waits": (
         decide._depends_on_policy,
         "not run.acted or run.stage is Stage.WAITING",

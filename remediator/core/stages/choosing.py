@@ -8,7 +8,7 @@ from remediator.core import bounds
 from remediator.core.calls import previews
 from remediator.core.catalog import Risk
 from remediator.core.expression import format_duration
-from remediator.core.failure import deadline_over, stop_before, time_box_over
+from remediator.core.failure import alert_over, deadline_over, stop_before, time_box_over
 from remediator.core.gate import covers, needed
 from remediator.core.messages import Event
 from remediator.core.planning import intentions, spread_out
@@ -31,13 +31,15 @@ def enter(turn: Turn) -> None:
         return turn.enter(Stage.ENDING)
     if turn.now >= run.opened_at + turn.policy.bounds.deadline:
         return deadline_over(turn)
+    if turn.recovered:
+        return alert_over(turn)
     if over := holding.due(turn):
         return time_box_over(turn, over)
     if not run.acted and turn.facts.current != run.version:
         return turn.decide_again("the policy has changed since this run was opened")
     if turn.lowered:
         return turn.decide_again(turn.lowered)
-    if run.cursor == 0 and not run.all_gates and _stops_at_once(turn):
+    if run.cursor == 0 and _stops_at_once(turn):
         return None
     while turn.run.step is not None and (beyond := _beyond(turn)):
         turn.change(cursor=beyond)
@@ -107,7 +109,10 @@ def _intend(turn: Turn) -> None:
         _resolve(turn, [name for name in wanted.steps if goes_on or base_of(name) != base])
     except EvaluationError as error:
         return stop_before(turn, "expression", str(error))
-    no = None if turn.run.acted else bounds.to_change(bounds.Ask.of(turn.run.target, turn.facts))
+    ask = bounds.Ask.of(turn.run.target, turn.facts)
+    no = bounds.to_go_on(ask) if turn.run.acted else bounds.to_change(ask)
+    if no is not None and turn.run.acted:
+        return stop_before(turn, no.bound, no.reason)
     if no is not None:
         return turn.close(Outcome.REFUSED, str(no), no)
     calls = [one.call for name in wanted.steps if (one := turn.run.steps[name].intention) is not None]

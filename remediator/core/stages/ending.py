@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
+from remediator.core.failure import failed_so_far
 from remediator.core.messages import Event
 from remediator.core.policy import base_of
-from remediator.core.repeating import enough, idle, named, together
+from remediator.core.repeating import enough, idle, named
 from remediator.core.run import Outcome, Run, Stage, StepRun, StepState, Verdict
 from remediator.core.turn import Turn
 
@@ -43,18 +44,7 @@ def _verdict(run: Run) -> Verdict:
             return Verdict(Outcome.FIXED, _well(worked))
         reason = enough([one.error for one in steps if one.error]) or "no rung helped"
         return Verdict(Outcome.INEFFECTIVE, reason)
-    for one in steps:
-        if one.state in (StepState.REFUSED, StepState.UNKNOWN):
-            return Verdict(Outcome.FAILED, _badly(run, one, f"{one.name}: {one.error}"))
-    for one in steps:
-        if not one.worked:
-            return Verdict(Outcome.INEFFECTIVE, _badly(run, one, one.error))
-    return Verdict(Outcome.FIXED, _well(steps))
-
-
-def _badly(run: Run, step: StepRun, reason: str) -> str:
-    """Of a repeated step all that failed is told."""
-    return together(run, step.name)[1] if base_of(step.name) in run.lists else reason
+    return failed_so_far(run) or Verdict(Outcome.FIXED, _well(steps))
 
 
 def _well(steps: Sequence[StepRun]) -> str:

@@ -7,8 +7,8 @@ import msgspec
 from remediator.core.catalog import Risk
 from remediator.core.exact import same
 from remediator.core.failure import not_readable, stop_before
-from remediator.core.gate import covers, opens_with, same_plan
-from remediator.core.messages import Event, Preview, Previewed, ProbeRead
+from remediator.core.gate import covers, needed, opens_with, same_plan
+from remediator.core.messages import AlertHeard, Event, Preview, Previewed, ProbeRead
 from remediator.core.planning import again, as_read, choose_case, probe_call, unexpected
 from remediator.core.run import Call, Gate, Picture, Reading, Run, Stage
 from remediator.core.stages import diagnosing
@@ -24,6 +24,9 @@ def enter(turn: Turn) -> None:
     """Send what has to be read. With nothing to read, start."""
     run, step = turn.run, turn.step
     assert step.intention is not None
+    turn.change(fresh={}, pictures={})
+    if _just_over(turn):
+        return None
     stale = _must_be_fresh(turn) and not _fresh(turn)
     calls: dict[str, Call] = {}
     try:
@@ -35,7 +38,6 @@ def enter(turn: Turn) -> None:
         return stop_before(turn, "expression", str(error))
     if step.intention.verify is not None:
         calls[BEFORE + step.name] = step.intention.verify
-    turn.change(fresh={}, pictures={})
     turn.ask(calls)
     if stale:
         _preview_again(turn)
@@ -45,6 +47,8 @@ def enter(turn: Turn) -> None:
 def hear(turn: Turn, event: Event) -> None:
     """Collect; when the last is there, compare with what was approved, and start."""
     match event:
+        case AlertHeard() if not turn.run.pending and turn.run.resolved_at is None:
+            return enter(turn)  # it was just over, and fires again
         case ProbeRead(round=number, key=key, reading=reading) if (
             number == turn.run.round and key in turn.run.pending
         ):
@@ -76,6 +80,13 @@ def _before(turn: Turn, reading: Reading) -> None:
 
 def _arrived(turn: Turn, key: str) -> None:
     turn.change(pending=tuple(one for one in turn.run.pending if one != key))
+
+
+def _just_over(turn: Turn) -> bool:
+    """What is begun only while its alerts fire waits until their end counts, or they fire again."""
+    run = turn.run
+    asked = run.rungs or opens_with(run, turn.step.name)
+    return run.acted and asked and run.resolved_at is not None and not turn.recovered
 
 
 def _must_be_fresh(turn: Turn) -> bool:
@@ -138,7 +149,7 @@ def _difference(turn: Turn, renewed: Run) -> str:
         approved = gate.intentions if gate is not None else (turn.step.intention,)
         # Both resolved now: `${now}` in an argument means the time at which it was shown, and may not
         # tell a difference.
-        names = [one.step for one in approved if one is not None]
+        names = [one.step for one in approved if one is not None] + _empty(turn, gate)
         old = again(seen, turn.policy, names, turn.facts, anew=False)
         new = again(renewed, turn.policy, names, turn.facts, anew=True)
         if not same_plan(old, new):
@@ -146,6 +157,12 @@ def _difference(turn: Turn, renewed: Run) -> str:
     except EvaluationError as error:
         return str(error)
     return _other_rows(gate.pictures if gate is not None else {}, turn.run.pictures)
+
+
+def _empty(turn: Turn, gate: Gate | None) -> list[str]:
+    """Repeated steps under a gate that had no items when it was approved."""
+    wanted = needed(turn.run, turn.policy) if gate is not None else None
+    return [base for base, found in wanted.lists.items() if not found] if wanted is not None else []
 
 
 def _other_rows(shown: dict[str, Picture], now: dict[str, Picture]) -> str:

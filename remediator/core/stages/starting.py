@@ -27,7 +27,8 @@ def enter(turn: Turn) -> None:
     assert intention is not None
     asked = not run.acted or gate.opens_with(run, intention.step)
     if run.resolved_at is not None and (asked or run.rungs):
-        return alert_over(turn)
+        waits = run.acted and not turn.recovered
+        return turn.enter(Stage.PREPARING) if waits else alert_over(turn)
     if asked and turn.facts.current != run.version:
         return turn.decide_again("the policy has changed since this run was opened")
     if turn.lowered:
