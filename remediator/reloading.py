@@ -41,7 +41,10 @@ class Reloading:
         """Watch for ever."""
         while True:
             await asyncio.sleep(self._every)
-            await self.look()
+            try:
+                await self.look()
+            except Exception:  # a defect of ours may not take the daemon along
+                log.exception("the folder of policies cannot be followed")
 
     async def look(self) -> None:
         """Look once; reload when there is something new, and say once that it cannot be used."""

@@ -89,6 +89,8 @@ class Shelf:
                 await changed(self._set)
             except RemediatorError as error:
                 log.warning("a change of policies is taken up later", extra={"problem": str(error)})
+            except Exception:  # a defect of ours: the other followers hear of it all the same
+                log.exception("a change of policies cannot be taken up")
             else:
                 self._untold.remove(changed)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,7 +21,7 @@ from remediator.ports import Explanation, Said, Store
 from remediator.web.lettering import plain
 from remediator.web.wording import SAYS
 
-FINE, COULD_NOT_RUN = 0, 2
+FINE, PROBLEMS, COULD_NOT_RUN = 0, 1, 2
 _SECOND = timedelta(seconds=1)
 
 
@@ -48,7 +49,7 @@ def add_command(commands: Any) -> None:
 
 
 def run_explain(args: argparse.Namespace) -> int:
-    """0 whatever the policies say; 2 when they could not be asked."""
+    """0 whatever the policies say; 1 when some of them are broken; 2 when none could be asked."""
     from remediator import connectors
     from remediator.clock import SystemClock
     from remediator.config_file import load as load_config
@@ -57,9 +58,13 @@ def run_explain(args: argparse.Namespace) -> int:
 
     folder = args.config.resolve().parent
     try:
-        config = load_config(args.config, check=connectors.problems)
-        catalog = connectors.catalog(config)
-        policies = load(args.paths or [folder / config.policies], catalog).policy_set(catalog)
+        check = functools.partial(connectors.problems, blind=True)  # it connects to nothing
+        config = load_config(args.config, check=check, blind=True)
+        catalog = connectors.catalog(config, blind=True)
+        loaded = load(args.paths or [folder / config.policies], catalog)
+        for wrong in loaded.errors:
+            print(wrong, file=sys.stderr)
+        policies = loaded.sound(catalog)
         clock = SystemClock()
         alerts = _alerts(args.alert, clock.now()) if args.alert is not None else None
         store = open_store(config.store, clock, folder)
@@ -68,7 +73,8 @@ def run_explain(args: argparse.Namespace) -> int:
         print(error, file=sys.stderr)
         return COULD_NOT_RUN
     told = msgspec.to_builtins(found)
-    return printed(args, told if len(told) > 1 else told[0], "\n\n".join(map(_told, found)))
+    printed(args, told if len(told) > 1 else told[0], "\n\n".join(map(_told, found)))
+    return PROBLEMS if loaded.errors else FINE
 
 
 def _alerts(file: str, now: datetime) -> list[Alert]:

@@ -108,9 +108,11 @@ class Expression(_FromText):
         return found
 
     def is_missing(self, scope: Mapping[str, object]) -> bool:
-        """Is it a path that leads to a key that is not there? Then a default may stand in."""
+        """Is it made of one path alone, which leads to a key that is not there? A default may stand in."""
+        if len(set(self.paths)) != 1:
+            return False
         try:
-            self._program.bare and self._program.bare.find(scope)
+            self.paths[0].find(scope)
         except Missing:
             return True
         except Wrong:

@@ -121,11 +121,11 @@ async def _over(tx: Tx, versioned: Versioned, alert: Alert) -> Said:
 
 
 def _alone(versioned: Versioned, alert: Alert) -> Said:
+    if not alert.firing:
+        return _said(versioned, says="resolved", reason="it has resolved: there is nothing to decide")
     address = planning.address(versioned.policy, alert)
     if isinstance(address, Refusal):
         return _refused(versioned, address)
-    if not alert.firing:
-        return _said(versioned, says="resolved", reason="it has resolved: there is nothing to decide")
     reason = "it matches; bounds, halts and other runs were not asked, since there is no store"
     return _said(versioned, says="unasked", reason=reason, target=address.target, params=address.params)
 

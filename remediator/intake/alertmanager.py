@@ -15,8 +15,7 @@ from typing import Literal
 
 import msgspec
 
-from remediator.core.alert import Alert, Delivery
-from remediator.core.canonical import digest
+from remediator.core.alert import Alert, Delivery, fingerprint
 from remediator.errors import IntakeError
 from remediator.intake.shape import check_shape, mark_lone_surrogates
 
@@ -177,11 +176,11 @@ def _checked(alert: _Alert, truncated: int, source: str) -> Alert:
     link = alert.generator_url or ""
     if "\0" in link or _bytes_over(link, MAX_LINK):
         link = ""  # half a link leads nowhere
-    fingerprint = alert.fingerprint or digest(labels)[:16]
-    if not _FINGERPRINT.fullmatch(fingerprint):
+    known_as = alert.fingerprint or fingerprint(labels)
+    if not _FINGERPRINT.fullmatch(known_as):
         raise _BadAlert("its fingerprint is none")
     return Alert(
-        fingerprint=fingerprint,
+        fingerprint=known_as,
         status=status,
         labels=labels,
         annotations=annotations,

@@ -70,6 +70,10 @@ class Loaded:
         """The policies as a set that runs. Raises PolicyError with every error, a line each."""
         if self.errors:
             raise PolicyError("", "\n".join(str(one) for one in self.errors))
+        return self.sound(catalog)
+
+    def sound(self, catalog: Catalog) -> PolicySet:
+        """Those without errors, as a set, whatever is wrong with the others. Never one to act by."""
         versioned = (Versioned(one.policy, one.version, one.text, one.file) for one in self.policies)
         return PolicySet.of(versioned, catalog)
 

@@ -97,11 +97,33 @@ def test_an_alert_from_standard_input_against_other_policies(
     assert [one["policies"][0]["says"] for one in json.loads(capsys.readouterr().out)] == ["unasked"] * 2
 
 
-def test_a_broken_policy_or_file_is_told_and_ends_with_2(
-    desk: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_file_that_is_not_there_ends_with_2(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["policy", "explain", "--alert", "none.json"]) == 2
     assert "none.json" in capsys.readouterr().err
+
+
+def test_a_broken_policy_is_told_and_the_others_say_what_they_say(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (desk / "policies" / "bad.yaml").write_text("policy: bad\n")
-    assert explained(desk, LABELS) == 2
-    assert "bad.yaml:1:1" in capsys.readouterr().err
+    assert explained(desk, LABELS) == 1
+    told = capsys.readouterr()
+    assert "bad.yaml:1:1" in told.err
+    assert "worker/w-1" in told.out
+
+
+def test_it_needs_no_secret(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = desk / "remediator.yaml"
+    config.write_text(config.read_text() + "page_webhook: {url: '${env:NOBODY_HAS_SET_THIS}'}\n")
+    assert explained(desk, LABELS) == 0
+    assert "worker/w-1" in capsys.readouterr().out
+
+
+def test_an_alert_that_is_over_is_over_whatever_its_labels_say(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = {**LABELS, "campaign": "; rm -rf /"}
+    over = {"labels": labels, "status": "resolved", "startsAt": "2026-03-04T09:00:00Z"}
+    (desk / "over.json").write_text(json.dumps(over))
+    assert main(["policy", "explain", "--alert", "over.json"]) == 0
+    assert "it has resolved" in capsys.readouterr().out

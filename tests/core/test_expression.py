@@ -234,7 +234,8 @@ def test_a_default_may_stand_in_for_a_missing_key_only() -> None:
     assert Expression.parse("labels.region").is_missing(SCOPE)
     assert not Expression.parse("labels.env").is_missing(SCOPE)
     assert not Expression.parse("labels.env.x").is_missing(SCOPE)
-    assert not Expression.parse("labels.region + 'x'").is_missing(SCOPE)
+    assert Expression.parse("labels.region + 'x'").is_missing(SCOPE)
+    assert not Expression.parse("labels.region + labels.env").is_missing(SCOPE)
 
 
 @pytest.mark.parametrize(

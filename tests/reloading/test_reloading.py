@@ -251,6 +251,22 @@ async def test_followers_that_could_not_take_up_the_set_try_again(folder: Folder
     assert heard[1:] == [("fragile", ["db", "web"])]
 
 
+async def test_a_follower_with_a_defect_keeps_nobody_from_hearing(folder: Folder) -> None:
+    heard: list[int] = []
+
+    async def broken(_new: PolicySet) -> None:
+        raise ValueError("a defect")
+
+    async def sound(new: PolicySet) -> None:
+        heard.append(len(new.by_name))
+
+    folder.shelf.follow(broken)
+    folder.shelf.follow(sound)
+    folder.write("db")
+    await folder.shelf.reload()
+    assert heard == [2]
+
+
 async def test_a_daemon_lets_them_try_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "policies").mkdir()
     app = App(Config.model_validate({"listen": "127.0.0.1:0"}), tmp_path)
