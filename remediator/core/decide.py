@@ -18,6 +18,7 @@ from remediator.core import admission, overdue
 from remediator.core.failure import alert_over, deadline_over, time_box_over
 from remediator.core.gate import not_open
 from remediator.core.messages import AlertHeard, Decision, Event, Facts, PolicyChanged, TimePassed, VoteCast
+from remediator.core.repeating import keeps_version
 from remediator.core.run import Member, Run, Stage
 from remediator.core.stages import (
     acting,
@@ -106,7 +107,7 @@ def _common(turn: Turn, event: Event) -> bool:
 
 def _depends_on_policy(run: Run) -> bool:
     """Not touched yet, or people are being asked: a run that has acted keeps its version for the rest."""
-    return run.stage in UNTOUCHED and (not run.acted or run.stage is Stage.WAITING)
+    return run.stage in UNTOUCHED and (not keeps_version(run) or run.stage is Stage.WAITING)
 
 
 def _alert(turn: Turn, event: AlertHeard) -> None:

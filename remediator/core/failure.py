@@ -48,6 +48,7 @@ def alert_over(turn: Turn) -> None:
 def deadline_over(turn: Turn) -> None:
     """Its time is up and nothing is on its way: no further step is started."""
     turn.page("deadline", "its deadline has passed; no further step is started")
+    played(turn)
     return _no_further(turn, Outcome.EXPIRED, "the run's deadline has passed")
 
 
@@ -127,7 +128,14 @@ def _failed(turn: Turn, outcome: Outcome, reason: str) -> None:
     turn.change(verdict=Verdict(outcome, reason))
     if turn.spec.on_failure == "undo_all":
         _queue(turn, [one for one in run.plan if run.steps[one].owes_undo])
+    played(turn)
     return _then(turn, Stage.ENDING)
+
+
+def played(turn: Turn) -> None:
+    """Safe steps that worked are not done again within the cooldown, whatever became of those beside them."""
+    if not turn.run.acted and any(one.worked for one in turn.run.planned):
+        turn.count("safe", str(turn.run.case))
 
 
 def step_unproved(turn: Turn, reason: str) -> None:

@@ -13,7 +13,7 @@ from remediator.core.alert import Alert
 from remediator.core.calls import as_text, call_risk, fence_of, printable, resolved, summary, templates
 from remediator.core.canonical import canonical
 from remediator.core.catalog import Catalog, Escape
-from remediator.core.exact import kept, plain
+from remediator.core.exact import kept, plain, same
 from remediator.core.messages import Facts
 from remediator.core.parameters import convert
 from remediator.core.policy import AtMost, EarlyProbe, Policy, Probe, Step, Undo, Verify, base_of
@@ -148,11 +148,22 @@ def _intention(policy: Policy, name: str, scope: Mapping[str, Any], catalog: Cat
 def spread_out(run: Run, policy: Policy, base: str, facts: Facts) -> Run:
     """The run with a repeated step as the items of its list. One that has begun keeps what it has.
 
+    Of a later gate it is the list that people see beside the card: the steps before it may have moved it.
     Raises EvaluationError where there is no list, or one that is too long: nothing is left out in silence.
     """
     if policy.steps[base].for_each is None or begun(run, base):
         return run
-    return spread(run, base, _listed(run, policy, base, facts))
+    return spread(run, base, _listed(_as_seen(run), policy, base, facts))
+
+
+def relisted(run: Run, policy: Policy, bases: Iterable[str], facts: Facts) -> list[str]:
+    """Repeated steps whose list is another one by what people see. Raises EvaluationError."""
+    still = [base for base in bases if base in run.lists and not begun(run, base)]
+    return [one for one in still if not same(_listed(_as_seen(run), policy, one, facts), run.lists[one])]
+
+
+def _as_seen(run: Run) -> Run:
+    return msgspec.structs.replace(run, readings=run.evidence)
 
 
 def again(run: Run, policy: Policy, names: Iterable[str], facts: Facts, *, anew: bool) -> list[Intention]:

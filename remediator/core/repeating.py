@@ -69,6 +69,16 @@ def passed(run: Run) -> int:
     )
 
 
+def keeps_version(run: Run) -> bool:
+    """Does it go on by the policy with which it began?
+
+    Once it has acted; and amid a list of safe items: decided again, it would send anew what was sent.
+    """
+    base = base_of(run.step.name) if run.step is not None else ""
+    amid = base in run.lists and begun(run, base)
+    return run.acted or (amid and risk_of_all(run, base) is Risk.SAFE)
+
+
 def risk_of_all(run: Run, name: str) -> Risk:
     """The highest risk among the items of one list: their gate is one. Asked once they are resolved."""
     resolved = [one.intention.risk for one in items(run, name) if one.intention is not None]

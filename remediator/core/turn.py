@@ -23,6 +23,7 @@ from remediator.core.messages import (
     Probe,
 )
 from remediator.core.policy import Policy, Step
+from remediator.core.repeating import keeps_version
 from remediator.core.run import Call, Gate, Outcome, Picture, Refusal, Run, Stage, StepRun, Verdict, Vote
 
 
@@ -70,7 +71,7 @@ class Turn:
     def lowered(self) -> str:
         """Why a run that has not acted was opened in a mode that its policy has lost since, or ""."""
         mode = mode_now(self.policy, self.facts)
-        if self.run.acted or not lower(mode, self.run.mode):
+        if keeps_version(self.run) or not lower(mode, self.run.mode):
             return ""
         return f"the policy has failed too often since this run was opened, and is in mode {mode} now"
 

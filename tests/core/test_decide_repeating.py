@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from remediator.core.catalog import Fence
-from remediator.core.messages import TimePassed
+from remediator.core.messages import TimePassed, Use
 from remediator.core.play import next_deadline
 from remediator.core.run import Picture, Run, Stage, StepState
 from tests.core.stories import (
+    START,
     Story,
     budget_probe,
     change,
@@ -458,6 +460,15 @@ def test_a_list_that_its_deadline_cuts_short_has_failed_where_an_item_did() -> N
     told.pages("its deadline has passed", "retry: 2 of 4 items did not work").counts("act", "failed")
 
 
+def test_a_list_that_a_time_box_cuts_short_has_failed_where_an_item_did() -> None:
+    steps = {"retry": each(stop_after=3, undo=undo("/-r/${each.id}", after="1m"))}
+    told = story("a", "b", "c", steps=steps).done().later("2m").refused("500").undoes("retry[1]").done()
+    told.closes(
+        "failed", "1 of 3 items did not work, 1 not begun: retry[2]: 500; the time of retry[1] is over"
+    )
+    assert any("retry: 1 of 3 items did not work" in page for page in told.paged)
+
+
 def test_an_earlier_step_that_failed_is_not_forgotten_when_the_alert_ends() -> None:
     steps = {"a": post("/a", on_failure="continue"), "b": post("/b", verify=proof(within="1m"))}
     told = Story(policy(steps)).refused("409").resolves().passes("1m")
@@ -498,3 +509,164 @@ def test_an_approval_that_was_carried_out_but_for_one_item_stays_one() -> None:
     told.reads_before(value=1).done().reads_proof(value=0).asks_people(oncall=1)
     told.now_reads("failed", **rows("q", "r", "t")["failed"]).approve("bob").asks_people(oncall=1)
     assert [gate.state for gate in told.run.all_gates] == ["approved", "void", "open"]
+
+
+# ── What is read for a later card ─────────────────────────────────────────────────────────────────
+
+LATER = {"a": post("/a"), "retry": each(at_most=2, gate=votes(oncall=1))}
+
+
+def test_a_later_list_is_the_one_that_people_see() -> None:
+    told = story("x", "y", steps=LATER).now_reads("failed", **rows("z")["failed"]).done()
+    assert told.asks_people(oncall=1).run.evidence["failed"].value["count"] == 1
+    assert told.gate.steps == ("retry[1]",)
+    told.approve("bob").starts("retry[1]").done().closes("fixed", "a done, retry[1] done").writes("relisted")
+    assert paths(told) == ["/a", "/retry/z"]
+    told = story("x", "y", steps=LATER).now_reads("failed", **rows()["failed"]).done()
+    told.closes("fixed", "a done")
+    assert told.run.all_gates == ()
+
+
+def test_a_later_list_that_voids_its_gate_is_read_anew() -> None:
+    steps = {"a": post("/a"), "retry": each(gate=votes(oncall=1), verify=proof(within="1m"))}
+    told = story("x", "y", steps=steps).done().asks_people(oncall=1)
+    told.now_reads("failed", **rows("y", "z")["failed"]).approve("bob").reads_before(value=9)
+    told.writes("gate-void").asks_people(oncall=1)
+    assert [one.call.args["path"] for one in told.gate.intentions] == ["/retry/y", "/retry/z"]
+    assert told.run.steps["retry[1]"].before is None, "that was of another item"
+    told.approve("bob").reads_before(value=1).starts("retry[1]")
+
+
+def test_nobody_is_asked_about_a_later_list_that_is_too_long() -> None:
+    told = story("a", steps=LATER).now_reads("failed", **rows("x", "y", "z")["failed"]).done()
+    told.closes("failed", "its list has 3 items, and at_most is 2").pages("stopped before retry")
+    assert told.run.all_gates == ()
+
+
+def test_a_list_that_never_rests_is_not_read_for_ever() -> None:
+    told = story("a", steps=LATER).hangs("failed").done()
+    for number in range(4):
+        told._answer(told.asked("diagnose:failed"), rows(number)["failed"])
+    told.closes("failed", "fresh: the list of retry changes each time").pages("stopped before retry")
+
+
+# ── Lists of safe items ───────────────────────────────────────────────────────────────────────────
+
+
+def telling(*ids: object, **rest: Any) -> Story:
+    """A message for each row."""
+    steps = {"tell": say("${each.id}", for_each=LIST, at_most=5) | rest.pop("tell", {})}
+    return story(*ids, steps=steps | rest.pop("steps", {}), **rest)
+
+
+def test_what_was_said_is_not_said_again_because_the_policy_changed() -> None:
+    told = telling("a", "b").starts("tell[1]").policy_changes().done().starts("tell[2]").done()
+    told.closes("fixed", "tell (2 items) done").counts("safe")
+    told = telling("a", "b", tell={"verify": proof(within="1m")}).reads_before(value=1).done()
+    told.reads_proof(value=0).policy_changes().reads_before(value=1).starts("tell[2]")
+    breaker = {"failures": 1, "within": "1h", "mode": "suggest", "for": "1h"}
+    told = telling("a", "b", bounds={"breaker": breaker}).starts("tell[1]").sees(use=Use(failures=(START,)))
+    told.done().starts("tell[2]").done().closes("fixed")
+
+
+def test_the_first_change_after_what_was_said_is_made_by_the_policy_that_runs() -> None:
+    told = telling("a", steps={"cut": post("/cut")}).starts("tell[1]").policy_changes().done()
+    told.refuses("changed", "the policy has changed")
+    told = story("safe", "other", steps={"retry": each("/${each.id}/x")}).policy_changes().done()
+    told.refuses("changed", "the policy has changed")
+
+
+def test_an_end_that_does_not_last_repeats_nothing_that_was_said() -> None:
+    told = telling("a", "b").starts("tell[1]").resolves().done().in_stage(Stage.PREPARING)
+    told.later("5s").fires().starts("tell[2]").done().closes("fixed")
+    telling("a", "b").starts("tell[1]").resolves().done().passes("1m").closes("recovered")
+
+
+def test_items_that_were_said_beside_one_that_failed_are_not_said_again_at_every_recheck() -> None:
+    told = telling("a", "b", "c", tell={"stop_after": 3}).done().refused("no such channel").done()
+    told.closes("failed", "1 of 3 items did not work").counts("safe", "failed")
+    use = Use(safe_plays={"0": START - timedelta(minutes=5)})
+    again = Story(policy({"tell": say()}), use=use).starts_nothing()
+    again.closes("nothing-to-do", "played at 09:55:00 UTC with safe steps; cooldown")
+    telling("a", tell={"stop_after": 3}).refused().closes("failed").counts("failed")  # tried again
+    told = telling("a", "b", tell={"on_failure": "continue"}).done().refused().counts("safe", "failed")
+    told = telling("a", "b", bounds={"deadline": "1h"}).later("2h").done()
+    told.closes("expired").counts("safe")
+
+
+def test_items_of_which_nobody_knows_have_failed() -> None:
+    told = telling("a", "b", tell={"stop_after": 2}).unknown().done()
+    told.closes("failed", "1 of 2 items did not work")
+
+
+def test_said_items_stand_when_the_next_one_cannot_be_read() -> None:
+    told = telling("a", "b", tell={"verify": proof(within="1m")}).reads_before(value=1).done()
+    told.reads_proof(value=0).before_fails()
+    told.closes("failed", "1 of 2 items did not work").pages("tell: 1 of 2 items")
+
+
+# ── What is frozen, and what is read once ─────────────────────────────────────────────────────────
+
+
+def test_what_is_to_be_done_with_later_items_is_told_by_the_figures_that_people_see() -> None:
+    """A list that has begun and is asked about again: its items are the same, their arguments are not."""
+    steps = {"retry": each("/${each.id}/${string(budget.row.pct)}", gate=None)}
+    given = rows("safe", "b", "c") | {"budget": {"row": {"pct": 50}, "count": 1}}
+    told = Story(policy(steps, diagnose=ROWS | budget_probe()), given=given).asks_people(oncall=1)
+    told.approve("bob").starts("retry[1]").now_reads("budget", row={"pct": 40}, count=1).done()
+    told.asks_people(oncall=1)
+    assert [one.call.args["path"] for one in told.gate.intentions] == ["/b/40", "/c/40"]
+    told.approve("bob").starts("retry[2]").done().starts("retry[3]").done().closes("fixed")
+    assert paths(told) == ["/safe/50", "/b/40", "/c/40"]
+
+
+def test_an_item_that_was_begun_is_taken_back_as_it_was_told_then() -> None:
+    told = story("a", "b", steps={"retry": each(undo=undo("/-r/${string(now)}", after="1d"))})
+    first = told.run.steps["retry[1]"].intention
+    told.later("10m").done().starts("retry[2]")
+    assert told.run.steps["retry[1]"].intention == first
+    assert told.run.steps["retry[2]"].intention.undo != first.undo  # type: ignore[union-attr]
+
+
+def test_a_list_that_is_through_is_not_read_again_for_the_first_change() -> None:
+    steps = {"cut": post("/cut")}
+    case = [{"do": ["tell", "cut"], "gate": votes(oncall=1)}]
+    told = telling("a", steps=steps, decide=case).approve("bob").starts("tell[1]")
+    told.now_reads("failed", **rows(*"abcdefg")["failed"]).done().starts("cut").done().closes("fixed")
+
+
+def test_a_list_that_stopped_stays_so_when_the_run_is_decided_again() -> None:
+    steps = {"cut": post("/cut/${string(failed.count)}", gate=votes(oncall=1))}
+    told = telling("a", "b", tell={"on_failure": "continue"}, steps=steps).refused().asks_people(oncall=1)
+    told.now_reads("failed", **rows("a")["failed"]).approve("bob").writes("gate-void").asks_people(oncall=1)
+    told.approve("bob").starts("cut")
+    assert [act.step for act in told.acts] == ["tell[1]", "cut"]
+
+
+def test_a_kept_list_that_another_run_has_come_to_hold_is_not_gone_on_with() -> None:
+    steps = {
+        "retry": each("/safe/${each.id}", gate=None, undo=undo("/-r", after="1h")),
+        "cut": post("/cut/${string(failed.count)}"),
+    }
+    told = story("a", "b", steps=steps, decide=[{"do": ["retry", "cut"], "gate": votes(oncall=1)}])
+    told.approve("bob").starts("retry[1]").done().starts("retry[2]")
+    told.now_reads("failed", **rows("a")["failed"]).sees(held=frozenset({"retry"})).done()
+    told.writes("gate-void")
+    assert "retry (2 items) is being held by another run" in str(told.run.verdict)
+
+
+def test_a_list_that_another_run_holds_is_in_its_place_on_the_card_of_the_ladder() -> None:
+    steps = {"retry": each(undo=undo("/-r", after="1h")), "restart": post("/restart")}
+    text = policy(steps, diagnose=ROWS, decide=[{"try": ["retry", "restart"], "gate": votes(oncall=1)}])
+    told = Story(text, given=rows("a", "b"), held=frozenset({"retry"})).asks_people(oncall=1)
+    assert told.run.plan == ("retry[1]", "retry[2]", "restart")
+    told.approve("bob").starts("restart").done().closes("fixed", "restart done")
+
+
+def test_a_last_rung_that_stops_early_is_told_and_its_on_failure_followed() -> None:
+    steps = {"restart": post("/restart"), "retry": each(undo=undo("/-r", after="1d"))}
+    told = story("a", "b", "c", steps=steps, decide=[{"try": ["restart", "retry"]}])
+    told.refused().starts("retry[1]").refused("409").closes(
+        "failed", "1 of 3 items did not work, 2 not begun"
+    )
+    told.pages("retry: 1 of 3 items did not work")

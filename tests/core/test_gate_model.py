@@ -95,7 +95,7 @@ PLANTED: dict[str, tuple[Any, str, str]] = {
     "it starts although the alert is over": (starting.enter, "run.resolved_at is not None", "False"),
     "it starts although the policy is another one": (
         starting.enter,
-        "if asked and turn",
+        "if (agreed or not keeps_version(run)) and turn",
         "if False and turn",
     ),
     "it starts in spite of a halt": (starting._bound, "if turn.run.acted or", "if True or"),
@@ -109,8 +109,8 @@ PLANTED: dict[str, tuple[Any, str, str]] = {
     "what was agreed to outlives other figures": (Turn._is_live, "and left", "and False"),
     "a run is not told of another policy while it waits": (
         decide._depends_on_policy,
-        "not run.acted or run.stage is Stage.WAITING",
-        "not run.acted",
+        "not keeps_version(run) or run.stage is Stage.WAITING",
+        "not keeps_version(run)",
     ),
 }
 

@@ -13,7 +13,7 @@ from remediator.core.gate import covers, needed
 from remediator.core.messages import Event
 from remediator.core.planning import intentions, spread_out
 from remediator.core.policy import base_of
-from remediator.core.repeating import begun, named, names_of, passed, risk_of_all, stopped
+from remediator.core.repeating import begun, keeps_version, named, names_of, passed, risk_of_all, stopped
 from remediator.core.run import Outcome, Refusal, Stage, StepState
 from remediator.core.stages import holding
 from remediator.core.turn import Turn
@@ -35,7 +35,7 @@ def enter(turn: Turn) -> None:
         return alert_over(turn)
     if over := holding.due(turn):
         return time_box_over(turn, over)
-    if not run.acted and turn.facts.current != run.version:
+    if not keeps_version(run) and turn.facts.current != run.version:
         return turn.decide_again("the policy has changed since this run was opened")
     if turn.lowered:
         return turn.decide_again(turn.lowered)
@@ -75,7 +75,7 @@ def _stops_at_once(turn: Turn) -> bool:
 
 
 def _played_before(turn: Turn) -> bool:
-    """A case that ended well with safe steps alone is not repeated within the cooldown.
+    """A case of which safe steps worked, and nothing else was done, is not repeated within the cooldown.
 
     Bounds count only acts that are not safe; without this, a message or a retrigger that helps for a
     moment would be sent at every recheck.
@@ -84,8 +84,8 @@ def _played_before(turn: Turn) -> bool:
     cooldown = turn.policy.bounds.cooldown
     if played is None or turn.now >= played + cooldown:
         return False
-    done = f"this case was played at {played:%H:%M:%S} UTC"
-    reason = f"{done} and ended well with safe steps; cooldown {format_duration(cooldown)}"
+    done = f"this case was played at {played:%H:%M:%S} UTC with safe steps"
+    reason = f"{done}; cooldown {format_duration(cooldown)}"
     turn.close(Outcome.NOTHING_TO_DO, reason, Refusal("cooldown", reason, again_at=played + cooldown))
     return True
 

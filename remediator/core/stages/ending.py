@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from remediator.core.failure import failed_so_far
+from remediator.core.failure import failed_so_far, played
 from remediator.core.messages import Event
 from remediator.core.policy import base_of
 from remediator.core.repeating import enough, idle, named
@@ -27,8 +27,8 @@ def enter(turn: Turn) -> None:
     if run.temporary:
         turn.fail(verdict)  # a hold may last for days: its policy is stepped down now
         return turn.enter(Stage.HOLDING)
-    if verdict.outcome is Outcome.FIXED and not run.acted:
-        turn.count("safe", str(run.case))
+    if run.verdict is None:
+        played(turn)
     return turn.close(verdict.outcome, verdict.reason)
 
 

@@ -10,6 +10,7 @@ from remediator.core.failure import not_readable, stop_before
 from remediator.core.gate import covers, needed, opens_with, same_plan
 from remediator.core.messages import AlertHeard, Event, Preview, Previewed, ProbeRead
 from remediator.core.planning import again, as_read, choose_case, probe_call, unexpected
+from remediator.core.repeating import keeps_version
 from remediator.core.run import Call, Gate, Picture, Reading, Run, Stage
 from remediator.core.stages import diagnosing
 from remediator.core.turn import Turn
@@ -85,8 +86,8 @@ def _arrived(turn: Turn, key: str) -> None:
 def _just_over(turn: Turn) -> bool:
     """What is begun only while its alerts fire waits until their end counts, or they fire again."""
     run = turn.run
-    asked = run.rungs or opens_with(run, turn.step.name)
-    return run.acted and asked and run.resolved_at is not None and not turn.recovered
+    asked = run.rungs or not run.acted or opens_with(run, turn.step.name)
+    return keeps_version(run) and asked and run.resolved_at is not None and not turn.recovered
 
 
 def _must_be_fresh(turn: Turn) -> bool:
@@ -130,7 +131,7 @@ def _compare(turn: Turn) -> None:
         turn.note("fresh", same=not change, change=change, readings=readings)
     if change:
         return _void(turn, change)
-    turn.change(readings=renewed.readings)
+    turn.change(readings=renewed.readings, seen={})
     return turn.enter(Stage.STARTING)
 
 

@@ -10,9 +10,10 @@ from remediator.core.calls import previews
 from remediator.core.failure import stop_before
 from remediator.core.gate import needed
 from remediator.core.messages import Event, Preview, Previewed, ProbeRead
-from remediator.core.planning import as_read, probe_call, unexpected
+from remediator.core.planning import as_read, probe_call, relisted, unexpected
 from remediator.core.run import Call, Reading, Stage
 from remediator.core.stages.diagnosing import PREFIX as PROBE
+from remediator.core.stages.preparing import MOST_VOIDS
 from remediator.core.turn import Turn
 from remediator.errors import EvaluationError
 
@@ -35,7 +36,7 @@ def enter(turn: Turn) -> None:
     turn.change(pending=(*turn.run.pending, *(PREFIX + name for name in wanted)), pictures={}, seen={})
     for name, call in wanted.items():
         turn.want(Preview(turn.run.round, name, call))
-    return None if turn.run.pending else turn.enter(Stage.WAITING)
+    return None if turn.run.pending else _open(turn)
 
 
 def hear(turn: Turn, event: Event) -> None:
@@ -80,4 +81,21 @@ def _shown(turn: Turn, event: Previewed) -> None:
 def _arrived(turn: Turn, key: str) -> None:
     turn.change(pending=tuple(one for one in turn.run.pending if one != key))
     if not turn.run.pending:
-        turn.enter(Stage.WAITING)
+        _open(turn)
+
+
+def _open(turn: Turn) -> None:
+    """Ask people, unless the lists are others than those beside which they would see the card."""
+    gate = needed(turn.run, turn.policy)
+    bases = dict.fromkeys(gate.lists) if gate is not None and turn.run.seen else {}
+    try:
+        moved = relisted(turn.run, turn.policy, bases, turn.facts)
+    except EvaluationError as error:
+        return stop_before(turn, "expression", str(error))
+    if not moved:
+        return turn.enter(Stage.WAITING)
+    turn.note("relisted", steps=moved)
+    turn.change(voids=turn.run.voids + 1)
+    if turn.run.voids > MOST_VOIDS:
+        return stop_before(turn, "fresh", f"the list of {', '.join(moved)} changes each time that it is read")
+    return turn.enter(Stage.CHOOSING)

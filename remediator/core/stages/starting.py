@@ -13,6 +13,7 @@ from remediator.core.calls import call_risk, offered
 from remediator.core.catalog import Risk
 from remediator.core.failure import alert_over, stop_before
 from remediator.core.messages import Event
+from remediator.core.repeating import keeps_version
 from remediator.core.run import Gate, Intention, Refusal, Stage, StepState, gate_hash
 from remediator.core.turn import Turn
 
@@ -25,11 +26,12 @@ def enter(turn: Turn) -> None:
     """Start the step at the cursor, or say why not."""
     run, intention = turn.run, turn.step.intention
     assert intention is not None
-    asked = not run.acted or gate.opens_with(run, intention.step)
+    agreed = gate.opens_with(run, intention.step)
+    asked = agreed or not run.acted
     if run.resolved_at is not None and (asked or run.rungs):
-        waits = run.acted and not turn.recovered
+        waits = keeps_version(run) and not turn.recovered
         return turn.enter(Stage.PREPARING) if waits else alert_over(turn)
-    if asked and turn.facts.current != run.version:
+    if (agreed or not keeps_version(run)) and turn.facts.current != run.version:
         return turn.decide_again("the policy has changed since this run was opened")
     if turn.lowered:
         return turn.decide_again(turn.lowered)
