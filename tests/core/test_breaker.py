@@ -11,10 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from remediator.core.admission import refusal
 from remediator.core.breaker import lower, mode_now, stepped_down
 from remediator.core.messages import Seen, Use
+from remediator.core.planning import Address
 from remediator.core.policy import Policy
-from tests.core.stories import START, policy, post
+from remediator.core.run import Halt
+from tests.core.stories import CATALOG, START, TARGET, policy, post
 
 EXAMPLES = 2_000 if os.environ.get("CI") == "true" else 300
 MINUTE = timedelta(minutes=1)
@@ -120,3 +123,14 @@ def test_it_is_down_exactly_when_somebody_counting_by_hand_says_so(
 def test_modes_are_ordered_by_what_they_do_alone() -> None:
     assert lower("observe", "suggest") and lower("suggest", "act")
     assert not lower("act", "act")
+
+
+def test_a_policy_that_only_observes_for_a_time_asks_for_no_lock() -> None:
+    """What it would do, it says in spite of a halt, and beside a run that acts on the target."""
+    halt = Halt(id="h", scope="all", reason="stop", by="amina", at=START)
+    use = Use(failures=(START,) * 3)
+    seen = Seen(now=START, use=use, halts=(halt,), holder="r9")
+    assert refusal(broken(mode="observe"), CATALOG, Address(TARGET, {}), seen) is None
+    no = refusal(broken(mode="suggest"), CATALOG, Address(TARGET, {}), seen)
+    assert no is not None
+    assert no.bound == "halt"
