@@ -537,6 +537,13 @@ def test_a_later_list_that_voids_its_gate_is_read_anew() -> None:
     told.approve("bob").reads_before(value=1).starts("retry[1]")
 
 
+def test_a_list_after_a_later_gate_is_the_one_that_was_read_last() -> None:
+    steps = {"a": post("/a"), "cut": post("/cut", gate=votes(oncall=1)), "retry": each()}
+    told = story("x", steps=steps).now_reads("failed", **rows("y")["failed"]).done().asks_people(oncall=1)
+    told.now_reads("failed", **rows("z")["failed"]).approve("bob").starts("cut").done().starts("retry[1]")
+    assert paths(told) == ["/a", "/cut", "/retry/z"]
+
+
 def test_nobody_is_asked_about_a_later_list_that_is_too_long() -> None:
     told = story("a", steps=LATER).now_reads("failed", **rows("x", "y", "z")["failed"]).done()
     told.closes("failed", "its list has 3 items, and at_most is 2").pages("stopped before retry")
