@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from remediator.core.expression import parse_duration
+from remediator.core.letters import plainly
 from remediator.errors import ExpressionError, IntakeError, RemediatorError
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def add_command(commands: Any) -> None:
         "have been opened, and what stopped the others. Nothing is asked of any connection, and nothing is "
         "done: probes are answered from recorded readings (--from-store) or not at all, and the report says "
         "how much was known and what is assumed. Exit status: 0 fine, 1 some records could not be read, "
-        "2 could not run.",
+        "or more than one in a hundred is out of order; 2 could not run.",
     )
     command.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="policy files and folders")
     add_source(command, required=True)
@@ -82,7 +83,7 @@ def has_source(args: argparse.Namespace) -> bool:
 
 
 def run_backtest(args: argparse.Namespace) -> int:
-    """0 fine, 1 some records could not be read, 2 could not run."""
+    """0 fine, 1 some records could not be read or many are out of order, 2 could not run."""
     from remediator import connectors
     from remediator.policyfiles.loading import load
 
@@ -99,7 +100,7 @@ def run_backtest(args: argparse.Namespace) -> int:
         print(error, file=sys.stderr)
         return COULD_NOT_RUN
     _print(args, result)
-    return PROBLEMS if result.skipped else FINE
+    return PROBLEMS if result.doubtful else FINE
 
 
 def _print(args: argparse.Namespace, result: Result) -> None:
@@ -146,11 +147,14 @@ def player(args: argparse.Namespace, config: Config) -> Callable[[PolicySet], Re
         gc.set_threshold(100_000, 50, 100)
         try:
             with _source(args, config, span, problems, given) as (source, known):
-                return backtest(source, known, tell)
+                result = backtest(source, known, tell)
         finally:
             tell.done()
             if problems.count > MOST_TOLD:
                 print(f"… {problems.count - MOST_TOLD} more", file=sys.stderr)
+        if result.disorder:
+            print(f"{plainly(result.source)}: {result.disorder}", file=sys.stderr)
+        return result
 
     return played
 

@@ -119,6 +119,39 @@ def test_bad_lines_are_told_with_their_place_and_the_rest_is_played(
     assert json.loads(said.out)["skipped"] == 30
 
 
+def test_a_record_with_the_newest_first_is_told_and_in_doubt(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = (desk / "alerts.jsonl").read_text().splitlines()
+    (desk / "alerts.jsonl").write_text("\n".join(reversed(lines)))
+    assert played("--from-file", "alerts.jsonl") == 1
+    said = capsys.readouterr()
+    told = "2 lines are older than what came before by more than a minute, the first is line 2"
+    assert f"Out of order: {told}" in said.out
+    assert f"alerts.jsonl: {told}" in said.err
+    assert played("--from-file", "alerts.jsonl", "--json") == 1
+    assert json.loads(capsys.readouterr().out)["late"] == 2
+
+
+def test_a_few_lines_out_of_order_are_told_and_no_more(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [line(n / 10) for n in range(200)]
+    (desk / "alerts.jsonl").write_text("\n".join([*lines, line(0), *lines[-2:]]))
+    assert played("--from-file", "alerts.jsonl") == 0
+    assert "alerts.jsonl: 1 line is older" in capsys.readouterr().err
+
+
+def test_what_the_record_cuts_off_is_said(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (desk / "alerts.jsonl").write_text("\n".join((line(0), line(30))))
+    assert played("--from-file", "alerts.jsonl", "--since", "2026-11-21T12:10Z", "--markdown") == 0
+    said = capsys.readouterr().out
+    assert "1 alert was never resolved in the record: runs after their last delivery are guesses" in said
+    assert "What came before \\-\\-since is not heard" in said or "What came before --since is not" in said
+    assert played("--from-file", "alerts.jsonl") == 0
+    assert "--since" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

@@ -44,7 +44,7 @@ from remediator.engine.virtual import Virtual, VirtualClock
 from remediator.policyfiles.backtest import replay
 from remediator.policyfiles.backtest.readings import Readings
 from remediator.policyfiles.backtest.replay import Given, backtest
-from remediator.policyfiles.backtest.sources import Problems
+from remediator.policyfiles.backtest.sources import Order, Problems
 from remediator.ports import Pending, RunFilter, Store, Tx
 from remediator.store import open_store
 from tests.core.stories import CATALOG, ROLES, budget_probe, change, policy, post, proof, undo, votes
@@ -209,6 +209,7 @@ class Stream:
     assumes: tuple[str, ...] = ()
     done: float = 0.0
     problems: Problems = field(default_factory=Problems)
+    order: Order = field(default_factory=Order)
 
     def deliveries(self) -> Iterator[Delivery]:
         yield from self.story.stream

@@ -23,11 +23,14 @@ from remediator.ports import Tx
 from remediator.store.memory import MemoryStore
 from tests.connectors.peers import a_port_where_nobody_listens
 from tests.rig.prometheus import running_prometheus
-from tests.store.samples import NOON, HandClock
+from tests.store.samples import NOON as TODAY
+from tests.store.samples import HandClock
 from tests.store.samples import alert as kept_alert
 
 T = TypeVar("T")
 MINUTE = timedelta(minutes=1)
+NOON = TODAY - timedelta(days=10)
+"""The records lie behind us: what came tomorrow is not believed."""
 PAYLOADS = Path(__file__).parent.parent / "payloads"
 
 
@@ -72,8 +75,85 @@ def test_lines_come_when_they_say_or_when_the_latest_thing_in_them_happened(
     assert (file.done, file.problems.count) == (1.0, 0)
 
 
-def test_time_never_goes_back(tmp_path: Path) -> None:
-    assert minutes(WebhookFile(written(tmp_path, at(3), at(1), at(4))).deliveries()) == [3, 3, 4]
+def test_time_never_goes_back_and_steps_back_are_counted(tmp_path: Path) -> None:
+    file = WebhookFile(written(tmp_path, at(0), at(3), at(1), at(2.9), at(1.9), at(4)))
+    assert minutes(file.deliveries()) == [0, 3, 3, 3, 3, 4]
+    assert (file.order.late, file.order.first) == (2, 3), "some seconds are none"
+    assert file.order.told.startswith("2 lines are older than what came before")
+    assert "the first is line 3" in file.order.told
+
+
+def test_the_end_of_an_alert_tells_that_a_line_without_a_time_lies_in_the_wrong_place(tmp_path: Path) -> None:
+    """A repeat of an old alert does not: it begins when it began."""
+    lines = [json.dumps(one) for one in (body(300), body(0), body(0, ended=240), body(0, ended=239))]
+    file = WebhookFile(written(tmp_path, *lines))
+    assert minutes(file.deliveries()) == [300] * 4
+    assert (file.order.late, file.order.first) == (1, 4)
+
+
+def test_a_line_outside_the_span_is_left_out_and_the_rest_is_read(tmp_path: Path) -> None:
+    """One line from later neither ends the record nor lifts the others."""
+    path = written(tmp_path, at(0), at(90), at(1), at(-9), at(2), at(7), at(3))
+    file = WebhookFile(path, Span(NOON, NOON + 5 * MINUTE))
+    assert (minutes(file.deliveries()), file.order.late, file.problems.count) == ([0, 1, 2, 3], 0, 0)
+
+
+@pytest.mark.parametrize("year", ["0001", "1999", "2126", "2999", "9999"])
+def test_a_time_that_nobody_can_have_recorded_is_a_bad_line(tmp_path: Path, year: str) -> None:
+    told: list[str] = []
+    bad = at(1).replace(f'"at":"{NOON:%Y}', f'"at":"{year}')
+    file = WebhookFile(written(tmp_path, at(0), bad, at(4)), problems=Problems(told.append))
+    assert minutes(file.deliveries()) == [0, 4]
+    assert [one.rpartition("alerts.jsonl:")[2].partition(":")[0] for one in told] == ["2"]
+    assert "before 2000 or more than a day from now" in told[0]
+
+
+@pytest.mark.parametrize("bare", [body(1), body(1, ended=2)])
+@pytest.mark.parametrize("year", ["2126", "9999"])
+def test_so_is_one_whose_newest_alert_begins_or_ends_then(
+    tmp_path: Path, bare: dict[str, Any], year: str
+) -> None:
+    (alert,) = bare["alerts"]
+    when = "endsAt" if "endsAt" in alert else "startsAt"
+    line = json.dumps({"alerts": [alert | {when: alert[when].replace(f"{NOON:%Y}", year)}]})
+    file = WebhookFile(written(tmp_path, at(0), line, at(4)))
+    assert (minutes(file.deliveries()), file.problems.count) == ([0, 4], 1)
+
+
+def test_when_a_firing_alert_might_end_is_not_when_its_line_came(tmp_path: Path) -> None:
+    bare = body(1)
+    bare["alerts"][0]["endsAt"] = "9999-12-31T23:59:59Z"
+    file = WebhookFile(written(tmp_path, json.dumps(bare)))
+    assert (minutes(file.deliveries()), file.problems.count) == ([1], 0)
+
+
+def test_a_mark_of_byte_order_is_read_over(tmp_path: Path) -> None:
+    path = written(tmp_path, at(0), at(1))
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    file = WebhookFile(path)
+    assert (minutes(file.deliveries()), file.problems.count) == ([0, 1], 0)
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (json.dumps([body(0), body(1)]), "is a JSON array; write one webhook a line: jq -c '.[]' "),
+        (json.dumps([body(0), body(1)], indent=2), "is a JSON array"),
+        (json.dumps(body(0), indent=2), "is JSON over several lines; write one webhook a line: jq -c . "),
+        (at(0).encode("utf-16"), "is UTF-16"),
+    ],
+)
+def test_a_file_in_another_form_is_one_error_that_names_it(
+    tmp_path: Path, data: str | bytes, told: str
+) -> None:
+    path = tmp_path / "alerts.json"
+    path.write_bytes(data if isinstance(data, bytes) else data.encode())
+    problems: list[str] = []
+    with pytest.raises(IntakeError) as error:
+        list(WebhookFile(path, problems=Problems(problems.append)).deliveries())
+    assert str(path) in str(error.value)
+    assert told in str(error.value)
+    assert problems == []
 
 
 def test_recorded_webhooks_are_read_as_the_daemon_reads_them(tmp_path: Path) -> None:
@@ -161,7 +241,21 @@ def test_a_stores_deliveries_are_read_in_pages_from_where_they_count() -> None:
 
 
 def test_a_clock_that_went_back_does_not_turn_time() -> None:
-    assert minutes(StoredInbox(inbox(0, 5, 4, 6).look, "the store").deliveries()) == [0, 5, 5, 6]
+    source = StoredInbox(inbox(0, 5, 3, 6).look, "the store")
+    assert minutes(source.deliveries()) == [0, 5, 5, 6]
+    assert (source.order.late, source.order.first) == (1, 3)
+
+
+def test_a_clock_that_was_once_in_the_far_future_costs_that_delivery_alone() -> None:
+    told: list[str] = []
+    century = 100 * 365 * 24 * 60
+    source = StoredInbox(inbox(0, century, 4, 900, 6).look, "the store", problems=Problems(told.append))
+    source.span = Span(until=NOON + 600 * MINUTE)
+    assert minutes(source.deliveries()) == [0, 4, 6]
+    assert [one.split(":")[0] for one in told] == ["delivery 2"]
+
+
+def test_an_empty_store_has_nothing() -> None:
     assert list(StoredInbox(inbox().look, "the store").deliveries()) == []
 
 

@@ -17,7 +17,7 @@ from remediator.connectors.prometheus import PrometheusSettings, asked, connecte
 from remediator.core.alert import Alert, Delivery, fingerprint
 from remediator.core.expression import format_duration
 from remediator.errors import ConnectorError
-from remediator.policyfiles.backtest.sources import Problems, Span
+from remediator.policyfiles.backtest.sources import Order, Problems, Span
 
 QUERY = 'ALERTS{alertstate="firing"}'
 MOST_POINTS = 10_000
@@ -48,6 +48,7 @@ class AlertsMetric:
     span: Span  # with both ends
     step: timedelta = timedelta(minutes=1)
     problems: Problems = field(default_factory=Problems)
+    order: Order = field(default_factory=Order)
     done: float = 0.0
 
     def __post_init__(self) -> None:

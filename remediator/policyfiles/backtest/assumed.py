@@ -26,7 +26,15 @@ _BELIEF = (
     "trouble. Alerts go on as they were recorded, whatever the steps would have made of them."
 )
 _QUIET = "Nobody halts anything, takes a target over, denies, or starts a run by hand; watches do not look."
-_ALWAYS = (_PROBES, _STEPS, _BELIEF, _QUIET)
+_ENDS = (
+    "An alert fires until the record says that it has resolved; one whose end is not in it fires to the end "
+    "of the backtest, and is decided on again and again."
+)
+_ALWAYS = (_PROBES, _STEPS, _BELIEF, _QUIET, _ENDS)
+SINCE = (
+    "What came before --since is not heard: an alert that began before it begins with its first repeat after "
+    "it, and is not there when none came. Cooldowns, limits and budgets begin empty, and no run is open."
+)
 ASSUMPTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "approve": (*_ALWAYS, "Whoever may approve does so 2 minutes after the gate opened."),

@@ -62,6 +62,11 @@ class Book(MemoryStore):
         """An alert as last heard, without a transaction."""
         return self._tables.alerts.get(fingerprint)
 
+    @property
+    def firing(self) -> int:
+        """How many alerts fire."""
+        return sum(row.alert.firing for row in self._tables.alerts.values())
+
     def run(self, run_id: str) -> Run | None:
         """A run that is not closed, without a transaction."""
         return self.live.get(run_id)

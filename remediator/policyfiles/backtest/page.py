@@ -32,7 +32,7 @@ def as_html(result: Result) -> str:
             shares={one.policy: _shares(one) for one in concerned},
             known=reports.known(result),
             span=wording.span((result.until - result.since).total_seconds()),
-            notes=reports.notes(result),
+            notes=[*reports.troubles(result), *reports.notes(result)],
             listed=result.runs[:MOST_RUNS],
             totals={
                 "runs": sum(one.runs for one in concerned),

@@ -38,7 +38,7 @@ from remediator.core.stages.diagnosing import PREFIX as DIAGNOSE
 from remediator.core.stages.holding import PREFIX as EARLY
 from remediator.engine.decisions import Decisions, Terms
 from remediator.engine.virtual import Virtual, VirtualClock
-from remediator.policyfiles.backtest.assumed import ASSUMPTIONS, assuming, did
+from remediator.policyfiles.backtest.assumed import ASSUMPTIONS, SINCE, assuming, did
 from remediator.policyfiles.backtest.book import Book
 from remediator.policyfiles.backtest.readings import Readings
 from remediator.policyfiles.backtest.result import PolicySeen, Result, overlapping, summed
@@ -267,12 +267,20 @@ class _Replay:
             policies=tuple(policies),
             runs=runs,
             skipped=source.problems.count,
-            assumptions=(*ASSUMPTIONS[self._given.people], *source.assumes),
+            late=source.order.late,
+            disorder=source.order.told,
+            unresolved=self._book.firing,
+            assumptions=(*ASSUMPTIONS[self._given.people], *_cut(self._given), *source.assumes),
         )
 
 
 def _voters(roles: Iterable[frozenset[str]]) -> list[str]:
     return list(dict.fromkeys(person for people in roles for person in sorted(people)))
+
+
+def _cut(given: Given) -> tuple[str, ...]:
+    """What is said where the record is read from a moment on."""
+    return (SINCE,) if given.since is not None else ()
 
 
 def _nothing(source: Source, given: Given) -> Result:
@@ -292,5 +300,5 @@ def _nothing(source: Source, given: Given) -> Result:
         ),
         runs=(),
         skipped=source.problems.count,
-        assumptions=(*ASSUMPTIONS[given.people], *source.assumes),
+        assumptions=(*ASSUMPTIONS[given.people], *_cut(given), *source.assumes),
     )

@@ -55,6 +55,19 @@ def known(result: Result) -> str:
     )
 
 
+def troubles(result: Result) -> list[str]:
+    """What is wrong with the record itself."""
+    told = []
+    if result.skipped:
+        told.append(f"{_several(result.skipped, 'record')} could not be read.")
+    if result.disorder:
+        told.append(f"Out of order: {result.disorder}.")
+    if result.unresolved:
+        who = "1 alert was" if result.unresolved == 1 else f"{_grouped(result.unresolved)} alerts were"
+        told.append(f"{who} never resolved in the record: runs after their last delivery are guesses.")
+    return told
+
+
 def notes(result: Result) -> list[str]:
     """What a reviewer should not miss: overlaps, many at once, what is not known."""
     told = []
@@ -77,7 +90,7 @@ def as_text(result: Result) -> str:
     table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     quiet = len(result.policies) - len(rows) + 1
     lines = [heading(result), summary(result), known(result)]
-    lines += [f"{_several(result.skipped, 'record')} could not be read"] * bool(result.skipped)
+    lines += map(plainly, troubles(result))
     lines += ["", *(line.rstrip() for line in table)]
     lines += [f"No alert concerned {_several(quiet, 'policy', 'policies')}."] * bool(quiet)
     if told := notes(result):
@@ -97,8 +110,8 @@ def as_markdown(result: Result) -> str:
         f"**{summary(result)}.** {known(result)}",
         "",
     ]
-    if result.skipped:
-        lines += [f"{_several(result.skipped, 'record')} could not be read.", ""]
+    for one in troubles(result):
+        lines += [_safe(one), ""]
     if shown:
         lines += [_line(HEADER), _line(["---"] * 2 + ["---:"] * 2 + ["---"] * 2 + ["---:"] * 2 + ["---"])]
         lines += [_line([f"`{one.policy}`", *map(_safe, _row(one)[1:])]) for one in shown]

@@ -15,6 +15,8 @@ from remediator.core.policy import base_of
 
 HOUR = timedelta(hours=1)
 MOST_EXAMPLES = 5
+MOST_LATE = 0.01
+"""The share of a record that may be out of order before a result is in doubt."""
 
 
 class StepSeen(msgspec.Struct, frozen=True):
@@ -101,7 +103,15 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     policies: tuple[PolicySeen, ...]  # by name
     runs: tuple[RunSeen, ...]  # in the order in which they were opened
     skipped: int = 0  # records that could not be read
+    late: int = 0  # records that came out of the order of time, by more than a minute
+    disorder: str = ""  # the same in words, with the first of them
+    unresolved: int = 0  # alerts that still fire where the record ends
     assumptions: tuple[str, ...] = ()
+
+    @property
+    def doubtful(self) -> bool:
+        """Was any of the record left out, or much of it out of order?"""
+        return bool(self.skipped) or self.late > self.deliveries * MOST_LATE
 
     @property
     def known(self) -> float | None:

@@ -10,7 +10,7 @@ import json
 import zlib
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -20,7 +20,7 @@ from remediator.core.alert import Delivery
 from remediator.core.calls import printable
 from remediator.errors import IntakeError
 from remediator.intake.alertmanager import Parsed, parse
-from remediator.ports import Tx
+from remediator.ports import Received, Tx
 
 T = TypeVar("T")
 
@@ -35,8 +35,17 @@ MOST_KEPT = 2000
 
 BARE = "A line that does not say when it came, came when the latest thing in it began or ended."
 
+SLACK = timedelta(minutes=1)
+"""How far back a record may step in time: two Alertmanagers, or a clock that is set, do so by seconds."""
+
+LATE_END = timedelta(hours=1)
+"""The same for a line that does not say when it came, by the end of an alert: that is told within minutes."""
+
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
+_OLDEST = datetime(2000, 1, 1, tzinfo=UTC)
+_DAY = timedelta(days=1)
 _GZIP = b"\x1f\x8b"
+_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,53 @@ class Problems:
         self.tell(printable(problem))
 
 
+@dataclass
+class Order:
+    """The order of time in a record: what steps back in it comes when the latest before it came."""
+
+    unit: str = "record"
+    units: str = "records"
+    latest: datetime = _EARLIEST
+    late: int = 0  # records that are older than one before them by more than `SLACK` ...
+    first: int = 0  # ... and the first of these
+
+    def place(self, at: datetime, number: int) -> datetime:
+        """When a record is taken to have come."""
+        if at < self.latest:
+            if self.latest - at > SLACK:
+                self.note(number)
+            return self.latest
+        self.latest = at
+        return at
+
+    def note(self, number: int) -> None:
+        """One that lies in the wrong place."""
+        self.late += 1
+        self.first = self.first or number
+
+    @property
+    def told(self) -> str:
+        """Nothing where all is in order."""
+        if not self.late:
+            return ""
+        each = f"1 {self.unit} is" if self.late == 1 else f"{self.late:,} {self.units} are"
+        return (
+            f"{each} older than what came before by more than a minute, the first is {self.unit} "
+            f"{self.first:,}; each is taken to have come when the latest before it did"
+        )
+
+
+def plausible(at: datetime) -> datetime:
+    """A moment that may have been recorded. Raises IntakeError for any other."""
+    if _OLDEST <= at <= datetime.now(UTC) + _DAY:
+        return at
+    raise IntakeError(
+        "at",
+        f"{at:%Y-%m-%d} is before 2000 or more than a day from now",
+        remedy="mend the time, or leave it out",
+    )
+
+
 class Source(Protocol):
     """Recorded alerts."""
 
@@ -75,6 +131,7 @@ class Source(Protocol):
     assumes: tuple[str, ...]  # what its records cannot tell
     done: float  # how much of it was read: 0 to 1
     problems: Problems
+    order: Order
 
     def deliveries(self) -> Iterator[Delivery]:
         """In the order of time."""
@@ -92,6 +149,7 @@ class _Line(msgspec.Struct):
 
 
 _line = msgspec.json.Decoder(_Line)
+_WRITE = 'write one a line: {"at": "2026-11-21T12:00:00Z", "body": {"alerts": […]}}'
 
 
 @dataclass
@@ -99,41 +157,56 @@ class WebhookFile:
     """One webhook a line, perhaps gzipped.
 
     A line says when it came (``{"at": …, "body": {…}}``), or is a bare webhook: then it came when the
-    latest thing in it happened. Time never goes back.
+    latest thing in it happened. Time never goes back: a line that steps back is counted.
     """
 
     path: Path
     span: Span = Span()
     problems: Problems = field(default_factory=Problems)
+    order: Order = field(default_factory=lambda: Order("line", "lines"))
     done: float = 0.0
 
     def __post_init__(self) -> None:
         self._parsed: dict[bytes, Parsed] = {}
+        self._heard = _EARLIEST  # by which everything so far had come
         self.name = str(self.path)
         self.assumes: tuple[str, ...] = (BARE,)
 
     def deliveries(self) -> Iterator[Delivery]:
         """Raises IntakeError when not one line can be read, OSError when the file cannot."""
-        last, good = _EARLIEST, 0
+        good = 0
         for number, line in self._lines():
             try:
-                found = self._read(line, last)
+                found = self._read(number, line)
             except (IntakeError, msgspec.DecodeError, UnicodeDecodeError, OverflowError) as error:
+                if not good and not self.problems.count:
+                    self._check_form(line)
                 self.problems.add(f"{self.path}:{number}: {error}")
                 continue
             good += 1
-            for problem in found[1]:
+            if found is None:
+                continue
+            for problem in found.bad:
                 self.problems.add(f"{self.path}:{number}: {problem}")
-            delivery = found[0]
-            last = delivery.received_at
-            if self.span.after(last):
-                return
-            if delivery.alerts and not self.span.before(last):
-                yield delivery
+            if found.delivery.alerts:
+                at = self.order.place(found.delivery.received_at, number)
+                yield msgspec.structs.replace(found.delivery, received_at=at)
         if not good:
             problem = "none of its lines is a webhook" if self.problems.count else "is empty"
-            remedy = 'write one a line: {"at": "2026-11-21T12:00:00Z", "body": {"alerts": […]}}'
+            raise IntakeError(str(self.path), problem, remedy=_WRITE)
+
+    def _check_form(self, first: bytes) -> None:
+        """Raises IntakeError for a file that is JSON in another form: its every line would be bad."""
+        if first.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise IntakeError(str(self.path), "is UTF-16", remedy="write it as UTF-8")
+        if first.lstrip().startswith(b"["):
+            problem, remedy = "is a JSON array", f"write one webhook a line: jq -c '.[]' {self.path}"
             raise IntakeError(str(self.path), problem, remedy=remedy)
+        if first.rstrip().endswith((b"{", b"[", b",")):
+            problem = "is JSON over several lines"
+            raise IntakeError(
+                str(self.path), problem, remedy=f"write one webhook a line: jq -c . {self.path}"
+            )
 
     def _line(self, stream: Any) -> bytes:
         try:
@@ -153,22 +226,37 @@ class WebhookFile:
                 number += 1
                 if number % PAGE == 0:
                     self.done = raw.tell() / size
-                if not line.isspace():
+                if number == 1:
+                    line = line.removeprefix(_MARK)
+                if line and not line.isspace():
                     yield number, line
         self.done = 1.0
 
-    def _read(self, line: bytes, last: datetime) -> tuple[Delivery, tuple[str, ...]]:
+    def _read(self, number: int, line: bytes) -> Parsed | None:
+        """A line and when it came; None when that does not count."""
         written = _line.decode(line)
         if not written.body:
-            parsed = self._parse(line, last)
-            times = [at for one in parsed.delivery.alerts for at in (one.starts_at, one.ends_at) if at]
-            at = max(times, default=last)
+            parsed = self._parse(line, self._heard)
+            at = self._came(number, parsed.delivery)
         elif written.at is None or written.at.tzinfo is None:
             raise IntakeError("at", "is no time with its zone", remedy='write "at": "2026-11-21T12:00:00Z"')
         else:
-            at = written.at.astimezone(UTC)
+            parsed, at = None, plausible(written.at.astimezone(UTC))
+            self._heard = max(self._heard, at)
+        if self.span.before(at) or self.span.after(at):
+            return None
+        if parsed is None:
             parsed = self._parse(bytes(written.body), at)
-        return msgspec.structs.replace(parsed.delivery, received_at=max(at, last)), parsed.bad
+        return Parsed(msgspec.structs.replace(parsed.delivery, received_at=at), parsed.bad)
+
+    def _came(self, number: int, delivery: Delivery) -> datetime:
+        """When a line came that does not say it: never before what was heard by then."""
+        ends = [one.ends_at for one in delivery.alerts if one.ends_at is not None and not one.firing]
+        if ends and max(ends) < self._heard - LATE_END:
+            self.order.note(number)
+        happened = max([*ends, *(one.starts_at for one in delivery.alerts)], default=self._heard)
+        self._heard = max(self._heard, happened if happened == self._heard else plausible(happened))
+        return self._heard
 
     def _parse(self, body: bytes, at: datetime) -> Parsed:
         """As the daemon reads it. Alertmanager repeats itself to the byte, so the last bodies are kept."""
@@ -199,6 +287,7 @@ class StoredInbox:
     name: str
     span: Span = Span()
     problems: Problems = field(default_factory=Problems)
+    order: Order = field(default_factory=lambda: Order("delivery", "deliveries"))
     done: float = 0.0
     assumes: tuple[str, ...] = ()
 
@@ -206,17 +295,23 @@ class StoredInbox:
         """Page by page."""
         newest = self.ask(lambda tx: tx.last_delivery())
         first = after = self._before_since(newest)
-        last = _EARLIEST
         while page := self.ask(lambda tx, after=after: tx.deliveries(after=after, limit=PAGE)):  # type: ignore[misc]
             for received in page:
-                last = max(last, received.delivery.received_at)
-                if self.span.after(last):
-                    return
-                if not self.span.before(last):
-                    yield msgspec.structs.replace(received.delivery, received_at=last)
+                at = self._at(received)
+                if at is not None and not self.span.before(at) and not self.span.after(at):
+                    at = self.order.place(at, received.id)
+                    yield msgspec.structs.replace(received.delivery, received_at=at)
             after = page[-1].id
             self.done = (after - first) / max(1, newest - first)
         self.done = 1.0
+
+    def _at(self, received: Received) -> datetime | None:
+        """When it came; None, and told, where the daemon's clock was wrong beyond belief."""
+        try:
+            return plausible(received.delivery.received_at)
+        except IntakeError as error:
+            self.problems.add(f"delivery {received.id}: {error}")
+            return None
 
     def _before_since(self, newest: int) -> int:
         """The number of a delivery before the first that counts: halved down to, since they lie in order."""
