@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Annotated, Any
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import quote
 
 import aiohttp
 from pydantic import AfterValidator, Field
@@ -27,6 +27,7 @@ from remediator.connectors.settings import Authorities, BaseUrl, Headers, Settin
 from remediator.connectors.unoffered import Unoffered
 from remediator.core.canonical import inert
 from remediator.core.catalog import Escape, Fence, Kind, Operation, Param, Risk
+from remediator.core.escaping import checked_path
 from remediator.core.messages import Done, Refused, Result, Unknown
 from remediator.core.run import Call
 from remediator.errors import ConnectorError
@@ -95,7 +96,6 @@ _RESERVED = frozenset(
     ]
 )
 _ENDPOINT = re.compile(rf"({'|'.join(METHODS)}) /[!-~]*")
-_PATH_SAFE = re.compile(r"/(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*")
 
 
 def _endpoints(value: dict[str, Risk]) -> dict[str, Risk]:
@@ -240,7 +240,7 @@ class Http(Unoffered):
 
     def _request(self, method: str, args: Mapping[str, Any], key: str = "") -> _Request:
         """Raises ValueError or TypeError for what may not be sent."""
-        path = _checked_path(args.get("path"))
+        path = checked_path(args.get("path"))
         query = _query_string(args.get("query") or {})
         body = None
         headers = {"Accept-Encoding": "identity", "User-Agent": "remediator"}
@@ -317,24 +317,6 @@ async def _first(response: aiohttp.ClientResponse) -> bytes:
         if len(body) >= MOST_BYTES:
             break
     return bytes(body[:MOST_BYTES])
-
-
-def _checked_path(path: object) -> str:
-    """The path as it will stand on the wire. Nothing is normalised: what was approved is what is sent."""
-    if not isinstance(path, str) or not path.startswith("/"):
-        raise ValueError("the path must begin with /")
-    if not _PATH_SAFE.fullmatch(path):
-        raise ValueError("the path holds a character that must be percent-encoded")
-    # What a lax server may make of it: one decoding, backslashes as slashes.
-    decoded = unquote_to_bytes(path)
-    if decoded.count(b"/") != path.count("/") or b"\\" in decoded:
-        raise ValueError("the path hides a slash in a segment")
-    if any(byte < 0x20 or byte == 0x7F for byte in decoded):
-        raise ValueError("the path holds a control character")
-    parts = decoded.split(b"/")[1:]
-    if any(part in (b".", b"..") or part.startswith((b"..;", b".;")) for part in parts) or b"" in parts[:-1]:
-        raise ValueError("the path holds an empty segment, . or ..")
-    return path
 
 
 def _query_string(query: object) -> str:

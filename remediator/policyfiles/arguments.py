@@ -10,7 +10,8 @@ from typing import Any
 
 from remediator.core.catalog import Escape
 from remediator.core.catalog import Param as Spec
-from remediator.core.expression import Template, parse_duration
+from remediator.core.escaping import checked_path
+from remediator.core.expression import Expression, Template, parse_duration
 from remediator.core.policy import Param
 from remediator.documents.finding import nearest
 from remediator.documents.reading import Place
@@ -55,10 +56,26 @@ def _argument(place: Place, name: str, value: Any, spec: Spec) -> Iterator[Probl
     for inner, template in templates(value, place):
         if reason := template.check(spec.escape):
             yield Problem(inner, reason, _remedy(spec))
+        elif spec.escape is Escape.PATH and (reason := _misplaced(template)):
+            slash = template.text.startswith("/")
+            remedy = "write %20 for a space; what follows ? goes under query" if slash else _FROM_SLASH
+            yield Problem(inner, reason, remedy)
     if spec.choices and isinstance(value, Template) and value.literal:
         text = str(value.pieces[0]) if value.pieces else ""
         if text not in spec.choices:
             yield Problem(place, f"{name} cannot be {text!r}", nearest(text, spec.choices))
+
+
+_FROM_SLASH = "write what follows the connection's base_url, from its slash: /api/workers"
+
+
+def _misplaced(template: Template) -> str:
+    """Why no request could be sent to this path, whatever its values are."""
+    try:
+        checked_path("".join("x" if isinstance(piece, Expression) else piece for piece in template.pieces))
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _remedy(spec: Spec) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from remediator.core.catalog import Catalog
 from remediator.core.policy import Policy
-from remediator.policyfiles import arguments, conditions, lasting, naming, safety, statements
+from remediator.policyfiles import arguments, conditions, gates, lasting, naming, safety, statements, watching
 from remediator.policyfiles.uses import Check, Look, Problem
 
 CHECKS: tuple[Check, ...] = (
@@ -31,17 +31,18 @@ CHECKS: tuple[Check, ...] = (
     Check("P124", "warning", arguments.unused_param),
     Check("P130", "error", naming.unknown_kind),
     Check("P131", "error", naming.unknown_chain),
-    Check("P132", "error", naming.unknown_role),
-    Check("P133", "error", safety.empty_role),
-    Check("P134", "error", safety.unsatisfiable),
-    Check("P135", "warning", safety.satisfiable_for_a_time),
+    Check("P132", "error", gates.unknown_role),
+    Check("P133", "error", gates.empty_role),
+    Check("P134", "error", gates.unsatisfiable),
+    Check("P135", "warning", gates.satisfiable_for_a_time),
     Check("P136", "error", naming.unknown_budget),
     Check("P137", "error", safety.never_open),
     Check("P138", "warning", safety.idle_breaker),
+    Check("P139", "error", watching.never_fires),
     Check("P140", "error", naming.unknown_step),
     Check("P141", "warning", naming.unused_step),
     Check("P142", "error", conditions.unreachable),
-    Check("P150", "error", safety.ungated),
+    Check("P150", "error", gates.ungated),
     Check("P151", "error", safety.unproved),
     Check("P152", "error", safety.uncountable),
     Check("P153", "error", safety.unbounded),
@@ -49,7 +50,7 @@ CHECKS: tuple[Check, ...] = (
     Check("P155", "error", conditions.never_holds),
     Check("P156", "warning", conditions.proves_nothing),
     Check("P160", "warning", safety.too_short),
-    Check("P161", "warning", safety.waived),
+    Check("P161", "warning", gates.waived),
     Check("P162", "warning", lasting.stays),
     Check("P163", "warning", lasting.masked),
     Check("P164", "warning", lasting.undoes_nothing),

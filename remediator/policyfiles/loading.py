@@ -192,6 +192,8 @@ def _version(document: Document, policy: Policy, catalog: Catalog) -> str:
 def _checked(document: Document, policy: Policy, catalog: Catalog, without: Iterable[Place]) -> list[Finding]:
     """What the checks find, but for what stands around places that were taken out."""
     around = [place[:-1] or place for place in without]
+    if any(place[:1] == ("decide",) for place in without):
+        around.append(("decide",))  # what a case says tells which of the others are reached
     return [
         placed(document, one.code, one.severity, problem)
         for one, problem in check(policy, catalog)

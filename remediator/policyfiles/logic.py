@@ -193,7 +193,7 @@ def _spelled(node: Node) -> Iterator[str]:
         case syntax.Literal(value=value):
             yield repr(value)
         case syntax.Item(of=of, key=syntax.Literal(value=str() as key)):
-            yield f"{_words(of)}.{key}"
+            yield f"{_words(of)}.{key}" if key.isidentifier() else f"{_words(of)}[{key!r}]"
         case _:
             own = [str(getattr(node, name, "")) for name in ("mark", "name", "macro", "variable")]
             yield f"{type(node).__name__}:{':'.join(own)}({','.join(map(_words, syntax.parts(node)))})"

@@ -174,15 +174,6 @@ def unknown_chain(look: Look) -> Iterator[Problem]:
         yield Problem((), f"there is no escalation chain {chain!r} to page", remedy)
 
 
-def unknown_role(look: Look) -> Iterator[Problem]:
-    """P132: a gate asks a role that the config does not have."""
-    for place, gate in look.gates():
-        for role in gate.votes or ():
-            if role not in look.catalog.roles:
-                remedy = nearest(role, look.catalog.roles)
-                yield Problem((*place, "votes", role), f"unknown role {role!r}", remedy, on_key=True)
-
-
 def unknown_budget(look: Look) -> Iterator[Problem]:
     """P136: a budget that the config does not have."""
     budget = look.policy.bounds.budget

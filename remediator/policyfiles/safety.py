@@ -1,4 +1,4 @@
-"""Checks of caution: gates, proofs and bounds. What could act unasked, unproved or never."""
+"""Checks of caution: proofs and bounds. What could act unproved, without end or never."""
 
 from __future__ import annotations
 
@@ -37,81 +37,6 @@ def _flat(value: object) -> str:
     if not isinstance(value, Template):
         return ""
     return "".join(_ANY_SEGMENT if isinstance(piece, Expression) else piece for piece in value.pieces)
-
-
-# ── Gates ───────────────────────────────────────────────────────────────────────────────────────
-
-
-def ungated(look: Look) -> Iterator[Problem]:
-    """P150: a destructive step that some case would start without asking anybody."""
-    for name, risk in step_risks(look).items():
-        open_cases = [case for case in look.policy.decide if name in case.steps and case.gate is None]
-        if risk is Risk.DESTRUCTIVE and look.policy.steps[name].gate is None and open_cases:
-            remedy = "write gate: {votes: {oncall: 1}} on the step, or on each case that uses it"
-            yield Problem(("steps", name), f"{name} is destructive and has no gate", remedy, on_key=True)
-
-
-def _roles(look: Look) -> Mapping[str, frozenset[str]]:
-    """Role → everybody who holds it at some time: its people, and whoever is to stand in for them."""
-    covers = look.catalog.covers
-    return {
-        role: people | {one.by for one in covers.get(role, ())} for role, people in look.catalog.roles.items()
-    }
-
-
-def empty_role(look: Look) -> Iterator[Problem]:
-    """P133: a gate asks a role that nobody has, at any time."""
-    roles = _roles(look)
-    for place, gate in look.gates():
-        for role in gate.votes or ():
-            if role in roles and not roles[role]:
-                yield Problem((*place, "votes", role), f"nobody has the role {role!r}", on_key=True)
-
-
-def unsatisfiable(look: Look) -> Iterator[Problem]:
-    """P134: not enough distinct people, each counting for one role, even with all who stand in."""
-    roles = _roles(look)
-    for place, gate in look.gates():
-        votes = gate.votes or {}
-        if all(roles.get(role) for role in votes) and not satisfiable(votes, roles):
-            problem = "no set of distinct people can give these votes"
-            yield Problem((*place, "votes"), problem, "ask for fewer votes, or fill the roles")
-
-
-def satisfiable_for_a_time(look: Look) -> Iterator[Problem]:
-    """P135: votes that can be given only while somebody stands in for an absence."""
-    always, ever = look.catalog.roles, _roles(look)
-    for place, gate in look.gates():
-        votes = gate.votes or {}
-        if not all(ever.get(role) for role in votes) or not satisfiable(votes, ever):
-            continue
-        if not satisfiable(votes, always):
-            problem = "these votes can be given only while somebody covers for an absence"
-            yield Problem((*place, "votes"), problem, "fill the roles themselves")
-
-
-def satisfiable(votes: Mapping[str, int], roles: Mapping[str, frozenset[str]]) -> bool:
-    """Can distinct people give these votes? A matching of votes and people by augmenting paths."""
-    given: dict[str, str] = {}  # person → role
-
-    def seat(role: str, tried: set[str]) -> bool:
-        for person in sorted(roles[role] - tried):
-            tried.add(person)
-            if person not in given or seat(given[person], tried):
-                given[person] = role
-                return True
-        return False
-
-    if any(count > len(roles[role]) for role, count in votes.items()):
-        return False
-    return all(seat(role, set()) for role, count in votes.items() for _ in range(count))
-
-
-def waived(look: Look) -> Iterator[Problem]:
-    """P161: gates that are waived, for reviewers to see."""
-    for place, gate in look.gates():
-        if gate.waived:
-            yield Problem((*place, "waived"), f"the gate is waived: {gate.waived}")
 
 
 # ── Proofs and bounds ────────────────────────────────────────────────────────────────────────────

@@ -71,6 +71,7 @@ def overlaid(fragment: str) -> str:
     policies = []
     for part in re.split(r"^---\n", fragment, flags=re.MULTILINE):
         keys = re.findall(r"^([a-z_]+):", part, flags=re.MULTILINE)
+        keys += ["match"] if "watch" in keys else []
         policies.append("".join(block for block in base if block.partition(":")[0] not in keys) + part)
     return "---\n".join(policies)
 

@@ -17,8 +17,8 @@ from remediator.core.catalog import Catalog, Connection, Cover, Escape, Kind, Op
 from remediator.core.durations import Rate
 from remediator.errors import PolicyError
 from remediator.policyfiles.checks import CHECKS
+from remediator.policyfiles.gates import satisfiable
 from remediator.policyfiles.loading import Loaded, load, load_text, parse_text
-from remediator.policyfiles.safety import satisfiable
 
 HOUR = timedelta(hours=1)
 
