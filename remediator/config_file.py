@@ -30,16 +30,19 @@ def load(
     secrets: set[str] | None = None,
     check: Check = lambda _config: (),
     blind: bool = False,
+    except_at: Place = (),
 ) -> Config:
     """The settings. Raises ConfigError with every problem, a line each.
 
     env: the environment that ``${env:NAME}`` looks into; the process's own by default. secrets: where
     to put every value that a reference stood for, so that logs can hide it. check: `connectors.problems`,
     which this floor may not know. blind: no reference is followed, and each stands for something of the
-    right form: the tools of policy authors need no secret, and run where there is none.
+    right form: the tools of policy authors need no secret, and run where there is none. except_at: the
+    one place below which a blind reader does follow them, such as ``("store",)``.
     """
     document = _document(path)
-    resolver = (_Blind if blind else _Resolver)(document, os.environ if env is None else env)
+    env = os.environ if env is None else env
+    resolver = _Blind(document, env, except_at) if blind else _Resolver(document, env)
     value = resolver.resolved(document.value, ())
     if secrets is not None:
         secrets |= resolver.secrets
@@ -148,10 +151,15 @@ class _Resolver:
 
 
 class _Blind(_Resolver):
-    """Follows no reference; what it puts in the place of each differs from all others."""
+    """Follows no reference, but for one place; what it puts for each differs from all others."""
+
+    def __init__(self, document: Document, env: Mapping[str, str], except_at: Place) -> None:
+        super().__init__(document, env)
+        self._except_at = except_at
 
     def _looked_up(self, reference: str, place: Place) -> str:
-        if reference.partition(":")[0] not in ("env", "file"):
+        sees = bool(self._except_at) and place[: len(self._except_at)] == self._except_at
+        if sees or reference.partition(":")[0] not in ("env", "file"):
             return super()._looked_up(reference, place)
         mark = hashlib.sha256(reference.encode("utf-8", "surrogatepass")).hexdigest()
         name = str(place[-1]) if place else ""
@@ -159,6 +167,8 @@ class _Blind(_Resolver):
             return mark
         if name == "dsn":
             return f"postgresql://unknown:{mark}@unknown.invalid/unknown"
+        if name == "store":
+            return f"sqlite:{mark}.db"
         if name == "channel":
             return f"C0{mark.upper()}"
         return f"https://unknown.invalid/{mark}" if name.endswith("url") else mark

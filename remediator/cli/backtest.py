@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from remediator.core.expression import parse_duration
 from remediator.core.letters import plainly
-from remediator.errors import ExpressionError, IntakeError, RemediatorError
+from remediator.errors import ConfigError, ExpressionError, IntakeError, RemediatorError
 
 if TYPE_CHECKING:
     from remediator.config import Config
     from remediator.core.policyset import PolicySet
+    from remediator.documents import Place
     from remediator.policyfiles.backtest.replay import Given, Progress
     from remediator.policyfiles.backtest.result import Result
     from remediator.policyfiles.backtest.sources import Problems, Source, Span
@@ -116,14 +117,19 @@ def _print(args: argparse.Namespace, result: Result) -> None:
 
 
 def settings(args: argparse.Namespace) -> Config:
-    """The config. What stands in a file needs no secret: then no reference is followed."""
+    """The config. No secret is needed but where the records are: no other reference is followed."""
+    return _read(args.config, ("store",) if args.from_store else ())
+
+
+def _read(path: Path, except_at: Place = ()) -> Config:
+    """The config, blind but for one place in it."""
     from functools import partial
 
     from remediator import connectors
     from remediator.config_file import load as load_config
 
-    blind = not (args.from_store or args.from_prometheus)
-    return load_config(args.config, check=partial(connectors.problems, blind=blind), blind=blind)
+    check = partial(connectors.problems, blind=True)
+    return load_config(path, check=check, blind=True, except_at=except_at)
 
 
 def player(args: argparse.Namespace, config: Config) -> Callable[[PolicySet], Result]:
@@ -190,7 +196,7 @@ def _source(
     elif args.from_prometheus is not None:
         from remediator.policyfiles.backtest.alerts_metric import AlertsMetric
 
-        yield AlertsMetric(_prometheus(args.from_prometheus, config), span, args.step, problems), given
+        yield AlertsMetric(_prometheus(args.from_prometheus, args.config), span, args.step, problems), given
     else:
         with _open(config, args.config.resolve().parent) as ask:
             from dataclasses import replace
@@ -225,15 +231,17 @@ async def _ask(store: Store, work: Callable[[Tx], Awaitable[T]]) -> T:
     return await store.read(work)
 
 
-def _prometheus(url: str, config: Config) -> Any:
+def _prometheus(url: str, config: Path) -> Any:
     """Its address, with the headers and the CA of the connection that has the same one."""
     from pydantic import ValidationError
 
     from remediator.connectors.prometheus import PrometheusSettings
 
-    for written in config.connections.values():
-        if written.get("kind") == "prometheus" and str(written.get("url")).rstrip("/") == url.rstrip("/"):
-            return PrometheusSettings.model_validate({k: v for k, v in written.items() if k != "kind"})
+    for name, written in _read(config).connections.items():
+        place = ("connections", name)
+        if written.get("kind") == "prometheus" and _address(config, place) == url.rstrip("/"):
+            about = _read(config, place).connections[name]
+            return PrometheusSettings.model_validate({k: v for k, v in about.items() if k != "kind"})
     try:
         return PrometheusSettings.model_validate({"url": url})
     except ValidationError as error:
@@ -242,6 +250,14 @@ def _prometheus(url: str, config: Config) -> Any:
         raise IntakeError(
             "--from-prometheus", problem.removeprefix("Value error, "), remedy=remedy
         ) from error
+
+
+def _address(config: Path, place: tuple[str, str]) -> str:
+    """Where a connection leads; nowhere if that is a reference that cannot be followed here."""
+    try:
+        return str(_read(config, (*place, "url")).connections[place[1]].get("url")).rstrip("/")
+    except ConfigError:
+        return ""
 
 
 # ── Arguments ─────────────────────────────────────────────────────────────────────────────────────

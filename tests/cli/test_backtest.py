@@ -12,11 +12,13 @@ import msgspec
 import pytest
 
 from remediator.cli import backtest, main
+from remediator.connectors.prometheus import PrometheusSettings
 from remediator.core.alert import Alert, Delivery
 from remediator.core.messages import Entry
 from remediator.core.run import Outcome, Run, Stage
+from remediator.policyfiles.backtest import alerts_metric
 from remediator.policyfiles.backtest.result import Result
-from remediator.policyfiles.backtest.sources import as_line
+from remediator.policyfiles.backtest.sources import Span, WebhookFile, as_line
 from remediator.ports import KeptPolicy, Tx
 from remediator.store import open_store
 from tests.store.samples import HandClock
@@ -168,6 +170,62 @@ def test_what_cannot_be_played_says_why(
 ) -> None:
     assert played(*words) == 2
     assert told in capsys.readouterr().err
+
+
+# ── Secrets ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def keeps_secrets(desk: Path) -> None:
+    config = CONFIG.replace(
+        "connections: {api: {kind: http, base_url: 'http://127.0.0.1:1'}}\n",
+        """\
+connections:
+  api: {kind: http, base_url: 'http://127.0.0.1:1'}
+  other: {kind: http, base_url: 'http://127.0.0.1:2', headers: {Authorization: '${env:NOBODY_SET_THIS}'}}
+  main: {kind: prometheus, url: 'http://127.0.0.1:1/a', headers: {Authorization: '${env:NOR_THIS}'}}
+  far: {kind: prometheus, url: '${env:FAR_URL}', headers: {Authorization: '${env:FAR_TOKEN}'}}
+store: '${env:STORE}'
+""",
+    )
+    (desk / "remediator.yaml").write_text(config)
+
+
+def test_a_record_in_a_store_needs_no_secret_but_the_stores(
+    desk: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asyncio.run(remembers(desk, 50))
+    keeps_secrets(desk)
+    assert played("--from-file", "alerts.jsonl") == 0
+    capsys.readouterr()
+    assert played("--from-store", *SPAN) == 2
+    assert "store: the environment variable STORE is not there" in capsys.readouterr().err
+    monkeypatch.setenv("STORE", "sqlite:remediator.db")
+    assert played("--from-store", *SPAN, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["deliveries"] == 1
+
+
+def test_a_prometheus_needs_no_secret_but_its_own(
+    desk: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeps_secrets(desk)
+    asked: list[PrometheusSettings] = []
+
+    def source(found: PrometheusSettings, span: Span, *_rest: object) -> WebhookFile:
+        asked.append(found)
+        return WebhookFile(desk / "alerts.jsonl", span)
+
+    monkeypatch.setattr(alerts_metric, "AlertsMetric", source)
+    assert played("--from-prometheus", "http://127.0.0.1:1/other", *SPAN) == 0
+    assert asked[-1].headers == {}
+    assert played("--from-prometheus", "http://127.0.0.1:1/a", *SPAN) == 2
+    assert "NOR_THIS is not there" in capsys.readouterr().err
+    monkeypatch.setenv("NOR_THIS", "Bearer one")
+    assert played("--from-prometheus", "http://127.0.0.1:1/a/", *SPAN) == 0
+    assert asked[-1].headers["Authorization"].get_secret_value() == "Bearer one"
+    monkeypatch.setenv("FAR_URL", "http://far.example:9090")
+    monkeypatch.setenv("FAR_TOKEN", "Bearer two")
+    assert played("--from-prometheus", "http://far.example:9090", *SPAN) == 0
+    assert asked[-1].headers["Authorization"].get_secret_value() == "Bearer two"
 
 
 @pytest.mark.parametrize("when", ["yesterday", "0s", "2026-11-22T00:00"])
