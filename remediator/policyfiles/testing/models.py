@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
 from remediator.core.fields import Duration, Text
 
@@ -71,6 +71,14 @@ class PictureText(_Part):
     rows: list[dict[str, Any]] = Field(default=[], description="Each as {key: …, before: …, after: …}.")
     text: str = Field(default="", description="What the preview says in words.")
     error: str = Field(default="", description="Why it cannot be shown.")
+
+
+ResultWord = Literal["done", "refused", "unknown"]
+GIVEN: Mapping[str, TypeAdapter[Any]] = {
+    "result": TypeAdapter(ResultWord | ResultText),
+    "preview": TypeAdapter(PictureText),
+}
+"""What may be given of a step from the start, beside readings: ``STEP.result``, ``STEP.preview``."""
 
 
 class HaltText(_Part):
@@ -183,7 +191,7 @@ class Line(_Part):
     reading: dict[str, Any] = Field(
         default={}, description="Probe (or step.verify, step.before …) → what it reads from now on."
     )
-    result: dict[str, Literal["done", "refused", "unknown"] | ResultText] = Field(
+    result: dict[str, ResultWord | ResultText] = Field(
         default={}, description="Step (or step.undo) → how it ends from now on."
     )
     preview: dict[str, PictureText] = Field(default={}, description="Step → what its preview shows.")
@@ -223,7 +231,13 @@ class Test(_Part):
         default=None, description="Who starts the run by hand, instead of an alert."
     )
     params: dict[str, Any] = Field(default={}, description="What they give: the policy's params.")
-    given: dict[str, Any] = Field(default={}, description="Probe (or step.verify …) → what it reads.")
+    given: dict[str, Any] = Field(
+        default={},
+        description="Probe (or step.verify …) → what it reads; STEP.result, STEP.preview: what comes of it.",
+    )
+    busy: BusyText | None = Field(
+        default=None, description="Another run acts on the target before the story begins."
+    )
     story: list[Line] = Field(default=[], description="What happens, line by line.")
     expect: Expect | None = Field(
         default=None,
@@ -238,7 +252,9 @@ class TestFile(_Part):
 
     policy: Text = Field(description="The policy that the stories are about.")
     starts: Moment = Field(default=START, description="When the stories begin.")
-    given: dict[str, Any] = Field(default={}, description="What probes read, unless a story says otherwise.")
+    given: dict[str, Any] = Field(
+        default={}, description="What probes read and steps come to, unless a story says otherwise."
+    )
     tests: list[Test] = Field(description="The stories.", min_length=1)
 
 
@@ -253,10 +269,10 @@ def listed(one: OneOrAll) -> list[str]:
     return [one] if isinstance(one, str) else list(one)
 
 
-def result_of(one: str | ResultText) -> ResultText:
+def result_of(one: Any) -> ResultText:
     """A result, however it is written."""
-    if isinstance(one, ResultText):
-        return one
+    if not isinstance(one, str):
+        return ResultText.model_validate(one)
     told: Mapping[str, dict[str, Any]] = {
         "done": {},
         "refused": {"refused": "the story says so"},

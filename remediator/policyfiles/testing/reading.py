@@ -21,6 +21,7 @@ from remediator.documents.reading import Place
 from remediator.policyfiles.loading import LoadedPolicy, model_findings, placed
 from remediator.policyfiles.testing import shapes
 from remediator.policyfiles.testing.models import (
+    GIVEN,
     Expect,
     GateText,
     Line,
@@ -171,7 +172,7 @@ class _Check:
         self._acts = set(policy.steps) | undone
 
     def file(self, file: TestFile) -> Iterator[Problem]:
-        yield from self._readings(file.given, ("given",))
+        yield from self._given(file.given, ("given",))
         names: set[str] = set()
         for number, test in enumerate(file.tests):
             place: Place = ("tests", number)
@@ -195,7 +196,7 @@ class _Check:
             yield Problem(
                 (*place, "name"), "this story expects nothing, so it cannot fail", "write expect: {…}"
             )
-        yield from self._readings(test.given, (*place, "given"))
+        yield from self._given(test.given, (*place, "given"))
         if test.expect is not None:
             yield from self._expect(test.expect, (*place, "expect"))
         last = None
@@ -212,6 +213,8 @@ class _Check:
         yield from self._readings(line.reading, (*place, "reading"))
         yield from self._names(line.result, self._acts, "step", (*place, "result"))
         yield from self._names(line.preview, self._policy.steps, "step", (*place, "preview"))
+        for name in line.preview:
+            yield from self._previewed(name, (*place, "preview", name))
         for name, picture in line.preview.items():
             if picture.error and picture.model_fields_set != {"error"}:
                 yield Problem(
@@ -227,6 +230,13 @@ class _Check:
             yield from self._person(line.start.by, (*place, "start", "by"))
         if line.expect is not None:
             yield from self._expect(line.expect, (*place, "expect"))
+
+    def _previewed(self, name: str, place: Place) -> Iterator[Problem]:
+        """What is never previewed has no picture."""
+        step = self._policy.steps.get(shapes.whole(name))
+        operation = self._catalog.operations.get(step.use) if step is not None else None
+        if operation is not None and not operation.previews:
+            yield Problem(place, f"{operation.name} is never previewed", "leave it out", on_key=True)
 
     def _crash(self, text: str, place: Place) -> Iterator[Problem]:
         found = CRASH.fullmatch(text)
@@ -250,6 +260,28 @@ class _Check:
                 keyed = isinstance(written, Mapping)
                 there = (*place, name) if keyed else (*place, number) if isinstance(written, list) else place
                 yield Problem(there, f"the policy has no {what} {name!r}", nearest(name, known), on_key=keyed)
+
+    def _given(self, given: Mapping[str, Any], place: Place) -> Iterator[Problem]:
+        """Readings by the names of probes; what steps come to by STEP.result and STEP.preview."""
+        readings = dict(given)
+        for name, value in given.items():
+            step, _, what = name.rpartition(".")
+            if what not in GIVEN:
+                continue
+            del readings[name]
+            known = self._acts if what == "result" else set(self._policy.steps)
+            ends = {f"{one}.{what}" for one in known}
+            if shapes.whole(name) not in ends:
+                problem = f"the policy has no step {step!r}"
+                yield Problem((*place, name), problem, nearest(name, ends), on_key=True)
+            if what == "preview":
+                yield from self._previewed(step, (*place, name))
+            try:
+                GIVEN[what].validate_python(value)
+            except ValidationError:
+                remedy = "write it as on a line of the story, such as refused or {refused: why}"
+                yield Problem((*place, name), f"this is no {what}", remedy)
+        yield from self._readings(readings, place)
 
     def _readings(self, readings: Mapping[str, Any], place: Place) -> Iterator[Problem]:
         yield from self._names(readings, self._probes, "probe", place)

@@ -6,11 +6,11 @@ what there is to see is read from the store.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from itertools import chain, takewhile
 
 import msgspec
 
@@ -22,6 +22,7 @@ from remediator.core.planning import Address, address, aimed
 from remediator.core.policy import Policy
 from remediator.core.policyset import PolicySet, Versioned
 from remediator.core.run import Run, Stage
+from remediator.documents.reading import Place
 from remediator.engine.decisions import Decisions, Terms
 from remediator.engine.desk import PeoplesDesk
 from remediator.engine.virtual import Virtual, VirtualClock
@@ -36,14 +37,14 @@ from remediator.policyfiles.testing.models import (
     Line,
     SettleText,
     StartText,
+    Test,
     VoteText,
     listed,
-    result_of,
     voters,
 )
 from remediator.policyfiles.testing.reading import CRASH, Story
 from remediator.policyfiles.testing.seen import Seen, Watcher
-from remediator.policyfiles.testing.world import World
+from remediator.policyfiles.testing.world import Given, World
 from remediator.ports import Answer, KeptPolicy, Reloaded, RunFilter, Tx
 from remediator.store.memory import MemoryStore
 
@@ -53,6 +54,8 @@ LONGEST = timedelta(days=2)
 
 AT_REST = (Stage.CLOSED, Stage.WAITING, Stage.HOLDING, Stage.ASKING)
 ANOTHER = "another-policy"
+EARLY = ("result", "preview")
+"""What the first line may say of the time before the alert."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,8 @@ class Teller:
         self._clock = VirtualClock(self._start)
         self._store = MemoryStore(self._clock)
         self._ids: dict[str, int] = {}
-        self._world = World(self._policy, self.catalog, self._first_readings())
+        self._of_lines = [self._gives(number) for number in range(len(self.story.test.story))]
+        self._world = World(self._policy, self.catalog, self._from_the_start())
         decisions = Decisions(lambda: self.policies, self._read_old, self._new_id, Terms(DEBOUNCE))
         self._play: Virtual = Virtual(
             self._store, self._clock, decisions, self._world.performer(lambda: self._play), self._new_id
@@ -99,6 +103,7 @@ class Teller:
         )
         self._watcher = Watcher(self._store, self._start, self._policy.name)
         self._crashes: list[tuple[str, str]] = []
+        self._others: list[tuple[str, Place]] = []
         self._play.driver.watch(self._changed)
         self._alerts: dict[str, Alert] = {}
         self._target = ""
@@ -111,13 +116,33 @@ class Teller:
         self._ids[prefix] = self._ids.get(prefix, 0) + 1
         return f"{prefix}-{self._ids[prefix]}"
 
-    def _first_readings(self) -> dict[str, Any]:
+    def _gives(self, number: int) -> dict[str, dict[str, Given]]:
+        """What a line gives from then on: key of the line → by the names of ``given``."""
+        line = self.story.test.story[number]
+        ends = {"reading": "", "result": ".result", "preview": ".preview"}
+        return {
+            key: {
+                f"{name}{end}": Given(value, ("story", number, key, name))
+                for name, value in getattr(line, key).items()
+            }
+            for key, end in ends.items()
+        }
+
+    def _from_the_start(self) -> dict[str, Given]:
         """What stands at the start; before a line changes a reading, the first that gives one holds."""
-        first: dict[str, Any] = {**self.story.file.given, **self.story.test.given}
-        for line in self.story.test.story:
-            for name, value in line.reading.items():
-                first.setdefault(name, value)
+        given = {**self.story.file.given, **self.story.test.given}
+        first = {name: Given(value) for name, value in given.items()}
+        for line in self._of_lines:
+            for name, reading in line["reading"].items():
+                first.setdefault(name, reading)
         return first
+
+    def _early(self) -> list[str]:
+        """What begins the first line, without a time: it holds before the alert fires."""
+        if not self.story.test.story or self.story.test.story[0].at is not None:
+            return []
+        begins = takewhile(lambda key: key in (*EARLY, "reading"), self.story.written("story", 0))
+        return [key for key in begins if key in EARLY]
 
     def _read_old(self, kept: KeptPolicy) -> Policy:
         return self._policy if kept.name == ANOTHER else parse_text(kept.text, kept.file)
@@ -134,39 +159,69 @@ class Teller:
         return Told(self.story, tuple(self.failures), self._watcher.look(self._clock.at))
 
     def _tell(self) -> None:
-        test = self.story.test
-        if test.started_by is not None:
-            self._starts(StartText(by=test.started_by, params=test.params))
-        elif test.alert is not None:
-            self._fires(test.alert)
+        test, early = self.story.test, self._early()
+        for key in early:
+            self._happens(key, test.story[0], ("story", 0, key))
+        self._begins(test)
         for number, line in enumerate(test.story):
-            self._line(line, ("story", number))
+            self._line(line, ("story", number), done=early if number == 0 else [])
         if test.expect is not None:
             self._rest()
             self._expect(test.expect, ("expect",))
         for name in self._world.unread:
-            self._fail(("name",), f"{name} was asked", f"a reading: given: {{{name}: …}}", "none is given")
+            remedy = f"a reading: given: {{{quoted(name)}: …}}"
+            self._fail(("name",), f"{name} was asked", remedy, "none is given")
         for kind, step in self._crashes:
             moment = f"after {kind} {step}".strip()
             self._fail(("name",), "the crash", moment, "that never came")
+        for place, remedy in self._in_vain():
+            what = " ".join(str(part) for part in place[2:] or place)
+            self._fail(place, what, "comes to be used", f"never came to be used; {remedy}")
 
-    def _line(self, line: Line, place: tuple[str | int, ...]) -> None:
+    def _begins(self, test: Test) -> None:
+        """With its alert, or by hand; before that, another run may act on the target."""
+        if test.busy is not None:
+            self._aim(test)
+            self._busy(test.busy, ("busy",))
+        if test.started_by is not None:
+            self._starts(StartText(by=test.started_by, params=test.params))
+        elif test.alert is not None:
+            self._fires(test.alert)
+
+    def _aim(self, test: Test) -> None:
+        """What the story will be about."""
+        if test.alert is not None:
+            found = address(self._policy, self._made(test.alert))
+        else:
+            found = aimed(self._policy, fit(self._policy.params, test.params)[0])
+        self._target = found.target if isinstance(found, Address) else ""
+
+    def _in_vain(self) -> Iterator[tuple[Place, str]]:
+        """What the story says, and nobody ever asked for. What a test gives to all its lines may lie idle."""
+        for line in self._of_lines:
+            for name, given in chain.from_iterable(one.items() for one in line.values()):
+                if not given.used:
+                    yield given.place, f"to hold from the start, write given: {{{quoted(name)}: …}}"
+        happened = self._watcher.look(self._clock.at).timeline
+        for run, place in self._others:
+            if not any(f"run {run} is acting" in str(one.data.get("reason", "")) for one in happened):
+                yield place, "to hold from the start, write busy: under the name of the story"
+
+    def _line(self, line: Line, place: Place, done: Collection[str]) -> None:
+        """``done``: keys of it that held before the alert."""
         if line.at is not None:
             self._until(self._start + line.at)
         for key in self.story.written(*place):
-            self._happens(key, line, (*place, key))
+            if key not in done:
+                self._happens(key, line, (*place, key))
         if line.expect is not None:
             self._expect(line.expect, (*place, "expect"))
 
-    def _happens(self, key: str, line: Line, place: tuple[str | int, ...]) -> None:
+    def _happens(self, key: str, line: Line, place: Place) -> None:
         """One key of a line; they happen in the order in which they are written."""
         match key:
-            case "reading":
-                self._world.readings |= line.reading
-            case "result":
-                self._world.results |= {step: result_of(one) for step, one in line.result.items()}
-            case "preview":
-                self._world.pictures |= line.preview
+            case "reading" | "result" | "preview":
+                self._world.standing |= self._of_lines[int(place[1])][key]
             case "crash":
                 for text in listed(line.crash):
                     self._crash(text)
@@ -189,14 +244,14 @@ class Teller:
                 told = line.settle if isinstance(line.settle, SettleText) else SettleText(verdict=line.settle)
                 self._settles(told, place)
 
-    def _expect(self, expect: Expect, place: tuple[str | int, ...]) -> None:
+    def _expect(self, expect: Expect, place: Place) -> None:
         seen = self._watcher.look(self._clock.at)
         run = len(seen.runs) if expect.run == "last" else expect.run
         for where, expected, actual in judge(expect, seen):
             what = " ".join(str(part) for part in where)
             self.failures.append(Failure(self.story.where(*place, *where), what, expected, actual, run))
 
-    def _fail(self, place: tuple[str | int, ...], what: str, expected: str, actual: str) -> None:
+    def _fail(self, place: Place, what: str, expected: str, actual: str) -> None:
         self.failures.append(Failure(self.story.where(*place), what, expected, actual))
 
     # ── Time ──────────────────────────────────────────────────────────────────────────────────────
@@ -272,7 +327,7 @@ class Teller:
 
     # ── People ────────────────────────────────────────────────────────────────────────────────────
 
-    def _votes(self, vote: VoteText, place: tuple[str | int, ...], *, approve: bool) -> None:
+    def _votes(self, vote: VoteText, place: Place, *, approve: bool) -> None:
         runs = self._store.look(lambda tx: tx.runs(RunFilter(policy=self._policy.name)))
         waiting = [run for run in runs if run.gate is not None and run.gate.state == "open"]
         asked = [run for run in waiting if vote.on in ("", run.target)]
@@ -289,7 +344,7 @@ class Teller:
             expected = "counts" if vote.counts else "does not count"
             self._fail(place, f"{vote.by}'s vote", expected, answer.text)
 
-    def _settles(self, told: SettleText, place: tuple[str | int, ...]) -> None:
+    def _settles(self, told: SettleText, place: Place) -> None:
         asking = self._store.look(lambda tx: tx.runs(RunFilter(state="asking", policy=self._policy.name)))
         if not asking:
             self._fail(place, "settle", "a run that asks what became of it", "no run asks")
@@ -317,13 +372,13 @@ class Teller:
 
     # ── Switches and accidents ────────────────────────────────────────────────────────────────────
 
-    def _halts(self, halt: HaltText | str, place: tuple[str | int, ...]) -> None:
+    def _halts(self, halt: HaltText | str, place: Place) -> None:
         told = halt if isinstance(halt, HaltText) else HaltText(scope=halt)
         here = {"policy": f"policy:{self._policy.name}", "target": f"target:{self._target}"}
         scope, by = here.get(told.scope, told.scope), self._somebody()
         self._wished(self._desk.halt(by=by, scope=scope, reason=told.reason, undos=told.undos), place)
 
-    def _resumes(self, place: tuple[str | int, ...]) -> None:
+    def _resumes(self, place: Place) -> None:
         for halt in self._store.look(lambda tx: tx.halts()):
             self._wished(self._desk.resume(halt.id, by=self._somebody()), place)
         self._until(self._clock.at)
@@ -333,7 +388,7 @@ class Teller:
         self.policies = running(self.story.policy, self.catalog, f"+{self._new_id('version')}")
         self._play.change_policies()
 
-    def _wished(self, wish: Awaitable[Answer], place: tuple[str | int, ...]) -> None:
+    def _wished(self, wish: Awaitable[Answer], place: Place) -> None:
         answer: Answer = self._play.do(wish)
         self._watcher.note(self._clock.at, answer.text, {})
         if not answer.ok:
@@ -362,7 +417,7 @@ class Teller:
                     self._stops()
                     return
 
-    def _busy(self, told: BusyText, place: tuple[str | int, ...]) -> None:
+    def _busy(self, told: BusyText, place: Place) -> None:
         """A run of another policy holds the target, then lets go."""
         run = Run(
             id=self._new_id("another"),
@@ -382,6 +437,7 @@ class Teller:
         except StoreError:
             self._fail(place, "busy", f"nobody acts on {run.target} yet", "a run does")
             return
+        self._others.append((run.id, place))
         self._watcher.note(self._clock.at, f"another run acts on {run.target}", {})
         closed = msgspec.structs.replace(run, stage=Stage.CLOSED)
         free = self._start + told.until - self._clock.at
@@ -406,6 +462,11 @@ def running(policy: LoadedPolicy, catalog: Catalog, change: str = "") -> PolicyS
 
 def _identity(told: AlertText) -> str:
     return told.fingerprint or digest(told.labels)[:16]
+
+
+def quoted(name: str) -> str:
+    """A key as YAML wants it: an item's name, with its brackets, in quotes."""
+    return f'"{name}"' if "[" in name else name
 
 
 async def _no_reload() -> Reloaded:

@@ -31,27 +31,38 @@ from remediator.core.messages import (
     Unknown,
 )
 from remediator.core.planning import RESTORE
-from remediator.core.policy import AtMost, Policy, base_of
+from remediator.core.policy import AtMost, Policy
 from remediator.core.run import Picture, Reading
+from remediator.documents.reading import Place
 from remediator.engine.looking import GRACE_S, longest
 from remediator.engine.virtual import Virtual
 from remediator.people.lettering import counted
 from remediator.policyfiles.testing import shapes
-from remediator.policyfiles.testing.models import PictureText, ResultText
+from remediator.policyfiles.testing.models import PictureText, ResultText, result_of
 from remediator.ports import Pending
 
 PAGE = "people.page"
 
 
 @dataclass
+class Given:
+    """Something that holds from now on. ``place``: the line that says so; ``used``: somebody came to ask."""
+
+    value: Any
+    place: Place = ()
+    used: bool = False
+
+
+@dataclass
 class World:
-    """Holds what stands now; performs every effect by it."""
+    """Holds what stands now; performs every effect by it.
+
+    standing: by the names of ``given``: a probe's, ``STEP.result``, ``STEP.undo.result``, ``STEP.preview``.
+    """
 
     policy: Policy
     catalog: Catalog
-    readings: dict[str, Any] = field(default_factory=dict)
-    results: dict[str, ResultText] = field(default_factory=dict)
-    pictures: dict[str, PictureText] = field(default_factory=dict)
+    standing: dict[str, Given] = field(default_factory=dict)
     unread: list[str] = field(default_factory=list)  # probes that were asked, and have no reading
 
     def performer(self, play: Callable[[], Virtual]) -> Callable[[Pending], None]:
@@ -74,16 +85,23 @@ class World:
             case Card():
                 play.do(play.store.transact(lambda tx: tx.drop_effect(pending.id)))
 
+    def _asked(self, name: str) -> Given | None:
+        """What is given of it, or of the whole step where it is an item."""
+        given = self.standing.get(name) or self.standing.get(shapes.whole(name))
+        if given is not None:
+            given.used = True
+        return given
+
     # ── Reading ───────────────────────────────────────────────────────────────────────────────────
 
     def _read(self, effect: Probe, key: str, play: Virtual) -> Reading:
         name = self._named(key)
-        given = next((one for one in (name, shapes.whole(name)) if one in self.readings), None)
+        given = self._asked(name)
         if given is None:
             if name not in self.unread:
                 self.unread.append(name)
             return Reading(play.clock.at, ok=False, error="the story gives no reading of it")
-        answer = shapes.answer(self.readings[given], shapes.reads(self.catalog, effect.call.operation))
+        answer = shapes.answer(given.value, shapes.reads(self.catalog, effect.call.operation))
         if isinstance(answer, str):
             return Reading(play.clock.at, ok=False, error=answer)
         return Reading(play.clock.at, ok=True, value=kept(answer))
@@ -94,7 +112,8 @@ class World:
         return name if shapes.whole(name) in shapes.probes(self.policy) else name.rpartition(".")[0]
 
     def _preview(self, step: str) -> tuple[Picture | None, str]:
-        told = self.pictures.get(step) or self.pictures.get(base_of(step), PictureText())
+        given = self._asked(f"{step}.preview")
+        told = PictureText() if given is None else PictureText.model_validate(given.value)
         if told.error:
             return None, told.error
         rows = tuple(kept(shapes.exact(row)) for row in told.rows)
@@ -130,8 +149,8 @@ class World:
             play.tell(pending.run, event, pending.id)
 
     def _told(self, step: str, *, undo: bool) -> ResultText:
-        end = ".undo" if undo else ""
-        return self.results.get(f"{step}{end}") or self.results.get(f"{base_of(step)}{end}", ResultText())
+        given = self._asked(f"{step}{'.undo' if undo else ''}.result")
+        return ResultText() if given is None else result_of(given.value)
 
     def _result(self, effect: Act, told: ResultText) -> Result:
         if told.refused is not None:

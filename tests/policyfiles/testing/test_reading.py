@@ -55,6 +55,7 @@ WRONG = [
         "no step 'pause.undone'; did you mean pause.undo?",
     ),
     ("- result: {pause: finished}\n- expect: {runs: 1}", "10:25", "'finished' cannot stand here"),
+    ("- preview: {pause: {count: 1}}\n- expect: {runs: 1}", "10:19", "http.request is never previewed"),
     ("- crash: sometimes\n- expect: {runs: 1}", "10:16", "'sometimes' is no moment to crash at"),
     (
         "- crash: after startd\n- expect: {runs: 1}",
@@ -106,6 +107,14 @@ FILES = [
     (
         "policy: pause-campaign\nstarts: 2026-03-02T09:00:00\ntests: [{name: a, started_by: bob}]",
         "has no zone",
+    ),
+    (
+        HEAD + story("- expect: {runs: 1}", begins=f"{ALERT}\n    given: {{pause.result: refuse}}"),
+        "this is no result; write it as on a line of the story",
+    ),
+    (
+        HEAD + story("- expect: {runs: 1}", begins=f"{ALERT}\n    given: {{pase.result: refused}}"),
+        "the policy has no step 'pase'; did you mean pause.result?",
     ),
     (HEAD + story("- expect: {runs: 1}") * 2, "another story has this name"),
     ("a: &a [1]\nb: *a\n", "an anchor"),

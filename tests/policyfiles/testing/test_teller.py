@@ -9,7 +9,7 @@ import pytest
 from remediator.core import play
 from remediator.core.run import Run
 from remediator.policyfiles.testing.running import run
-from tests.policyfiles.testing.stage import ALERT, HEAD, PAUSE, known, story, suite, tell
+from tests.policyfiles.testing.stage import ALERT, HEAD, PACK, PAUSE, known, story, suite, tell
 
 GOOD = {
     "a reading that changes leads to another case": """
@@ -21,6 +21,8 @@ GOOD = {
         - approve: bob
           reading: {campaign: {json: {status: running}}}
           expect: {started: [pause]}
+        - at: 31m
+          expect: {run: 2, outcome: nothing-to-do}
     """,
     "a refused result": """
         - result: {pause: {refused: 409 it has ended}}
@@ -175,7 +177,7 @@ WRONG = [
     ("- settle: happened", "settle", "a run that asks what became of it", "no run asks"),
     ("- halt: policy:another", "halt", "counts", "there is no policy another"),
     (
-        "- busy: {until: 5m}\n- busy: {until: 6m}",
+        "- busy: {until: 5m}\n  approve: bob\n- busy: {until: 6m}",
         "busy",
         "nobody acts on campaign/c-1 yet",
         "a run does",
@@ -198,6 +200,63 @@ def test_what_cannot_happen_fails_the_story(
     (failure,) = told.failures
     assert (failure.what, failure.expected) == (what, expected)
     assert actual in failure.actual
+
+
+UNGATED = PAUSE.replace(
+    "    gate: {votes: {ops_marketing: 1}, within: 30m, late: page}",
+    "    gate: {waived: 'a pause hurts nobody'}",
+)
+
+
+def test_what_the_first_line_begins_with_is_known_to_a_run_that_asks_nobody(tmp_path: Path) -> None:
+    modes(tmp_path, UNGATED, "- {result: {pause: refused}, expect: {outcome: failed, started: pause}}")
+
+
+@pytest.mark.parametrize(
+    ("lines", "what"),
+    [
+        ("- busy: {until: 20m}\n- expect: {started: pause}", "busy"),
+        ("- reading: {campaign: {json: {status: running}}}\n- expect: {started: pause}", "reading campaign"),
+        ("- at: 1m\n  result: {pause: refused}\n- expect: {started: pause}", "result pause"),
+    ],
+)
+def test_what_never_came_to_be_used_fails_the_story_at_its_place(
+    tmp_path: Path, lines: str, what: str
+) -> None:
+    (told,) = run(suite(tmp_path, HEAD + story(lines), {"pause.yaml": UNGATED}), known()[0]).told
+    (failure,) = told.failures
+    assert failure.what == what
+    assert failure.actual.startswith("never came to be used; to hold from the start, write ")
+    line = int(failure.where.split(":")[1])
+    written = (HEAD + story(lines)).split("\n")[line - 1]
+    assert what.partition(" ")[0] in written
+
+
+def test_a_preview_may_stand_at_the_start_as_well(tmp_path: Path) -> None:
+    alert = "alert: {labels: {alertname: LoyaltyProgramBudgetHigh, program_id: p-17}}"
+    row = "{name: Teranga, status: active, earn_rate: 0.07, remaining_pct: 3.2}"
+    given = f"given: {{budget: {{row: {row}}}}}\n    {alert}"
+    line = "- {preview: {halve_earn_rate: {error: it is locked}}, expect: {gate: none, refused: preview}}"
+    policies = {"p.yaml": (PACK / "budget-exhaustion.yaml").read_text()}
+    text = "policy: molam-budget-exhaustion\ntests:\n" + story(line, begins=given)
+    (told,) = run(suite(tmp_path, text, policies), known()[0]).told
+    assert told.failures == ()
+
+
+def test_what_holds_from_the_start_may_stand_under_the_name(tmp_path: Path) -> None:
+    given = "given: {pause.result: {refused: 409 it has ended}}"
+    refused = story("- expect: {steps: {pause: refused}}", begins=f"{ALERT}\n    {given}")
+    waits = story(
+        "- expect: {runs: 0, refused: target}\n- {at: 5m, expect: {started: pause}}",
+        name="b",
+        begins=f"{ALERT}\n    busy: {{until: 5m}}",
+    )
+    undo = "given: {pause.undo.result: {refused: 500 try later}}"
+    undone = story(
+        "- {at: 13h, expect: {undone: [], pages: 500 try}}", name="c", begins=f"{ALERT}\n    {undo}"
+    )
+    told = run(suite(tmp_path, HEAD + refused + waits + undone, {"pause.yaml": UNGATED}), known()[0]).told
+    assert [one.failures for one in told] == [(), (), ()]
 
 
 def test_a_probe_without_a_reading_fails_the_story_and_says_what_to_write(tmp_path: Path) -> None:
