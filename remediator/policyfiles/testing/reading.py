@@ -58,6 +58,7 @@ KINDS = frozenset(
         "previewed",
         "proof",
         "reading",
+        "relisted",
         "repeated",
         "resolved",
         "sent-again",
