@@ -48,7 +48,6 @@ def alert_over(turn: Turn) -> None:
 def deadline_over(turn: Turn) -> None:
     """Its time is up and nothing is on its way: no further step is started."""
     turn.page("deadline", "its deadline has passed; no further step is started")
-    played(turn)
     return _no_further(turn, Outcome.EXPIRED, "the run's deadline has passed")
 
 
@@ -56,6 +55,8 @@ def _no_further(turn: Turn, outcome: Outcome, reason: str) -> None:
     """An end in the middle of a plan. What failed before it counts; but a rung that did is no failure."""
     run = turn.run
     failed = failed_so_far(run) if any(one.attempt for one in run.planned) and not run.rungs else None
+    if failed is not None or outcome is Outcome.EXPIRED:
+        played(turn)  # what is only recovered was no whole play
     if failed is None:
         return turn.close(outcome, reason)
     told = f"{failed.reason}; {reason}"
@@ -117,6 +118,7 @@ def _all_failed(turn: Turn, outcome: Outcome, reason: str) -> None:
         return _on(turn)
     if turn.spec.on_failure == "continue":
         return _on(turn)
+    played(turn)
     return _failed(turn, outcome, reason)
 
 
@@ -128,7 +130,6 @@ def _failed(turn: Turn, outcome: Outcome, reason: str) -> None:
     turn.change(verdict=Verdict(outcome, reason))
     if turn.spec.on_failure == "undo_all":
         _queue(turn, [one for one in run.plan if run.steps[one].owes_undo])
-    played(turn)
     return _then(turn, Stage.ENDING)
 
 

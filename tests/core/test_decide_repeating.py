@@ -599,6 +599,10 @@ def test_items_that_were_said_beside_one_that_failed_are_not_said_again_at_every
     told = telling("a", "b", tell={"on_failure": "continue"}).done().refused().counts("safe", "failed")
     told = telling("a", "b", bounds={"deadline": "1h"}).later("2h").done()
     told.closes("expired").counts("safe")
+    told = telling("a", "b", "c", tell={"stop_after": 3}, bounds={"deadline": "1h"}).done().later("2h")
+    told.refused().closes("failed", "1 of 3 items did not work, 1 not begun").counts("safe", "failed")
+    telling("a", "b").done().resolves().done().closes("fixed").counts("safe")
+    telling("a", "b").resolves().done().passes("1m").closes("recovered").counts()
 
 
 def test_items_of_which_nobody_knows_have_failed() -> None:
