@@ -520,7 +520,9 @@ def test_a_later_list_is_the_one_that_people_see() -> None:
     told = story("x", "y", steps=LATER).now_reads("failed", **rows("z")["failed"]).done()
     assert told.asks_people(oncall=1).run.evidence["failed"].value["count"] == 1
     assert told.gate.steps == ("retry[1]",)
-    told.approve("bob").starts("retry[1]").done().closes("fixed", "a done, retry[1] done").writes("relisted")
+    told.approve("bob").starts("retry[1]").done().closes("fixed", "a done, retry[1] done").writes(
+        "repeated", "repeated"
+    )
     assert paths(told) == ["/a", "/retry/z"]
     told = story("x", "y", steps=LATER).now_reads("failed", **rows()["failed"]).done()
     told.closes("fixed", "a done")
