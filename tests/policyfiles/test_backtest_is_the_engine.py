@@ -10,8 +10,8 @@ import asyncio
 import heapq
 import os
 import tempfile
-from collections import deque
-from collections.abc import Awaitable, Iterator
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import count
@@ -24,9 +24,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from remediator.core.alert import Alert, Delivery
+from remediator.core.catalog import Risk
 from remediator.core.messages import (
     Act,
     Card,
+    Counted,
     Done,
     Preview,
     Previewed,
@@ -37,16 +39,19 @@ from remediator.core.messages import (
 )
 from remediator.core.policy import Policy
 from remediator.core.policyset import PolicySet, Versioned
-from remediator.core.run import Picture, Reading, Run, Vote
+from remediator.core.run import Page, Picture, Reading, Run, Vote
 from remediator.engine.decisions import Decisions, Terms
 from remediator.engine.driver import Driver
 from remediator.engine.virtual import Virtual, VirtualClock
-from remediator.policyfiles.backtest import replay
+from remediator.policyfiles.backtest import book, replay
+from remediator.policyfiles.backtest.book import Book
 from remediator.policyfiles.backtest.readings import Readings
 from remediator.policyfiles.backtest.replay import Given, backtest
+from remediator.policyfiles.backtest.result import RunSeen
 from remediator.policyfiles.backtest.sources import Order, Problems
-from remediator.ports import Pending, RunFilter, Store, Tx
+from remediator.ports import Disposition, Pending, RunFilter, Scope, Store, Tx
 from remediator.store import open_store
+from remediator.store.memory_runs import RunChanges
 from tests.core.stories import CATALOG, ROLES, budget_probe, change, policy, post, proof, undo, votes
 from tests.engine.world import START
 
@@ -59,8 +64,11 @@ ROWS = [{"id": "r-1"}, {"id": "r-2"}]
 Recorded = dict[tuple[str, str], list[tuple[datetime, float]]]
 """(policy, target) → when its probe was read, and what."""
 
-Told = tuple[str, str, str, str, str, tuple[tuple[str, datetime], ...]]
-"""Policy, target, opened, closed, outcome, steps with their starts."""
+Told = tuple[str, str, str, str, str, tuple[tuple[str, datetime], ...], int, int]
+"""Policy, target, opened, closed, outcome, steps with their starts, gates, pages."""
+
+Found = tuple[list[Told], dict[tuple[str, str], int]]
+"""Every run, and how often each bound of a policy began to stand in an alert's way."""
 
 
 # ── The engine over SQLite ────────────────────────────────────────────────────────────────────────
@@ -73,11 +81,15 @@ class Daemon:
         self, store: Store, clock: VirtualClock, policies: PolicySet, recorded: Recorded, people: str
     ):
         self.store, self.clock, self.policies = store, clock, policies
+        self.stopped: Counter[tuple[str, str]] = Counter()
+        self.pages: Counter[str] = Counter()
+        self.unanswered: set[str] = set()
         self.recorded, self.people = recorded, people
         numbers = count(1)
         terms = Terms(DEBOUNCE)
         self.decisions = Decisions(lambda: policies, _no_old, lambda one: f"{one}-{next(numbers):09}", terms)
-        self.driver = Driver(store, self.decisions, clock, lambda: None, _defect)
+        watched: Any = WatchedStore(store, self)
+        self.driver = Driver(watched, self.decisions, clock, lambda: None, _defect)
         self.driver.attach(self)
         self.wanted: deque[Pending] = deque()
         self.agenda: list[tuple[datetime, int, str, str]] = []
@@ -150,6 +162,8 @@ class Daemon:
             if near:
                 self.known[run_id] = min(near)[2]
         left = self.known.get(run_id)
+        if left is None:
+            self.unanswered.add(run_id)
         return None if left is None else {"row": {"left": left}, "rows": ROWS, "count": 1}
 
     async def run(self, run_id: str) -> Run:
@@ -167,6 +181,35 @@ class Daemon:
                     return
                 vote = Vote(person, approve=True, at=self.clock.at, via="api", hash=gate.hash)
                 await self.does(self.driver.tell(run_id, VoteCast(gate_id, vote)))
+
+
+class WatchedStore:
+    """A store whose deciding transactions are looked at: which refusals and pages they write."""
+
+    def __init__(self, store: Store, daemon: Daemon) -> None:
+        self.store, self.daemon = store, daemon
+        self.read = store.read
+
+    async def transact(self, work: Callable[[Any], Awaitable[Any]]) -> Any:
+        return await self.store.transact(lambda tx: work(WatchedTx(tx, self.daemon)))
+
+
+class WatchedTx:
+    def __init__(self, tx: Tx, daemon: Daemon) -> None:
+        self.tx, self.daemon = tx, daemon
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.tx, name)
+
+    async def put_disposition(self, one: Disposition) -> None:
+        await self.tx.put_disposition(one)
+        if one.kind == "refused" and one.since == self.daemon.clock.at:
+            self.daemon.stopped[one.policy, one.bound] += 1
+
+    async def put_page(self, page: Page) -> bool:
+        put = await self.tx.put_page(page)
+        self.daemon.pages[page.run] += put and page.run not in self.daemon.unanswered
+        return put
 
 
 def _no_old(_kept: object) -> Policy:
@@ -215,7 +258,7 @@ class Stream:
         yield from self.story.stream
 
 
-def replayed(story: Story) -> list[Told]:
+def replayed(story: Story) -> Found:
     readings = Readings()
     for (name, target), when in story.recorded.items():
         for at, left in when:
@@ -223,7 +266,7 @@ def replayed(story: Story) -> list[Told]:
             readings.add((name, target, "budget"), Reading(at, ok=True, value=value))
     people: Any = story.people
     found = backtest(Stream(story), Given(story.running, readings, people, DEBOUNCE, until=story.end))
-    return sorted(
+    runs = sorted(
         (
             one.policy,
             one.target,
@@ -231,13 +274,16 @@ def replayed(story: Story) -> list[Told]:
             str(one.closed_at),
             str(one.outcome),
             tuple(sorted((step.step, step.at) for step in one.steps)),
+            one.gates,
+            one.pages,
         )
         for one in found.runs
     )
+    return runs, {(one.policy, bound): n for one in found.policies for bound, n in one.stopped.items()}
 
 
-def lived(story: Story) -> list[Told]:
-    async def live() -> list[Run]:
+def lived(story: Story) -> Found:
+    async def live() -> tuple[list[Run], Daemon]:
         with tempfile.TemporaryDirectory() as folder:
             clock = VirtualClock(story.stream[0].received_at)
             store = open_store(f"sqlite:///{Path(folder) / 'state.db'}", clock)
@@ -247,11 +293,12 @@ def lived(story: Story) -> list[Told]:
                 for delivery in story.stream:
                     await daemon.hears(delivery)
                 await daemon.until(story.end)
-                return await store.read(lambda tx: tx.runs(RunFilter(limit=10_000)))
+                return await store.read(lambda tx: tx.runs(RunFilter(limit=10_000))), daemon
             finally:
                 await store.close()
 
-    return sorted(
+    found, daemon = asyncio.run(live())
+    runs = sorted(
         (
             run.policy,
             run.target,
@@ -259,9 +306,12 @@ def lived(story: Story) -> list[Told]:
             str(run.closed_at),
             str(run.outcome),
             tuple(sorted((one.name, one.started_at) for one in run.steps.values() if one.started_at)),
+            len(run.all_gates),
+            daemon.pages[run.id],
         )
-        for run in asyncio.run(live())
+        for run in found
     )
+    return runs, dict(daemon.stopped)
 
 
 # ── Random stories ────────────────────────────────────────────────────────────────────────────────
@@ -283,9 +333,15 @@ STEPS: tuple[dict[str, Any], ...] = (
         "tell": post("/safe/x", gate=None),
         "pause": post("/p", gate=votes(oncall=1, within="1m"), verify={"none": "nobody knows"}),
     },
+    {"tell": post("/safe/x", gate=None)},
+    {"tell": post("/safe/x", gate=None), "cancel": post("/c/${steps.tell.result.json.id}")},
     {"every": post("/p/${each.id}", for_each="${budget.rows}", at_most=5, undo=undo(after="40m"))},
 )
-"""The last one needs the probe: it acts on each row that was read."""
+"""The last one acts on each row that its probe read. The one before it fails: nobody has answered so."""
+BREAKERS: tuple[dict[str, Any], ...] = tuple(
+    {"breaker": {"failures": failures, "within": "1h", "mode": mode, "for": lasts}}
+    for failures, mode, lasts in ((1, "observe", "40m"), (2, "suggest", "2h"))
+)
 
 
 @st.composite
@@ -305,6 +361,7 @@ def a_policy(draw: st.DrawFn, number: int) -> Policy:
             **draw(
                 st.sampled_from([{}, {}, {"budget": "pauses"}, {"windows": {"not": ["10:20-10:50 UTC"]}}])
             ),
+            **draw(st.sampled_from([{}, *BREAKERS])),
         },
     }
     takes = draw(st.sampled_from(["do", "do", "try"] if len(steps) > 1 else ["do"]))
@@ -400,15 +457,72 @@ def test_the_story_has_what_a_bug_could_miss() -> None:
     story = flapping()
     found = replayed(story)
     assert found == lived(story)
-    assert len(found) >= 5
-    assert {one[4] for one in found} == {"fixed"}
+    assert len(found[0]) >= 5
+    assert {one[4] for one in found[0]} == {"fixed"}
+    assert sum(found[1].values()) > 0
+
+
+def telling() -> Story:
+    """A safe step after each reading: what is on record later is believed, since nothing was changed."""
+    told = policy(
+        {"tell": post("/safe/x", gate=None)},
+        match=MATCHES[0],
+        diagnose=budget_probe(),
+        decide=[{"when": "budget.row.left > 5.0", "do": "nothing"}, {"do": ["tell"]}],
+        recheck="20m",
+        bounds={"cooldown": "0s", "per_target": "9 in 24h"},
+    )
+    readings = [(START + minute * MINUTE, left) for minute, left in ((0, 1.0), (20, 9.0), (40, 1.0))]
+    return Story([told], flapping().stream[:2], {("late-campaign", "campaign/c-1"): readings})
+
+
+def failing() -> Story:
+    """Each run fails, a person is told, and the breaker steps the policy down to observing."""
+    steps = STEPS[-2]
+    breaks = policy(
+        steps,
+        match=MATCHES[0],
+        recheck="5m",
+        decide=[{"do": list(steps)}],
+        bounds={"cooldown": "0s", "per_target": "9 in 24h", **BREAKERS[1]},
+    )
+    return Story([breaks], flapping().stream[:2], {})
+
+
+def test_the_other_stories_have_what_a_bug_could_miss() -> None:
+    told, failed = replayed(telling()), replayed(failing())
+    assert told == lived(telling())
+    assert [one[4] for one in told[0]][:3] == ["fixed", "nothing-to-do", "fixed"]
+    assert failed == lived(failing())
+    assert sum(one[7] for one in failed[0]) > 0, failed
+    assert {"failed"} < {one[4] for one in failed[0]}, failed
 
 
 def no_deadlines(self: Virtual, at: datetime) -> None:
     self.clock.at = max(self.clock.at, at)
 
 
+TRUE_COUNT = RunChanges.count
+
+
+async def forgets_failures(self: RunChanges, scope: Scope, counted: Counted) -> None:
+    if counted.kind != "failed":
+        await TRUE_COUNT(self, scope, counted)
+
+
+def asks_twice(run: Run) -> RunSeen:
+    seen = TRUE_SEEN(run)
+    return msgspec.structs.replace(seen, gates=2 * seen.gates)
+
+
+TRUE_SEEN = book._seen
+
 BUGS: dict[str, tuple[Any, str, Any]] = {
+    "a safe step changes its target": (replay, "call_risk", lambda *_: Risk.DISRUPTIVE),
+    "nobody counts refusals": (Book, "stood", lambda *_: None),
+    "gates are counted twice": (book, "_seen", asks_twice),
+    "nobody is paged": (Book, "paged", lambda *_: None),
+    "failures are forgotten": (RunChanges, "count", forgets_failures),
     "no deadline is met: nothing is rechecked": (Virtual, "until", no_deadlines),
     "whatever was heard before is a repeat": (
         replay._Replay,
@@ -423,7 +537,7 @@ BUGS: dict[str, tuple[Any, str, Any]] = {
 @pytest.mark.parametrize("bug", BUGS)
 def test_a_bug_in_the_replay_is_caught(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
     where, name, planted = BUGS[bug]
-    story = flapping()
-    true = lived(story)
+    stories = [flapping(), telling(), failing()]
+    true = [lived(story) for story in stories]
     monkeypatch.setattr(where, name, planted)
-    assert replayed(story) != true
+    assert [replayed(story) for story in stories] != true
