@@ -22,7 +22,8 @@ otherwise.
 
 Exit status: 0 nothing was loosened, or a note says why; 1 a bound, gate, proof or undo was loosened and
 no `allow-loosening: "why"` that this very change adds or rewrites stands in the policy (for the
-settings: in remediator.yaml); 2 could not run.
+settings: in remediator.yaml); 2 could not run. A note has ten letters or more, and other words than any
+that stood at the base or at the merge base.
 """
 
 
@@ -38,6 +39,7 @@ def add_command(commands: Any) -> None:
     diff.add_argument("--base", required=True, metavar="GITREF", help="what to compare with: origin/main")
     diff.add_argument("--config", type=Path, default=Path("remediator.yaml"), help="the daemon's settings")
     diff.add_argument("--json", action="store_true", help="print everything as JSON")
+    diff.add_argument("--all", action="store_true", help="print all, even what is too long for a comment")
     add_source(diff, required=False)
     diff.set_defaults(run=run_diff)
 
@@ -45,7 +47,7 @@ def add_command(commands: Any) -> None:
 def run_diff(args: argparse.Namespace) -> int:
     """0: nothing loosened without a note, 1: something was, 2: it could not be compared."""
     from remediator.policyfiles.diff import replayed, telling
-    from remediator.policyfiles.diff.markdown import markdown
+    from remediator.policyfiles.diff.markdown import mark_of, markdown
     from remediator.policyfiles.diff.reading import Asked, compared
 
     played = None
@@ -61,6 +63,7 @@ def run_diff(args: argparse.Namespace) -> int:
         told["backtest"] = replayed.as_json(played) if played is not None else None
         print(json.dumps(told, indent=2, ensure_ascii=False))
     else:
+        mark = mark_of(*sorted(map(str, args.paths)), str(args.config))
         further = replayed.as_markdown(played) if played is not None else ""
-        print(markdown(found.difference, further), end="")
+        print(markdown(found.difference, further, whole=args.all, mark=mark), end="")
     return LOOSENED if found.difference.loosened else FINE

@@ -25,6 +25,19 @@ def risk_of(operation: Operation, connection: Connection, method: str, path: str
     return max(fitting, key=lambda one: one[:2])[2] if fitting else operation.risk
 
 
+def meeting(one: str, other: str) -> tuple[str, str] | None:
+    """The method and path that fit both patterns and as little else as can be; None: nothing does.
+
+    A ``*`` in it stands for whatever no pattern spells out.
+    """
+    (method, path), (other_method, other_path) = _split(one), _split(other)
+    pairs = [(method, other_method), *zip(path, other_path, strict=False)]
+    if len(path) != len(other_path) or any(a != b and "*" not in (a, b) for a, b in pairs):
+        return None
+    both, *segments = (b if a == "*" else a for a, b in pairs)
+    return both, "/".join(segments)
+
+
 def _fits(pattern: str, method: str, path: str) -> bool:
     wanted, wanted_path = _split(pattern)
     segments = path.partition("?")[0].split("/")

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import product
 from typing import Any, get_args
 
 import pytest
@@ -12,10 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from remediator.core.catalog import Catalog, Connection, Kind, Operation, Risk
+from remediator.core.catalog import Catalog, Connection, Kind, Operation, Reach, Risk
 from remediator.core.policy import AtMost, Policy
+from remediator.core.risk import risk_of
 from remediator.policyfiles.diff.change import Change, Direction
 from remediator.policyfiles.diff.compare import Side, Written, difference
+from remediator.policyfiles.diff.connections import endpoints
+from remediator.policyfiles.diff.judges import At
 from remediator.policyfiles.diff.policy import TABLES, compare
 from remediator.policyfiles.diff.telling import lines, summary
 
@@ -93,6 +98,7 @@ WHOLE: dict[str, Any] = {
     "page": {"chain": "default"},
 }  # fmt: skip
 
+BOTH = (CATALOG, CATALOG)
 LOOSENED, UNCLEAR, ACTS, TIGHTENED, NEUTRAL = Direction
 GONE = object()
 HALVE, UNDO, EARLY = "steps.halve", "steps.halve.undo", "steps.halve.undo.early.1"
@@ -157,7 +163,8 @@ TABLE: list[tuple[str, str, object, Direction, str]] = [
     ("Policy.decide", "decide.0", GONE, LOOSENED, "case 1 removed: when budget.row.left > 10.0, do nothing"),
     ("Policy.decide", "decide.1", GONE, UNCLEAR, "case 2 removed"),
     ("Policy.decide", "decide.2", GONE, TIGHTENED, "case 3 removed"),
-    ("Case.when", "decide.0.when", "budget.row.left > 11.0", ACTS, "decide, case 1: when budget.row.left > 10.0 → budget.row.left > 11.0"),
+    ("Case.when", "decide.1.when", "budget.row.left > 6.0", ACTS, "decide, case 2: when budget.row.left > 5.0 → budget.row.left > 6.0"),
+    ("Case.when", "decide.0.when", "budget.row.left > 11.0", UNCLEAR, "decide, case 1: when budget.row.left > 10.0 → budget.row.left > 11.0"),
     ("Case.do", "decide.2.do", ["warn"], TIGHTENED, "decide, case 3: step halve removed"),
     ("Case.do", "decide.2.do", ["halve"], ACTS, "step warn removed"),
     ("Case.do", "decide.2.do", ["halve", "warn"], ACTS, "steps in another order"),
@@ -170,7 +177,7 @@ TABLE: list[tuple[str, str, object, Direction, str]] = [
     ("Gate.waived", f"{HALVE}.gate", {"waived": "fine"}, LOOSENED, "gate"),
     ("Policy.steps", "steps.more", {"use": "http.request", "via": "api", "with": {}}, LOOSENED, "new disruptive step more: http.request on api"),
     ("Policy.steps", "steps.more", {"use": "slack.message", "with": {}}, ACTS, "new safe step more"),
-    ("Step.use", f"{HALVE}.use", "http.request", ACTS, "use postgres.execute → http.request"),
+    ("Step.use", f"{HALVE}.use", "http.request", UNCLEAR, "is disruptive now, was destructive"),
     ("Step.use", "steps.warn", {**WHOLE["steps"]["warn"], "use": "http.request", "via": "api"}, LOOSENED, "is disruptive now, was safe"),
     ("Step.via", f"{HALVE}.via", "other", ACTS, "via db → other"),
     ("Step.with_", f"{HALVE}.with.sql", "UPDATE t SET a = $1 WHERE id > $2", ACTS, "SQL of halve changed"),
@@ -178,7 +185,7 @@ TABLE: list[tuple[str, str, object, Direction, str]] = [
     ("Step.with_", f"{HALVE}.with.more", 1, ACTS, "with.more added: 1"),
     ("Step.rows", f"{HALVE}.rows", {"at_most": 6}, LOOSENED, "rows at most 5 → at most 6"),
     ("AtMost.at_most", f"{HALVE}.rows.at_most", 4, TIGHTENED, "rows at most 5 → at most 4"),
-    ("Step.rows", f"{HALVE}.rows", 5, TIGHTENED, "rows at most 5 → 5"),
+    ("Step.rows", f"{HALVE}.rows", 5, UNCLEAR, "rows at most 5 → 5"),
     ("Step.rows", f"{HALVE}.rows", 6, UNCLEAR, "rows at most 5 → 6"),
     ("Step.rows", f"{HALVE}.rows", GONE, LOOSENED, "rows at most 5 → any number"),
     ("Step.gate", f"{HALVE}.gate.votes", {"finance": 2}, TIGHTENED, "steps.halve: gate asks 2 of finance instead of 1"),
@@ -253,6 +260,11 @@ def put(document: dict[str, Any], place: str, value: object) -> None:
         inner[last] = copy.deepcopy(value)
 
 
+def turning(changes: tuple[Change, ...]) -> list[Change]:
+    """Without another risk, which needs a note both ways: more is worse, less is bound by less."""
+    return [one for one in changes if " now, was " not in str(one)]
+
+
 def worst(changes: tuple[Change, ...]) -> Direction:
     return min((one.direction for one in changes), default=NEUTRAL)
 
@@ -269,12 +281,14 @@ def test_a_change_is_told_with_its_direction(
     field: str, place: str, value: object, direction: Direction, words: str, document: dict[str, Any]
 ) -> None:
     old, new = policy(document), changed(place, value, document)
-    there, back = compare(old, new, CATALOG), compare(new, old, CATALOG)
+    there, back = compare(old, new, BOTH), compare(new, old, BOTH)
     assert worst(there) is direction, [str(one) for one in there]
     told = [str(one) for one in there if one.direction is direction]
     assert any(words in one for one in told) or (not words and not there), told
     # The way back: what was loosened is tightened; what is unclear stays so.
-    assert sorted(one.direction.reversed for one in there) == sorted(one.direction for one in back)
+    assert sorted(one.direction.reversed for one in turning(there)) == sorted(
+        one.direction for one in turning(back)
+    )
 
 
 def _parts(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
@@ -306,7 +320,7 @@ def test_what_means_the_same_is_no_change() -> None:
         "match": ['{env=~"staging|prod",alertname="Budget"}'],
         "bounds": {**WHOLE["bounds"], "cooldown": "1800s", "per_policy": "10 in 60m"},
     }
-    assert [str(one) for one in compare(policy(), policy(same), CATALOG)] == []
+    assert [str(one) for one in compare(policy(), policy(same), BOTH)] == []
 
 
 def test_gates_that_moved_from_the_step_to_the_case_ask_the_same() -> None:
@@ -314,7 +328,7 @@ def test_gates_that_moved_from_the_step_to_the_case_ask_the_same() -> None:
     document["decide"] = [{"do": ["halve"]}]
     moved = copy.deepcopy(document)
     moved["decide"][0]["gate"] = moved["steps"]["halve"].pop("gate")
-    assert compare(policy(document), policy(moved), CATALOG) == ()
+    assert compare(policy(document), policy(moved), BOTH) == ()
 
 
 def test_a_gate_tells_whom_it_lost() -> None:
@@ -328,7 +342,7 @@ def test_a_gate_tells_whom_it_lost() -> None:
     ):
         other = copy.deepcopy(document)
         other["decide"][0]["gate"]["votes"] = votes
-        found = compare(policy(document), policy(other), CATALOG)
+        found = compare(policy(document), policy(other), BOTH)
         assert [(str(one), one.direction) for one in found] == [(f"steps.warn, halve: {words}", direction)]
 
 
@@ -397,7 +411,172 @@ def test_what_could_not_be_read_at_the_base_is_not_waved_through() -> None:
     base = Side({}, CATALOG, {"budget.yaml": "it is broken"})
     assert difference(base, side(policy())).loosened
     assert difference(base, side(policy(), file="elsewhere.yaml")).loosened
-    assert not difference(base, side(noted("mended"))).loosened
+    assert not difference(base, side(noted("mended by hand"))).loosened
+
+
+NOT_NEW = [
+    "",
+    " ",
+    "x" * 9,
+    "\u200b" * 20,
+    "- . – . - . -",
+    "The API is quick now!",
+    " the API is  quick now",
+]
+
+
+@pytest.mark.parametrize("note", NOT_NEW)
+def test_a_note_says_something_that_was_not_said_before(note: str) -> None:
+    old = side(changed("allow-loosening", "the API is quick now"))
+    told = noted("placeholder of ten letters").model_copy(update={"allow_loosening": note})
+    assert difference(old, side(told)).loosened
+    assert difference(replace(side(policy()), notes=frozenset({"the API is quick now"})), side(told)).loosened
+
+
+# ── Steps that stand elsewhere ──────────────────────────────────────────────────────────────────
+
+
+def stopping(name: str = "stop", **changes: object) -> dict[str, Any]:
+    """A policy with two steps, both with all safeguards; the first is safe, the second is not."""
+    proof = {"use": "http.get", "via": "api", "with": {"path": "/v"}, "until": "verify.ok"}
+    kept = {"gate": {"votes": {"oncall": 1}}, "verify": proof}
+    back = {"use": "http.request", "via": "api", "with": {"method": "POST", "path": "/back"}, "after": "1h"}
+    return {
+        "policy": name,
+        "summary": "x",
+        "mode": "act",
+        "match": ["alertname=Stop"],
+        "target": "program/x",
+        "bounds": {"cooldown": "1h"},
+        "decide": [{"do": ["calm", "stop"]}],
+        "steps": {
+            "calm": {"use": "http.request", "via": "api", "with": {"method": "POST", "path": "/safe"}, **kept, "undo": back},
+            "stop": {"use": "http.request", "via": "api", "with": {"method": "POST", "path": "/worse"}, **kept},
+        },
+        **changes,
+    }  # fmt: skip
+
+
+def told_of(old: Side, new: Side) -> list[str]:
+    """What needs a note."""
+    found = difference(old, new)
+    return [str(one) for part in found.all for one in part.changes if one.direction.needs_note]
+
+
+def test_a_new_name_of_a_step_does_not_wash_off_its_safeguards() -> None:
+    document = copy.deepcopy(stopping())
+    document["steps"]["easy"] = document["steps"].pop("calm")
+    document["decide"][0]["do"] = ["easy", "stop"]
+    (same,) = difference(side(policy(stopping())), side(policy(document))).policies
+    assert [(str(one), one.direction) for one in same.changes] == [("steps.easy: renamed from calm", ACTS)]
+    del document["steps"]["easy"]["gate"], document["steps"]["easy"]["undo"]
+    document["steps"]["easy"]["with"]["path"] = "/safe?now=1"
+    told = told_of(side(policy(stopping())), side(policy(document)))
+    assert told == ["steps.easy: gate removed (was oncall: 1)", "steps.easy: undo removed"]
+    # The old step still stands there, and nothing names it.
+    document["steps"]["calm"] = stopping()["steps"]["calm"]
+    assert any("stood in stop before, and undo removed" in one for one in told_of(side(policy(stopping())), side(policy(document))))  # fmt: skip
+
+
+def test_a_policy_in_two_loses_nothing_on_the_way() -> None:
+    first, second = stopping(), stopping("other", match=["alertname=Other"])
+    del first["steps"]["stop"], second["steps"]["calm"]
+    first["decide"], second["decide"] = [{"do": ["calm"]}], [{"do": ["stop"]}]
+    whole = side(policy(stopping()))
+    assert told_of(whole, side(policy(first), policy(second))) == []
+    second["bounds"] = {"cooldown": "1s"}
+    second["steps"]["stop"]["gate"] = {"waived": "quick"}
+    second["steps"]["stop"]["verify"] = {"none": "no"}
+    told = told_of(whole, side(policy(first), policy(second)))
+    for words in (
+        "destructive, gate waived: quick",
+        "stood in stop before, and gate removed (was oncall: 1)",
+        "stood in stop before, and verify removed: no",
+        "stood in stop before, and cooldown 1h → 1s",
+    ):
+        assert [words in one for one in told].count(True) == 1, told
+    assert told_of(whole, side(policy(first), policy({**second, "mode": "observe"}))) == []
+    assert not difference(whole, side(policy(first), policy({**second, "allow-loosening": "it is quick by now"}))).loosened  # fmt: skip
+
+
+def test_a_new_policy_that_destroys_unasked_needs_a_note() -> None:
+    document = stopping()
+    document["steps"]["stop"]["gate"] = {"waived": "quick"}
+    assert difference(side(), side(policy(document))).loosened
+    assert not difference(side(), side(policy({**document, "mode": "suggest"}))).loosened
+
+
+# ── Connections ─────────────────────────────────────────────────────────────────────────────────
+
+
+def known(**connections: Connection) -> Catalog:
+    return replace(CATALOG, connections={**CATALOG.connections, **connections})
+
+
+def api(risks: Mapping[str, Risk], name: str = "api") -> Connection:
+    return Connection(name, "http", risks)
+
+
+def test_each_side_is_judged_with_its_own_settings() -> None:
+    document = stopping()
+    del document["steps"]["stop"]["gate"]
+    before = known(api=api({"POST /worse": Risk.DISRUPTIVE}))
+    after = known(api=api({"POST /worse": Risk.SAFE}))
+    there = compare(policy(document), policy(document), (before, after))
+    words = ["steps.stop: gate removed (was oncall: 1)", "steps.stop: is safe now, was disruptive"]
+    assert [(str(one), one.direction) for one in there] == [(one, LOOSENED) for one in words]
+    back = compare(policy(document), policy(document), (after, before))
+    assert {one.direction for one in back} == {TIGHTENED}
+
+
+def test_another_connection_is_compared_with_the_former_one() -> None:
+    document = stopping()
+    document["steps"]["stop"]["via"] = "again"
+    mild = known(again=api({"POST /worse": Risk.SAFE}, "again"))
+    there = compare(policy(stopping()), policy(document), (CATALOG, mild))
+    assert ("steps.stop: is safe now, was destructive", LOOSENED) in [
+        (str(one), one.direction) for one in there
+    ]
+    same = known(again=replace(CATALOG.connections["api"], name="again"))
+    assert worst(compare(policy(stopping()), policy(document), (CATALOG, same))) is ACTS
+    document["steps"]["stop"].update({"via": "api", "with": {"method": "POST", "path": "/safe"}})
+    assert worst(compare(policy(stopping()), policy(document), BOTH)) is UNCLEAR
+
+
+def test_another_connection_may_hide_less() -> None:
+    hiding = Reach(frozenset({"t"}), frozenset({"t.secret"}))
+    bare = Reach(frozenset({"t", "u"}))
+    both = known(
+        db=Connection("db", "postgres", reach=hiding), other=Connection("other", "postgres", reach=bare)
+    )
+    for place in (f"{HALVE}.via", "diagnose.budget.via"):
+        told = [
+            str(one)
+            for one in compare(policy(), changed(place, "other"), (both, both))
+            if one.direction is LOOSENED
+        ]
+        assert [one.partition(": ")[2] for one in told] == ["tables gained u", "hidden lost t.secret"]
+
+
+SEGMENTS = st.sampled_from(["a", "b", "*"])
+PATTERNS = st.builds(lambda method, parts: f"{method} /{'/'.join(parts)}", st.sampled_from(["POST", "*"]), st.lists(SEGMENTS, min_size=3, max_size=3))  # fmt: skip
+ENDPOINTS = st.dictionaries(PATTERNS, st.sampled_from(Risk), max_size=4)
+
+
+@given(ENDPOINTS, ENDPOINTS)
+@settings(max_examples=150, deadline=None)
+def test_no_path_gets_cheaper_in_silence(old: dict[str, Risk], new: dict[str, Risk]) -> None:
+    """Tried with every path that the patterns can tell apart, by what the engine itself asks."""
+    told = list(endpoints(At("", None, None, *BOTH), api(old), api(new)))
+    request = CATALOG.operations["http.request"]
+    paths = ["/" + "/".join(parts) for parts in product("abz", repeat=3)]
+    differences = {
+        risk_of(request, api(new), method, path).rank - risk_of(request, api(old), method, path).rank
+        for method in ("POST", "GET")
+        for path in paths
+    }
+    assert (min(differences) < 0) is any(one.direction is LOOSENED for one in told)
+    assert (max(differences) > 0) is any(one.direction is TIGHTENED for one in told)
 
 
 # Rows that leave the decision table as it is, so that cases are paired alike both ways.
@@ -414,10 +593,12 @@ def test_several_changes_at_once_are_all_told_and_all_turn_round(
     document: Any = copy.deepcopy(WHOLE)
     for _, place, value, _, _ in rows:
         put(document, place, value)
-    there = compare(policy(), policy(document), CATALOG)
-    back = compare(policy(document), policy(), CATALOG)
+    there = compare(policy(), policy(document), BOTH)
+    back = compare(policy(document), policy(), BOTH)
     told = [str(one) for one in there]
     for _, _, _, _, words in rows:
         assert any(words in one for one in told), (words, told)
     assert worst(there) is min(row[3] for row in rows)
-    assert sorted(one.direction.reversed for one in there) == sorted(one.direction for one in back)
+    assert sorted(one.direction.reversed for one in turning(there)) == sorted(
+        one.direction for one in turning(back)
+    )

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from remediator.cli import main
-from remediator.config import Config
+from remediator.config import Config, Hook, Hooks, PageHook, Slack
 from remediator.config_file import load as load_config
 from remediator.connectors import catalog, problems
 from remediator.core.catalog import Catalog
@@ -41,6 +41,13 @@ CONFIG: dict[str, Any] = {
     "targets": ["campaign"],
     "budgets": {"pauses": {"limit": 5, "per": "24h"}},
     "escalations": {"default": [{"role": "oncall"}, {"role": "lead", "after": "15m"}]},
+}
+SLACK = {
+    "bot_token": "${env:BOT}",
+    "signing_secret": "${env:SIGN}",
+    "app_token": "${env:APP}",
+    "channel": "C0OPS",
+    "app_id": "A0REM",
 }
 POLICY = """\
 policy: pause
@@ -186,18 +193,36 @@ def test_a_policy_that_moved_to_another_file_is_the_same(repo: Repo, diff: Any) 
         (("people", "bob"), {"slack": "T01/U0EVE"}, "people.bob: slack changed", UNCLEAR),
         (("escalations", "default", 1, "after"), "1h", "lead after 1h", LOOSENED),
         (("targets",), ["campaign", "worker"], "targets gained worker", LOOSENED),
+        (("connections", "api", "endpoints"), {}, "POST /pause is disruptive, was destructive", LOOSENED),
+        (("page_webhook", "url"), "https://evil.example", "page_webhook: url changed", ACTS),
+        (("page_webhook", "headers"), {"X": "${env:OTHER}"}, "page_webhook: headers changed", ACTS),
+        (("page_webhook",), None, "page_webhook removed", LOOSENED),
+        (("hooks", "alertmanager"), {}, "hooks.alertmanager: asks senders for nothing, was bearer", LOOSENED),
+        (("hooks",), {}, "hooks.alertmanager: asks senders for nothing, was bearer", LOOSENED),
+        (("hooks", "alertmanager"), {"basic": {"username": "a", "password": "${env:P}"}}, "asks senders for basic, was bearer", UNCLEAR),
+        (("hooks", "alertmanager", "bearer"), "${env:OTHER}", "hooks.alertmanager: bearer changed", ACTS),
+        (("hooks", "alertmanager", "max_body"), 9, "max_body 33554432 → 9", ACTS),
+        (("slack",), None, "slack removed", LOOSENED),
+        (("slack", "bot_token"), "${env:OTHER}", "slack: bot_token changed", ACTS),
+        (("slack", "signing_secret"), "${env:OTHER}", "slack: signing_secret changed", UNCLEAR),
+        (("slack", "app_token"), "${env:OTHER}", "slack: app_token changed", UNCLEAR),
+        (("slack", "channel"), "C0OTHER", "channel C0OPS → C0OTHER", ACTS),
+        (("slack", "app_id"), "A0EVIL", "slack: app_id changed", UNCLEAR),
+        (("slack", "app_id"), None, "slack: app_id removed", LOOSENED),
+        (("slack", "api_url"), "https://evil.example/", "api_url https://slack.com/api/ → https://evil.example/", UNCLEAR),
         (("listen",), "127.0.0.1:9999", "listen 127.0.0.1:8080 → 127.0.0.1:9999", ACTS),
     ],
 )  # fmt: skip
 def test_settings_belong_to_safety(
     tmp_path: Path, path: tuple[Any, ...], value: object, words: str, direction: Direction
 ) -> None:
-    config = json.loads(json.dumps(CONFIG))
+    whole = {**CONFIG, "slack": SLACK, "page_webhook": {"url": "https://pager.example"}}
+    config = json.loads(json.dumps(whole))
     inner = config
     for part in path[:-1]:
         inner = inner[part]
     inner[path[-1]] = value
-    old, new = _settled(tmp_path, CONFIG), _settled(tmp_path, config)
+    old, new = _settled(tmp_path, whole), _settled(tmp_path, config)
     there, back = settings.compare(old, new), settings.compare(new, old)
     assert [words in str(one) for one in there] == [True], [str(one) for one in there]
     assert [one.direction for one in there] == [direction]
@@ -213,6 +238,10 @@ def _settled(folder: Path, config: dict[str, Any]) -> tuple[Config, Catalog]:
 
 def test_no_setting_is_without_a_judge() -> None:
     assert settings.CONFIG.keys() == Config.model_fields.keys()
+    assert settings.HOOKS.keys() == Hooks.model_fields.keys()
+    assert settings.HOOK.keys() == Hook.model_fields.keys()
+    assert settings.SLACK.keys() == Slack.model_fields.keys()
+    assert settings.PAGE_HOOK.keys() == PageHook.model_fields.keys()
 
 
 def test_the_settings_take_a_note_of_their_own(repo: Repo, diff: Any) -> None:
@@ -268,11 +297,85 @@ def test_a_base_that_is_broken_needs_a_word(repo: Repo, diff: Any) -> None:
     assert "the settings at the base cannot be read" in diff()[1]
 
 
-def test_settings_that_are_new_are_compared_with_nothing_and_that_is_said(repo: Repo, diff: Any) -> None:
+def test_settings_under_a_new_name_are_compared_with_nothing_and_need_a_word(repo: Repo, diff: Any) -> None:
     repo.git("mv", "remediator.yaml", "other.yaml")
     status, out, _ = diff("policies", "--config", "other.yaml")
+    assert status == 1
+    assert "did not stand at the base, and is compared with nothing" in out
+    repo.write("other.yaml", {**CONFIG, "allow-loosening": "renamed and nothing else"})
+    assert diff("policies", "--config", "other.yaml")[0] == 0
+
+
+def test_settings_outside_of_the_repository_are_said_not_to_be_compared(
+    repo: Repo, diff: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    outside = tmp_path_factory.mktemp("outside") / "remediator.yaml"
+    shutil.move(repo.root / "remediator.yaml", outside)
+    status, out, _ = diff("policies", "--config", str(outside))
     assert status == 0
-    assert "did not stand at the base" in out
+    assert "not compared: the settings: " in out
+    assert (
+        "lies outside of the repository"
+        in json.loads(diff("policies", "--config", str(outside), "--json")[1])["untold"][0]
+    )
+
+
+def test_a_policy_behind_a_link_is_compared(repo: Repo, diff: Any) -> None:
+    (repo.root / "shared").mkdir()
+    shutil.move(repo.root / "policies/pause.yaml", repo.root / "shared/pause.yaml")
+    (repo.root / "one").symlink_to("shared")
+    (repo.root / "policies/pause.yaml").symlink_to("../shared/pause.yaml")
+    (repo.root / "policies/away.yaml").symlink_to("/nowhere/away.yaml")
+    repo.commit()
+    (repo.root / "policies/away.yaml").unlink()
+    assert diff()[0] == 0
+    repo.edit("cooldown: 30m", "cooldown: 5m", "shared/pause.yaml")
+    status, out, _ = diff()
+    assert (status, "cooldown 30m → 5m" in out) == (1, True)
+    assert "<code>policies/away.yaml</code> could not be read at the base: <code>is a link to nothing" in out
+    status, out, _ = diff("one")
+    assert (status, "cooldown 30m → 5m" in out) == (1, True)
+
+
+def test_another_folder_in_the_settings_is_compared_with_the_former_one(repo: Repo, diff: Any) -> None:
+    repo.write("live/pause.yaml", POLICY.replace("cooldown: 30m", "cooldown: 5m"))
+    repo.write("remediator.yaml", {**CONFIG, "policies": "./live"})
+    for path in ("policies", "live"):
+        status, out, _ = diff(path)
+        assert (status, "cooldown 30m → 5m" in out) == (1, True)
+    repo.write("remediator.yaml", {**CONFIG, "policies": "/etc/elsewhere"})
+    status, out, _ = diff()
+    assert (status, "in /etc/elsewhere now, which is not compared" in out) == (1, True)
+
+
+def test_a_note_that_stood_at_the_merge_base_is_old(repo: Repo, diff: Any) -> None:
+    noted = POLICY + "allow-loosening: the lead is away\n"
+    repo.write("policies/pause.yaml", noted)
+    repo.commit()
+    repo.git("branch", "feature")
+    repo.write("policies/pause.yaml", POLICY)
+    repo.commit()
+    repo.git("checkout", "-q", "feature")
+    repo.write("policies/pause.yaml", noted.replace("cooldown: 30m", "cooldown: 5m"))
+    assert diff()[0] == 1
+    repo.edit("the lead is away", "the lead is back now")
+    assert diff()[0] == 0
+
+
+def test_all_prints_what_no_comment_holds(repo: Repo, diff: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("remediator.policyfiles.diff.markdown.LARGEST", 1200)
+    repo.edit("cooldown: 30m", "cooldown: 5m")
+    assert "1 more changes are not shown here: `remediator policy diff --all` lists them all" in diff()[1]
+    _, whole, _ = diff("policies", "--all")
+    assert "cooldown 30m → 5m" in whole
+    assert "are not shown here" not in whole
+
+
+def test_a_comment_is_marked_by_what_it_compares(repo: Repo, diff: Any) -> None:
+    repo.write("other/x.yaml", POLICY.replace("policy: pause", "policy: x"))
+    marks = [diff(path)[1].splitlines()[-1] for path in ("policies", "other", "policies")]
+    assert marks[0] == marks[2] != marks[1]
+    assert all(one.startswith("<!-- remediator policy diff ") and one.endswith(" -->") for one in marks)
 
 
 def test_recorded_alerts_are_played_to_both_sets(repo: Repo, diff: Any) -> None:

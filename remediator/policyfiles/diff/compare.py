@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 from remediator.core.catalog import Catalog, Risk
 from remediator.core.policy import Gate, Policy
+from remediator.policyfiles.diff.carried import Placed, lost
 from remediator.policyfiles.diff.change import Change, Direction, spelled
-from remediator.policyfiles.diff.policy import compare, known_to_both
+from remediator.policyfiles.diff.moved import renamed
+from remediator.policyfiles.diff.note import SHORTEST, is_fresh, said
+from remediator.policyfiles.diff.policy import compare
 from remediator.policyfiles.safety import step_risks
 from remediator.policyfiles.uses import Look
 
 ALIKE = 3
 """Parts that two policies of other names must share to be taken for one that was renamed."""
 PARTS = ("match", "watch", "target", "params", "bounds", "diagnose", "decide", "steps")
+
+
+Kind = Literal["added", "removed", "renamed", "changed"]
 
 
 @dataclass(frozen=True)
@@ -28,11 +35,21 @@ class Written:
 
 @dataclass(frozen=True)
 class Side:
-    """One of two sets. ``unreadable``: file → why what stood there could not be read."""
+    """One of two sets. ``unreadable``: file → why what stood there could not be read.
+
+    ``notes``: those of former states, settings included, that this set does not show any more.
+    """
 
     policies: Mapping[str, Written]
     catalog: Catalog
     unreadable: Mapping[str, str] = field(default_factory=dict)
+    notes: frozenset[str] = frozenset()
+
+    @cached_property
+    def said(self) -> frozenset[str]:
+        """What the notes say that stand or stood here."""
+        written = (one.policy.allow_loosening for one in self.policies.values())
+        return frozenset(map(said, (*written, *self.notes)))
 
 
 @dataclass(frozen=True)
@@ -40,7 +57,7 @@ class PolicyChange:
     """What became of one policy. ``note``: why it may be looser; ``fresh``: written in this change."""
 
     name: str
-    kind: Literal["added", "removed", "renamed", "changed"]
+    kind: Kind
     changes: tuple[Change, ...]
     file: str = ""
     was: str = ""
@@ -58,6 +75,11 @@ class PolicyChange:
         return self.worst.needs_note and not self.fresh
 
     @property
+    def note_is_short(self) -> bool:
+        """Does the note say too little to count?"""
+        return bool(self.note) and len(said(self.note)) < SHORTEST
+
+    @property
     def note_is_idle(self) -> bool:
         """Does a note stand there that this change does not need?"""
         return bool(self.note) and not self.worst.needs_note
@@ -65,11 +87,15 @@ class PolicyChange:
 
 @dataclass(frozen=True)
 class Difference:
-    """Everything that changed. ``settings``: of the config, with the note that stands there."""
+    """Everything that changed. ``settings``: of the config, with the note that stands there.
+
+    ``untold``: what was not compared at all, and why.
+    """
 
     policies: tuple[PolicyChange, ...]
     settings: PolicyChange | None = None
     unreadable: Mapping[str, str] = field(default_factory=dict)
+    untold: tuple[str, ...] = ()
 
     @property
     def all(self) -> tuple[PolicyChange, ...]:
@@ -85,50 +111,85 @@ class Difference:
 
 def difference(base: Side, head: Side) -> Difference:
     """What changed from the one set to the other."""
-    catalog = known_to_both(base.catalog, head.catalog)
     pairs = {name: name for name in head.policies if name in base.policies}
     pairs |= _renamed(base, head)
+    sides = _Sides(base, head)
     found = []
     for name, written in sorted(head.policies.items()):
         if name not in pairs:
-            found.append(_added(written, head.catalog, base.unreadable))
-        elif change := _changed(base.policies[pairs[name]].policy, written, catalog):
+            found.append(_added(written, sides))
+        elif change := _changed(base.policies[pairs[name]].policy, written, sides):
             found.append(change)
     gone = sorted(base.policies.keys() - pairs.values())
     found += [_removed(base.policies[name]) for name in gone]
     return Difference(tuple(found), unreadable=base.unreadable)
 
 
-def _changed(old: Policy, new: Written, catalog: Catalog) -> PolicyChange | None:
-    changes = compare(old, new.policy, catalog)
+@dataclass(frozen=True)
+class _Sides:
+    """Both sets, and what is asked of them for each policy."""
+
+    base: Side
+    head: Side
+
+    def lost(self, policy: Policy, names: Iterable[str]) -> Iterator[Change]:
+        """What these new steps lost that stood elsewhere, or under another name, before."""
+        risks = step_risks(Look(policy, self.head.catalog))
+        for name in names:
+            new = Placed(policy, name, risks)
+            yield from lost(new, self.touched, (self.base.catalog, self.head.catalog))
+
+    @cached_property
+    def touched(self) -> list[Placed]:
+        """Every step of the policies that are not what they were."""
+        found = []
+        for name, written in self.base.policies.items():
+            if name not in self.head.policies or self.head.policies[name].policy != written.policy:
+                risks = step_risks(Look(written.policy, self.base.catalog))
+                found += [Placed(written.policy, step, risks) for step in written.policy.steps]
+        return found
+
+
+def _changed(old: Policy, new: Written, sides: _Sides) -> PolicyChange | None:
+    catalogs = sides.base.catalog, sides.head.catalog
+    changes = compare(old, new.policy, catalogs)
+    known = {*old.steps, *renamed(old, new.policy, step_risks(Look(new.policy, catalogs[1]))).values()}
+    came = [name for name in new.policy.steps if name not in known]
+    changes = (*changes, *sides.lost(new.policy, came))
     note = new.policy.allow_loosening or ""
-    fresh = bool(note) and note != old.allow_loosening
-    if old.name != new.policy.name:
-        words = f"renamed from {old.name}: its counters, halts and breaker start anew"
-        renamed = (Change("", words, Direction.ACTS), *changes)
-        ordered = tuple(sorted(renamed, key=lambda one: one.direction))
-        return PolicyChange(new.policy.name, "renamed", ordered, new.file, old.name, note, fresh)
-    if changes or fresh:
-        return PolicyChange(new.policy.name, "changed", changes, new.file, "", note, fresh)
-    return None
+    fresh = is_fresh(note, sides.base.said)
+    words = f"renamed from {old.name}: its counters, halts and breaker start anew"
+    other = old.name != new.policy.name
+    told = [*[Change("", words, Direction.ACTS)] * other, *changes]
+    if not (told or note != (old.allow_loosening or "")):
+        return None
+    ordered = tuple(sorted(told, key=lambda one: one.direction))
+    kind: Kind = "renamed" if other else "changed"
+    return PolicyChange(new.policy.name, kind, ordered, new.file, old.name * other, note, fresh)
 
 
-def _added(written: Written, catalog: Catalog, unreadable: Mapping[str, str]) -> PolicyChange:
+def _added(written: Written, sides: _Sides) -> PolicyChange:
     policy = written.policy
-    risks = step_risks(Look(policy, catalog))
+    risks = step_risks(Look(policy, sides.head.catalog))
     does = [f"{name} ({risks.get(name, 'unknown')})" for name in policy.steps]
     words = [Change("", f"new, in mode {policy.mode}, on {policy.target.text}", Direction.ACTS)]
     words += [Change("", f"may do {', '.join(does)}", Direction.ACTS)] * bool(does)
-    words += [
-        Change(f"steps.{name}", f"gate waived: {gate.waived}", Direction.ACTS)
-        for name, gate in _waivers(policy)
-        if risks.get(name) is not Risk.SAFE
-    ]
-    if unreadable:  # it may have stood there
-        why = "; ".join(unreadable.values())
-        words.insert(0, Change("", f"may not be new, and cannot be compared: {why}", Direction.UNCLEAR))
+    for name, gate in _waivers(policy):
+        risk = risks.get(name, Risk.DESTRUCTIVE)
+        alone = risk is Risk.DESTRUCTIVE and policy.mode == "act"
+        if risk is not Risk.SAFE:
+            waived = (
+                f"gate waived: {gate.waived}" if not alone else f"destructive, gate waived: {gate.waived}"
+            )
+            words.append(Change(f"steps.{name}", waived, Direction.LOOSENED if alone else Direction.ACTS))
+    words += sides.lost(policy, policy.steps)
+    if sides.base.unreadable:  # it may have stood there
+        why = "; ".join(sides.base.unreadable.values())
+        words.append(Change("", f"may not be new, and cannot be compared: {why}", Direction.UNCLEAR))
     note = policy.allow_loosening or ""
-    return PolicyChange(policy.name, "added", tuple(words), written.file, note=note, fresh=bool(note))
+    ordered = tuple(sorted(words, key=lambda one: one.direction))
+    fresh = is_fresh(note, sides.base.said)
+    return PolicyChange(policy.name, "added", ordered, written.file, note=note, fresh=fresh)
 
 
 def _waivers(policy: Policy) -> Iterator[tuple[str, Gate]]:

@@ -8,8 +8,9 @@ from difflib import SequenceMatcher
 from remediator.core.catalog import Risk
 from remediator.core.policy import Case, Policy, Probe
 from remediator.policyfiles.diff import gates
+from remediator.policyfiles.diff.calls import call
 from remediator.policyfiles.diff.change import Change, Direction, spelled
-from remediator.policyfiles.diff.judges import At, Table, arrow, call, elsewhere, fields, scale
+from remediator.policyfiles.diff.judges import At, Table, arrow, elsewhere, fields, scale
 
 # ── Diagnose ────────────────────────────────────────────────────────────────────────────────────
 
@@ -53,7 +54,8 @@ def diagnosed(at: At, old: Mapping[str, Probe], new: Mapping[str, Probe]) -> Ite
 def _when(at: At, old: object, new: object) -> Iterator[Change]:
     before, after = (one if one is not None else "(always)" for one in (old, new))
     words, detail = arrow("when", before, after)
-    yield Change(at.where, words, Direction.ACTS, detail)
+    acts = at.old.steps and at.new.steps  # a case that does nothing keeps the later ones away
+    yield Change(at.where, words, Direction.ACTS if acts else Direction.UNCLEAR, detail)
 
 
 CASE: Table = {

@@ -66,21 +66,22 @@ def asked(at: At, scenes: Iterable[tuple[Scene, Scene]]) -> Iterator[Change]:
 def _judged(before: Scene, after: Scene, step: str) -> tuple[str, Direction] | None:
     was, now = before.votes(step), after.votes(step)
     if was != now:
-        looser, tighter = _covers(was, now), _covers(now, was)
+        looser, tighter = covers(was, now), covers(now, was)
         direction = Direction.LOOSENED if looser else Direction.TIGHTENED if tighter else Direction.UNCLEAR
-        return _words(was, now), direction
+        return in_words(was, now), direction
     if before.waiver(step) != after.waiver(step):
         words = f"gate waived: {spelled(before.waiver(step))} → {spelled(after.waiver(step))}"
         return words, Direction.NEUTRAL
     return None
 
 
-def _covers(strong: Votes, weak: Votes) -> bool:
+def covers(strong: Votes, weak: Votes) -> bool:
     """Does the one ask everybody whom the other asks?"""
     return all(strong.get(role, 0) >= count for role, count in weak.items())
 
 
-def _words(was: Votes, now: Votes) -> str:
+def in_words(was: Votes, now: Votes) -> str:
+    """Who is asked no longer, and who is besides."""
     if not now:
         return f"gate removed (was {_listed(was)})"
     if not was:

@@ -20,12 +20,13 @@ LONG = 80
 
 @dataclass(frozen=True)
 class At:
-    """The place that is judged. ``old``, ``new``: the two models whose field it is."""
+    """The place that is judged. ``old``, ``new``: the two models whose field it is, each in its catalogue."""
 
     where: str
     old: Any
     new: Any
-    catalog: Catalog
+    before: Catalog
+    after: Catalog
 
     def inside(self, name: str) -> At:
         """A place within this one."""
@@ -153,30 +154,3 @@ def members(name: str, loosens: Direction = Direction.LOOSENED) -> Judge:
         yield Change(at.where, words, direction)
 
     return judge
-
-
-def arguments(
-    at: At, old: Mapping[str, Any], new: Mapping[str, Any], direction: Direction
-) -> Iterator[Change]:
-    """The changes of an operation's ``with``, one per parameter."""
-    whose = at.where.rpartition(".")[2]
-    for name in sorted(old.keys() | new.keys()):
-        if name not in old:
-            yield Change(at.where, f"with.{name} added: {spelled(new[name])[:LONG]}", direction)
-        elif name not in new:
-            yield Change(at.where, f"with.{name} removed (was {spelled(old[name])[:LONG]})", direction)
-        elif old[name] != new[name] and name == "sql":
-            detail = text_difference(spelled(old[name]), spelled(new[name]))
-            yield Change(at.where, f"SQL of {whose} changed", direction, detail)
-        elif old[name] != new[name]:
-            words, detail = arrow(f"with.{name}", old[name], new[name])
-            yield Change(at.where, words, direction, detail)
-
-
-def call(direction: Direction) -> dict[str, Judge]:
-    """The judges of an operation: what it is, where, and with what."""
-
-    def with_(at: At, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
-        yield from arguments(at, old, new, direction)
-
-    return {"use": always(direction, "use"), "via": always(direction, "via"), "with_": with_}

@@ -8,11 +8,14 @@ than any run of backticks in them.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Sequence
+from hashlib import sha256
 
 from remediator.core.letters import plainly
 from remediator.policyfiles.diff.change import Change, Direction
 from remediator.policyfiles.diff.compare import Difference, PolicyChange
+from remediator.policyfiles.diff.note import SHORTEST
 from remediator.policyfiles.diff.telling import MARKS, summary
 
 LARGEST = 60_000
@@ -20,19 +23,25 @@ LARGEST = 60_000
 MOST_WORDS = 400
 """Characters of one change."""
 MARK = "<!-- remediator policy diff -->"
-"""By this the comment of an earlier push is found and replaced."""
+"""By this the comment of an earlier push is found and replaced; see `mark_of`."""
 _SPECIAL = re.compile(
     r"[&<>`*\[\]|\\~#@!$\n\r\t]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|:(?=[\w+-]+:)|(?<=www)\.", re.IGNORECASE
 )
 """What begins markup, a link, a mention or an emoji on GitHub; an underscore inside a word does not."""
 
 
-def markdown(difference: Difference, further: str = "") -> str:
-    """The whole comment. ``further``: a section after it, Markdown already."""
+def mark_of(*compared: str) -> str:
+    """The mark of a comment on these paths: a job that compares others leaves it alone."""
+    digest = sha256("\0".join(compared).encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return f"{MARK.removesuffix(' -->')} {digest} -->"
+
+
+def markdown(difference: Difference, further: str = "", *, whole: bool = False, mark: str = MARK) -> str:
+    """The comment. ``further``: a section after it, Markdown already; ``whole``: however long that is."""
     head = _head(difference)
-    tail = f"\n{further}\n" * bool(further) + f"\n{MARK}\n"
+    tail = f"\n{further}\n" * bool(further) + f"\n{mark}\n"
     rows = _rows(difference)
-    room = LARGEST - _size(head) - _size(tail) - 1000
+    room = sys.maxsize if whole else LARGEST - _size(head) - _size(tail) - 1000
     table, left = _fitting(rows, room)
     details, unshown = _fitting(list(_details(difference)), room - sum(map(_size, table)))
     parts = [head, *_table(table, left), *details]
@@ -47,12 +56,15 @@ def _head(difference: Difference) -> str:
     for one in difference.all:
         if one.fresh:
             told += f"\n- {_code(one.name)} says why: {_code(one.note)}"
+        elif one.note_is_short and one.unexplained:
+            told += f"\n- the note of {_code(one.name)} says too little: write {SHORTEST} letters at least"
         elif one.note and one.unexplained:
             told += f"\n- {_code(one.name)} has an old note, which does not cover this change: rewrite it"
         elif one.note_is_idle:
             told += f"\n- the note of {_code(one.name)} is no longer needed"
     for file, why in sorted(difference.unreadable.items()):
         told += f"\n- {_code(file)} could not be read at the base: {_code(why)}"
+    told += "".join(f"\n- not compared: {inert(why)}" for why in difference.untold)
     return f"{told}\n"
 
 
@@ -74,12 +86,11 @@ def _kind(one: PolicyChange) -> str:
 
 
 def _table(rows: Sequence[str], left: int) -> Iterator[str]:
-    if not rows:
-        return
-    yield "\n| | policy | change |\n|---|---|---|\n"
+    if rows:
+        yield "\n| | policy | change |\n|---|---|---|\n"
     yield from rows
     if left:
-        yield f"\n{left} more changes are not shown here: `remediator policy diff` lists them all.\n"
+        yield f"\n{left} more changes are not shown here: `remediator policy diff --all` lists them all.\n"
 
 
 def _details(difference: Difference) -> Iterator[str]:

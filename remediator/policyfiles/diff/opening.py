@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from remediator.core.matching import Matcher, Selector, choices
 from remediator.core.policy import Param, Pattern, Watch
+from remediator.policyfiles.diff.calls import call
 from remediator.policyfiles.diff.change import Change, Direction, spelled
 from remediator.policyfiles.diff.judges import (
     At,
     Table,
     acts,
     arrow,
-    call,
     elsewhere,
     fields,
     neutral,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from pydantic import BaseModel
 
@@ -26,7 +25,7 @@ from remediator.core.policy import (
 )
 from remediator.policyfiles.diff import gates
 from remediator.policyfiles.diff.bounds import BOUNDS, BREAKER, WINDOWS
-from remediator.policyfiles.diff.change import Change
+from remediator.policyfiles.diff.change import Change, Direction
 from remediator.policyfiles.diff.deciding import CASE, PROBE, decided, diagnosed
 from remediator.policyfiles.diff.judges import (
     At,
@@ -39,6 +38,7 @@ from remediator.policyfiles.diff.judges import (
     scale,
     unclear,
 )
+from remediator.policyfiles.diff.moved import renamed, with_names
 from remediator.policyfiles.diff.opening import PARAM, WATCH, matched, params, watched
 from remediator.policyfiles.diff.proofs import EARLY, UNDO, VERIFY
 from remediator.policyfiles.diff.steps import STEP, steps
@@ -84,19 +84,18 @@ TABLES: Mapping[type[BaseModel], Table] = {
 """Model → the judges of its fields, all of them. Rows that may change (``AtMost``) are judged whole."""
 
 
-def compare(old: Policy, new: Policy, catalog: Catalog) -> tuple[Change, ...]:
-    """Everything that changed in meaning, what needs eyes first."""
-    at = At("", old, new, catalog)
-    risks = step_risks(Look(old, catalog)), step_risks(Look(new, catalog))
+def compare(old: Policy, new: Policy, catalogs: tuple[Catalog, Catalog]) -> tuple[Change, ...]:
+    """Everything that changed in meaning, what needs eyes first. Each is judged in its own catalogue."""
+    names = renamed(old, new, step_risks(Look(new, catalogs[1])))
+    told = [Change(f"steps.{now}", f"renamed from {was}", Direction.ACTS) for was, now in names.items()]
+    old = with_names(old, names)
+    at = At("", old, new, *catalogs)
+    risks = step_risks(Look(old, catalogs[0])), step_risks(Look(new, catalogs[1]))
     found = [
+        *told,
         *fields(at, old, new, POLICY),
         *params(at, old.params, new.params),
         *decided(at, old, new, risks),
         *steps(at, old.steps, new.steps, risks),
     ]
     return tuple(sorted(found, key=lambda one: one.direction))
-
-
-def known_to_both(base: Catalog, head: Catalog) -> Catalog:
-    """The head's catalogue, and what only the base knows: risks are compared under one config."""
-    return replace(head, connections={**base.connections, **head.connections})

@@ -7,11 +7,11 @@ from datetime import timedelta
 from typing import Any
 
 from remediator.core.policy import EarlyProbe, Undo, Verify
+from remediator.policyfiles.diff.calls import call
 from remediator.policyfiles.diff.change import Change, Direction, spelled
 from remediator.policyfiles.diff.judges import (
     At,
     Table,
-    call,
     fields,
     less_is_looser,
     more_is_looser,

@@ -17,8 +17,12 @@ from remediator.errors import PolicyError, RemediatorError
 from remediator.policyfiles.diff import settings
 from remediator.policyfiles.diff.change import Change, Direction
 from remediator.policyfiles.diff.compare import Difference, PolicyChange, Side, Written, difference
+from remediator.policyfiles.diff.note import is_fresh
 from remediator.policyfiles.diff.repository import Repository
 from remediator.policyfiles.loading import load, parse_text, policy_files
+
+NOTE = b"allow-loosening"
+"""Files without it hold no note, and need no reading."""
 
 
 @dataclass(frozen=True)
@@ -44,38 +48,95 @@ def compared(asked: Asked) -> Compared:
     """Read both sides and compare them. Raises PolicyError or ConfigError."""
     repository = Repository.of(asked.paths[0])
     commit = repository.commit(asked.base)
-    config, known = _settings(asked.config)
-    head = _head(asked.paths, known, repository)
+    now = _settings(asked.config)
     with TemporaryDirectory(prefix="remediator-base-") as folder:
-        top = Path(folder)
-        inside = [_within(repository, path) for path in asked.paths]
-        at = repository.within(asked.config)
-        _restore(repository, commit, [*inside, *([at] if at else [])], top)
-        stood = at is not None and (top / at).is_file()
-        settled = _base_settings(top / str(at), asked.config) if stood else (config, known)
-        unclear = settled if isinstance(settled, Change) else None
-        before = (config, known) if isinstance(settled, Change) else settled
-        base = _base(top, inside, before[1])
+        before = _settled(repository, commit, asked.config, now, Path(folder) / "settings")
+        places = _places(repository, asked, before.settings[0], now[0])
+        top = Path(folder) / "policies"
+        unfollowed = _restore(repository, commit, places.base, top)
+        base = _base(top, places.base, before.settings[1])
+    notes = _notes(repository, {commit, repository.merge_base(commit) or commit}, asked, places)
+    base = replace(base, unreadable={**base.unreadable, **unfollowed}, notes=notes)
+    head = _head(places.head, now[1], repository)
     for path in asked.paths:
         if not path.exists() and not any(
             _lies(one.file, repository.within(path)) for one in base.policies.values()
         ):
             problem = f"is neither in the work tree nor at {asked.base}"
             raise PolicyError(str(path), problem, remedy="name files and folders of policies")
-    told = difference(base, head)
-    first = [unclear] if unclear else [_new(asked.config)] if at and not stood else []
-    changes = (*first, *settings.compare(before, (config, known)))
+    told = replace(difference(base, head), untold=before.untold)
+    changes = (*before.changes, *places.changes, *settings.compare(before.settings, now))
     if changes:
-        note = config.allow_loosening or ""
-        fresh = bool(note) and note != before[0].allow_loosening
-        name = asked.config.name
+        note, name = now[0].allow_loosening or "", asked.config.name
+        fresh = is_fresh(note, base.said)
         told = replace(told, settings=PolicyChange(name, "changed", changes, name, "", note, fresh))
     return Compared(commit, base, head, told)
 
 
-def _new(config: Path) -> Change:
-    return Change(
-        "", f"{config.name} did not stand at the base, and is compared with nothing", Direction.ACTS
+@dataclass(frozen=True)
+class _Settled:
+    """The settings at the base, or those of today where there is nothing to compare with."""
+
+    settings: tuple[Config, Catalog]
+    changes: tuple[Change, ...] = ()
+    untold: tuple[str, ...] = ()
+
+
+def _settled(
+    repository: Repository, commit: str, file: Path, now: tuple[Config, Catalog], top: Path
+) -> _Settled:
+    at = repository.within(file)
+    if at is None:
+        return _Settled(now, untold=(f"the settings: {file} lies outside of the repository",))
+    _restore(repository, commit, [at], top)
+    if not (top / at).is_file():
+        words = f"{file.name} did not stand at the base, and is compared with nothing"
+        return _Settled(now, (Change("", words, Direction.UNCLEAR),))
+    try:
+        return _Settled(_settings(top / at))
+    except RemediatorError as error:
+        problem = str(error).replace(str(top / at), file.name).splitlines()[0]
+        words = f"the settings at the base cannot be read: {problem}"
+        return _Settled(now, (Change("", words, Direction.UNCLEAR),))
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where policies are read: as git names it at the base, and in the work tree."""
+
+    base: tuple[str, ...]
+    head: tuple[Path, ...]
+    changes: tuple[Change, ...] = ()
+
+
+def _places(repository: Repository, asked: Asked, before: Config, now: Config) -> _Places:
+    """What was asked for. Where the settings name another folder now, it stands for the former one."""
+    inside = tuple(_within(repository, path) for path in asked.paths)
+    if before.policies == now.policies:
+        return _Places(inside, asked.paths)
+    was, is_ = (asked.config.absolute().parent / one.policies for one in (before, now))
+    old, new = repository.within(was), repository.within(is_)
+    if old is None or new is None:
+        words = f"the policies lie in {now.policies} now, which is not compared with {before.policies}"
+        return _Places(inside, asked.paths, (Change("", words, Direction.UNCLEAR),))
+    stood = dict.fromkeys((old, *(old if one == new else one for one in inside)))
+    stands = dict.fromkeys(
+        (is_, *(path for path, one in zip(asked.paths, inside, strict=True) if one not in (old, new)))
+    )
+    return _Places(tuple(stood), tuple(stands))
+
+
+def _notes(repository: Repository, commits: Iterable[str], asked: Asked, places: _Places) -> frozenset[str]:
+    """Every note that stood there at one of the commits, of policies and settings."""
+    config = repository.within(asked.config)
+    inside = [*places.base, *([config] if config else [])]
+    files = [found for commit in commits for one in inside for found in repository.files(commit, one).items()]
+    return frozenset(
+        str(document.value[NOTE.decode()])
+        for name, data in files
+        if data and NOTE in data and _is_yaml(name)
+        for document in read(data, name)[0]
+        if isinstance(document.value, dict) and NOTE.decode() in document.value
     )
 
 
@@ -86,14 +147,6 @@ def _lies(file: str, path: str | None) -> bool:
 def _settings(file: Path) -> tuple[Config, Catalog]:
     config = load_config(file, check=functools.partial(problems, blind=True), blind=True)
     return config, catalog(config, blind=True)
-
-
-def _base_settings(file: Path, named: Path) -> tuple[Config, Catalog] | Change:
-    try:
-        return _settings(file)
-    except RemediatorError as error:
-        problem = str(error).replace(str(file), named.name).splitlines()[0]
-        return Change("", f"the settings at the base cannot be read: {problem}", Direction.UNCLEAR)
 
 
 def _head(paths: Sequence[Path], known: Catalog, repository: Repository) -> Side:
@@ -139,11 +192,23 @@ def _within(repository: Repository, path: Path) -> str:
     return found
 
 
-def _restore(repository: Repository, commit: str, inside: Iterable[str], top: Path) -> None:
-    """Write what stood there into a folder of our own, at the same relative places."""
+def _restore(repository: Repository, commit: str, inside: Iterable[str], top: Path) -> dict[str, str]:
+    """Write what stood there into a folder of our own, at the same relative places.
+
+    The links that could not be followed, and why.
+    """
+    unfollowed: dict[str, str] = {}
     for path in inside:
         for name, data in repository.files(commit, path).items():
             if ".." in Path(name).parts:
                 raise PolicyError("git", f"{name!r} is not a path inside the repository")
+            if data is None:
+                unfollowed |= {name: "is a link to nothing in the repository"} if _is_yaml(name) else {}
+                continue
             (top / name).parent.mkdir(parents=True, exist_ok=True)
             (top / name).write_bytes(data)
+    return unfollowed
+
+
+def _is_yaml(name: str) -> bool:
+    return Path(name).suffix in (".yaml", ".yml")

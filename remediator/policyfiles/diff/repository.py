@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,10 @@ from remediator.errors import PolicyError
 PATIENCE = 60.0
 """Seconds that one git command may take."""
 FILES = ("100644", "100755")
-"""Modes of plain files; a symbolic link at the base is not followed."""
+"""Modes of plain files."""
+LINK = "120000"
+MOST_LINKS = 40
+"""Links that are followed, one to the next."""
 
 
 @dataclass(frozen=True)
@@ -54,17 +58,46 @@ class Repository:
             remedy = "this clone is shallow: git fetch --unshallow (in actions/checkout: fetch-depth: 0)"
         raise PolicyError("--base", f"git knows no commit {ref!r}", remedy=remedy)
 
-    def files(self, commit: str, path: str) -> dict[str, bytes]:
-        """What stood under a path then: each file's path and bytes. Raises PolicyError."""
+    def merge_base(self, commit: str) -> str | None:
+        """Where the work tree's history left that of a commit; None where that is not known."""
+        status, out, _ = _git(self.root, "merge-base", commit, "HEAD")
+        return out.decode().strip() if not status else None
+
+    def files(self, commit: str, path: str) -> dict[str, bytes | None]:
+        """What stood under a path then: each file's path and bytes. Raises PolicyError.
+
+        None: a link that led out of the repository, to nothing, or in a circle.
+        """
+        return self._files(commit, path, MOST_LINKS)
+
+    def _files(self, commit: str, path: str, links: int) -> dict[str, bytes | None]:
+        entries = self._entries(commit, path)
+        named = [name for name, (mode, _) in entries.items() if mode in (*FILES, LINK)]
+        found: dict[str, bytes | None] = {}
+        for name, data in zip(named, self._blobs([entries[name][1] for name in named]), strict=True):
+            if entries[name][0] == LINK:
+                found |= self._followed(commit, name, os.fsdecode(data), links)
+            else:
+                found[name] = data
+        return found
+
+    def _followed(self, commit: str, link: str, to: str, links: int) -> dict[str, bytes | None]:
+        """What stood where a link led, under the link's own path."""
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(link), to))
+        outside = posixpath.isabs(target) or target.split("/")[0] in ("..", ".")
+        there = self._files(commit, target, links - 1) if links and not outside else {}
+        return {link + name.removeprefix(target): data for name, data in there.items()} or {link: None}
+
+    def _entries(self, commit: str, path: str) -> dict[str, tuple[str, str]]:
+        """Path → mode and object."""
         under = ("--", path) if path else ()
         listed = self._asked("ls-tree", "-r", "-z", "--full-tree", commit, *under)
-        found: dict[str, str] = {}
+        found: dict[str, tuple[str, str]] = {}
         for line in filter(None, listed.split(b"\0")):
             kind, _, name = line.partition(b"\t")
             mode, _, blob = kind.decode().split()
-            if mode in FILES:
-                found[os.fsdecode(name)] = blob
-        return dict(zip(found, self._blobs(list(found.values())), strict=True))
+            found[os.fsdecode(name)] = mode, blob
+        return found
 
     def _blobs(self, names: Sequence[str]) -> list[bytes]:
         told = self._asked("cat-file", "--batch", given="".join(f"{name}\n" for name in names).encode())

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from remediator.config import Budget, Config, Person, Role, Rung
-from remediator.core.catalog import Catalog, Connection, Risk
+from remediator.config import Budget, Config, Hook, Person, Role, Rung
+from remediator.core.catalog import Catalog
 from remediator.policyfiles.diff.bounds import rate
 from remediator.policyfiles.diff.change import Change, Direction, spelled
+from remediator.policyfiles.diff.connections import endpoints, reach
 from remediator.policyfiles.diff.judges import (
     At,
+    Judge,
     Table,
     acts,
     elsewhere,
@@ -23,6 +25,7 @@ from remediator.policyfiles.diff.judges import (
     neutral,
     part,
     subset,
+    unclear,
 )
 
 
@@ -77,19 +80,75 @@ def _chain(at: At, old: Sequence[Rung], new: Sequence[Rung]) -> Iterator[Change]
     yield Change(at.where, f"{words[0] or 'nobody'} → {words[1] or 'nobody'}", direction)
 
 
+def _told(name: str, direction: Direction, *, gone: Direction | None = None) -> Judge:
+    """That it changed, and never its value. ``gone``: the direction of its removal."""
+
+    def judge(at: At, old: object, new: object) -> Iterator[Change]:
+        if gone is None or (old is not None and new is not None):
+            yield Change(at.where, f"{name} changed", direction)
+        else:
+            added = old is None
+            yield Change(
+                at.where, f"{name} {'added' if added else 'removed'}", gone.reversed if added else gone
+            )
+
+    return judge
+
+
+def _proved(at: At, old: Hook, new: Hook) -> Iterator[Change]:
+    """Who may post alerts, and thereby open runs: whoever has the bearer, or the name and password."""
+    ways = [[name for name in ("bearer", "basic") if getattr(hook, name) is not None] for hook in (old, new)]
+    if ways[0] != ways[1]:
+        words = [" or ".join(one) or "nothing" for one in ways]
+        direction = Direction.LOOSENED if not ways[1] else Direction.TIGHTENED
+        both = bool(ways[0] and ways[1])
+        yield Change(
+            at.where, f"asks senders for {words[1]}, was {words[0]}", Direction.UNCLEAR if both else direction
+        )
+    yield from fields(at, old, new, HOOK)
+
+
+def _secret(name: str) -> Judge:
+    """One that is on both sides; that it came or went is told by `_proved`."""
+
+    def judge(at: At, old: object, new: object) -> Iterator[Change]:
+        if old is not None and new is not None:
+            yield Change(at.where, f"{name} changed", Direction.ACTS)
+
+    return judge
+
+
+def _alertmanager(at: At, old: Hook, new: Hook) -> Iterator[Change]:
+    yield from _proved(at.inside("alertmanager"), old, new)
+
+
+HOOK: Table = {"bearer": _secret("bearer"), "basic": _secret("basic"), "max_body": acts("max_body")}
+HOOKS: Table = {"alertmanager": _alertmanager}
+SLACK: Table = {
+    "bot_token": _told("bot_token", Direction.ACTS),
+    "signing_secret": _told("signing_secret", Direction.UNCLEAR),  # whoever has it may vote for anybody
+    "app_token": _told("app_token", Direction.UNCLEAR),
+    "channel": acts("channel"),
+    "app_id": _told("app_id", Direction.UNCLEAR, gone=Direction.LOOSENED),
+    "api_url": unclear("api_url"),
+}
+PAGE_HOOK: Table = {
+    "url": _told("url", Direction.ACTS),
+    "headers": _told("headers", Direction.ACTS),
+}
 CONFIG: Table = {
     "listen": acts("listen"),
     "public_url": neutral("public_url"),
     "store": acts("store"),
     "policies": acts("policies"),
     "reload": acts("reload"),
-    "hooks": acts("hooks"),
+    "hooks": part("hooks", HOOKS),
     "connections": elsewhere,  # by `compare`, from the catalogue
     "people": _named("people", "person", _person),
     "roles": _named("roles", "role", _role),
     "targets": members("targets"),
-    "slack": acts("slack"),
-    "page_webhook": part("page_webhook", {}),
+    "slack": part("slack", SLACK),
+    "page_webhook": part("page_webhook", PAGE_HOOK),
     "escalations": _named("escalations", "chain", _chain, added=Direction.TIGHTENED),
     "budgets": _named("budgets", "budget", _budget, added=Direction.TIGHTENED),
     "limits": acts("limits"),
@@ -101,7 +160,7 @@ CONFIG: Table = {
 
 def compare(old: tuple[Config, Catalog], new: tuple[Config, Catalog]) -> tuple[Change, ...]:
     """Everything that changed, what needs eyes first."""
-    at = At("", old[0], new[0], new[1])
+    at = At("", old[0], new[0], old[1], new[1])
     found = [*fields(at, old[0], new[0], CONFIG), *_connections(at, old, new)]
     return tuple(sorted(found, key=lambda one: one.direction))
 
@@ -116,8 +175,8 @@ def _connections(at: At, old: tuple[Config, Catalog], new: tuple[Config, Catalog
         if name not in before or name not in after:
             yield Change(here.where, "added" if name in after else "removed", Direction.NEUTRAL)
             continue
-        known = list(_connection(here, before[name], after[name], new[1]))
-        yield from known
+        yield from endpoints(here, before[name], after[name])
+        yield from reach(here, before[name], after[name])
         written = [side[0].connections[name] for side in (old, new)]
         for key in sorted(written[0].keys() | written[1].keys()):
             if written[0].get(key) != written[1].get(key) and key not in JUDGED:
@@ -126,26 +185,3 @@ def _connections(at: At, old: tuple[Config, Catalog], new: tuple[Config, Catalog
 
 JUDGED = frozenset({"endpoints", "tables", "hidden", "functions"})
 """Settings of a connection that are compared by what they mean."""
-
-
-def _connection(at: At, old: Connection, new: Connection, catalog: Catalog) -> Iterator[Change]:
-    own = max(
-        (one.risk for one in catalog.operations.values() if one.connector == new.kind),
-        key=lambda risk: risk.rank,
-        default=Risk.DESTRUCTIVE,
-    )
-    for pattern in sorted(old.risks.keys() | new.risks.keys()):
-        was, now = old.risks.get(pattern, own), new.risks.get(pattern, own)
-        if was is not now:
-            direction = Direction.LOOSENED if now.rank < was.rank else Direction.TIGHTENED
-            yield Change(at.where, f"{pattern} is {now}, was {was}", direction)
-    if old.fence is not new.fence:
-        yield Change(at.where, f"fence {old.fence} → {new.fence}", Direction.UNCLEAR)
-    for name, loosens in (
-        ("tables", Direction.LOOSENED),
-        ("hidden", Direction.TIGHTENED),
-        ("functions", Direction.LOOSENED),
-    ):
-        before, after = sorted(getattr(old.reach, name)), sorted(getattr(new.reach, name))
-        if before != after:
-            yield Change(at.where, *subset(name, before, after, loosens))

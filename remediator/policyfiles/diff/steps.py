@@ -8,8 +8,9 @@ from math import inf
 from remediator.core.catalog import Risk
 from remediator.core.policy import AtMost, Step
 from remediator.policyfiles.diff import gates
+from remediator.policyfiles.diff.calls import call
 from remediator.policyfiles.diff.change import Change, Direction, spelled
-from remediator.policyfiles.diff.judges import At, Table, arrow, call, fields, more_is_looser
+from remediator.policyfiles.diff.judges import At, Table, arrow, fields, more_is_looser
 from remediator.policyfiles.diff.proofs import proof, undo
 
 Rows = int | AtMost | None
@@ -23,9 +24,11 @@ def _range(rows: Rows) -> tuple[float, float]:
 
 def _rows(at: At, old: Rows, new: Rows) -> Iterator[Change]:
     (low, high), (least, most) = _range(old), _range(new)
-    exact = low == high and least == most
-    if exact:
+    exact = low == high, least == most
+    if all(exact):
         direction = Direction.LOOSENED if most > high else Direction.TIGHTENED
+    elif any(exact) and None not in (old, new):
+        direction = Direction.UNCLEAR
     elif least <= low and most >= high:
         direction = Direction.LOOSENED
     elif least >= low and most <= high:
@@ -86,7 +89,7 @@ def steps(
         if name in old and name in new:
             here = at.inside(f"steps.{name}")
             yield from fields(here, old[name], new[name], STEP)
-            yield from _risk(here, before.get(name), after.get(name))
+            yield from _risk(here, old[name], new[name], (before.get(name), after.get(name)))
             continue
         step, risk = (new[name], after.get(name)) if name in new else (old[name], before.get(name))
         added = Direction.ACTS if risk is Risk.SAFE else Direction.LOOSENED
@@ -95,7 +98,14 @@ def steps(
         yield Change(at.where, f"{how}: {step.use}{on}", added if name in new else added.reversed)
 
 
-def _risk(at: At, old: Risk | None, new: Risk | None) -> Iterator[Change]:
-    if old is not None and new is not None and old is not new:
-        direction = Direction.LOOSENED if new.rank > old.rank else Direction.TIGHTENED
-        yield Change(at.where, f"is {new} now, was {old}", direction)
+def _risk(at: At, old: Step, new: Step, risks: tuple[Risk | None, Risk | None]) -> Iterator[Change]:
+    """A step that costs less asks less by itself and counts less in the bounds: never a tightening."""
+    was, now = risks
+    if was is None or now is None or was is now:
+        return
+    asked = (old.use, old.with_) == (new.use, new.with_)
+    if now.rank < was.rank:
+        direction = Direction.LOOSENED if asked else Direction.UNCLEAR
+    else:
+        direction = Direction.TIGHTENED if asked and old.via == new.via else Direction.LOOSENED
+    yield Change(at.where, f"is {now} now, was {was}", direction)

@@ -42,6 +42,7 @@ def lines(difference: Difference) -> list[str]:
     ]
     notes = [f"note of {one.name}: {one.note}" for one in difference.all if one.fresh]
     unread = [f"not compared: {file}: {why}" for file, why in sorted(difference.unreadable.items())]
+    unread += [f"not compared: {why}" for why in difference.untold]
     return [line for _, line in sorted(found, key=lambda one: one[0])] + notes + unread
 
 
@@ -53,6 +54,7 @@ def as_json(difference: Difference) -> dict[str, Any]:
         "policies": [_policy(one) for one in difference.policies],
         "settings": _policy(difference.settings) if difference.settings is not None else None,
         "unreadable": dict(difference.unreadable),
+        "untold": list(difference.untold),
     }
 
 
