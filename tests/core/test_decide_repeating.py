@@ -521,7 +521,7 @@ def test_a_later_list_is_the_one_that_people_see() -> None:
     assert told.asks_people(oncall=1).run.evidence["failed"].value["count"] == 1
     assert told.gate.steps == ("retry[1]",)
     told.approve("bob").starts("retry[1]").done().closes("fixed", "a done, retry[1] done").writes(
-        "repeated", "repeated"
+        "relisted", "repeated"
     )
     assert paths(told) == ["/a", "/retry/z"]
     told = story("x", "y", steps=LATER).now_reads("failed", **rows()["failed"]).done()

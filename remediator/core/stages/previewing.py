@@ -94,6 +94,7 @@ def _open(turn: Turn) -> None:
         return stop_before(turn, "expression", str(error))
     if not moved:
         return turn.enter(Stage.WAITING)
+    turn.note("relisted", steps=moved)
     turn.change(voids=turn.run.voids + 1)
     if turn.run.voids > MOST_VOIDS:
         return stop_before(turn, "fresh", f"the list of {', '.join(moved)} changes each time that it is read")

@@ -153,6 +153,7 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "before": _read,
     "decided": _decided,
     "repeated": lambda data: f"{data['step']} for {counted(data['items'], 'item')}",
+    "relisted": lambda data: f"the list of {', '.join(data['steps'])} is another one now",
     "previewed": lambda data: f"{data['step']} would change {counted(data['count'], 'row')}",
     "gate-opened": _asks,
     "vote": _vote,
