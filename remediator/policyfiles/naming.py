@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from remediator.core.catalog import PLANNED
 from remediator.core.expression import Path
 from remediator.documents.finding import nearest
-from remediator.policyfiles.uses import FROM_ALERT, Look, Problem, Seen
+from remediator.documents.reading import Place
+from remediator.policyfiles.statements import columns
+from remediator.policyfiles.uses import FROM_ALERT, Look, Problem, Seen, Use
 
 
 def unknown_operation(look: Look) -> Iterator[Problem]:
@@ -84,36 +86,77 @@ def _invisible(seen: Seen, path: Path) -> Problem:
 
 
 def unknown_field(look: Look) -> Iterator[Problem]:
-    """P111: a field that the probe does not read."""
+    """P111: a field that the probe does not read, or a column that its SELECT does not name."""
     for seen in look.expressions:
         for path in seen.expression.paths:
-            fields = _fields(look, seen, path.root) if path.root in seen.sees else set()
-            if fields and path.keys and path.keys[0] not in fields:
-                remedy = nearest(path.keys[0], fields)
-                offset = seen.shift + path.offset
-                yield Problem(seen.place, f"{path.root} has no {path.keys[0]!r}", remedy, offset)
+            if path.root in seen.sees and (missed := _missed(look, seen, path)):
+                of, key, known = missed
+                yield Problem(
+                    seen.place, f"{of} has no {key!r}", nearest(key, known), seen.shift + path.offset
+                )
+    yield from _unread_by_watch(look)
 
 
-def _fields(look: Look, seen: Seen, root: str) -> set[str]:
-    """What the probe behind a name reads; empty when it may read anything."""
-    if root == "each":
-        return _fields_of_item(look, seen)
-    probe = look.policy.diagnose.get(root)
-    use = probe.use if probe else ""
+def _missed(look: Look, seen: Seen, path: Path) -> tuple[Path, str | int, frozenset[str]] | None:
+    """The key of a path that is not there, what it is asked of, and what that has."""
+    if path.root == "each":
+        written = look.policy.steps[str(seen.place[1])].for_each
+        whole = written.whole if written is not None else None
+        if whole is None or not whole.is_path:
+            return None
+        listed = whole.paths[0]
+        at, known = 0, _of_item(look, _behind(look, seen, listed.root), listed.keys)
+    else:
+        use = _behind(look, seen, path.root)
+        at, known = 0, _fields(look, use)
+        if use is not None and known and path.keys[:1] and path.keys[0] in known:
+            at = 1 if path.keys[0] == "row" else 2
+            known = _of_item(look, use, path.keys[:1])
+    if not known or len(path.keys) <= at or path.keys[at] in known:
+        return None
+    return Path(path.root, path.keys[:at]), path.keys[at], known
+
+
+def _behind(look: Look, seen: Seen, root: str) -> Use | None:
+    """The probe behind a name."""
+    place: Place = ("diagnose", root)
     if root in ("verify", "before"):  # before: what the step's own proof read, in those of its undo too
         place = seen.place[:-1] if root == "verify" else (*seen.place[:2], "verify")
-        use = next((one.operation for one in look.uses if one.place == place), "")
-    operation = look.catalog.operations.get(use)
-    return {*operation.reads, "ok", "at"} if operation and operation.reads else set()
+    return next((one for one in look.uses if one.place == place), None)
 
 
-def _fields_of_item(look: Look, seen: Seen) -> set[str]:
-    """What an item has, where its list is the series of a probe; rows have columns, which are not known."""
-    written = look.policy.steps[str(seen.place[1])].for_each
-    whole = written.whole if written is not None else None
-    if whole is None or not whole.is_path or whole.paths[0].root not in look.policy.diagnose:
-        return set()
-    return {"labels", "value"} if whole.paths[0].keys == ("series",) else set()
+def _fields(look: Look, use: Use | None) -> frozenset[str]:
+    """What a probe reads; empty when it may read anything."""
+    operation = look.operation(use) if use else None
+    return frozenset((*operation.reads, "ok", "at")) if operation and operation.reads else frozenset()
+
+
+def _of_item(look: Look, use: Use | None, keys: tuple[str | int, ...]) -> frozenset[str]:
+    """What a row has, or one of the series; empty when it may have anything."""
+    operation = look.operation(use) if use else None
+    if use is None or operation is None or len(keys) != 1 or keys[0] not in operation.reads:
+        return frozenset()
+    if keys[0] in ("row", "rows"):
+        return columns(look, use)
+    return frozenset({"labels", "value"}) if keys[0] == "series" else frozenset()
+
+
+def _unread_by_watch(look: Look) -> Iterator[Problem]:
+    """What a watch's rows are known by, and params are taken from, must be among its columns."""
+    watch = look.policy.watch
+    use = next((one for one in look.uses if one.place == ("watch",)), None)
+    known = columns(look, use) if use else frozenset()
+    if watch is None or not known:
+        return
+    for number, name in enumerate(watch.key):
+        if name not in known:
+            yield Problem(("watch", "key", number), f"the watch reads no {name!r}", nearest(name, known))
+    labels = known | {"alertname"}
+    for name, param in look.policy.params.items():
+        for path in param.from_.paths:
+            if path.root == "labels" and path.keys and path.keys[0] not in labels and not param.has_default:
+                problem = f"the watch reads no {path.keys[0]!r}"
+                yield Problem(("params", name, "from"), problem, nearest(path.keys[0], known), path.offset)
 
 
 def unknown_result(look: Look) -> Iterator[Problem]:

@@ -37,6 +37,12 @@ def changes(look: Look, use: Use) -> Iterator[change.Change]:
     yield from (found for *_, found in _judged(look, use) if isinstance(found, change.Change))
 
 
+def columns(look: Look, use: Use) -> frozenset[str]:
+    """The columns that a probe's SELECT names; empty where it does not tell them all."""
+    found = [one.columns for _, one in _judged(look, use) if isinstance(one, reading.Query)]
+    return frozenset(found[0] or ()) if len(found) == 1 else frozenset()
+
+
 def _faults(look: Look, use: Use) -> Iterator[tuple[Place, Fault]]:
     for place, found in _judged(look, use):
         if isinstance(found, list):

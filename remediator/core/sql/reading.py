@@ -27,8 +27,9 @@ class Query:
 
     source: as written; built_in: bytes before a built-in function's bare name; listed: bytes before a
     function that the connection lists → its name as written; tables: the same of every table;
-    args: how many values it takes; dotted: table → what is named behind it after a dot. ``t.f`` calls the
-    function f where there is no such column, and only the database can tell.
+    args: how many values it takes; columns: the names of what it selects, in order, or None where the
+    text does not tell them (``*``, an expression without AS); dotted: table → what is named behind it
+    after a dot. ``t.f`` calls the function f where there is no such column, and only the database can tell.
     """
 
     source: str
@@ -36,6 +37,7 @@ class Query:
     listed: Mapping[int, str]
     tables: Mapping[int, str]
     args: int
+    columns: tuple[str, ...] | None
     dotted: Mapping[str, frozenset[str]]
 
     def text(self, tables: Mapping[str, str], functions: Mapping[str, str]) -> str | Fault:
@@ -72,6 +74,26 @@ def _select(text: str) -> dict[str, Any] | Fault:
         kind = next(iter(statement)).removesuffix("Stmt")
         return Fault("P203", f"this is no SELECT but {kind.upper()}", _NO_SELECT)
     return statement["SelectStmt"]  # type: ignore[no-any-return]
+
+
+def _columns(select: dict[str, Any]) -> tuple[str, ...] | None:
+    """The names of the columns; of a UNION they are those of its first part."""
+    while "larg" in select:
+        select = select["larg"]
+    names = [_named(one["ResTarget"]) for one in select.get("targetList", [])]
+    return tuple(names) if names and all(names) else None
+
+
+def _named(target: dict[str, Any]) -> str:
+    """The name of one column; "" where only the database knows it."""
+    if "name" in target:
+        return str(target["name"])
+    value = target["val"]
+    while "TypeCast" in value:
+        value = value["TypeCast"]["arg"]
+    if "ColumnRef" in value and not any("A_Star" in part for part in value["ColumnRef"]["fields"]):
+        return strings(value["ColumnRef"]["fields"])[-1]
+    return strings(value["FuncCall"]["funcname"])[-1] if "FuncCall" in value else ""
 
 
 @dataclass(frozen=True)
@@ -111,6 +133,7 @@ class _Reading:
             listed=self._listed,
             tables={table.at: table.written for table in self._tables},
             args=len(self._params),
+            columns=_columns(self._tree),
             dotted=self._dotted(),
         )
 
