@@ -175,7 +175,6 @@ class Http(Unoffered):
 
     async def read(self, call: Call, *, timeout: float) -> dict[str, Any]:
         """`status`, `json` and `text` of a GET."""
-        expected = call.args.get("expect_status")
         try:
             request = self._request("GET", call.args)
         except ValueError as error:
@@ -196,23 +195,14 @@ class Http(Unoffered):
             raise ConnectorError(
                 call.connection, f"answered in {answer.encoded[:40]!r}, which was not asked for"
             )
-        if answer.status != expected if expected is not None else not 200 <= answer.status < 300:
-            wanted = expected if expected is not None else "2xx"
-            raise ConnectorError(
-                call.connection,
-                f"GET {request.url.raw_path} answered {answer.status}, not {wanted}",
-                remedy="write expect_status if this status is meant",
-            )
+        check_answered(call, request.url.raw_path, answer.status)
         return answer.shown()
 
     async def act(self, call: Call, *, order: Order, timeout: float) -> Result:
         """Send it, once."""
-        method = call.args.get("method")
-        if method not in METHODS:
-            return Refused(f"never sent: {method!r} is not one of {', '.join(METHODS)}")
         try:
-            ok = _statuses(call.args.get("ok"))
-            request = self._request(method, call.args, order.key)
+            ok = statuses(call.args.get("ok"))
+            request = self._request(_method(call.args), call.args, order.key)
         except (ValueError, TypeError) as error:
             return Refused(f"never sent: {error}")
         try:
@@ -223,25 +213,12 @@ class Http(Unoffered):
             return Unknown(f"no answer within {self._within(timeout):g} s")
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return Unknown(f"sent, and then: {_words(error)}")
-        return self._judge(answer, ok)
-
-    def _judge(self, answer: _Answer, ok: frozenset[int]) -> Result:
-        said = f"answered {answer.status}: {_brief(answer)}"
-        if answer.status in ok:
-            return Done(answer.shown())
-        if answer.status == 409 and self._settings.idempotency_header:
-            # The same key may still be at work there: a conflict with ourselves.
-            return Unknown(said)
-        if 300 <= answer.status < 400:
-            return Refused(f"answered {answer.status}; redirects are not followed")
-        if 400 <= answer.status < 500:
-            return Refused(said)
-        return Unknown(said)
+        keyed = bool(self._settings.idempotency_header)
+        return judged(answer.shown(), _brief(answer), ok, keyed=keyed)
 
     def _request(self, method: str, args: Mapping[str, Any], key: str = "") -> _Request:
         """Raises ValueError or TypeError for what may not be sent."""
-        path = checked_path(args.get("path"))
-        query = _query_string(args.get("query") or {})
+        address = _address(args)
         body = None
         headers = {"Accept-Encoding": "identity", "User-Agent": "remediator"}
         if "body" in args:
@@ -250,18 +227,13 @@ class Http(Unoffered):
         own = {name.lower() for name in self._own}
         if self._settings.idempotency_header:
             own.add(self._settings.idempotency_header.lower())
-        for name, value in (args.get("headers") or {}).items():
-            if name.lower() in _RESERVED | own:
-                raise ValueError(f"header {name} cannot be set by a policy")
-            if problem := header_problem(name, str(value)):
-                raise ValueError(problem)
-            headers[name] = str(value)
+        headers |= _further(args, own)
         headers.update(self._own)
         if self._settings.idempotency_header and key:
             if problem := header_problem(self._settings.idempotency_header, key):
                 raise ValueError(problem)
             headers[self._settings.idempotency_header] = key
-        return _Request(method, URL(self._settings.base_url + path + query, encoded=True), headers, body)
+        return _Request(method, URL(self._settings.base_url + address, encoded=True), headers, body)
 
     def _within(self, timeout: float) -> float:
         return min(timeout, self._settings.timeout.total_seconds())
@@ -294,6 +266,50 @@ class Http(Unoffered):
         )
 
 
+# ── What needs no connection: which requests are sent, and what an answer's status means ─────────────
+
+
+def unsendable(call: Call) -> str:
+    """Why no HTTP connection would send this, or "". A connection may have headers of its own besides."""
+    try:
+        _address(call.args)
+        if call.operation == REQUEST.name:
+            _method(call.args)
+            statuses(call.args.get("ok"))
+            _further(call.args, set())
+    except (ValueError, TypeError) as error:
+        return str(error)
+    return ""
+
+
+def check_answered(call: Call, path: str, status: int) -> None:
+    """Raises ConnectorError for an answer that is no reading."""
+    expected = call.args.get("expect_status")
+    if status != expected if expected is not None else not 200 <= status < 300:
+        wanted = expected if expected is not None else "2xx"
+        raise ConnectorError(
+            call.connection,
+            f"GET {path} answered {status}, not {wanted}",
+            remedy="write expect_status if this status is meant",
+        )
+
+
+def judged(shown: Mapping[str, Any], brief: str, ok: frozenset[int], *, keyed: bool) -> Result:
+    """What became of a request. ``keyed``: the service does a repeated one only once."""
+    status = shown["status"]
+    said = f"answered {status}: {brief}"
+    if status in ok:
+        return Done(dict(shown))
+    if status == 409 and keyed:
+        # The same key may still be at work there: a conflict with ourselves.
+        return Unknown(said)
+    if 300 <= status < 400:
+        return Refused(f"answered {status}; redirects are not followed")
+    if 400 <= status < 500:
+        return Refused(said)
+    return Unknown(said)
+
+
 class _CannotSendOnceError(aiohttp.ClientError):
     """This aiohttp cannot be kept from sending twice."""
 
@@ -319,6 +335,30 @@ async def _first(response: aiohttp.ClientResponse) -> bytes:
     return bytes(body[:MOST_BYTES])
 
 
+def _method(args: Mapping[str, Any]) -> str:
+    method = args.get("method")
+    if method not in METHODS:
+        raise ValueError(f"{method!r} is not one of {', '.join(METHODS)}")
+    return str(method)
+
+
+def _address(args: Mapping[str, Any]) -> str:
+    """Path and query, behind the base_url."""
+    return checked_path(args.get("path")) + _query_string(args.get("query") or {})
+
+
+def _further(args: Mapping[str, Any], own: set[str]) -> dict[str, str]:
+    """The headers of a policy. ``own``: the connection's, in small letters."""
+    headers = {}
+    for name, value in (args.get("headers") or {}).items():
+        if name.lower() in _RESERVED | own:
+            raise ValueError(f"header {name} cannot be set by a policy")
+        if problem := header_problem(name, str(value)):
+            raise ValueError(problem)
+        headers[name] = str(value)
+    return headers
+
+
 def _query_string(query: object) -> str:
     if not isinstance(query, Mapping):
         raise TypeError("the query must be a map")
@@ -341,7 +381,8 @@ def _query_value(name: str, value: object) -> str:
     raise ValueError(f"query parameter {name} is neither text, a number nor a boolean")
 
 
-def _statuses(ok: object) -> frozenset[int]:
+def statuses(ok: object) -> frozenset[int]:
+    """Those that count as done. Raises ValueError."""
     if ok is None:
         return frozenset(range(200, 300))
     if not isinstance(ok, list | tuple) or not ok:

@@ -296,10 +296,27 @@ class _Check:
                     problem = f"this is not what {probe.use if probe else ''} reads"
                     yield Problem((*place, name), problem, f"write a map of {', '.join(names)}")
                 continue
+            if "series" in names:
+                yield from self._numbers(value, (*place, name))
+            if "status" in names and not isinstance(value.get("status", 200), int):
+                yield Problem((*place, name, "status"), "a status is a number", "write it as 503")
             for key in value:
                 if key not in {*names, "error", "ok"}:
                     problem = f"{probe.use if probe else ''} reads no {key!r}"
                     yield Problem((*place, name, key), problem, nearest(key, names), on_key=True)
+
+    def _numbers(self, value: Mapping[str, Any], place: Place) -> Iterator[Problem]:
+        """Prometheus' values are numbers, and NaN is none: its connector refuses it."""
+        series = value.get("series")
+        many = [(number, one) for number, one in enumerate(series)] if isinstance(series, list) else []
+        read: list[tuple[Place, Any]] = [(("value",), value.get("value"))]
+        read += [
+            (("series", number, "value"), one.get("value")) for number, one in many if isinstance(one, dict)
+        ]
+        for there, one in read:
+            if one is not None and (isinstance(one, bool) or not isinstance(one, int | float)):
+                remedy = "write a number; what cannot be read is {error: why}"
+                yield Problem((*place, *there), f"prometheus.query reads no {one!r}"[:80], remedy)
 
     # ── Expectations ──────────────────────────────────────────────────────────────────────────────
 

@@ -37,7 +37,7 @@ from remediator.documents.reading import Place
 from remediator.engine.looking import GRACE_S, longest
 from remediator.engine.virtual import Virtual
 from remediator.people.lettering import counted
-from remediator.policyfiles.testing import shapes
+from remediator.policyfiles.testing import answers, shapes
 from remediator.policyfiles.testing.models import PictureText, ResultText, result_of
 from remediator.ports import Pending
 
@@ -104,6 +104,8 @@ class World:
         answer = shapes.answer(given.value, shapes.reads(self.catalog, effect.call.operation))
         if isinstance(answer, str):
             return Reading(play.clock.at, ok=False, error=answer)
+        if problem := answers.unreadable(effect.call, answer):
+            return Reading(play.clock.at, ok=False, error=problem)
         return Reading(play.clock.at, ok=True, value=kept(answer))
 
     def _named(self, key: str) -> str:
@@ -157,7 +159,7 @@ class World:
             return Refused(told.refused)
         if told.unknown is not None:
             return Unknown(told.unknown)
-        return Done(self._answer(effect, told.done or {}))
+        return answers.ended(effect.call, self._answer(effect, told.done or {}), self.catalog)
 
     def _answer(self, effect: Act | Inquire, told: dict[str, Any]) -> dict[str, Any]:
         """What its connector would return, as far as anything looks at it."""

@@ -55,6 +55,11 @@ WRONG = [
         "no step 'pause.undone'; did you mean pause.undo?",
     ),
     ("- result: {pause: finished}\n- expect: {runs: 1}", "10:25", "'finished' cannot stand here"),
+    (
+        "- reading: {campaign: {status: late}}\n- expect: {runs: 1}",
+        "10:38",
+        "a status is a number; write it as 503",
+    ),
     ("- preview: {pause: {count: 1}}\n- expect: {runs: 1}", "10:19", "http.request is never previewed"),
     ("- crash: sometimes\n- expect: {runs: 1}", "10:16", "'sometimes' is no moment to crash at"),
     (
@@ -176,6 +181,22 @@ def test_whatever_lies_beside_them_is_told_or_left_alone(tmp_path: Path) -> None
         "link.test.yaml:1:1: P001 cannot be read: No such file or directory; mend it, or take it away",
     ]
     assert len(found.stories) == 1
+
+
+MEASURED = PAUSE.replace(
+    "{use: http.get, via: loyalty_api, with: {path: '/api/campaigns/${campaign_id}'}}",
+    "{use: prometheus.query, via: prometheus, with: {query: late}}",
+).replace('campaign.json.status != "late"', "campaign.value == 0.0")
+
+
+@pytest.mark.parametrize(
+    "value", ["{value: '1.0'}", "{value: .nan}", "{value: true}", "{series: [{value: a}]}"]
+)
+def test_what_prometheus_never_answers_is_no_reading(tmp_path: Path, value: str) -> None:
+    head = HEAD.replace("{json: {status: late}}", value, 1)
+    (finding,) = suite(tmp_path, head + story("- expect: {runs: 1}"), {"pause.yaml": MEASURED}).findings
+    assert "prometheus.query reads no" in str(finding)
+    assert finding.line == 3
 
 
 def test_all_faults_of_all_files_are_told_at_once(tmp_path: Path) -> None:

@@ -405,3 +405,49 @@ def test_a_watch_opens_runs_by_its_rows(tmp_path: Path) -> None:
         "watch: {every: 5m, use: prometheus.query, via: prometheus, with: {query: late}, key: [campaign_id]}",
     )
     modes(tmp_path, watching, "- expect: {runs: 1, gate: {state: open}}")
+
+
+def test_a_status_that_its_connector_would_not_take_is_a_probe_that_fails(tmp_path: Path) -> None:
+    told = "not 2xx; write expect_status if this status is meant"
+    lines = f"- {{expect: {{refused: {{bound: probe, reason: [answered 503, {told}]}}, started: []}}}}"
+    begins = f"{ALERT}\n    given: {{campaign: {{status: 503}}}}"
+    (right,) = tell(tmp_path, story(lines, begins=begins)).told
+    assert right.failures == ()
+    meant = PAUSE.replace("{campaign_id}'}}", "{campaign_id}', expect_status: 503}}", 1)
+    assert meant != PAUSE
+    given = f"{ALERT}\n    given: {{campaign: {{status: 503, json: {{status: late}}}}}}"
+    found = suite(
+        tmp_path, HEAD + story("- expect: {gate: {state: open}}", begins=given), {"pause.yaml": meant}
+    )
+    (told_so,) = run(found, known()[0]).told
+    assert told_so.failures == ()
+
+
+def test_a_proof_that_answers_an_error_holds_not(tmp_path: Path) -> None:
+    lines = """
+        - at: 1m
+          reading: {pause.verify: {status: 500, json: {status: paused}}}
+          approve: bob
+        - at: 7m
+          expect: {steps: {pause: unverified}}
+    """
+    (told,) = tell(tmp_path, story(lines)).told
+    assert told.failures == ()
+
+
+@pytest.mark.parametrize(
+    ("answer", "state"), [("404", "refused"), ("302", "refused"), ("204", "verified"), ("500", "unknown")]
+)
+def test_an_act_is_what_its_connector_makes_of_the_answer(tmp_path: Path, answer: str, state: str) -> None:
+    given = "reading: {pause.verify: {json: {status: late}}}\n  " if state == "unknown" else ""
+    lines = f"- {given}result: {{pause: {{done: {{status: {answer}}}}}}}\n- {{approve: bob}}\n"
+    (told,) = tell(tmp_path, story(f"{lines}- {{at: 6m, expect: {{steps: {{pause: {state}}}}}}}")).told
+    assert told.failures == ()
+
+
+def test_a_request_that_no_connection_would_send_is_refused_as_in_production(tmp_path: Path) -> None:
+    hosted = UNGATED.replace("body: {reason: late}}", "body: {reason: late}, headers: {Cookie: a}}")
+    lines = (
+        "- expect: {steps: {pause: refused}, pages: ['never sent: header Cookie cannot be set by a policy']}"
+    )
+    modes(tmp_path, hosted, lines)
