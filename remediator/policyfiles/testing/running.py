@@ -15,7 +15,8 @@ from remediator.core.policyset import PolicySet
 from remediator.documents import Finding, read_file
 from remediator.policyfiles.loading import LoadedPolicy, load, policy_files
 from remediator.policyfiles.testing.coverage import Coverage, percent
-from remediator.policyfiles.testing.reading import Known, Story, stories
+from remediator.policyfiles.testing.naming import Known
+from remediator.policyfiles.testing.reading import Story, stories
 from remediator.policyfiles.testing.teller import Teller, Told, running
 
 ENDINGS = (".test.yaml", ".test.yml")

@@ -28,6 +28,7 @@ from remediator.engine.desk import PeoplesDesk
 from remediator.engine.virtual import Virtual, VirtualClock
 from remediator.errors import StoreError
 from remediator.policyfiles.loading import LoadedPolicy, parse_text
+from remediator.policyfiles.testing.checking import CRASH
 from remediator.policyfiles.testing.expectations import judge
 from remediator.policyfiles.testing.models import (
     AlertText,
@@ -42,7 +43,7 @@ from remediator.policyfiles.testing.models import (
     listed,
     voters,
 )
-from remediator.policyfiles.testing.reading import CRASH, Story
+from remediator.policyfiles.testing.reading import Story
 from remediator.policyfiles.testing.seen import Seen, Watcher
 from remediator.policyfiles.testing.world import Given, World
 from remediator.ports import Answer, KeptPolicy, Reloaded, RunFilter, Tx

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from remediator.policyfiles.testing.checking import KINDS
+from remediator.policyfiles.testing.expecting import BOUNDS
 from remediator.policyfiles.testing.models import Expect, Line, Test, TestFile
-from remediator.policyfiles.testing.reading import BOUNDS, KINDS
 from remediator.policyfiles.testing.running import run
 from tests.policyfiles.testing.stage import ALERT, HEAD, PAUSE, REPOSITORY, known, story, suite
 

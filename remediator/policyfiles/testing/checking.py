@@ -1,0 +1,137 @@
+"""What is wrong with a test file that is well formed: names that do not exist, stories that cannot fail."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from remediator.core.policy import Policy
+from remediator.documents import nearest
+from remediator.documents.reading import Place
+from remediator.policyfiles.testing.expecting import Expectations
+from remediator.policyfiles.testing.givens import Givens
+from remediator.policyfiles.testing.models import Line, Test, TestFile, listed, voters
+from remediator.policyfiles.testing.naming import Known, Names, named
+from remediator.policyfiles.uses import Problem
+
+KINDS = frozenset(
+    {"asking", "before", "closed", "decided", "early", "finished", "firing", "found-out", "fresh"}
+    | {
+        "gate-approved",
+        "gate-expired",
+        "gate-opened",
+        "gate-void",
+        "holding",
+        "inquiring",
+        "joined",
+        "marked",
+    }
+    | {
+        "opened",
+        "paged",
+        "previewed",
+        "proof",
+        "reading",
+        "relisted",
+        "repeated",
+        "resolved",
+        "sent-again",
+        "settled",
+        "skipped",
+    }
+    | {
+        "started",
+        "stepped-down",
+        "turned-away",
+        "undo-failed",
+        "undo-started",
+        "undo-waits",
+        "undone",
+        "unknown",
+        "unverified",
+        "verified",
+    }
+    | {"vote", "vote-refused", "would"}
+)
+"""Lines of a journal after which a story may crash."""
+
+CRASH = re.compile(r"now|after ([a-z-]+)(?: ([a-z][a-z0-9_]*))?")
+
+
+class Check:
+    """What a story may name, and what it must."""
+
+    def __init__(self, policy: Policy, known: Known) -> None:
+        self._names = Names(policy, known)
+        self._givens = Givens(self._names)
+        self._expected = Expectations(self._names)
+
+    def file(self, file: TestFile) -> Iterator[Problem]:
+        """All that is wrong with it."""
+        yield from self._givens.given(file.given, ("given",))
+        names: set[str] = set()
+        for number, test in enumerate(file.tests):
+            place: Place = ("tests", number)
+            if test.name in names:
+                yield Problem((*place, "name"), "another story has this name", "give each its own")
+            names.add(test.name)
+            yield from self._test(test, place)
+
+    def _test(self, test: Test, place: Place) -> Iterator[Problem]:
+        openers = [test.alert, test.started_by, *(line.fires or line.start for line in test.story)]
+        if (test.alert and test.started_by) or not any(openers):
+            remedy = "write one of them, or fires: or start: on a line of the story"
+            yield Problem(place, "a story begins with either alert or started_by", remedy)
+        if test.alert is not None and test.params:
+            yield Problem(
+                (*place, "params"), "an alert brings its own params", "put them into its labels", on_key=True
+            )
+        if test.started_by is not None:
+            yield from self._names.person(test.started_by, (*place, "started_by"))
+        if test.expect is None and not any(line.expect for line in test.story):
+            yield Problem(
+                (*place, "name"), "this story expects nothing, so it cannot fail", "write expect: {…}"
+            )
+        yield from self._givens.given(test.given, (*place, "given"))
+        if test.expect is not None:
+            yield from self._expected.expect(test.expect, (*place, "expect"))
+        last = None
+        for number, line in enumerate(test.story):
+            there: Place = (*place, "story", number)
+            if line.at is not None and last is not None and line.at < last:
+                yield Problem((*there, "at"), "time does not go back", "times are counted from the start")
+            last = line.at if line.at is not None else last
+            yield from self._line(line, there)
+
+    def _line(self, line: Line, place: Place) -> Iterator[Problem]:
+        if not line.model_fields_set:
+            yield Problem(place, "nothing happens on this line", "take it out")
+        yield from self._givens.readings(line.reading, (*place, "reading"))
+        yield from named(line.result, self._names.acts, "step", (*place, "result"))
+        yield from self._names.steps(line.preview, (*place, "preview"))
+        for name in line.preview:
+            yield from self._givens.previewed(name, (*place, "preview", name))
+        for name, picture in line.preview.items():
+            if picture.error and picture.model_fields_set != {"error"}:
+                yield Problem(
+                    (*place, "preview", name), "a preview that fails shows nothing", "keep error alone"
+                )
+        for crash in listed(line.crash):
+            yield from self._crash(crash, (*place, "crash"))
+        for key in ("approve", "deny"):
+            for vote in voters(getattr(line, key)):
+                if vote.counts:
+                    yield from self._names.person(vote.by, (*place, key))
+        if line.start is not None:
+            yield from self._names.person(line.start.by, (*place, "start", "by"))
+        if line.expect is not None:
+            yield from self._expected.expect(line.expect, (*place, "expect"))
+
+    def _crash(self, text: str, place: Place) -> Iterator[Problem]:
+        found = CRASH.fullmatch(text)
+        if found is None:
+            yield Problem(place, f"{text!r} is no moment to crash at", "write now, or: after started")
+        elif found[1] and found[1] not in KINDS:
+            yield Problem(place, f"no journal says {found[1]!r}", nearest(found[1], KINDS))
+        elif found[2]:
+            yield from self._names.steps([found[2]], place)

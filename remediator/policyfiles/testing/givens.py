@@ -1,0 +1,85 @@
+"""What a story gives: is it what a probe could read, or a step could come to?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from remediator.documents import nearest
+from remediator.documents.reading import Place
+from remediator.policyfiles.testing import shapes
+from remediator.policyfiles.testing.models import GIVEN
+from remediator.policyfiles.testing.naming import Names, named
+from remediator.policyfiles.uses import Problem
+
+
+class Givens:
+    """Asked of ``given``, and of the lines that change it."""
+
+    def __init__(self, names: Names) -> None:
+        self._names = names
+
+    def given(self, given: Mapping[str, Any], place: Place) -> Iterator[Problem]:
+        """Readings by the names of probes; what steps come to by STEP.result and STEP.preview."""
+        readings = dict(given)
+        for name, value in given.items():
+            step, _, what = name.rpartition(".")
+            if what not in GIVEN:
+                continue
+            del readings[name]
+            known = self._names.acts if what == "result" else set(self._names.policy.steps)
+            ends = {f"{one}.{what}" for one in known}
+            if shapes.whole(name) not in ends:
+                problem = f"the policy has no step {step!r}"
+                yield Problem((*place, name), problem, nearest(name, ends), on_key=True)
+            if what == "preview":
+                yield from self.previewed(step, (*place, name))
+            try:
+                GIVEN[what].validate_python(value)
+            except ValidationError:
+                remedy = "write it as on a line of the story, such as refused or {refused: why}"
+                yield Problem((*place, name), f"this is no {what}", remedy)
+        yield from self.readings(readings, place)
+
+    def readings(self, readings: Mapping[str, Any], place: Place) -> Iterator[Problem]:
+        """Each as its operation could answer."""
+        yield from named(readings, self._names.probes, "probe", place)
+        for name, value in readings.items():
+            probe = self._names.probes.get(shapes.whole(name))
+            names = shapes.reads(self._names.known.catalog, probe.use or "") if probe is not None else ()
+            if not names:
+                continue
+            if not isinstance(value, dict):
+                if "value" not in names or isinstance(value, list | str):
+                    problem = f"this is not what {probe.use if probe else ''} reads"
+                    yield Problem((*place, name), problem, f"write a map of {', '.join(names)}")
+                continue
+            if "series" in names:
+                yield from self._numbers(value, (*place, name))
+            if "status" in names and not isinstance(value.get("status", 200), int):
+                yield Problem((*place, name, "status"), "a status is a number", "write it as 503")
+            for key in value:
+                if key not in {*names, "error", "ok"}:
+                    problem = f"{probe.use if probe else ''} reads no {key!r}"
+                    yield Problem((*place, name, key), problem, nearest(key, names), on_key=True)
+
+    def _numbers(self, value: Mapping[str, Any], place: Place) -> Iterator[Problem]:
+        """Prometheus' values are numbers, and NaN is none: its connector refuses it."""
+        series = value["series"] if isinstance(value.get("series"), list) else []
+        read: list[tuple[Place, Any]] = [(("value",), value.get("value"))]
+        for number, one in enumerate(series):
+            if isinstance(one, dict):
+                read.append((("series", number, "value"), one.get("value")))
+        for there, one in read:
+            if one is not None and (isinstance(one, bool) or not isinstance(one, int | float)):
+                remedy = "write a number; what cannot be read is {error: why}"
+                yield Problem((*place, *there), f"prometheus.query reads no {one!r}"[:80], remedy)
+
+    def previewed(self, name: str, place: Place) -> Iterator[Problem]:
+        """What is never previewed has no picture."""
+        step = self._names.policy.steps.get(shapes.whole(name))
+        operation = self._names.known.catalog.operations.get(step.use) if step is not None else None
+        if operation is not None and not operation.previews:
+            yield Problem(place, f"{operation.name} is never previewed", "leave it out", on_key=True)

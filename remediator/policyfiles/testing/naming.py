@@ -1,0 +1,66 @@
+"""What a story may name: the steps, probes and undos of its policy, and what the config has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from remediator.core.catalog import Catalog
+from remediator.core.policy import EarlyProbe, Policy, Probe, Verify
+from remediator.documents import nearest
+from remediator.documents.reading import Place
+from remediator.policyfiles.testing import shapes
+from remediator.policyfiles.uses import Problem
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the config has."""
+
+    catalog: Catalog
+    people: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Names:
+    """What one policy has."""
+
+    policy: Policy
+    known: Known
+
+    @cached_property
+    def probes(self) -> dict[str, Probe | Verify | EarlyProbe]:
+        """What it reads, by the names that stories use."""
+        return shapes.probes(self.policy)
+
+    @cached_property
+    def acts(self) -> set[str]:
+        """Its steps, and ``STEP.undo`` of those that have one."""
+        steps = self.policy.steps
+        return {*steps, *(f"{name}.undo" for name, step in steps.items() if step.undo and not step.undo.none)}
+
+    def person(self, name: str, place: Place) -> Iterator[Problem]:
+        """Somebody of the config."""
+        if name not in self.known.people:
+            yield Problem(place, f"the config knows nobody called {name!r}", nearest(name, self.known.people))
+
+    def steps(self, written: Iterable[str], place: Place) -> Iterator[Problem]:
+        """Steps, or items of theirs."""
+        yield from named(written, self.policy.steps, "step", place)
+
+
+def named(written: Iterable[str], known: Iterable[str], what: str, place: Place) -> Iterator[Problem]:
+    """Names, each of which must be known; of an item, the name of the whole."""
+    known = set(known)
+    for number, name in enumerate(written):
+        if shapes.whole(name) not in known:
+            keyed = isinstance(written, Mapping)
+            there = (*place, name) if keyed else (*place, number) if isinstance(written, list) else place
+            yield Problem(there, f"the policy has no {what} {name!r}", nearest(name, known), on_key=keyed)
+
+
+def word(one: str | None, known: Iterable[str], place: Place) -> Iterator[Problem]:
+    """A word out of a list."""
+    if one is not None and one not in known:
+        yield Problem(place, f"{one!r} can never be", nearest(one, known))
