@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 
 from remediator.core.policy import Policy
 from remediator.documents import nearest
 from remediator.documents.reading import Place
 from remediator.policyfiles.testing.expecting import Expectations
 from remediator.policyfiles.testing.givens import Givens
-from remediator.policyfiles.testing.models import Line, Test, TestFile, listed, voters
-from remediator.policyfiles.testing.naming import Known, Names, named
+from remediator.policyfiles.testing.models import HaltText, Line, Test, TestFile, listed, voters
+from remediator.policyfiles.testing.naming import Known, Names, blanks, named
 from remediator.policyfiles.uses import Problem
 
 KINDS = frozenset(
@@ -55,7 +56,10 @@ KINDS = frozenset(
 )
 """Lines of a journal after which a story may crash."""
 
-CRASH = re.compile(r"now|after ([a-z-]+)(?: ([a-z][a-z0-9_]*))?")
+CRASH = re.compile(r"now|after ([a-z-]+)(?: ([a-z][a-z0-9_]*(?:\[[0-9]+\])?))?")
+SCOPES = re.compile(r"all|policy|target|policy:.+|target:.+")
+LONGEST = timedelta(days=400)
+"""How long a story may last."""
 
 
 class Check:
@@ -68,6 +72,7 @@ class Check:
 
     def file(self, file: TestFile) -> Iterator[Problem]:
         """All that is wrong with it."""
+        yield from blanks(file, ())
         yield from self._givens.given(file.given, ("given",))
         names: set[str] = set()
         for number, test in enumerate(file.tests):
@@ -100,6 +105,8 @@ class Check:
             there: Place = (*place, "story", number)
             if line.at is not None and last is not None and line.at < last:
                 yield Problem((*there, "at"), "time does not go back", "times are counted from the start")
+            if line.at is not None and line.at > LONGEST:
+                yield Problem((*there, "at"), "this is too long for a story", "end it within 400 days")
             last = line.at if line.at is not None else last
             yield from self._line(line, there)
 
@@ -122,6 +129,10 @@ class Check:
             for vote in voters(getattr(line, key)):
                 if vote.counts:
                     yield from self._names.person(vote.by, (*place, key))
+        scope = line.halt.scope if isinstance(line.halt, HaltText) else line.halt
+        if scope is not None and not SCOPES.fullmatch(scope):
+            remedy = "write all, policy, target, policy:NAME or target:KIND/ID"
+            yield Problem((*place, "halt"), f"{scope!r} is nothing that can be halted", remedy)
         if line.start is not None:
             yield from self._names.person(line.start.by, (*place, "start", "by"))
         if line.expect is not None:

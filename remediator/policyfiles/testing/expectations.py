@@ -5,14 +5,14 @@ A function says what is expected and what is, in words; nothing when they agree.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from remediator.core.exact import revived
 from remediator.core.expression import format_duration
-from remediator.core.run import Gate, Run
+from remediator.core.run import Gate, Run, StepRun
 from remediator.people.cards import gate_card
 from remediator.people.lettering import counted
 from remediator.policyfiles.testing.models import Expect, GateText, OneOrAll, RefusalText, listed
@@ -130,8 +130,8 @@ def _outcome(expect: Expect, run: Run, _seen: Seen) -> Iterator[Miss]:
 
 def _reason(expect: Expect, run: Run, _seen: Seen) -> Iterator[Miss]:
     parts = listed(expect.reason or [])
-    if not all(part in run.reason for part in parts):
-        yield (), " … ".join(parts), run.reason or "none"
+    if not all(part in run.reason for part in parts) or bool(parts) != bool(run.reason):
+        yield (), " … ".join(parts) or "none", run.reason or "none"
 
 
 def _case(expect: Expect, run: Run, seen: Seen) -> Iterator[Miss]:
@@ -154,7 +154,7 @@ def _gate(expect: Expect, run: Run, _seen: Seen) -> Iterator[Miss]:
         return
     if gate.state != wanted.state:
         yield ("state",), wanted.state, f"{gate.state}{f': {gate.note}' if gate.note else ''}"
-    if wanted.steps is not None and list(gate.steps) != wanted.steps:
+    if wanted.steps is not None and not _in_order(wanted.steps, gate.steps):
         yield ("steps",), _names(wanted.steps), _names(gate.steps)
     if wanted.votes is not None and gate.required != wanted.votes:
         yield ("votes",), _counts(wanted.votes), _counts(gate.required)
@@ -167,6 +167,10 @@ def _gate(expect: Expect, run: Run, _seen: Seen) -> Iterator[Miss]:
 
 def _card(expect: Expect, run: Run, _seen: Seen) -> Iterator[Miss]:
     parts = listed(expect.card or [])
+    if not parts:
+        if run.gate is not None:
+            yield (), "no card", card_text(run, run.gate)
+        return
     if run.gate is None:
         yield (), "\n".join(parts), "the run has no card"
         return
@@ -178,19 +182,21 @@ def _card(expect: Expect, run: Run, _seen: Seen) -> Iterator[Miss]:
 
 def _args(expect: Expect, run: Run, _seen: Seen) -> Iterator[Miss]:
     for name, wanted in (expect.args or {}).items():
-        step = run.steps.get(name)
-        intention = step.intention if step is not None else None
-        if intention is None:
+        intentions = [step.intention for step in _items(run, name) if step.intention is not None]
+        if not intentions:
             yield (name,), spelled(wanted), "the step was not resolved"
-            continue
-        args = revived(intention.call.args)
-        if isinstance(wanted, list):
-            if not same(wanted, args.get("args")):
-                yield (name,), spelled(wanted), spelled(args.get("args"))
-            continue
-        for key, value in wanted.items():
-            if not same(value, args.get(key)):
-                yield (name, key), spelled(value), spelled(args.get(key))
+        for intention in intentions:
+            yield from _called(name, wanted, revived(intention.call.args))
+
+
+def _called(name: str, wanted: list[Any] | dict[str, Any], args: Mapping[str, Any]) -> Iterator[Miss]:
+    if isinstance(wanted, list):
+        if not same(wanted, args.get("args")):
+            yield (name,), spelled(wanted), spelled(args.get("args"))
+        return
+    for key, value in wanted.items():
+        if not same(value, args.get(key)):
+            yield (name, key), spelled(value), spelled(args.get(key))
 
 
 def _started(expect: Expect, run: Run, seen: Seen) -> Iterator[Miss]:
@@ -199,17 +205,26 @@ def _started(expect: Expect, run: Run, seen: Seen) -> Iterator[Miss]:
 
 def _order(expect: Expect, run: Run, seen: Seen) -> Iterator[Miss]:
     actual, wanted = started(run, seen), expect.order or []
-    by_item = any("[" in name for name in wanted)
-    if wanted != (actual if by_item else list(dict.fromkeys(map(whole, actual)))):
+    if not _in_order(wanted, actual):
         yield (), _names(wanted), _names(actual)
 
 
 def _steps(expect: Expect, run: Run, _seen: Seen) -> Iterator[Miss]:
     for name, wanted in (expect.steps or {}).items():
-        step = run.steps.get(name)
-        actual = str(step.state) if step is not None else "planned"
-        if actual != wanted:
-            yield (name,), wanted, f"{actual}{f': {step.error}' if step is not None and step.error else ''}"
+        others = [step for step in _items(run, name) if str(step.state) != wanted]
+        actual = "\n".join(_stands(step, name) for step in others)
+        if others or (wanted != "planned" and not _items(run, name)):
+            yield (name,), wanted, actual or "planned"
+
+
+def _items(run: Run, name: str) -> list[StepRun]:
+    """The step of that name; or all items of it."""
+    return [step for step in run.steps.values() if name in (step.name, whole(step.name))]
+
+
+def _stands(step: StepRun, name: str) -> str:
+    item = f"{step.name} " if step.name != name else ""
+    return f"{item}{step.state}{f': {step.error}' if step.error else ''}"
 
 
 def _would(expect: Expect, run: Run, seen: Seen) -> Iterator[Miss]:
@@ -327,6 +342,12 @@ def _some(wanted: Any, actual: list[str]) -> Iterator[Miss]:
     missing = isinstance(wanted, str) and wanted not in there
     if missing or (not isinstance(wanted, str) and sorted(many) != sorted(there)):
         yield (), _names(many), _names(actual)
+
+
+def _in_order(wanted: list[str], actual: Iterable[str]) -> bool:
+    """These and no others, in this order. A repeated step counts whole, or by items."""
+    by_item = any("[" in name for name in wanted)
+    return wanted == (list(actual) if by_item else list(dict.fromkeys(map(whole, actual))))
 
 
 def _names(names: Any) -> str:

@@ -9,7 +9,7 @@ from remediator.core.run import Outcome, Stage, StepState
 from remediator.documents import nearest
 from remediator.documents.reading import Place
 from remediator.policyfiles.testing import shapes
-from remediator.policyfiles.testing.models import Expect, GateText, RefusalText
+from remediator.policyfiles.testing.models import Expect, GateText, OneOrAll, RefusalText, listed
 from remediator.policyfiles.testing.naming import Names, word
 from remediator.policyfiles.uses import Problem
 
@@ -32,6 +32,7 @@ class Expectations:
         if not expect.model_fields_set - {"run"}:
             yield Problem(place, "this expects nothing", "say what should be so")
         steps = self._names.policy.steps
+        yield from self._empty(expect, place)
         yield from word(expect.outcome, {"open", *map(str, Outcome)}, (*place, "outcome"))
         yield from word(expect.stage, set(map(str, Stage)), (*place, "stage"))
         for key in ("started", "order", "would", "undone", "held", "args", "steps"):
@@ -60,6 +61,23 @@ class Expectations:
             )
         bound = expect.refused.bound if isinstance(expect.refused, RefusalText) else expect.refused
         yield from word(bound, BOUNDS | {"none"}, (*place, "refused"))
+
+    def _empty(self, expect: Expect, place: Place) -> Iterator[Problem]:
+        """What every run would meet: a text of no letters, a map of nothing."""
+        refused = expect.refused.reason if isinstance(expect.refused, RefusalText) else []
+        texts: list[tuple[Place, OneOrAll | None]] = [(("refused", "reason"), refused)]
+        texts += [((key,), getattr(expect, key)) for key in ("reason", "card", "pages")]
+        for there, text in texts:
+            if text is not None and "" in listed(text):
+                yield Problem((*place, *there), "an empty text is part of every text", "write [] for none")
+        for key in ("steps", "args", "held"):
+            if getattr(expect, key) == {}:
+                yield Problem(
+                    (*place, key), "this expects nothing", f"name steps under {key}, or leave it out"
+                )
+        for name, args in (expect.args or {}).items():
+            if args == {}:
+                yield Problem((*place, "args", name), "this expects nothing", "name its arguments")
 
     def _states(self, name: str) -> set[str]:
         """How a step can stand: without a proof it is never proved, without an undo never undone."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
+
+from pydantic import BaseModel
 
 from remediator.core.catalog import Catalog
 from remediator.core.policy import EarlyProbe, Policy, Probe, Verify
@@ -58,6 +61,21 @@ def named(written: Iterable[str], known: Iterable[str], what: str, place: Place)
             keyed = isinstance(written, Mapping)
             there = (*place, name) if keyed else (*place, number) if isinstance(written, list) else place
             yield Problem(there, f"the policy has no {what} {name!r}", nearest(name, known), on_key=keyed)
+
+
+def blanks(part: Any, place: Place) -> Iterator[Problem]:
+    """Keys behind which nothing is written: they would mean nothing."""
+    match part:
+        case BaseModel():
+            for name in part.model_fields_set:
+                inner = getattr(part, name)
+                if inner is None:
+                    remedy = "write what is meant, or take the key out; [] or none is none of them"
+                    yield Problem((*place, name), f"nothing stands behind {name!r}", remedy, on_key=True)
+                yield from blanks(inner, (*place, name))
+        case list():
+            for number, inner in enumerate(part):
+                yield from blanks(inner, (*place, number))
 
 
 def word(one: str | None, known: Iterable[str], place: Place) -> Iterator[Problem]:

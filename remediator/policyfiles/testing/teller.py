@@ -19,7 +19,7 @@ from remediator.core.canonical import digest
 from remediator.core.catalog import Catalog
 from remediator.core.parameters import fit
 from remediator.core.planning import Address, address, aimed
-from remediator.core.policy import Policy
+from remediator.core.policy import Policy, base_of
 from remediator.core.policyset import PolicySet, Versioned
 from remediator.core.run import Run, Stage
 from remediator.documents.reading import Place
@@ -380,7 +380,10 @@ class Teller:
         self._wished(self._desk.halt(by=by, scope=scope, reason=told.reason, undos=told.undos), place)
 
     def _resumes(self, place: Place) -> None:
-        for halt in self._store.look(lambda tx: tx.halts()):
+        halts = self._store.look(lambda tx: tx.halts())
+        if not halts:
+            self._fail(place, "resume", "something is halted", "nothing is")
+        for halt in halts:
             self._wished(self._desk.resume(halt.id, by=self._somebody()), place)
         self._until(self._clock.at)
 
@@ -413,7 +416,7 @@ class Teller:
             return
         for kind, step in self._watcher.news(run_id):
             for crash in list(self._crashes):
-                if crash in ((kind, step), (kind, "")):
+                if crash in ((kind, step), (kind, base_of(step)), (kind, "")):
                     self._crashes.remove(crash)
                     self._stops()
                     return

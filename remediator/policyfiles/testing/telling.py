@@ -103,7 +103,8 @@ def _read(data: Mapping[str, Any]) -> str:
 def _short(value: Mapping[str, Any]) -> str:
     """A reading without what it says twice."""
     if "row" in value:
-        value = {"row": value["row"]} if value["row"] is not None else {"rows": "none"}
+        rows = value.get("rows") or []
+        value = {"row": rows[0]} if len(rows) == 1 else {"rows": rows or "none"}
     elif "series" in value:
         value = {"value": value["value"]}
     return spelled({key: item for key, item in value.items() if key != "text"})

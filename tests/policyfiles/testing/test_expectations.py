@@ -45,6 +45,8 @@ WRONG = [
     (WAITING, "gate: {votes: {oncall: 1}}", "1 of oncall", "1 of ops_marketing"),
     (WAITING, "gate: {within: 15m}", "15m", "30m"),
     (WAITING, "gate: {late: deny}", "deny", "page"),
+    (CLOSED, "reason: []", "none", "denied by bob: the sale ends tonight"),
+    (WAITING, "card: []", "no card", "Approval needed: pause-campaign"),
     (WAITING, "card: [pause, resume all]", "resume all", "Approval needed: pause-campaign"),
     (
         WAITING,
@@ -100,6 +102,7 @@ RIGHT = [
     ),
     (WAITING, "gate: {steps: [pause], votes: {ops_marketing: 1}, state: open, within: 30m, late: page}"),
     (WAITING, "card: [Approval needed, c-1], args: {pause: {method: POST, body: {reason: late}}}, would: []"),
+    (WAITING, "reason: []"),
     (HOLDING, "started: pause, order: [pause], steps: {pause: verified}, held: {pause: 12h}, undone: []"),
     (HOLDING, "gate: none, held: [pause], refused: none, pages: []"),
     (CLOSED, "outcome: denied, reason: [bob, sale], gate: {state: denied}, pages: []"),

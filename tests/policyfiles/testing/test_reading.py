@@ -61,6 +61,13 @@ WRONG = [
         "10:38",
         "a status is a number; write it as 503",
     ),
+    ("- {halt: foo, expect: {runs: 1}}", "10:16", "'foo' is nothing that can be halted; write all, policy"),
+    ("- {at: 99999d, expect: {runs: 1}}", "10:14", "this is too long for a story; end it within 400 days"),
+    ("- expect: {card: ''}", "10:24", "an empty text is part of every text; write [] for none"),
+    ("- expect: {pages: [a, '']}", "10:25", "an empty text is part of every text"),
+    ("- expect: {refused: {reason: ''}}", "10:36", "an empty text is part of every text"),
+    ("- expect: {steps: {}}", "10:25", "this expects nothing; name steps under steps, or leave it out"),
+    ("- expect: {args: {pause: {}}}", "10:32", "this expects nothing; name its arguments"),
     ("- preview: {pause: {count: 1}}\n- expect: {runs: 1}", "10:19", "http.request is never previewed"),
     ("- crash: sometimes\n- expect: {runs: 1}", "10:16", "'sometimes' is no moment to crash at"),
     (
@@ -85,6 +92,22 @@ def test_a_fault_is_told_with_its_place_and_a_remedy(
     assert f"pause.test.yaml:{place}: " in str(found.findings[0])
     assert said in str(found.findings[0])
     assert len(found.findings) == 1
+
+
+@pytest.mark.parametrize("key", [name for name in Expect.model_fields if name not in ("run", "runs")])
+def test_a_blank_expectation_is_told(tmp_path: Path, key: str) -> None:
+    (finding,) = suite(tmp_path, HEAD + story(f"- expect:\n    {key}:")).findings
+    assert f":11:11: T001 nothing stands behind {key!r}; write what is meant" in str(finding)
+
+
+BLANK = [name for name, one in Line.model_fields.items() if one.default is None and name != "expect"]
+
+
+@pytest.mark.parametrize("key", [*BLANK, "reading", "result", "preview", "crash", "approve", "deny"])
+def test_a_blank_key_of_a_line_is_told(tmp_path: Path, key: str) -> None:
+    (finding,) = suite(tmp_path, HEAD + story(f"- {key}:\n  expect: {{runs: 1}}")).findings
+    assert finding.line == 10
+    assert ("nothing stands behind" in finding.message) == (key in BLANK)
 
 
 FILES = [

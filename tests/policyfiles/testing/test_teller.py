@@ -174,6 +174,7 @@ WRONG = [
     ("- approve: bob\n- approve: chen", "chen's vote", "one open gate", "no gate is open"),
     ("- approve: amina", "amina's vote", "counts", "this vote does not count"),
     ("- approve: {by: bob, counts: false}", "bob's vote", "does not count", "bob approved"),
+    ("- resume: all", "resume", "something is halted", "nothing is"),
     ("- settle: happened", "settle", "a run that asks what became of it", "no run asks"),
     ("- halt: policy:another", "halt", "counts", "there is no policy another"),
     (
@@ -353,6 +354,31 @@ def test_a_repeated_step_is_told_whole_or_item_by_item(tmp_path: Path) -> None:
     assert found.findings == ()
     (told,) = run(found, known()[0]).told
     assert told.failures == ()
+
+
+WHOLE = [
+    ("- expect: {gate: {steps: [retry]}, args: {retry: {method: POST}}}", ""),
+    ('- expect: {gate: {steps: ["retry[1]", "retry[2]", "retry[3]"]}}', ""),
+    ("- {approve: bob, expect: {steps: {retry: done}}}", ""),
+    ('- {crash: "after started retry[2]", approve: bob, expect: {steps: {"retry[1]": done}}}', ""),
+    ("- {crash: after started retry, approve: bob, expect: {stage: asking}}", ""),
+    ("- expect: {args: {retry: {path: /api/parts/a/retry}}}", "/api/parts/b/retry\n/api/parts/c/retry"),
+    (
+        '- {result: {"retry[2]": {refused: it is gone}}, approve: bob, expect: {steps: {retry: done}}}',
+        "retry[2] refused: it is gone",
+    ),
+    ("- expect: {steps: {retry: done}}", "retry[1] planned\nretry[2] planned\nretry[3] planned"),
+]
+
+
+@pytest.mark.parametrize(("lines", "wrong"), WHOLE)
+def test_a_repeated_step_is_meant_whole_wherever_it_is_named(tmp_path: Path, lines: str, wrong: str) -> None:
+    given = "given: {campaign: {json: {status: late, parts: [{id: a}, {id: b}, {id: c}]}}}"
+    head = f"policy: pause-campaign\n{given}\ntests:\n"
+    found = suite(tmp_path, head + story(lines), {"pause.yaml": REPEATED})
+    assert found.findings == ()
+    (told,) = run(found, known()[0]).told
+    assert "\n".join(one.actual for one in told.failures) == wrong
 
 
 def modes(tmp_path: Path, text: str, lines: str) -> None:
