@@ -94,7 +94,7 @@ def _common(turn: Turn, event: Event) -> bool:
             return False
         case PolicyChanged():
             if turn.facts.current != turn.run.version and _depends_on_policy(turn.run):
-                turn.decide_again("the policy has changed since this run was opened")
+                turn.decide_again(turn.facts.outdated)
             return True
         case VoteCast(gate=gate, vote=vote) if reason := not_open(turn.run, gate):
             turn.refuse_vote(gate, vote, reason)

@@ -232,6 +232,12 @@ class Facts(Seen):
     freshness: timedelta = timedelta(seconds=10)  # how old readings may be at the first change
 
     @property
+    def outdated(self) -> str:
+        """Why the run decides no further by its version, where it is not the current one."""
+        what = "has changed" if self.current is not None else "is gone: it was removed or renamed"
+        return f"the policy {what} since this run was opened"
+
+    @property
     def roles(self) -> Mapping[str, frozenset[str]]:
         """Who holds which role now: cover for an absence begins and ends by the clock."""
         return self.catalog.roles_at(self.now)

@@ -209,10 +209,19 @@ def test_a_policy_that_changed_voids_the_gate_and_decides_again_at_once() -> Non
     assert story.last.refusal.again_at == story.now
 
 
-@pytest.mark.parametrize("current", ["v2", None])
-def test_a_policy_that_changed_between_card_and_click_starts_nothing(current: str | None) -> None:
+@pytest.mark.parametrize(
+    ("current", "reason"), [("v2", "the policy has changed"), (None, "the policy is gone")]
+)
+def test_a_policy_that_changed_between_card_and_click_starts_nothing(
+    current: str | None, reason: str
+) -> None:
     story = waiting().policy_changes(current, told=False).approve("bob").starts_nothing()
-    story.closes("refused", "the policy has changed").counts()
+    story.closes("refused", reason).counts()
+
+
+def test_a_policy_that_is_gone_voids_the_gate_and_says_so() -> None:
+    story = waiting().policy_changes(None).closes("refused", "the policy is gone").starts_nothing()
+    assert "the policy is gone: it was removed or renamed" in story.gate.note
 
 
 def test_a_policy_that_changed_while_a_message_was_sent_asks_nobody() -> None:

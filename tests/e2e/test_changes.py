@@ -82,7 +82,7 @@ async def test_a_policy_that_is_gone_takes_its_gates_with_it(play: Stage) -> Non
     campaign, run, gate = await _half_approved(play)
     (play.daemon.folder / "policies" / f"{ASKS}.yaml").unlink()
     _hang_up(play)
-    await play.card_says(gate, "No longer valid", "the policy has changed")
+    await play.card_says(gate, "No longer valid", "the policy is gone")
     assert (await play.vote(gate, "bob"))[0] == 409
     assert (await play.daemon.get(f"/api/v1/runs/{run['id']}"))["stage"] == "closed"
     assert await play.calls(campaign) == 0

@@ -101,6 +101,7 @@ class Runner:
     inputs: dict[str, str] = field(default_factory=dict)
     outputs: dict[str, dict[str, str]] = field(default_factory=dict)
     said: dict[str, str] = field(default_factory=dict)
+    outcomes: dict[str, str] = field(default_factory=dict)
 
     def git(self, *words: str) -> str:
         who = ["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "commit.gpgsign=false"]
@@ -114,18 +115,26 @@ class Runner:
         (self.repo / name).write_text(text.replace(old, new))
 
     def job(self, only: str = "") -> str:
-        """Run the steps in order, or one of them; the name of the one that failed, or ""."""
+        """Run the steps in order, or one of them; the name of the first that failed, or ""."""
         action = yaml.safe_load((ACTION / "action.yml").read_text())
-        self.outputs, self.said = {}, {}
+        self.outputs, self.said, self.outcomes = (
+            {},
+            {},
+            dict.fromkeys(("install", "diff"), "success") if only else {},
+        )
+        failed = ""
         for step in action["runs"]["steps"]:
             if "run" not in step:
                 assert re.fullmatch(r"[\w-]+/[\w-]+@v\d+", step["uses"])
                 continue
-            if only not in ("", step["name"]) or not self._holds(step.get("if", "")):
+            condition = step.get("if", "").removeprefix("always() && ")
+            goes_on = not failed or "always()" in step.get("if", "")
+            if only not in ("", step["name"]) or not goes_on or not self._holds(condition):
                 continue
-            if self._run(step):
-                return str(step["name"])
-        return ""
+            wrong = self._run(step)
+            self.outcomes[step.get("id", "")] = "failure" if wrong else "success"
+            failed = failed or (str(step["name"]) if wrong else "")
+        return failed
 
     def _run(self, step: dict[str, Any]) -> int:
         assert "${{" not in step["run"], "an expression in a script is an injection"
@@ -172,6 +181,8 @@ class Runner:
             case ["inputs", word]:
                 action = yaml.safe_load((ACTION / "action.yml").read_text())
                 return self.inputs.get(word, self._value(action["inputs"][word]["default"]))
+            case ["steps", step, "outcome"]:
+                return self.outcomes.get(step, "skipped")
             case ["steps", step, "outputs", word]:
                 return self.outputs.get(step, {}).get(word, "")
         known = {
@@ -241,15 +252,29 @@ def test_what_is_installed_is_locked(runner: Runner) -> None:
     assert (runner.temp / "GITHUB_PATH").read_text().strip().endswith("remediator/bin")
 
 
-def test_the_first_step_that_finds_something_ends_the_job(runner: Runner) -> None:
+def test_what_fails_ends_the_job_and_the_comparison_is_told_all_the_same(runner: Runner) -> None:
     runner.edit(
         "policies/stuck-worker.test.yaml", "expect: {started: [page_shop]}", "expect: {started: [restart]}"
     )
+    runner.edit("policies/stuck-worker.yaml", "cooldown: 30m", "cooldown: 5m")
     assert runner.job() == "Test"
+    (comment,) = runner.api.comments
+    assert "cooldown 30m" in comment["body"]
+    assert "::error title=Loosened" in runner.said["Verdict"]
     runner.edit("policies/stuck-worker.yaml", "via: shop_api", "via: shop_apu")
     assert runner.job() == "Lint"
     assert "::error file=policies/stuck-worker.yaml,line=" in runner.said["Lint"]
-    assert runner.api.comments == []
+    assert "Test" not in runner.said
+    assert "must pass `remediator policy lint` first" in runner.said["Compare with the base"]
+    assert runner.said.keys().isdisjoint({"Comment", "Verdict"})
+
+
+def test_two_uses_of_the_action_write_two_comments(runner: Runner) -> None:
+    assert runner.job() == ""
+    runner.inputs = {"paths": "policies/stuck-worker.yaml"}
+    assert runner.job() == ""
+    assert runner.job() == ""
+    assert len(runner.api.comments) == 2
 
 
 def test_a_fork_may_not_comment_and_reads_the_summary(runner: Runner) -> None:
@@ -320,10 +345,37 @@ def test_hooks_name_commands_that_exist() -> None:
 
 def test_editors_are_pointed_at_the_policies() -> None:
     settings = json.loads((EXAMPLE / ".vscode/settings.json").read_text())
-    ((schema, patterns),) = settings["yaml.schemas"].items()
-    assert schema == "./policy.schema.json"
+    page = (ROOT / "docs/editors.md").read_text()
+    (shown,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    assert settings["yaml.schemas"] == json.loads(shown)["yaml.schemas"]
     for policy in (EXAMPLE / "policies").glob("*.yaml"):
-        if not policy.stem.endswith(".test"):
-            first = policy.read_text().splitlines()[0]
-            assert first == f"# yaml-language-server: $schema=../{schema.removeprefix('./')}"
-            assert policy.match(patterns[0])
+        schema = "tests" if policy.stem.endswith(".test") else "policy"
+        first = policy.read_text().splitlines()[0]
+        assert first == f"# yaml-language-server: $schema=../{schema}.schema.json"
+
+
+def test_the_commands_of_the_readme_work_in_a_fresh_copy(runner: Runner) -> None:
+    (block,) = re.findall(r"```sh\n(.*?)```", (EXAMPLE / "README.md").read_text(), re.DOTALL)
+    shutil.rmtree(runner.repo / ".git")
+    environment = {
+        "PATH": f"{runner.temp / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "HOME": str(runner.temp),
+        **{
+            f"GIT_{role}_{what}": "t@example.com"
+            for role in ("AUTHOR", "COMMITTER")
+            for what in ("NAME", "EMAIL")
+        },
+    }
+    for line in block.splitlines():
+        done = subprocess.run(
+            ["bash", "-c", line],
+            cwd=runner.repo,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, (line, done.stdout, done.stderr)
+    for name in ("policy", "tests"):
+        assert json.loads((runner.repo / f"{name}.schema.json").read_text())

@@ -36,7 +36,7 @@ def enter(turn: Turn) -> None:
     if over := holding.due(turn):
         return time_box_over(turn, over)
     if not keeps_version(run) and turn.facts.current != run.version:
-        return turn.decide_again("the policy has changed since this run was opened")
+        return turn.decide_again(turn.facts.outdated)
     if turn.lowered:
         return turn.decide_again(turn.lowered)
     if run.cursor == 0 and _stops_at_once(turn):

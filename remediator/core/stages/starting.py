@@ -32,7 +32,7 @@ def enter(turn: Turn) -> None:
         waits = keeps_version(run) and not turn.recovered
         return turn.enter(Stage.PREPARING) if waits else alert_over(turn)
     if (agreed or not keeps_version(run)) and turn.facts.current != run.version:
-        return turn.decide_again("the policy has changed since this run was opened")
+        return turn.decide_again(turn.facts.outdated)
     if turn.lowered:
         return turn.decide_again(turn.lowered)
     no = _bound(turn, intention)

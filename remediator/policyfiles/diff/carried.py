@@ -72,7 +72,7 @@ def _lost(old: Placed, new: Placed, catalogs: tuple[Catalog, Catalog]) -> Iterat
 
 def _judged(at: At, old: Placed, new: Placed) -> Iterator[Change]:
     asked = old.votes
-    for votes in new.votes:
+    for votes in {str(one): one for one in new.votes}.values():
         if asked and not any(covers(votes, one) for one in asked):
             yield Change(at.where, in_words(asked[0], votes), Direction.LOOSENED)
     if old.step.verify != new.step.verify:
