@@ -139,7 +139,7 @@ def test_comments_and_layout_mean_nothing(repo: Repo, diff: Any) -> None:
 
 def test_a_lost_role_ends_in_1_and_a_note_of_this_change_in_0(repo: Repo, diff: Any) -> None:
     repo.edit(", lead: 1", "")
-    repo.edit("/pause, body", "/pause-now, body")
+    repo.edit("body: {id:", "body: {campaign:")
     status, out, _ = diff()
     assert status == 1
     rows = [line for line in out.splitlines() if line.startswith("| ") and "pause" in line]
