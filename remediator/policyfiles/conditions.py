@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
 from remediator.core.expression import Expression, format_duration
 from remediator.core.policy import EarlyProbe
 from remediator.documents.reading import Place
-from remediator.policyfiles.logic import Fact, constant, never
-from remediator.policyfiles.uses import Look, Problem
+from remediator.policyfiles.known import expected_status, of_case, of_proof
+from remediator.policyfiles.logic import Fact, compared, constant, never
+from remediator.policyfiles.uses import Look, Problem, Use
 
 COMPARED = 64
 """With so many cases before it a case is compared."""
@@ -18,6 +19,7 @@ COMPARED = 64
 def unreachable(look: Look) -> Iterator[Problem]:
     """P142: a case that never comes into force: one before it holds first, or it can never hold."""
     before: list[Expression] = []
+    given = tuple(of_case(look))
     always = ""
     for number, case in enumerate(look.policy.decide):
         place: Place = ("decide", number)
@@ -27,9 +29,10 @@ def unreachable(look: Look) -> Iterator[Problem]:
             always = "the case before it always holds"
         elif constant(case.when) is True:
             always = f"the case before it always holds: {case.when}"
-        elif never(case.when):
-            yield Problem((*place, "when"), f"this can never hold: {case.when}", "mend it, or take it out", 0)
-        elif never(case.when, unless=before[-COMPARED:]):
+        elif never(case.when, given):
+            remedy = _other_status(look, case.when, given) or "mend it, or take it out"
+            yield Problem((*place, "when"), f"this can never hold: {case.when}", remedy, 0)
+        elif never(case.when, given, unless=before[-COMPARED:]):
             remedy = "put the narrower case first, or take it out"
             yield Problem((*place, "when"), "whenever this holds, a case before it holds", remedy, 0)
         if case.when is not None:
@@ -41,8 +44,9 @@ def never_holds(look: Look) -> Iterator[Problem]:
     for place, until, within, stays in _proofs(look):
         if constant(until) not in (None, True):
             yield Problem((*place, "until"), f"this is never true: {until}", "compare what verify read", 0)
-        elif never(until, _given(look, place)):
-            yield Problem((*place, "until"), f"this can never hold: {until}", "compare what verify read", 0)
+        elif never(until, given := tuple(of_proof(look, place))):
+            remedy = _other_status(look, until, given, place) or "compare what verify read"
+            yield Problem((*place, "until"), f"this can never hold: {until}", remedy, 0)
         elif within is not None and stays > within:
             problem = f"for: {format_duration(stays)} is longer than within: {format_duration(within)},"
             remedy = "raise within: it holds for as long as for says, and within counts from the act"
@@ -75,10 +79,48 @@ def _proofs(look: Look) -> Iterator[tuple[Place, Expression, timedelta | None, t
                 yield (*place, "undo", "early", number), early.until, None, early.for_
 
 
-def _given(look: Look, place: Place) -> Iterator[Fact]:
-    """What is so of every reading that a proof is asked about."""
-    yield Fact("verify.ok", "==", value=True)
-    use = next((one for one in look.uses if one.place == place), None)
-    operation = look.operation(use) if use else None
-    if operation and "count" in operation.reads:
-        yield Fact("verify.count", ">=", 0)
+# ── Statuses ────────────────────────────────────────────────────────────────────────────────────
+
+
+def only_success(look: Look) -> Iterator[Problem]:
+    """P157: a case that asks which status an http.get read, where any but 2xx refuses the run."""
+    for number, case in enumerate(look.policy.decide):
+        for use in _any_success(look):
+            path = f"{use.place[1]}.status"
+            facts = compared(case.when) if case.when else ()
+            if any(fact.path == path and fact.op in ("==", "!=") and _is_success(fact) for fact in facts):
+                problem = f"{path} tells one 2xx from another only: any other status refuses the run"
+                yield Problem(("decide", number, "when"), problem, _STATUS, 0)
+
+
+_STATUS = "ask what the answer says; or write optional: true on the probe, and ask whether it is ok"
+
+
+def _any_success(look: Look) -> list[Use]:
+    """The readings before a decision that any 2xx answers."""
+    return [
+        use
+        for use in look.uses
+        if use.operation == "http.get"
+        and use.place[0] == "diagnose"
+        and "expect_status" not in use.arguments
+        and not look.policy.diagnose[str(use.place[1])].optional
+    ]
+
+
+def _is_success(fact: Fact) -> bool:
+    return isinstance(fact.value, int) and 200 <= fact.value < 300
+
+
+def _other_status(look: Look, condition: Expression, given: Iterable[Fact], place: Place = ()) -> str:
+    """A remedy, where it cannot hold only because the probe takes that status for no answer."""
+    if never(condition, (fact for fact in given if fact.op == "of" or not fact.path.endswith(".status"))):
+        return ""
+    for path in condition.paths:
+        where = place if path.root == "verify" else ("diagnose", path.root)
+        use = next((one for one in look.uses if one.place == where), None)
+        if use and use.operation == "http.get" and path.keys[:1] == ("status",):
+            expected = expected_status(use)
+            wanted = "2xx" if expected is None else str(expected)
+            return f"only {wanted} counts as an answer; write the one that is meant under with: expect_status"
+    return ""

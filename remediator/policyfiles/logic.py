@@ -11,6 +11,7 @@ import itertools
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from remediator.core import syntax
 from remediator.core.expression import Expression
@@ -32,7 +33,10 @@ _ORDER: Mapping[str, Callable[[float, float], bool]] = {
 
 @dataclass(frozen=True)
 class Fact:
-    """``path op value``. The path may be any words: the same words have the same value."""
+    """``path op value``. The path may be any words: the same words have the same value.
+
+    Known beforehand may be, too: ``of`` some kinds (number, str, bool, NoneType), ``in`` some values.
+    """
 
     path: str
     op: str
@@ -84,6 +88,10 @@ def possible(facts: Iterable[Fact]) -> bool:
 def _possible(facts: list[Fact]) -> bool:
     if any(fact.op in _ORDER and fact.value is None for fact in facts):
         return False
+    known = [fact for fact in facts if fact.op in _KNOWN]
+    facts = [fact for fact in facts if fact.op not in _KNOWN]
+    if not all(_KNOWN[one.op](one.value, fact.value) for one in known for fact in facts if fact.op != "!="):
+        return False
     if len({_kind(fact.value) for fact in facts if fact.op != "!="}) > 1:
         return False
     equal = [fact.value for fact in facts if fact.op == "=="]
@@ -123,6 +131,13 @@ def _fits(value: object, fact: Fact) -> bool:
     return _ORDER[fact.op](value, fact.value)
 
 
+_KNOWN: Mapping[str, Callable[[Any, object], bool]] = {
+    "of": lambda kinds, value: _kind(value) in kinds,
+    "in": lambda values, value: value in values,
+}
+"""May something that is known so be compared with this value, and hold?"""
+
+
 def _is_number(fact: Fact) -> bool:
     return _kind(fact.value) == "number"
 
@@ -134,6 +149,13 @@ def _kind(value: object) -> str:
 
 
 # ── The ways in which a condition holds, or does not ────────────────────────────────────────────
+
+
+def compared(expression: Expression) -> Iterator[Fact]:
+    """Every comparison in it, as it is written or turned round; none where there are too many."""
+    for wanted in (True, False):
+        for way in _ways(expression.text, wanted=wanted):
+            yield from way
 
 
 class _TooManyError(Exception):

@@ -8,6 +8,7 @@ from remediator.core.catalog import PLANNED
 from remediator.core.expression import Path
 from remediator.documents.finding import nearest
 from remediator.documents.reading import Place
+from remediator.policyfiles.known import SCALARS
 from remediator.policyfiles.statements import columns
 from remediator.policyfiles.uses import FROM_ALERT, Look, Problem, Seen, Use
 
@@ -157,6 +158,26 @@ def _unread_by_watch(look: Look) -> Iterator[Problem]:
             if path.root == "labels" and path.keys and path.keys[0] not in labels and not param.has_default:
                 problem = f"the watch reads no {path.keys[0]!r}"
                 yield Problem(("params", name, "from"), problem, nearest(path.keys[0], known), path.offset)
+
+
+def no_list(look: Look) -> Iterator[Problem]:
+    """P113: for_each over what is certainly no list."""
+    for seen in look.expressions:
+        if seen.place[2:] != ("for_each",) or not seen.expression.is_path:
+            continue
+        path = seen.expression.paths[0]
+        use = _behind(look, seen, path.root)
+        plain = {"ok", "at", "row", *SCALARS.get(use.operation if use else "", ())}
+        if path.root in ("target", "now") or (path.root in look.policy.params and not path.keys):
+            problem = f"{path} is one value, and no list"
+        elif use is not None and (not path.keys or (len(path.keys) == 1 and path.keys[0] in plain)):
+            problem = f"{path} is no list"
+        else:
+            continue
+        remedy = (
+            "name a list, such as ${failed.rows} of a postgres.query, or ${up.series} of a prometheus.query"
+        )
+        yield Problem(seen.place, problem, remedy, seen.shift + path.offset)
 
 
 def unknown_result(look: Look) -> Iterator[Problem]:

@@ -104,13 +104,13 @@ params:
 diagnose:
   health: {use: http.get, via: api, with: {path: '/workers/${name}'}}
 decide:
-  - when: health.status != 200 && labels.env == "prod"
+  - when: health.json.n != 200 && labels.env == "prod"
     do: [restart, tell]
 steps:
   restart:
     use: http.request
     via: api
-    with: {method: POST, path: '/workers/${name}/restart', body: {was: '${health.status}'}}
+    with: {method: POST, path: '/workers/${name}/restart', body: {was: '${health.json.n}'}}
     verify:
       use: prometheus.query
       via: prometheus
@@ -172,8 +172,8 @@ PROOF = "    verify: {none: it answers at once}\n"
     ("old", "new"),
     [
         ("body: {was", "headers: {was"),
-        ("body: {was: '${health.status}'}", "ok: '${health.json}'"),
-        ("body: {was: '${health.status}'}", "force: true"),
+        ("body: {was: '${health.json.n}'}", "ok: '${health.json}'"),
+        ("body: {was: '${health.json.n}'}", "force: true"),
         (", pattern: '[a-z0-9-]+'", ", type: duration, default: 5m"),
         ("    do: [restart, tell]", "    do: [restart, tell]\n    gate: {votes: {oncall: 1, finance_ops: 1}}"),
         ("decide:", "bounds: {budget: restarts}\ndecide:"),
