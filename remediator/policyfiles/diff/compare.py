@@ -161,7 +161,7 @@ def _changed(old: Policy, new: Written, sides: _Sides) -> PolicyChange | None:
     words = f"renamed from {old.name}: its counters, halts and breaker start anew"
     other = old.name != new.policy.name
     told = [*[Change("", words, Direction.ACTS)] * other, *changes]
-    if not (told or note != (old.allow_loosening or "")):
+    if not told and note in ("", old.allow_loosening):
         return None
     ordered = tuple(sorted(told, key=lambda one: one.direction))
     kind: Kind = "renamed" if other else "changed"
