@@ -57,6 +57,8 @@ def run_test(args: argparse.Namespace) -> int:
             status = _once(args)
     except KeyboardInterrupt:
         return FINE
+    except BrokenPipeError:  # whoever read along has heard enough
+        raise
     except (RemediatorError, OSError) as error:
         print(error, file=sys.stderr)
         return COULD_NOT_RUN
@@ -72,21 +74,26 @@ def _once(args: argparse.Namespace) -> int:
         return COULD_NOT_RUN
     catalog, people = _known(args.config)
     suite = running.find(args.paths, catalog, people)
-    if not suite.stories and not suite.findings:
-        print(
-            f"no stories in {', '.join(map(str, args.paths))}; write some in NAME.test.yaml", file=sys.stderr
-        )
-        return COULD_NOT_RUN
     chosen = suite.about(args.words)
+    if not chosen.stories and not suite.findings:
+        print(_nothing_to_tell(args, len(suite.stories)), file=sys.stderr)
+        return COULD_NOT_RUN
     progress = _Progress(len(chosen.stories))
     report = running.run(chosen, catalog, lambda _told: progress.step())
     progress.end()
-    if args.words:  # what the other stories reach is not asked
+    if args.words or suite.findings:  # what the other stories reach is not known
         report.coverage.clear()
     if args.junit is not None:
         args.junit.write_text(reports.as_junit(report), encoding="utf-8")
     print(reports.as_json(report) if args.json else reports.as_text(report))
     return PROBLEMS if report.failed or report.findings or _lacking(report, args) else FINE
+
+
+def _nothing_to_tell(args: argparse.Namespace, stories: int) -> str:
+    there = ", ".join(map(str, args.paths))
+    if stories:
+        return f"none of {stories} stories in {there} says {args.words!r}; -k takes words of their names"
+    return f"no stories in {there}; write some in NAME.test.yaml"
 
 
 def _lacking(report: Report, args: argparse.Namespace) -> bool:

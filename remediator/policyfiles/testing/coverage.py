@@ -5,32 +5,42 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from remediator.core.catalog import Catalog, Risk
+from remediator.core.gate import need
 from remediator.core.policy import Policy, base_of
+from remediator.policyfiles.safety import step_risks
 from remediator.policyfiles.testing.seen import Seen
+from remediator.policyfiles.uses import Look
 
 KINDS = ("cases", "steps", "gates", "undos")
 
 
 @dataclass
 class Coverage:
-    """Of one policy: what there is to reach, and what was reached. Items by kind."""
+    """Of one policy: what there is to reach, and what was reached. Items by kind.
+
+    idle: steps whose own gate asks nobody, since every case that does them has a gate of its own.
+    """
 
     policy: str
     there: dict[str, tuple[str, ...]]
+    idle: tuple[str, ...] = ()
     reached: dict[str, set[str]] = field(default_factory=lambda: {kind: set() for kind in KINDS})
 
     @classmethod
-    def of(cls, policy: Policy) -> Coverage:
+    def of(cls, policy: Policy, catalog: Catalog) -> Coverage:
         """Nothing is reached yet."""
         cases = range(1, len(policy.decide) + 1)
         used = {name for case in policy.decide for name in case.steps}
+        gates = dict.fromkeys(_gates(policy, catalog))
         there = {
             "cases": tuple(f"case {number}" for number in cases),
             "steps": tuple(name for name in policy.steps if name in used),
-            "gates": tuple(_gates(policy)),
+            "gates": tuple(gates),
             "undos": tuple(name for name, step in policy.steps.items() if step.undo and not step.undo.none),
         }
-        return cls(policy.name, there)
+        own = (name for name in used if (gate := policy.steps[name].gate) is not None and gate.votes)
+        return cls(policy.name, there, tuple(sorted(name for name in own if name not in gates)))
 
     def add(self, policy: Policy, seen: Seen) -> None:
         """What a story reached."""
@@ -73,17 +83,17 @@ def percent(coverages: Iterable[Coverage]) -> float:
     return 100.0 * sum(reached for reached, _ in counts) / there if there else 100.0
 
 
-def _gates(policy: Policy) -> Iterator[str]:
-    """Those that are written and ask for votes."""
+def _gates(policy: Policy, catalog: Catalog) -> Iterator[str]:
+    """Those that ask for votes, be it by default: as the core asks for them, case by case."""
+    risks = step_risks(Look(policy, catalog))
     for number, case in enumerate(policy.decide, start=1):
-        if case.gate is not None and case.gate.votes:
-            yield f"case {number}"
-    for name, step in policy.steps.items():
-        if step.gate is not None and step.gate.votes:
-            yield name
+        for name in case.steps:
+            wanted = need(policy, case, name, risks.get(name, Risk.SAFE), policy.mode)
+            if wanted is not None:
+                yield from _of_gate(policy, number, list(wanted.steps))
 
 
 def _of_gate(policy: Policy, case: int, steps: list[str]) -> list[str]:
-    """Which written gate it was that opened."""
+    """What a gate is known by: its case, where it is written there; else its steps."""
     own = policy.decide[case - 1].gate if case else None
     return [f"case {case}"] if own is not None and own.votes else steps

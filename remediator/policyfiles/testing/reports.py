@@ -27,8 +27,15 @@ def summary(report: Report) -> str:
     wrong = len(report.failed)
     told = f"{_stories(len(report.told))}, {wrong} failed"
     problems = f", {counted(len(report.findings), 'problem')} in test files" if report.findings else ""
+    untold = f"; {_untold(report)}" if report.findings else ""
     reached = f"; {report.percent:.0f} % of what policies can do was reached" if report.coverage else ""
-    return f"{told}{problems}{reached}; {sum(report.took):.1f} s"
+    return f"{told}{problems}{untold}{reached}; {sum(report.took):.1f} s"
+
+
+def _untold(report: Report) -> str:
+    """What the problems cost: no story of such a file is told, and so nothing can be said of coverage."""
+    were = "was" if report.untold == 1 else "were"
+    return f"{_stories(report.untold)} of these files {were} not told, and what is reached was not counted"
 
 
 def coverage_table(report: Report) -> str:
@@ -48,7 +55,8 @@ def _row(one: Coverage, width: int) -> str:
         ", ".join(names) if kind == "cases" else f"{kind.removesuffix('s')} {', '.join(names)}"
         for kind, names in one.missing.items()
     )
-    return f"{one.policy:<{width}}  {counts}  {missing}".rstrip()
+    idle = f"never asked, as its cases ask: gate {', '.join(one.idle)}" if one.idle else ""
+    return f"{one.policy:<{width}}  {counts}  {'; '.join(filter(None, (missing, idle)))}".rstrip()
 
 
 def _counts(one: Coverage) -> list[tuple[int, int]]:
@@ -64,11 +72,12 @@ def as_json(report: Report) -> str:
         ],
         "findings": [finding.as_json() for finding in report.findings],
         "coverage": {
-            name: {"percent": round(one.percent, 1), "missing": one.missing}
+            name: {"percent": round(one.percent, 1), "missing": one.missing, "idle": list(one.idle)}
             for name, one in report.coverage.items()
         },
         "failed": len(report.failed),
-        "percent": round(report.percent, 1),
+        "untold": report.untold,
+        "percent": round(report.percent, 1) if report.coverage else None,
     }
     return json.dumps(told, indent=2, ensure_ascii=False)
 

@@ -30,6 +30,7 @@ class Suite:
     policies: tuple[LoadedPolicy, ...]
     findings: tuple[Finding, ...]
     files: tuple[Path, ...]
+    untold: int = 0  # stories in files that are wrong
 
     def about(self, words: str) -> Suite:
         """Only the stories that say all of these words, in their name or their policy's."""
@@ -39,7 +40,7 @@ class Suite:
             for story in self.stories
             if all(word in f"{story.policy.policy.name} {story.name}".lower() for word in wanted)
         )
-        return Suite(tuple(chosen), self.policies, self.findings, self.files)
+        return Suite(tuple(chosen), self.policies, self.findings, self.files, self.untold)
 
 
 @dataclass
@@ -50,6 +51,7 @@ class Report:
     took: list[float] = field(default_factory=list)  # seconds, beside each story
     coverage: dict[str, Coverage] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+    untold: int = 0
 
     @property
     def failed(self) -> list[Told]:
@@ -70,11 +72,13 @@ def find(paths: Iterable[Path], catalog: Catalog, people: frozenset[str]) -> Sui
     policies = {one.policy.name: one for one in loaded.policies}
     told: list[Story] = []
     findings: list[Finding] = []
+    untold = 0
     for file in files:
         some, wrong = stories(file, policies, lambda: _names(folders), Known(catalog, people))
         told += some
         findings += wrong
-    return Suite(tuple(told), loaded.policies, tuple(sorted(findings)), tuple(files))
+        untold += _written(file) if wrong else 0
+    return Suite(tuple(told), loaded.policies, tuple(sorted(findings)), tuple(files), untold)
 
 
 def _test_files(path: Path) -> Iterator[Path]:
@@ -108,12 +112,20 @@ def _names(paths: Iterable[Path]) -> set[str]:
     return names
 
 
+def _written(file: Path) -> int:
+    """How many stories stand in a file that is wrong, as far as that can be told."""
+    tests = [
+        document.value.get("tests") for document in read_file(file)[0] if isinstance(document.value, dict)
+    ]
+    return sum(len(one) for one in tests if isinstance(one, list))
+
+
 def run(suite: Suite, catalog: Catalog, then: Callable[[Told], None] = lambda _told: None) -> Report:
     """Tell them all. ``then``: called after each."""
-    report = Report(findings=suite.findings)
+    report = Report(findings=suite.findings, untold=suite.untold)
     sets: dict[str, PolicySet] = {}
     for policy in suite.policies:
-        report.coverage[policy.policy.name] = Coverage.of(policy.policy)
+        report.coverage[policy.policy.name] = Coverage.of(policy.policy, catalog)
     with _undisturbed():
         for story in suite.stories:
             began = time.perf_counter()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -29,6 +29,7 @@ class Happening:
     run: int
     what: str
     data: Mapping[str, Any]
+    entry: JournalEntry | None = None
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,17 @@ class Seen:
     def timeline(self) -> list[Happening]:
         """What happened, in order: what the story did, and what the journals say."""
         lines = [
-            Happening(entry.at - self.start, number, entry.kind, entry.data)
+            Happening(entry.at - self.start, number, entry.kind, entry.data, entry)
             for number, run in enumerate(self.runs, start=1)
             for entry in self.journals[run.id]
         ]
-        return sorted([*self.told, *lines], key=lambda one: (one.after, bool(one.run)))
+        return sorted([*self.told, *lines, *self._pages()], key=lambda one: (one.after, bool(one.run)))
+
+    def _pages(self) -> Iterator[Happening]:
+        """Those that no journal tells of: nobody's run is refused for too long."""
+        for page in self.pages:
+            if not page.run:
+                yield Happening(page.opened_at - self.start, 0, "pages", {"text": page.text})
 
 
 @dataclass

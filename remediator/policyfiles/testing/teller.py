@@ -203,7 +203,7 @@ class Teller:
             for name, given in chain.from_iterable(one.items() for one in line.values()):
                 if not given.used:
                     yield given.place, f"to hold from the start, write given: {{{quoted(name)}: …}}"
-        happened = self._watcher.look(self._clock.at).timeline
+        happened = self._watcher.look(self._clock.at).timeline if self._others else []
         for run, place in self._others:
             if not any(f"run {run} is acting" in str(one.data.get("reason", "")) for one in happened):
                 yield place, "to hold from the start, write busy: under the name of the story"

@@ -14,6 +14,7 @@ from remediator.people.lettering import counted
 from remediator.policyfiles.testing.expectations import spelled
 from remediator.policyfiles.testing.seen import Happening
 from remediator.policyfiles.testing.teller import Failure, Told
+from remediator.web import timeline
 
 WIDTH = 100
 SIDE = (WIDTH - 8) // 2
@@ -83,10 +84,13 @@ def _cut(text: str) -> str:
 
 
 def said(one: Happening) -> str:
-    """A happening as a sentence, where there is one; else its line of the journal in short."""
-    words = _SENTENCES.get(one.what) if one.run else None
+    """A happening as a sentence: in short where there is one here, else as the web page says it."""
+    words = (_SENTENCES if one.run else _OF_NO_RUN).get(one.what)
     if words is not None:
         return words(one.data)
+    if one.entry is not None:
+        sentence = timeline.told(one.entry).sentence
+        return sentence[:1].lower() + sentence[1:]
     told = {key: value for key, value in one.data.items() if key not in QUIET and value not in ("", None)}
     return f"{one.what} {spelled(told)}" if told else one.what
 
@@ -174,6 +178,17 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "holding": lambda data: f"holds {', '.join(data['until'])}",
     "paged": lambda data: f"pages: {data['text']}",
     "closed": lambda data: f"closed as {data['outcome']}: {data['reason']}",
+}
+
+
+def _refused(data: Mapping[str, Any]) -> str:
+    again = f"; again at {_clock(data['again'])}" if data.get("again") is not None else ""
+    return f"refused by {data['bound']}: {data['reason']}{again}"
+
+
+_OF_NO_RUN: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "refused": _refused,
+    "pages": lambda data: f"pages: {data['text']}",
 }
 
 

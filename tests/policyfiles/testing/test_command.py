@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 from textwrap import dedent
@@ -103,7 +105,74 @@ def test_it_ends_as_the_stories_go(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "2 stories, 1 failed" in capsys.readouterr().out
     suite(tmp_path, HEAD + "  - nonsense\n")
     assert at(tmp_path) == 1
-    assert "1 problem in test files" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "0 stories, 0 failed, 1 problem in test files; 1 story of these files was not told" in said
+    assert "pause-campaign  " not in said  # a table would look as if nothing were written
+
+
+def test_stories_beside_a_wrong_one_are_said_to_be_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite(tmp_path, HEAD + RIGHT + QUIET + "  - {nam: c}\n")
+    assert at(tmp_path, "--json", "--cover-all") == 1
+    told = json.loads(capsys.readouterr().out)
+    assert (told["untold"], told["coverage"], told["percent"]) == (3, {}, None)
+
+
+def test_words_that_no_story_says_end_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    suite(tmp_path, HEAD + RIGHT + QUIET)
+    assert at(tmp_path, "-k", "zzz") == 2
+    assert "none of 2 stories in" in capsys.readouterr().err
+
+
+GATED = "gate: {votes: {ops_marketing: 1}, within: 30m, late: page}"
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ((GATED, ""), "pause-campaign       1/2     0/1     1/1     0/1"),  # it asks by default
+        ((GATED, "gate: {waived: 'it hurts nobody'}"), "pause-campaign       1/2     1/1       –     0/1"),
+        (("- do: [pause]", f"- do: [pause]\n    {GATED}"), "never asked, as its cases ask: gate pause"),
+        (("mode: act", "mode: suggest"), "pause-campaign       1/2     0/1     1/1     0/1"),
+    ],
+)
+def test_gates_are_counted_as_the_core_asks_for_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: tuple[str, str], line: str
+) -> None:
+    text = PAUSE.replace("/pause'", "/nudge'").replace(*change)
+    suite(tmp_path, HEAD + QUIET, {"pause.yaml": text})
+    assert at(tmp_path) == 0
+    assert line in capsys.readouterr().out
+
+
+def test_whoever_reads_along_may_stop(tmp_path: Path) -> None:
+    suite(tmp_path, HEAD + QUIET)
+    command = [sys.executable, "-m", "remediator", "policy", "test", str(tmp_path), "--config", str(CONFIG)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=REPOSITORY) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert b"Errno" not in process.stderr.read()
+
+
+def test_a_timeline_speaks_in_sentences_and_tells_every_page(tmp_path: Path) -> None:
+    lines = """
+        - halt: {reason: it reads nonsense}
+          approve: bob
+        - at: 40m
+          expect: {pages: []}
+    """
+    (told,) = tell(tmp_path, story(lines)).told
+    text = failed(told)
+    assert "15m  pages: " in text
+    assert "refused by halt: halted by amina (all): it reads nonsense" in text
+    late = """
+        - at: 31m
+          expect: {outcome: fixed}
+    """
+    (told,) = tell(tmp_path, story(late)).told
+    assert "gate expired: nobody answered in time" in failed(told)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +211,11 @@ def test_json_and_junit_tell_the_same(tmp_path: Path, capsys: pytest.CaptureFixt
         "expected": "fixed",
         "actual": "open (waiting)",
     }
-    assert told["coverage"]["pause-campaign"] == {"percent": 80.0, "missing": {"cases": ["case 1"]}}
+    assert told["coverage"]["pause-campaign"] == {
+        "percent": 80.0,
+        "missing": {"cases": ["case 1"]},
+        "idle": [],
+    }
     root = ET.fromstring(junit.read_text())
     assert root.attrib | {"time": ""} == {
         "name": "remediator policy test",
