@@ -149,7 +149,7 @@ def _lines(troubles: int) -> Iterator[bytes]:
         for number in range(PER_TROUBLE)
     )
     for after, trouble, number in events:
-        yield _line(START + after, START + trouble * apart, trouble, over=number == PER_TROUBLE - 1)
+        yield _line(START + after, START + trouble * apart, trouble, number)
 
 
 _PIECES = (
@@ -157,15 +157,19 @@ _PIECES = (
     .replace(str(_ALERT["startsAt"]), "STARTS")
     .replace("0001-01-01T00:00:00Z", "ENDS")
     .replace('"firing"', '"STATUS"')
+    .replace("restarted 7 times", "restarted VALUE times")
 )
+"""As an annotation with ``{{ $value }}`` has it: no repeat is the one before to the byte."""
 
 
-def _line(at: datetime, began: datetime, trouble: int, *, over: bool) -> bytes:
+def _line(at: datetime, began: datetime, trouble: int, number: int) -> bytes:
+    over = number == PER_TROUBLE - 1
     policy, host = trouble % POLICIES, trouble // POLICIES % HOSTS
     alert = (
         _PIECES.replace("ALERTNAME", f"Alert{policy}")
         .replace("w-NUMBER", f"w-{policy}-{host}")
         .replace("NUMBER", f"{policy * HOSTS + host:016x}")
+        .replace("VALUE", str(7 + number))
         .replace("STARTS", began.isoformat())
         .replace("ENDS", at.isoformat() if over else "0001-01-01T00:00:00Z")
         .replace("STATUS", "resolved" if over else "firing")

@@ -149,8 +149,9 @@ def player(args: argparse.Namespace, config: Config) -> Callable[[PolicySet], Re
             until=span.until,
         )
         tell = _Progress(quiet=args.quiet)
-        # Much is made and little is cyclic: looking for cycles costs a tenth.
-        gc.set_threshold(100_000, 50, 100)
+        # Much is made and little is cyclic: looking for cycles costs a tenth, most of it at what is there.
+        gc.freeze()
+        gc.set_threshold(200_000, 50, 1000)
         try:
             with _source(args, config, span, problems, given) as (source, known):
                 result = backtest(source, known, tell)

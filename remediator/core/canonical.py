@@ -34,7 +34,10 @@ def inert(value: Any) -> Any:
 
 def canonical(value: Any) -> str:
     """JSON with sorted keys and numbers as decimal strings, so that 1.0 and 1 hash differently."""
-    return json.dumps(_spelled(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _encode(_spelled(value))
+
+
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 
 
 def digest(value: Any) -> str:

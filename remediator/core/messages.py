@@ -191,8 +191,7 @@ class Spent:
     at: datetime
 
 
-@dataclass(frozen=True)
-class Use:
+class Use(msgspec.Struct, frozen=True):
     """What the bounds count, read inside the deciding transaction. This run itself is left out."""
 
     last_act: datetime | None = None  # by this policy on this target
@@ -202,7 +201,7 @@ class Use:
     budget_acts: tuple[Spent, ...] = ()  # likewise, by any policy that shares this one's budget
     failures: tuple[datetime, ...] = ()  # runs of this policy that failed or did not help, newest first
     open_runs: int = 0  # of this policy
-    safe_plays: Mapping[str, datetime] = field(default_factory=dict)  # safe-only case → when played
+    safe_plays: Mapping[str, datetime] = msgspec.field(default_factory=dict)  # safe-only case → when played
 
 
 @dataclass(frozen=True, kw_only=True)

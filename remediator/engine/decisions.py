@@ -7,7 +7,7 @@ back as `Pending` rows, which were committed with the decision.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Self
 
@@ -86,7 +86,7 @@ class Decisions:
         row = await tx.alert(alert.fingerprint)
         known, changed_at = (row.alert, row.changed_at) if row else (None, None)
         what = play.news(known, changed_at, alert, tx.now, self._terms.debounce)
-        await tx.put_alert(_heard(row, alert, what, tx.now))
+        await tx.put_alert(heard(row, alert, what, tx.now))
         match what:
             case News.REPEAT | News.STALE:
                 return
@@ -316,7 +316,7 @@ async def asked(
     scope = _scope(policy, catalog, address.target, run_id, shadow=policy.mode == "observe")
     seen = await tx.seen(scope)
     if not scope.shadow and play.mode_now(policy, seen) == "observe":  # stepped down: it counts apart
-        scope = replace(scope, shadow=True)
+        scope = msgspec.structs.replace(scope, shadow=True)
         seen = await tx.seen(scope)
     return scope, seen, play.refusal(policy, catalog, address, seen)
 
@@ -337,7 +337,7 @@ def _scope(policy: Policy, catalog: Catalog, target: str, run_id: str, *, shadow
     )
 
 
-def _heard(row: AlertRow | None, alert: Alert, what: News, now: datetime) -> AlertRow:
+def heard(row: AlertRow | None, alert: Alert, what: News, now: datetime) -> AlertRow:
     """The alert's row with this delivery in it."""
     if row is None:
         return AlertRow(alert=alert, first_at=now, last_at=now, changed_at=now)

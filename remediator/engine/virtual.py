@@ -58,6 +58,10 @@ class InstantStore(Store, Protocol):
         """The earliest deadline of all, without a transaction."""
         ...
 
+    def next_page(self) -> datetime | None:
+        """When the first page is due, likewise."""
+        ...
+
 
 class Virtual:
     """A daemon's loop without its waiting. Whatever it raises is a defect, and passes through.
@@ -151,7 +155,8 @@ class Virtual:
             if due is None or due > self.clock.at:
                 return
             self.do(self.driver.meet_deadlines())
-            self.do(self.paging.deliver_due())
+            if (page := self.store.next_page()) is not None and page <= self.clock.at:
+                self.do(self.paging.deliver_due())
         raise AssertionError(f"at {self.clock.at} the same deadline is met for ever")
 
     def page_impatient(self, policies: PolicySet) -> None:

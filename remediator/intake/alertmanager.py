@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -69,8 +68,7 @@ _text = msgspec.json.Decoder(str | None)
 _number = msgspec.json.Decoder(int | None)
 
 
-@dataclass(frozen=True)
-class Parsed:
+class Parsed(msgspec.Struct, frozen=True):
     """A delivery of the good alerts, and what was wrong with the others: ``alerts[3]: …``."""
 
     delivery: Delivery

@@ -28,7 +28,7 @@ def check_shape(body: bytes) -> None:
     """Raises IntakeError for what is no UTF-8, nested too deep, or of too many values."""
     _check_utf8(body)
     openers = body.count(b"[") + body.count(b"{")
-    if openers <= MAX_DEPTH and openers + body.count(b",") <= MAX_VALUES:
+    if openers <= MAX_DEPTH and (len(body) <= MAX_VALUES or openers + body.count(b",") <= MAX_VALUES):
         return
     depth = values = start = 0
     in_string = False

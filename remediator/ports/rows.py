@@ -119,8 +119,7 @@ class StageCount(msgspec.Struct, frozen=True):
     runs: int
 
 
-@dataclass(frozen=True)
-class Scope:
+class Scope(msgspec.Struct, frozen=True):
     """What a decision counts. ``shadow``: the counters of mode observe.
 
     Where a store locks what it counts, it does so in this order: policy, target, budget.

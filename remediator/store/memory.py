@@ -391,6 +391,10 @@ class MemoryStore:
         """The earliest deadline of all, without a transaction: asked again and again in virtual time."""
         return self._tables.next_due()
 
+    def next_page(self) -> datetime | None:
+        """When the first page is due, likewise."""
+        return self._tables.next_pages.earliest()
+
     def _begin(self, changes: Changes) -> MemoryTx:
         self._now = max(self._now, self._clock.now())
         return MemoryTx(self._tables, changes, self._now, journals=self._journals)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -180,7 +180,7 @@ def test_windows_are_asked_every_time(asked: Callable[[bounds.Ask], Refusal | No
 
 def test_who_has_acted_is_asked_for_halts_and_the_target_only() -> None:
     use = Use(last_act=START, target_acts=(START,) * 9, policy_acts=(START,) * 9, open_runs=9)
-    use = replace(use, budget_acts=(Spent("other", START),) * 9)
+    use = msgspec.structs.replace(use, budget_acts=(Spent("other", START),) * 9)
     limits = {"cooldown": "1h", "per_target": "1 in 1h", "per_policy": "1 in 1h", "at_once": 1}
     limits["budget"] = "pauses"
     assert bounds.to_go_on(ask(Seen(now=START, use=use), **limits)) is None

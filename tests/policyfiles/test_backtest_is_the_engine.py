@@ -462,6 +462,16 @@ def test_the_story_has_what_a_bug_could_miss() -> None:
     assert sum(found[1].values()) > 0
 
 
+def renamed() -> Story:
+    """A repeat brings other labels: what is decided later is about these."""
+    story = flapping()
+    first, again, *rest = story.stream
+    (alert,) = again.alerts
+    other = msgspec.structs.replace(alert, labels={**alert.labels, "campaign": "c-2"})
+    story.stream = [first, msgspec.structs.replace(again, alerts=(other,)), *rest]
+    return story
+
+
 def telling() -> Story:
     """A safe step after each reading: what is on record later is believed, since nothing was changed."""
     told = policy(
@@ -494,6 +504,7 @@ def test_the_other_stories_have_what_a_bug_could_miss() -> None:
     assert told == lived(telling())
     assert [one[4] for one in told[0]][:3] == ["fixed", "nothing-to-do", "fixed"]
     assert failed == lived(failing())
+    assert replayed(renamed()) == lived(renamed())
     assert sum(one[7] for one in failed[0]) > 0, failed
     assert {"failed"} < {one[4] for one in failed[0]}, failed
 
@@ -521,13 +532,14 @@ BUGS: dict[str, tuple[Any, str, Any]] = {
     "a safe step changes its target": (replay, "call_risk", lambda *_: Risk.DISRUPTIVE),
     "nobody counts refusals": (Book, "stood", lambda *_: None),
     "gates are counted twice": (book, "_seen", asks_twice),
+    "a repeat is not kept": (Book, "hear_again", lambda *_: None),
     "nobody is paged": (Book, "paged", lambda *_: None),
     "failures are forgotten": (RunChanges, "count", forgets_failures),
     "no deadline is met: nothing is rechecked": (Virtual, "until", no_deadlines),
     "whatever was heard before is a repeat": (
         replay._Replay,
-        "_known",
-        lambda self, alert: self._book.heard(alert.fingerprint) is not None,
+        "_repeats",
+        lambda self, delivery: all(self._book.heard(one.fingerprint) for one in delivery.alerts),
     ),
     "people think for three minutes": (replay, "THINKING", 3 * MINUTE),
     "an act is answered twice as if it were two": (replay, "assuming", lambda policies: policies),
@@ -537,7 +549,7 @@ BUGS: dict[str, tuple[Any, str, Any]] = {
 @pytest.mark.parametrize("bug", BUGS)
 def test_a_bug_in_the_replay_is_caught(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
     where, name, planted = BUGS[bug]
-    stories = [flapping(), telling(), failing()]
+    stories = [flapping(), renamed(), telling(), failing()]
     true = [lived(story) for story in stories]
     monkeypatch.setattr(where, name, planted)
     assert [replayed(story) for story in stories] != true

@@ -13,8 +13,11 @@ from datetime import datetime
 
 import msgspec
 
+from remediator.core.alert import Alert
 from remediator.core.messages import Card, Effect
+from remediator.core.play import News
 from remediator.core.run import Page, Run, Stage, StepState
+from remediator.engine.decisions import heard
 from remediator.policyfiles.backtest.result import RunSeen, StepSeen
 from remediator.ports import AlertRow, Clock, Disposition, Pending
 from remediator.store.memory import MemoryStore, MemoryTx, Tables
@@ -61,6 +64,11 @@ class Book(MemoryStore):
     def heard(self, fingerprint: str) -> AlertRow | None:
         """An alert as last heard, without a transaction."""
         return self._tables.alerts.get(fingerprint)
+
+    def hear_again(self, row: AlertRow, alert: Alert) -> None:
+        """A repeat, without a transaction: what is decided later sees the alert as it is now."""
+        if row.alert is not alert:
+            self._tables.alerts[alert.fingerprint] = heard(row, alert, News.REPEAT, self._clock.now())
 
     @property
     def firing(self) -> int:

@@ -44,7 +44,7 @@ from remediator.policyfiles.backtest.readings import Readings
 from remediator.policyfiles.backtest.result import PolicySeen, Result, overlapping, summed
 from remediator.policyfiles.backtest.sources import Source
 from remediator.policyfiles.loading import parse_text
-from remediator.ports import Pending
+from remediator.ports import AlertRow, Pending
 
 THINKING = timedelta(minutes=2)
 """How long people are taken to need for an approval."""
@@ -115,6 +115,7 @@ class _Replay:
         self._virtual = Virtual(self._book, self._clock, decisions, self._perform, new_id)
         self._began = start
         self._chores_at = start
+        self._quiet_until = _EPOCH  # nothing is due before then
         self._acted: dict[str, datetime] = {}  # target → when a step last changed it
         self._asked: set[str] = set()  # gates that people know of
         self._given_to: dict[str, dict[str, Reading]] = {}  # run → what its probes were answered
@@ -127,24 +128,42 @@ class _Replay:
         """A delivery, at its own time."""
         self.deliveries += 1
         self.alerts += len(delivery.alerts)
-        self._virtual.until(delivery.received_at)
-        self._chores()
-        if all(self._known(alert) for alert in delivery.alerts):
+        self._pass(delivery.received_at)
+        if self._repeats(delivery):
             return
         for alert in {one.fingerprint: one for one in delivery.alerts}.values():
             self._count(alert)
         self._virtual.deliver(delivery)
+        self._quiet_until = _EPOCH
 
-    def _known(self, alert: Alert) -> bool:
-        """Is it to the letter what was heard last? `play.news` then says: a repeat, and nothing follows."""
-        row = self._book.heard(alert.fingerprint)
-        return row is not None and row.alert == alert
+    def _pass(self, at: datetime) -> None:
+        """Let time pass. Most deliveries change no deadline, and till the next one there is nothing to do."""
+        if at < self._quiet_until:
+            self._clock.at = at
+            return
+        self._virtual.until(at)
+        self._chores()
+        due = self._virtual.next_moment()
+        self._quiet_until = self._chores_at if due is None else min(due, self._chores_at)
+
+    def _repeats(self, delivery: Delivery) -> bool:
+        """Is nothing new in it? Then it is heard here: of a repeat the alert itself is all that is kept."""
+        heard: list[tuple[AlertRow, Alert]] = []
+        for alert in delivery.alerts:
+            row = self._book.heard(alert.fingerprint)
+            if row is None or self._news(row, alert) is not News.REPEAT:
+                return False
+            heard.append((row, alert))
+        for row, alert in heard:
+            self._book.hear_again(row, alert)
+        return True
+
+    def _news(self, row: AlertRow | None, alert: Alert) -> News:
+        known, changed_at = (row.alert, row.changed_at) if row is not None else (None, None)
+        return play.news(known, changed_at, alert, self._clock.at, self._given.debounce)
 
     def _count(self, alert: Alert) -> None:
-        row = self._book.heard(alert.fingerprint)
-        known, changed_at = (row.alert, row.changed_at) if row is not None else (None, None)
-        now, debounce = self._clock.at, self._given.debounce
-        if play.news(known, changed_at, alert, now, debounce) is News.FIRST:
+        if self._news(self._book.heard(alert.fingerprint), alert) is News.FIRST:
             self.troubles += 1
             self._matched.update(one.policy.name for one in self._policies.matching(alert))
 

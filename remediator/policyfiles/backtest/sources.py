@@ -30,7 +30,7 @@ PAGE = 1000
 MOST_LINE = 64 * 1024 * 1024
 """Bytes of one line of a file; what is longer is no line of ours."""
 
-MOST_KEPT = 2000
+MOST_KEPT = 1000
 """Bodies whose meaning is remembered; those of a page of a storm would not be worth it."""
 
 BARE = "A line that does not say when it came, came when the latest thing in it began or ended."
@@ -43,7 +43,6 @@ LATE_END = timedelta(hours=1)
 
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 _OLDEST = datetime(2000, 1, 1, tzinfo=UTC)
-_DAY = timedelta(days=1)
 _GZIP = b"\x1f\x8b"
 _MARK = b"\xef\xbb\xbf"
 
@@ -113,9 +112,14 @@ class Order:
         )
 
 
-def plausible(at: datetime) -> datetime:
-    """A moment that may have been recorded. Raises IntakeError for any other."""
-    if _OLDEST <= at <= datetime.now(UTC) + _DAY:
+def newest() -> datetime:
+    """No moment after it is believed to have been recorded."""
+    return datetime.now(UTC) + timedelta(days=1)
+
+
+def plausible(at: datetime, last: datetime) -> datetime:
+    """A moment that may have been recorded, up to the last one. Raises IntakeError for any other."""
+    if _OLDEST <= at <= last:
         return at
     raise IntakeError(
         "at",
@@ -168,6 +172,8 @@ class WebhookFile:
 
     def __post_init__(self) -> None:
         self._parsed: dict[bytes, Parsed] = {}
+        self._before: dict[bytes, Parsed] = {}  # those of some time ago; the ones before are forgotten
+        self._newest = newest()
         self._heard = _EARLIEST  # by which everything so far had come
         self.name = str(self.path)
         self.assumes: tuple[str, ...] = (BARE,)
@@ -186,11 +192,11 @@ class WebhookFile:
             good += 1
             if found is None:
                 continue
-            for problem in found.bad:
+            at, parsed = found
+            for problem in parsed.bad:
                 self.problems.add(f"{self.path}:{number}: {problem}")
-            if found.delivery.alerts:
-                at = self.order.place(found.delivery.received_at, number)
-                yield msgspec.structs.replace(found.delivery, received_at=at)
+            if parsed.delivery.alerts:
+                yield msgspec.structs.replace(parsed.delivery, received_at=self.order.place(at, number))
         if not good:
             problem = "none of its lines is a webhook" if self.problems.count else "is empty"
             raise IntakeError(str(self.path), problem, remedy=_WRITE)
@@ -232,7 +238,7 @@ class WebhookFile:
                     yield number, line
         self.done = 1.0
 
-    def _read(self, number: int, line: bytes) -> Parsed | None:
+    def _read(self, number: int, line: bytes) -> tuple[datetime, Parsed] | None:
         """A line and when it came; None when that does not count."""
         written = _line.decode(line)
         if not written.body:
@@ -241,13 +247,13 @@ class WebhookFile:
         elif written.at is None or written.at.tzinfo is None:
             raise IntakeError("at", "is no time with its zone", remedy='write "at": "2026-11-21T12:00:00Z"')
         else:
-            parsed, at = None, plausible(written.at.astimezone(UTC))
+            parsed, at = None, plausible(written.at.astimezone(UTC), self._newest)
             self._heard = max(self._heard, at)
         if self.span.before(at) or self.span.after(at):
             return None
         if parsed is None:
             parsed = self._parse(bytes(written.body), at)
-        return Parsed(msgspec.structs.replace(parsed.delivery, received_at=at), parsed.bad)
+        return at, parsed
 
     def _came(self, number: int, delivery: Delivery) -> datetime:
         """When a line came that does not say it: never before what was heard by then."""
@@ -255,16 +261,18 @@ class WebhookFile:
         if ends and max(ends) < self._heard - LATE_END:
             self.order.note(number)
         happened = max([*ends, *(one.starts_at for one in delivery.alerts)], default=self._heard)
-        self._heard = max(self._heard, happened if happened == self._heard else plausible(happened))
+        self._heard = max(
+            self._heard, happened if happened == self._heard else plausible(happened, self._newest)
+        )
         return self._heard
 
     def _parse(self, body: bytes, at: datetime) -> Parsed:
         """As the daemon reads it. Alertmanager repeats itself to the byte, so the last bodies are kept."""
-        known = self._parsed.get(body)
+        known = self._parsed.get(body) or self._before.get(body)
         if known is None:
+            if len(self._parsed) >= MOST_KEPT:
+                self._before, self._parsed = self._parsed, {}
             known = self._parsed[body] = parse(body, at, source="file")
-            if len(self._parsed) > MOST_KEPT:
-                del self._parsed[next(iter(self._parsed))]
         return known
 
 
@@ -308,7 +316,7 @@ class StoredInbox:
     def _at(self, received: Received) -> datetime | None:
         """When it came; None, and told, where the daemon's clock was wrong beyond belief."""
         try:
-            return plausible(received.delivery.received_at)
+            return plausible(received.delivery.received_at, newest())
         except IntakeError as error:
             self.problems.add(f"delivery {received.id}: {error}")
             return None
