@@ -270,10 +270,10 @@ def test_what_fails_ends_the_job_and_the_comparison_is_told_all_the_same(runner:
 
 
 def test_two_uses_of_the_action_write_two_comments(runner: Runner) -> None:
-    assert runner.job() == ""
-    runner.inputs = {"paths": "policies/stuck-worker.yaml"}
-    assert runner.job() == ""
-    assert runner.job() == ""
+    for paths in ("policies", "policies/stuck-worker.yaml", "policies"):
+        runner.inputs = {"paths": paths}
+        for step in ("Compare with the base", "Comment"):
+            assert runner.job(only=step) == ""
     assert len(runner.api.comments) == 2
 
 

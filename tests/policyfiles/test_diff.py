@@ -10,7 +10,7 @@ from itertools import product
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
@@ -33,7 +33,9 @@ CATALOG = Catalog.of(
         Operation("slack.message", Kind.ACTION, "", {}),
     ],
     connections={
-        "api": Connection("api", "http", {"POST /safe": Risk.SAFE, "POST /worse": Risk.DESTRUCTIVE}),
+        "api": Connection(
+            "api", "http", {"POST /safe": Risk.SAFE, "POST /mild": Risk.SAFE, "POST /worse": Risk.DESTRUCTIVE}
+        ),
         "db": Connection("db", "postgres"),
         "slack": Connection("slack", "slack"),
     },
@@ -471,9 +473,10 @@ def test_a_new_name_of_a_step_does_not_wash_off_its_safeguards() -> None:
     (same,) = difference(side(policy(stopping())), side(policy(document))).policies
     assert [(str(one), one.direction) for one in same.changes] == [("steps.easy: renamed from calm", ACTS)]
     del document["steps"]["easy"]["gate"], document["steps"]["easy"]["undo"]
-    document["steps"]["easy"]["with"]["path"] = "/safe?now=1"
-    told = told_of(side(policy(stopping())), side(policy(document)))
-    assert told == ["steps.easy: gate removed (was oncall: 1)", "steps.easy: undo removed"]
+    for path in ("/mild", "/safe"):
+        document["steps"]["easy"]["with"]["path"] = path
+        told = told_of(side(policy(stopping())), side(policy(document)))
+        assert told == ["steps.easy: gate removed (was oncall: 1)", "steps.easy: undo removed"]
     # The old step still stands there, and nothing names it.
     document["steps"]["calm"] = stopping()["steps"]["calm"]
     assert any("stood in stop before, and undo removed" in one for one in told_of(side(policy(stopping())), side(policy(document))))  # fmt: skip
@@ -526,6 +529,8 @@ def test_each_side_is_judged_with_its_own_settings() -> None:
     there = compare(policy(document), policy(document), (before, after))
     words = ["steps.stop: gate removed (was oncall: 1)", "steps.stop: is safe now, was disruptive"]
     assert [(str(one), one.direction) for one in there] == [(one, LOOSENED) for one in words]
+    sides = [Side({"stop": Written(policy(document))}, one) for one in (before, after)]
+    assert told_of(*sides) == words
     back = compare(policy(document), policy(document), (after, before))
     assert {one.direction for one in back} == {TIGHTENED}
 
@@ -564,6 +569,10 @@ PATTERNS = st.builds(lambda method, parts: f"{method} /{'/'.join(parts)}", st.sa
 ENDPOINTS = st.dictionaries(PATTERNS, st.sampled_from(Risk), max_size=4)
 
 
+WIDE = {"POST /*/*/*": Risk.SAFE, "POST /a/*/*": Risk.DESTRUCTIVE}
+
+
+@example(WIDE, {**WIDE, "POST /*/b/b": Risk.SAFE})  # only where two patterns meet: /a/b/b
 @given(ENDPOINTS, ENDPOINTS)
 @settings(max_examples=150, deadline=None)
 def test_no_path_gets_cheaper_in_silence(old: dict[str, Risk], new: dict[str, Risk]) -> None:
