@@ -56,6 +56,8 @@ class Givens:
                     problem = f"this is not what {probe.use if probe else ''} reads"
                     yield Problem((*place, name), problem, f"write a map of {', '.join(names)}")
                 continue
+            if "rows" in names:
+                yield from self._rows(value, self._names.columns(shapes.whole(name)), (*place, name))
             if "series" in names:
                 yield from self._numbers(value, (*place, name))
             if "status" in names and not isinstance(value.get("status", 200), int):
@@ -64,6 +66,22 @@ class Givens:
                 if key not in {*names, "error", "ok"}:
                     problem = f"{probe.use if probe else ''} reads no {key!r}"
                     yield Problem((*place, name, key), problem, nearest(key, names), on_key=True)
+
+    def _rows(self, value: Mapping[str, Any], columns: frozenset[str], place: Place) -> Iterator[Problem]:
+        """A row has the columns that its SELECT names, and no others; some may be left out."""
+        rows: list[tuple[Place, Any]] = [(("row",), value.get("row"))]
+        several = value.get("rows")
+        if several is not None and not isinstance(several, list):
+            yield Problem((*place, "rows"), "rows are a list of maps", "write [{column: value}]")
+        elif several is not None:
+            rows += [(("rows", number), row) for number, row in enumerate(several)]
+        for there, row in rows:
+            if row is not None and not isinstance(row, dict):
+                yield Problem((*place, *there), "a row is a map", "write {column: value}")
+            for column in row if isinstance(row, dict) and columns else ():
+                if column not in columns:
+                    problem = f"the SELECT has no column {column!r}"
+                    yield Problem((*place, *there, column), problem, nearest(column, columns), on_key=True)
 
     def _numbers(self, value: Mapping[str, Any], place: Place) -> Iterator[Problem]:
         """Prometheus' values are numbers, and NaN is none: its connector refuses it."""

@@ -13,8 +13,9 @@ from remediator.core.catalog import Catalog
 from remediator.core.policy import EarlyProbe, Policy, Probe, Verify
 from remediator.documents import nearest
 from remediator.documents.reading import Place
+from remediator.policyfiles.statements import columns
 from remediator.policyfiles.testing import shapes
-from remediator.policyfiles.uses import Problem
+from remediator.policyfiles.uses import Look, Problem, Use
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,25 @@ class Names:
         """Its steps, and ``STEP.undo`` of those that have one."""
         steps = self.policy.steps
         return {*steps, *(f"{name}.undo" for name, step in steps.items() if step.undo and not step.undo.none)}
+
+    def columns(self, probe: str) -> frozenset[str]:
+        """What a probe's SELECT names; empty where it does not tell, or is none."""
+        step, _, what = probe.rpartition(".")
+        verify: Mapping[str, Place] = {
+            "verify": ("steps", step, "verify"),
+            "before": ("steps", step, "verify"),
+            "undo": ("steps", step, "undo", "verify"),
+        }
+        use = self._uses.get(verify.get(what, ("diagnose", probe)))
+        return columns(self._look, use) if use is not None else frozenset()
+
+    @cached_property
+    def _look(self) -> Look:
+        return Look(self.policy, self.known.catalog)
+
+    @cached_property
+    def _uses(self) -> dict[Place, Use]:
+        return {use.place: use for use in self._look.uses}
 
     def person(self, name: str, place: Place) -> Iterator[Problem]:
         """Somebody of the config."""

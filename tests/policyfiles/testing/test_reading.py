@@ -223,6 +223,32 @@ def test_what_prometheus_never_answers_is_no_reading(tmp_path: Path, value: str)
     assert finding.line == 3
 
 
+QUERIED = PAUSE.replace(
+    "{use: http.get, via: loyalty_api, with: {path: '/api/campaigns/${campaign_id}'}}",
+    "{use: postgres.query, via: loyalty_db, with: {sql: 'SELECT name, %s FROM loyalty_programs'}}",
+).replace('campaign.json.status != "late"', 'campaign.row.name == "ended"')
+ROWS = [
+    ("earn_rate AS rate", "{row: {name: a, rat: 1}}", "the SELECT has no column 'rat'; did you mean rate?"),
+    (
+        "earn_rate AS rate",
+        "{rows: [{name: a}, {nam: a}]}",
+        "the SELECT has no column 'nam'; did you mean name?",
+    ),
+    ("earn_rate AS rate", "{row: [a]}", "a row is a map; write {column: value}"),
+    ("earn_rate AS rate", "{rows: {name: a}}", "rows are a list of maps"),
+    ("earn_rate AS rate", "{row: {rate: 1}}", ""),
+    ("coalesce(earn_rate, 0)", "{row: {name: a, whatever: 1}}", ""),
+]
+
+
+@pytest.mark.parametrize(("column", "value", "said"), ROWS)
+def test_a_row_has_the_columns_of_its_select(tmp_path: Path, column: str, value: str, said: str) -> None:
+    head = HEAD.replace("{json: {status: late}}", value, 1)
+    found = suite(tmp_path, head + story("- expect: {runs: 1}"), {"pause.yaml": QUERIED % column})
+    assert said in "".join(str(one) for one in found.findings)
+    assert len(found.findings) == bool(said)
+
+
 def test_all_faults_of_all_files_are_told_at_once(tmp_path: Path) -> None:
     (tmp_path / "other.test.yaml").write_text("policy: nothing-like-it\ntests: [{name: a}]\n")
     wrong = story("- expect: {started: a}\n- expect: {started: b}", name="one")
