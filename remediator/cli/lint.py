@@ -25,7 +25,7 @@ def add_command(commands: Any) -> None:
     )
     lint.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="files and folders")
     lint.add_argument("--config", type=Path, default=Path("remediator.yaml"), help="the daemon's settings")
-    lint.add_argument("--strict", action="store_true", help="warnings are problems too")
+    lint.add_argument("--strict", action="store_true", help="warnings are problems too; notes are not")
     lint.add_argument(
         "--format",
         choices=("text", "json", "sarif", "github"),
@@ -54,14 +54,20 @@ def _linted(args: argparse.Namespace) -> int:
     from remediator.config_file import load as load_config
     from remediator.connectors import catalog, problems
     from remediator.policyfiles.linting import lint
+    from remediator.policyfiles.loading import policy_files
     from remediator.policyfiles.reports import FORMATS
 
     try:
         check = functools.partial(problems, blind=True)
-        known = catalog(load_config(args.config, check=check, blind=True), blind=True)
+        config = load_config(args.config, check=check, blind=True)
+        known = catalog(config, blind=True)
     except (RemediatorError, OSError) as error:
         print(error, file=sys.stderr)
         return COULD_NOT_RUN
-    loaded = lint(args.paths, known, args.config)
+    if not any(True for path in args.paths for _ in policy_files(path)):
+        print(f"no policies in {', '.join(map(str, args.paths))}", file=sys.stderr)
+        return COULD_NOT_RUN
+    loaded = lint(args.paths, known, args.config, frozenset(config.people))
     print(FORMATS[args.format](loaded))
-    return PROBLEMS if loaded.errors or (args.strict and loaded.findings) else FINE
+    counted = any(finding.severity != "note" for finding in loaded.findings)
+    return PROBLEMS if loaded.errors or (args.strict and counted) else FINE

@@ -31,12 +31,14 @@ OUR_WORDS = frozenset(
 T = TypeVar("T")
 
 
-def _from_text(parse: Callable[[str], T], kind: type[T]) -> Callable[[object], T]:
+def _from_text(parse: Callable[[str], T], kind: type[T], remedy: str = "") -> Callable[[object], T]:
     """A validator that parses text and lets a parsed value through."""
 
     def validated(value: object) -> T:
         if isinstance(value, kind):
             return value
+        if not isinstance(value, str) and remedy:
+            raise PydanticCustomError("format", "{problem}", {"problem": remedy})
         if not isinstance(value, str):
             raise PydanticCustomError("string_type", "Input should be a text; quote it")
         try:
@@ -136,13 +138,13 @@ Text = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(strict=True, ge=1)]
 Duration = Annotated[
     timedelta,
-    PlainValidator(_from_text(_span, timedelta)),
+    PlainValidator(_from_text(_span, timedelta, "write a duration such as 2h")),
     PlainSerializer(format_duration, str),
     WithJsonSchema(_DURATION_SCHEMA),
 ]
 RateText = Annotated[
     Rate,
-    PlainValidator(_from_text(Rate.parse, Rate)),
+    PlainValidator(_from_text(Rate.parse, Rate, "write a rate such as 3 in 24h")),
     PlainSerializer(str, str),
     WithJsonSchema(_RATE_SCHEMA),
 ]

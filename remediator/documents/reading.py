@@ -8,7 +8,9 @@ PyYAML's composer, so that depth and aliases are refused before they cost anythi
 from __future__ import annotations
 
 import math
+import os
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -76,12 +78,20 @@ class _Refused(Exception):
 def read_file(path: Path) -> tuple[list[Document], list[Finding]]:
     """The same of a file, of which no more is read than a file may have; one that cannot be is a finding."""
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_at_once) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                problem = "cannot be read: this is no regular file"
+                return [], [Finding(str(path), 1, 1, "P001", "error", problem, "mend it, or take it away")]
             data = file.read(LARGEST + 1)
     except OSError as error:
         problem = f"cannot be read: {error.strerror}"
         return [], [Finding(str(path), 1, 1, "P001", "error", problem, "mend it, or take it away")]
     return read(data, str(path))
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Opens without waiting: nobody may ever write to a pipe."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def read(data: bytes, file: str) -> tuple[list[Document], list[Finding]]:
@@ -103,8 +113,8 @@ def read(data: bytes, file: str) -> tuple[list[Document], list[Finding]]:
 # ── Bytes ───────────────────────────────────────────────────────────────────────────────────────
 
 
-_FORBIDDEN = re.compile("[\0\x85\u2028\u2029]")
-"""NUL, and what YAML 1.1 takes for line breaks while editors do not."""
+_FORBIDDEN = re.compile("[\0\x85\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""NUL, what YAML 1.1 takes for line breaks while editors do not, and what shows text in another order."""
 
 
 def _decoded(data: bytes) -> str:
@@ -117,6 +127,8 @@ def _decoded(data: bytes) -> str:
         raise _Refused("P001", "this is not UTF-8", "save it as UTF-8", Position(line, 1)) from error
     if bad := _FORBIDDEN.search(text):
         name = "a NUL character" if bad.group() == "\0" else "an invisible line break"
+        if bad.group() > "\u2029":
+            name = f"a character that shows text in another order, U+{ord(bad.group()):04X}"
         raise _Refused("P001", f"there is {name}", "take it out", _reached(text[: bad.start()]))
     return text
 

@@ -130,6 +130,17 @@ def open_param(look: Look) -> Iterator[Problem]:
             yield Problem(("params", name), f"{name} is a string and needs a pattern", remedy, on_key=True)
 
 
+_ANYTHING = ("x" * 300, "../..", "a b", "'; --", "<!channel>", "\u202e")
+
+
+def any_text(look: Look) -> Iterator[Problem]:
+    """P125: a pattern that takes any text."""
+    for name, param in look.policy.params.items():
+        if param.pattern is not None and all(map(param.pattern.matches, _ANYTHING)):
+            problem = f"{param.pattern} takes any text, however long"
+            yield Problem(("params", name, "pattern"), problem, "say what it may be: '[a-z0-9-]{1,64}'")
+
+
 def empty_choice(look: Look) -> Iterator[Problem]:
     """P122: an enum without values, or values without an enum."""
     for name, param in look.policy.params.items():

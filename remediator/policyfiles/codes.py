@@ -54,6 +54,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
             *(Code(one.code, one.severity, _said(one.code, one.look.__doc__)) for one in CHECKS),
             Code(UNTESTED, "warning", "a policy that no test names"),
             *(Code(one.code, one.severity, one.title) for one in CROSS_CHECKS),
+            Code("T001", "error", "a story that could not fail, or that expects what can never be"),
         )
     }
 )

@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterator
 
 from remediator.core.catalog import Risk
-from remediator.core.policy import EarlyProbe, Policy, Step
+from remediator.core.policy import Policy, Step
 from remediator.policyfiles.safety import step_risks
 from remediator.policyfiles.uses import Look, Problem
-from remediator.policyfiles.wording import LASTS_A_WHILE, STOPS, words
+from remediator.policyfiles.wording import LASTS_A_WHILE, STOPS, SWITCH, switched_off, words
 
 _CALLS = frozenset({"method", "path", "sql"})
 """Arguments whose words say what a step does; texts for people are not asked."""
@@ -22,7 +22,16 @@ _CALLS = frozenset({"method", "path", "sql"})
 def _first(wanted: re.Pattern[str], name: str, step: Step) -> str:
     """The first such word of a step's name, path or SQL; empty when there is none."""
     said = [name, *(str(value) for key, value in step.with_.items() if key in _CALLS)]
-    return next((word for text in said for word in words(text) if wanted.fullmatch(word)), "")
+    found = next((word for text in said for word in words(text) if wanted.fullmatch(word)), "")
+    return found or switched_off(said) or _switched_off(step.with_.get("body"))
+
+
+def _switched_off(body: object) -> str:
+    """The first switch of a body that is set to false; empty when there is none."""
+    if not isinstance(body, dict):
+        return ""
+    ours = (str(name) for name, value in body.items() if value is False and SWITCH.fullmatch(str(name)))
+    return next(ours, "") or next(filter(None, map(_switched_off, body.values())), "")
 
 
 def stays(look: Look) -> Iterator[Problem]:
@@ -43,9 +52,9 @@ def masked(look: Look) -> Iterator[Problem]:
         if undo is None or "resolved" not in undo.early:
             continue
         word = _first(STOPS, name, step)
-        if word and not any(isinstance(one, EarlyProbe) for one in undo.early):
+        if word:
             problem = f"{name} may itself end the alert ({word!r}), and its undo comes when the alert ends"
-            remedy = "wait for the time box, or name a probe under early that reads the cause"
+            remedy = "wait for the time box, or for a probe that reads the cause, without resolved"
             yield Problem(("steps", name, "undo", "early"), problem, remedy, on_key=True)
 
 

@@ -14,26 +14,35 @@ from remediator.core.catalog import Catalog
 from remediator.documents.finding import Finding
 from remediator.documents.reading import read_file
 from remediator.policyfiles.across import across
-from remediator.policyfiles.loading import Loaded, load, placed, policy_files
+from remediator.policyfiles.loading import Loaded, is_stories, load, placed, policy_files
+from remediator.policyfiles.testing.running import find
 from remediator.policyfiles.uses import Problem
 
 UNTESTED = "P170"
 
 
-def lint(paths: Iterable[Path], catalog: Catalog, settings: Path | None = None) -> Loaded:
+def lint(
+    paths: Iterable[Path],
+    catalog: Catalog,
+    settings: Path | None = None,
+    people: frozenset[str] = frozenset(),
+) -> Loaded:
     """The policies of these files and folders, with every finding. Asks nothing of any network.
 
-    settings: the config, which is no policy where it lies in one of the folders.
+    settings: the config, which is no policy where it lies in one of the folders. A file of stories that is
+    named itself is judged as such; people: whom its stories may name.
     """
+    paths = list(paths)
     other = os.path.realpath(settings) if settings else ""
     files = [
         file
         for path in paths
         for file in policy_files(path)
-        if file == path or os.path.realpath(file) != other
+        if not is_stories(file) and (file == path or os.path.realpath(file) != other)
     ]
     loaded = load(files, catalog)
-    findings = [*loaded.findings, *_across(loaded, catalog), *_untested(loaded)]
+    told = find([path for path in paths if is_stories(path)], catalog, people).findings
+    findings = {*loaded.findings, *_across(loaded, catalog), *_untested(loaded), *told}
     return replace(loaded, findings=tuple(sorted(findings)))
 
 

@@ -129,9 +129,14 @@ def policy_files(path: Path) -> Iterator[Path]:
     yield from sorted([*files, *(Path(error.filename) for error in closed)])
 
 
+def is_stories(file: Path) -> bool:
+    """By its name: does it hold stories?"""
+    return file.suffix in (".yaml", ".yml") and file.stem.endswith(".test")
+
+
 def _is_policy(file: Path) -> bool:
     """By its name: neither hidden, nor stories, nor Prometheus' own rules."""
-    other = file.name.startswith(".") or file.stem.endswith(".test") or file.stem == "alerts"
+    other = file.name.startswith(".") or is_stories(file) or file.stem == "alerts"
     return file.suffix in (".yaml", ".yml") and not other and (file.is_symlink() or file.is_file())
 
 
@@ -261,6 +266,15 @@ def _is_echo(error: dict[str, Any]) -> bool:
     return emptied or (error["type"] == "int_type" and isinstance(error["input"], dict))
 
 
+_KINDS = {
+    "bool_type": ("true or false must stand here", "write it without quotes"),
+    "dict_type": ("a map must stand here", "write it as key: value"),
+    "int_type": ("a whole number must stand here", "write it without quotes"),
+    "list_type": ("a list must stand here", "write it as [one, other]"),
+    "tuple_type": ("a list must stand here", "write it as [one, other]"),
+}
+
+
 def _of_model(document: Document, error: dict[str, Any], model: type[BaseModel]) -> Finding:
     place = _within(document, error["loc"])
     told = error.get("ctx", {})
@@ -293,8 +307,14 @@ def _of_model(document: Document, error: dict[str, Any], model: type[BaseModel])
             problem = Problem(place, "a map must stand here", "write it as key: value")
             return placed(document, "P012", "error", problem)
         case "string_type":
-            problem = Problem(place, "a text must stand here", "quote it")
+            remedy = "say why" if last in ("waived", "none") else "quote it"
+            problem = Problem(place, "a text must stand here", remedy)
             return placed(document, "P012", "error", problem)
+        case "greater_than_equal" | "less_than_equal" as kind:
+            bound = f"{told['ge']} or more" if kind == "greater_than_equal" else f"{told['le']} or less"
+            return placed(document, "P012", "error", Problem(place, f"this must be {bound}"))
+        case kind if kind in _KINDS:
+            return placed(document, "P012", "error", Problem(place, *_KINDS[kind]))
     message = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
     if message[:2] in ("a ", "an") or message.startswith(("greater", "less")):
         message = f"this should be {message}"

@@ -51,9 +51,11 @@ FORMATS: Mapping[str, Callable[[Loaded], str]] = MappingProxyType(
 
 def _summary(loaded: Loaded) -> str:
     errors = len(loaded.errors)
-    warnings = len(loaded.findings) - errors
+    notes = sum(finding.severity == "note" for finding in loaded.findings)
+    warnings = len(loaded.findings) - errors - notes
     summary = f"{_count(len(loaded.policies), 'policy', 'policies')} without errors; "
-    return summary + f"{_count(errors, 'error')}, {_count(warnings, 'warning')}"
+    summary += f"{_count(errors, 'error')}, {_count(warnings, 'warning')}"
+    return summary + (f", {_count(notes, 'note')}" if notes else "")
 
 
 def _count(number: int, one: str, many: str = "") -> str:
@@ -72,7 +74,8 @@ def _command(finding: Finding) -> str:
     """``::error file=…,line=…::message``, escaped as GitHub's own toolkit does."""
     where = {"file": finding.file, "line": finding.line, "col": finding.col, "title": finding.code}
     told = ",".join(f"{key}={_property(str(value))}" for key, value in where.items())
-    return plainly(f"::{finding.severity} {told}::{_data(_words(finding))}")
+    level = "notice" if finding.severity == "note" else finding.severity
+    return plainly(f"::{level} {told}::{_data(_words(finding))}")
 
 
 def _words(finding: Finding) -> str:

@@ -53,6 +53,20 @@ def never_open(look: Look) -> Iterator[Problem]:
         yield Problem(("bounds", "windows"), "these windows never open", remedy, on_key=True)
 
 
+def senseless(look: Look) -> Iterator[Problem]:
+    """P159: a bound that lets nothing happen: a limit of none, a deadline or a gate of no time."""
+    bounds = look.policy.bounds
+    for name in ("per_target", "per_policy"):
+        if getattr(bounds, name).limit == 0:
+            remedy = "write mode: observe for a policy that may not act"
+            yield Problem(("bounds", name), f"{getattr(bounds, name)} lets nothing act, ever", remedy)
+    if not bounds.deadline:
+        yield Problem(("bounds", "deadline"), "a run has no time at all", "write a duration such as 6h")
+    for place, gate in look.gates():
+        if gate.votes and not gate.within:
+            yield Problem((*place, "within"), "nobody has time to vote", "write a duration such as 15m")
+
+
 def idle_breaker(look: Look) -> Iterator[Problem]:
     """P138: a breaker that steps down to what the policy may do anyway."""
     breaker, mode = look.policy.bounds.breaker, look.policy.mode

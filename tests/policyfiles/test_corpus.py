@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1] / "policies"
 BAD = sorted(path for path in (ROOT / "bad").glob("*.yaml") if not path.stem.endswith(".test"))
 GOOD = sorted(path for path in (ROOT / "good").glob("*.yaml") if not path.stem.endswith(".test"))
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "lint" / "README.md"
+OF_POLICIES = {code for code in CODES if code.startswith("P")}
 EXPECTED = re.compile(rb"^# expect: (.*)$", re.MULTILINE)
 
 
@@ -57,8 +58,8 @@ def test_its_good_twin_passes_without_a_word(path: Path) -> None:
 
 def test_every_code_is_in_the_corpus_with_its_twin() -> None:
     said = {line.decode()[:4] for path in BAD for line in EXPECTED.findall(path.read_bytes())}
-    assert said == CODES.keys()
-    assert {path.stem[:4] for path in GOOD} == CODES.keys()
+    assert said == OF_POLICIES
+    assert {path.stem[:4] for path in GOOD} == OF_POLICIES
     assert len(BAD) >= 120
 
 
@@ -76,7 +77,7 @@ def overlaid(fragment: str) -> str:
     return "---\n".join(policies)
 
 
-@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("code", sorted(OF_POLICIES))
 def test_the_examples_of_a_page_are_as_bad_and_as_good_as_it_says(code: str, tmp_path: Path) -> None:
     text = page(code)
     assert text.startswith(f"# {code}: {CODES[code].title}\n\n{CODES[code].severity.capitalize()}. ")

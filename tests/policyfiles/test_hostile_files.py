@@ -76,7 +76,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "a document of words": (b"just words", "1:1: P012"),
     "five hundred documents": (b"--- {}\n" * 500, "1:5: P011"),
     "an unknown key of many letters": (BASE + b"x" * 100_000 + b": 1\n", "P002"),
-    "a key that hides": (BASE + '"sum\u202emary": x\n'.encode(), "20:1: P010"),
+    "a key that hides": (BASE + '"sum\u202emary": x\n'.encode(), "20:5: P001"),
     "nothing": (b"", "1:1: P002 there is no policy"),
     "a mark and nothing": (b"\xef\xbb\xbf", "1:1: P002 there is no policy"),
     "an end": (b"...\n", "P002"),
@@ -178,7 +178,9 @@ def test_a_file_whose_name_is_no_text_can_be_told(tmp_path: Path) -> None:
 
 def test_a_file_that_never_ends_is_left_early() -> None:
     (finding,) = lint([Path("/dev/zero")], corpus()).findings
-    assert str(finding) == "/dev/zero:1:1: P001 the file has more than 262144 bytes; split it"
+    assert str(finding) == (
+        "/dev/zero:1:1: P001 cannot be read: this is no regular file; mend it, or take it away"
+    )
 
 
 # ── Whatever else ───────────────────────────────────────────────────────────────────────────────

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -228,3 +229,44 @@ def test_of_many_that_meet_only_some_are_named(folder: Path, capsys: pytest.Capt
     told = [line for line in lines(capsys) if "P172" in line]
     assert len(told) == 29
     assert told[-1].count("p-") == 3 and "and 26 more" in told[-1]
+
+
+# ── What is no policy ───────────────────────────────────────────────────────────────────────────
+
+
+def test_stories_that_are_named_are_judged_as_stories(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    story = "policy: restart-wroker\ntests: [{name: x, alert: {labels: {}}, expect: {outcome: done}}]\n"
+    (folder / "good.test.yaml").write_text(story)
+    assert run("lint", "good.yaml", "good.test.yaml", "--format", "sarif") == 1
+    told = json.loads(capsys.readouterr().out)["runs"][0]["results"]
+    assert [one["ruleId"] for one in told] == ["T001", "P170"]
+    assert "there is no policy 'restart-wroker' here" in told[0]["message"]["text"]
+    assert run("lint", "--explain", "T001") == 0
+    assert lines(capsys)[0] == f"# T001: {CODES['T001'].title}"
+
+
+def test_a_folder_without_policies_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "empty").mkdir()
+    assert run("lint", "empty") == 2
+    assert capsys.readouterr().err == "no policies in empty\n"
+
+
+def test_a_pipe_is_not_waited_for(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(folder / "pipe.yaml")
+    assert run("lint", "pipe.yaml") == 1
+    assert "P001 cannot be read: this is no regular file" in lines(capsys)[0]
+
+
+def test_a_waived_gate_is_a_note_that_strict_does_not_count(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waived = "    do: [restart]\n    gate: {waived: harmless}"
+    (folder / "good.yaml").write_text(BASE.replace("    do: [restart]", waived))
+    assert run("lint", "--strict", "good.yaml") == 0
+    found = lines(capsys)
+    assert "P161 the gate is waived: harmless" in found[0]
+    assert found[1] == "1 policy without errors; 0 errors, 0 warnings, 1 note"
+    assert run("lint", "--format", "github", "good.yaml") == 0
+    assert lines(capsys)[0].startswith("::notice file=good.yaml")

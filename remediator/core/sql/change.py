@@ -92,7 +92,7 @@ def change(text: str, reach: Reach) -> Change | list[Fault]:
             stands = kind.removesuffix("Stmt").upper()
             return [Fault("P203", f"this is no UPDATE, INSERT or DELETE but {stands}", _ONE)]
         reading = _Reading(text, reach, _VERBS[kind], statement)
-        return sorted(reading.faults, key=lambda one: one.offset) or reading.change()
+        return sorted(dict.fromkeys(reading.faults), key=lambda one: one.offset) or reading.change()
     except RecursionError:
         return [Fault("P201", "this is nested too deeply", "write it shorter")]
 
@@ -107,6 +107,15 @@ def placed(change: Change, schema: str) -> Change | Fault:
         return change
     text = schemed(change.text, {statement["relation"]["location"]: schema})
     return text if isinstance(text, Fault) else replace(change, text=text)
+
+
+def _settles(value: Any, columns: set[str]) -> bool:
+    """Is it LEAST or GREATEST of one of these columns and of what is none? A second time changes nothing."""
+    parts = value.get("MinMaxExpr", {}).get("args", [])
+    read = [strings(ref["fields"])[-1] for part in parts for ref in references(part)]
+    return sum(name in columns for name in read) == 1 and any(
+        "ColumnRef" in part and strings(part["ColumnRef"]["fields"])[-1] in columns for part in parts
+    )
 
 
 class _Reading:
@@ -262,7 +271,7 @@ class _Reading:
         for _, value in self._targets:
             for ref in references(value):
                 name = strings(ref["fields"])[-1:]
-                if set(name) & columns - compared:
+                if set(name) & columns - compared and not _settles(value, columns):
                     problem = f"{name[0]} is set, and read for it: a second time would change it again"
                     remedy = (
                         f"read it in a probe, pass the new value, and add AND {name[0]} = $n with the old one"

@@ -54,7 +54,7 @@ def conjuncts(condition: Any) -> Iterator[Any]:
 
 
 def compared(condition: Any) -> frozenset[str]:
-    """Columns that must equal a value which is passed: ``earn_rate = $3``."""
+    """Columns that must equal a value which is passed or written: ``earn_rate = $3``, ``percent = 5``."""
     found: set[str] = set()
     for part in conjuncts(condition):
         node = part.get("A_Expr", {})
@@ -62,7 +62,7 @@ def compared(condition: Any) -> frozenset[str]:
         if same or node.get("kind") == "AEXPR_NOT_DISTINCT":
             sides = (node.get("lexpr", {}), node["rexpr"])
             for column, value in (sides, sides[::-1]):
-                if "ColumnRef" in column and "ParamRef" in _cast(value):
+                if "ColumnRef" in column and not {"ParamRef", "A_Const"}.isdisjoint(_cast(value)):
                     found.add(strings(column["ColumnRef"]["fields"])[-1])
     return frozenset(found)
 

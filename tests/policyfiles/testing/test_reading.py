@@ -38,7 +38,7 @@ WRONG = [
     ("- expect: {case: 3}", "10:24", "the policy has 2 cases"),
     ("- expect: {refused: cooldwn}", "10:27", "'cooldwn' can never be; did you mean cooldown?"),
     ("- expect: {}", "10:17", "this expects nothing"),
-    ("- expect: {run: 0, outcome: fixed}", "10:23", "greater than or equal to 1"),
+    ("- expect: {run: 0, outcome: fixed}", "10:23", "this must be 1 or more"),
     (
         "- reading: {campain: {json: 1}}\n- expect: {runs: 1}",
         "10:19",
@@ -200,7 +200,7 @@ def test_whatever_lies_beside_them_is_told_or_left_alone(tmp_path: Path) -> None
     found = suite(tmp_path, HEAD + story("- expect: {runs: 1}"))
     told = sorted(str(one).partition(f"{tmp_path}/")[2] for one in found.findings)
     assert told == [
-        "bom.test.yaml:6:7: P012 this should be a valid list",
+        "bom.test.yaml:6:7: P012 a list must stand here; write it as [one, other]",
         "bytes.test.yaml:1:1: P001 this is not UTF-8; save it as UTF-8",
         "link.test.yaml:1:1: P001 cannot be read: No such file or directory; mend it, or take it away",
     ]
