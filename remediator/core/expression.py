@@ -296,5 +296,8 @@ def _closing(text: str, start: int, place: str) -> int:
     except ExpressionError as error:
         raise ExpressionError(place, error.problem, remedy=error.remedy, offset=error.offset) from error
     raise ExpressionError(
-        place, "${ without its closing }", remedy="write $${ for a literal ${", offset=start - 2
+        place,
+        "${ without its closing }",
+        remedy="close it with }, or write $${ for a literal ${",
+        offset=start - 2,
     )

@@ -263,6 +263,9 @@ def model_findings(document: Document, error: ValidationError, model: type[BaseM
 def _is_echo(error: dict[str, Any]) -> bool:
     """Does pydantic only repeat what it says better elsewhere (a list whose items are wrong, a union)?"""
     emptied = error["type"] == "too_short" and bool(error["input"])
+    other = error["type"] == "literal_error" and isinstance(error["input"], dict)
+    if other and str(error["loc"][-1]).startswith("literal["):  # a word of a union, where a map was meant
+        return True
     return emptied or (error["type"] == "int_type" and isinstance(error["input"], dict))
 
 
