@@ -55,6 +55,7 @@ LONGEST = timedelta(days=2)
 
 AT_REST = (Stage.CLOSED, Stage.WAITING, Stage.HOLDING, Stage.ASKING)
 ANOTHER = "another-policy"
+STEPS_END = (".result", ".preview")
 EARLY = ("result", "preview")
 """What the first line may say of the time before the alert."""
 
@@ -94,7 +95,8 @@ class Teller:
         self._store = MemoryStore(self._clock)
         self._ids: dict[str, int] = {}
         self._of_lines = [self._gives(number) for number in range(len(self.story.test.story))]
-        self._world = World(self._policy, self.catalog, self._from_the_start())
+        self._first = self._from_the_start()
+        self._world = World(self._policy, self.catalog, dict(self._first))
         decisions = Decisions(lambda: self.policies, self._read_old, self._new_id, Terms(DEBOUNCE))
         self._play: Virtual = Virtual(
             self._store, self._clock, decisions, self._world.performer(lambda: self._play), self._new_id
@@ -132,7 +134,7 @@ class Teller:
     def _from_the_start(self) -> dict[str, Given]:
         """What stands at the start; before a line changes a reading, the first that gives one holds."""
         given = {**self.story.file.given, **self.story.test.given}
-        first = {name: Given(value) for name, value in given.items()}
+        first = {name: Given(value, ("given", name)) for name, value in given.items()}
         for line in self._of_lines:
             for name, reading in line["reading"].items():
                 first.setdefault(name, reading)
@@ -176,7 +178,7 @@ class Teller:
             moment = f"after {kind} {step}".strip()
             self._fail(("name",), "the crash", moment, "that never came")
         for place, remedy in self._in_vain():
-            what = " ".join(str(part) for part in place[2:] or place)
+            what = " ".join(str(part) for part in (place[2:] if place[0] == "story" else place))
             self._fail(place, what, "comes to be used", f"never came to be used; {remedy}")
 
     def _begins(self, test: Test) -> None:
@@ -198,7 +200,10 @@ class Teller:
         self._target = found.target if isinstance(found, Address) else ""
 
     def _in_vain(self) -> Iterator[tuple[Place, str]]:
-        """What the story says, and nobody ever asked for. What a test gives to all its lines may lie idle."""
+        """What the story says, and nobody ever asked for. Readings under its name may lie idle."""
+        for name, given in self._first.items():
+            if name in self.story.test.given and name.endswith(STEPS_END) and not given.used:
+                yield given.place, "take it out"
         for line in self._of_lines:
             for name, given in chain.from_iterable(one.items() for one in line.values()):
                 if not given.used:
@@ -206,7 +211,8 @@ class Teller:
         happened = self._watcher.look(self._clock.at).timeline if self._others else []
         for run, place in self._others:
             if not any(f"run {run} is acting" in str(one.data.get("reason", "")) for one in happened):
-                yield place, "to hold from the start, write busy: under the name of the story"
+                early = "to hold from the start, write busy: under the name of the story"
+                yield place, early if place[0] == "story" else "take it out"
 
     def _line(self, line: Line, place: Place, done: Collection[str]) -> None:
         """``done``: keys of it that held before the alert."""

@@ -147,7 +147,8 @@ def test_gates_are_counted_as_the_core_asks_for_them(
 
 
 def test_whoever_reads_along_may_stop(tmp_path: Path) -> None:
-    suite(tmp_path, HEAD + QUIET)
+    failing = "".join(story("- expect: {outcome: fixed}", name=f"s{number}") for number in range(40))
+    suite(tmp_path, HEAD + failing)  # more than a pipe's buffer takes at once
     command = [sys.executable, "-m", "remediator", "policy", "test", str(tmp_path), "--config", str(CONFIG)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=REPOSITORY) as process:
         assert process.stdout is not None

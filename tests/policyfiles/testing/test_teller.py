@@ -233,6 +233,18 @@ def test_what_never_came_to_be_used_fails_the_story_at_its_place(
     assert what.partition(" ")[0] in written
 
 
+@pytest.mark.parametrize(
+    "given", ["given: {pause.undo.result: refused}", "busy: {until: 5m, target: campaign/c-9}"]
+)
+def test_what_stands_under_the_name_in_vain_fails_the_story_too(tmp_path: Path, given: str) -> None:
+    text = HEAD + story("- expect: {started: pause}", begins=f"{ALERT}\n    {given}")
+    (told,) = run(suite(tmp_path, text, {"pause.yaml": UNGATED}), known()[0]).told
+    (failure,) = told.failures
+    assert failure.actual == "never came to be used; take it out"
+    assert failure.what in ("given pause.undo.result", "busy")
+    assert ":9:" in failure.where
+
+
 def test_a_preview_may_stand_at_the_start_as_well(tmp_path: Path) -> None:
     alert = "alert: {labels: {alertname: LoyaltyProgramBudgetHigh, program_id: p-17}}"
     row = "{name: T, status: active, earn_rate: 0.07, budget_limit: 9, budget_spent: 8, remaining_pct: 3.2}"
