@@ -60,10 +60,35 @@ def _argument(place: Place, name: str, value: Any, spec: Spec) -> Iterator[Probl
             slash = template.text.startswith("/")
             remedy = "write %20 for a space; what follows ? goes under query" if slash else _FROM_SLASH
             yield Problem(inner, reason, remedy)
+        elif spec.escape is Escape.PROMQL and (reason := _unbalanced(template)):
+            yield Problem(inner, reason, "mend the PromQL")
     if spec.choices and isinstance(value, Template) and value.literal:
         text = str(value.pieces[0]) if value.pieces else ""
         if text not in spec.choices:
             yield Problem(place, f"{name} cannot be {text!r}", nearest(text, spec.choices))
+
+
+_PROMQL = re.compile(
+    r"""(?P<whole>"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`[^`]*`|\#[^\n]*)|[()\[\]{}"'`]""", re.DOTALL
+)
+_CLOSES = {")": "(", "]": "[", "}": "{"}
+
+
+def _unbalanced(template: Template) -> str:
+    """The bracket or quote of a PromQL text that has no other; "" where each has."""
+    text = "".join("0" if isinstance(piece, Expression) else piece for piece in template.pieces)
+    opened: list[str] = []
+    for found in _PROMQL.finditer(text):
+        mark = found.group()
+        if found["whole"] is not None:
+            continue
+        if mark in _CLOSES.values():
+            opened.append(mark)
+        elif mark not in _CLOSES:
+            return f"the quote {mark} is never closed"
+        elif not opened or opened.pop() != _CLOSES[mark]:
+            return f"{mark} closes nothing"
+    return f"{opened[-1]} is never closed" if opened else ""
 
 
 _FROM_SLASH = "write what follows the connection's base_url, from its slash: /api/workers"
