@@ -15,7 +15,7 @@ demo: .venv/.run ## a small world, a real daemon and an alert: see it work (ARGS
 
 test: .venv/.dev ## all tests (ARGS="tests/core -k bounds")
 	@scripts/test-components
-	@$(BIN)/pytest -n 2 $(if $(CI),--cov --cov-report=term:skip-covered) $(ARGS)
+	@$(BIN)/pytest -n 3 --dist worksteal $(if $(CI),--cov --cov-report=term:skip-covered) $(ARGS)
 
 check: .venv/.dev ## format, lint, types, import floors
 	@$(BIN)/ruff format --check .

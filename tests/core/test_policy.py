@@ -117,7 +117,7 @@ def test_a_policy_is_frozen() -> None:
         ({"decide": [{"when": True, "do": ["a"]}]}, "quote it"),
         ({"bounds": {"cooldown": "5 min"}}, "not a duration"),
         ({"bounds": {"cooldown": "-5m"}}, "negative"),
-        ({"bounds": {"cooldown": 300}}, "quote it"),
+        ({"bounds": {"cooldown": 300}}, "write a duration such as 2h"),
         ({"bounds": {"per_target": "3 per 24h"}}, "not a rate"),
         ({"bounds": {"per_target": "3 in 0s"}}, "no time at all"),
         ({"bounds": {"at_once": 0}}, "greater"),
