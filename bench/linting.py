@@ -13,7 +13,7 @@ import yaml
 from bench.figures import Bar, Figure
 from remediator.connectors import operations
 from remediator.core.catalog import Catalog, Connection, Reach, Risk
-from remediator.policyfiles.linting import lint
+from remediator.policyfiles.lint.linting import lint
 
 POLICIES = 1_000
 

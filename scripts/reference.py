@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from remediator.policyfiles.codes import index
+from remediator.policyfiles.lint.codes import index
 from remediator.policyfiles.schema import schemas
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -39,7 +39,7 @@ def add_command(commands: Any) -> None:
 
 def run_lint(args: argparse.Namespace) -> int:
     """0: fine, 1: there are errors, 2: the config could not be read."""
-    from remediator.policyfiles.codes import page
+    from remediator.policyfiles.lint.codes import page
 
     if args.explain:
         print(page(args.explain), end="")
@@ -53,9 +53,9 @@ def run_lint(args: argparse.Namespace) -> int:
 def _linted(args: argparse.Namespace) -> int:
     from remediator.config_file import load as load_config
     from remediator.connectors import catalog, problems
-    from remediator.policyfiles.linting import lint
+    from remediator.policyfiles.lint.linting import lint
+    from remediator.policyfiles.lint.reports import FORMATS
     from remediator.policyfiles.loading import policy_files
-    from remediator.policyfiles.reports import FORMATS
 
     try:
         check = functools.partial(problems, blind=True)

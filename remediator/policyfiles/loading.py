@@ -22,8 +22,8 @@ from remediator.core.policyset import PolicySet, Versioned
 from remediator.documents.finding import Finding, Severity, nearest
 from remediator.documents.reading import Document, Place, read, read_file
 from remediator.errors import PolicyError
-from remediator.policyfiles.checks import check
-from remediator.policyfiles.uses import Look, Problem
+from remediator.policyfiles.checks.table import check
+from remediator.policyfiles.checks.uses import Look, Problem
 
 MOST_MENDS = 5
 """How often what is wrong is taken out of a policy, to check the rest."""

@@ -14,8 +14,8 @@ import pytest
 from remediator.config_file import load as load_config
 from remediator.connectors import catalog, problems
 from remediator.core.catalog import Catalog
-from remediator.policyfiles.codes import CODES, index, page
-from remediator.policyfiles.linting import lint
+from remediator.policyfiles.lint.codes import CODES, index, page
+from remediator.policyfiles.lint.linting import lint
 
 ROOT = Path(__file__).resolve().parents[1] / "policies"
 BAD = sorted(path for path in (ROOT / "bad").glob("*.yaml") if not path.stem.endswith(".test"))
@@ -93,7 +93,7 @@ def test_the_examples_of_a_page_are_as_bad_and_as_good_as_it_says(code: str, tmp
 def test_every_code_has_its_page_and_no_page_is_left_over() -> None:
     from importlib.resources import files
 
-    pages = files("remediator.policyfiles").joinpath("pages").iterdir()
+    pages = files("remediator.policyfiles.lint").joinpath("pages").iterdir()
     assert {one.name for one in pages} == {f"{code}.md" for code in CODES}
 
 

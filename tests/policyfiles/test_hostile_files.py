@@ -19,8 +19,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from remediator.documents.finding import Finding
-from remediator.policyfiles.linting import lint
-from remediator.policyfiles.reports import FORMATS
+from remediator.policyfiles.lint.linting import lint
+from remediator.policyfiles.lint.reports import FORMATS
 from tests.policyfiles.test_corpus import BAD, GOOD, ROOT, corpus
 
 BASE = (ROOT / "base.yaml").read_bytes()

@@ -18,9 +18,9 @@ from remediator.config_file import load as load_config
 from remediator.connectors import KINDS, catalog
 from remediator.documents.finding import Finding
 from remediator.errors import ConfigError, PolicyError
-from remediator.policyfiles.codes import CODES
+from remediator.policyfiles.lint.codes import CODES
+from remediator.policyfiles.lint.reports import as_github, as_json, as_sarif
 from remediator.policyfiles.loading import Loaded
-from remediator.policyfiles.reports import as_github, as_json, as_sarif
 
 POLICIES = Path(__file__).resolve().parents[1] / "policies"
 CONFIG = POLICIES / "remediator.yaml"

@@ -16,8 +16,8 @@ from remediator.connectors import postgres
 from remediator.core.catalog import Catalog, Connection, Cover, Escape, Kind, Operation, Param, Reach, Risk
 from remediator.core.durations import Rate
 from remediator.errors import PolicyError
-from remediator.policyfiles.checks import CHECKS
-from remediator.policyfiles.gates import satisfiable
+from remediator.policyfiles.checks.gates import satisfiable
+from remediator.policyfiles.checks.table import CHECKS
 from remediator.policyfiles.loading import Loaded, load, load_text, parse_text
 
 HOUR = timedelta(hours=1)

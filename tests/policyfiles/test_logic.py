@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from remediator.core.expression import Expression
 from remediator.errors import EvaluationError
-from remediator.policyfiles.logic import Fact, constant, never
+from remediator.policyfiles.checks.logic import Fact, constant, never
 
 
 @pytest.mark.parametrize(

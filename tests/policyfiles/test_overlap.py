@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from remediator.core.policy import Policy
 from remediator.core.selector import parse_selector
-from remediator.policyfiles import overlap
+from remediator.policyfiles.lint import overlap
+from remediator.policyfiles.lint.overlap import Meetings, may_meet
 from remediator.policyfiles.loading import parse_text
-from remediator.policyfiles.overlap import Meetings, may_meet
 from tests.policyfiles.test_lint import BASE
 
 MODEL = parse_text(BASE, "base.yaml")

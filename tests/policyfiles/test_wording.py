@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from remediator.policyfiles.opposites import Act, opposed
-from remediator.policyfiles.wording import LASTS_A_WHILE, STOPS, words
+from remediator.policyfiles.checks.wording import LASTS_A_WHILE, STOPS, words
+from remediator.policyfiles.lint.opposites import Act, opposed
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,13 @@ from typing import Literal
 
 from remediator.core.catalog import Catalog, Risk
 from remediator.core.policy import Gate, Policy
+from remediator.policyfiles.checks.safety import step_risks
+from remediator.policyfiles.checks.uses import Look
 from remediator.policyfiles.diff.carried import Placed, lost
 from remediator.policyfiles.diff.change import Change, Direction, spelled
 from remediator.policyfiles.diff.moved import renamed
 from remediator.policyfiles.diff.note import SHORTEST, is_fresh, said
 from remediator.policyfiles.diff.policy import compare
-from remediator.policyfiles.safety import step_risks
-from remediator.policyfiles.uses import Look
 
 ALIKE = 3
 """Parts that two policies of other names must share to be taken for one that was renamed."""

@@ -23,6 +23,8 @@ from remediator.core.policy import (
     Watch,
     Windows,
 )
+from remediator.policyfiles.checks.safety import step_risks
+from remediator.policyfiles.checks.uses import Look
 from remediator.policyfiles.diff import gates
 from remediator.policyfiles.diff.bounds import BOUNDS, BREAKER, WINDOWS
 from remediator.policyfiles.diff.change import Change, Direction
@@ -42,8 +44,6 @@ from remediator.policyfiles.diff.moved import renamed, with_names
 from remediator.policyfiles.diff.opening import PARAM, WATCH, matched, params, watched
 from remediator.policyfiles.diff.proofs import EARLY, UNDO, VERIFY
 from remediator.policyfiles.diff.steps import STEP, steps
-from remediator.policyfiles.safety import step_risks
-from remediator.policyfiles.uses import Look
 
 PAGE: Table = {"chain": acts("chain")}
 POLICY: Table = {

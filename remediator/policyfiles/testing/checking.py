@@ -9,11 +9,11 @@ from datetime import timedelta
 from remediator.core.policy import Policy
 from remediator.documents import nearest
 from remediator.documents.reading import Place
+from remediator.policyfiles.checks.uses import Problem
 from remediator.policyfiles.testing.expecting import Expectations
 from remediator.policyfiles.testing.givens import Givens
 from remediator.policyfiles.testing.models import HaltText, Line, Test, TestFile, listed, voters
 from remediator.policyfiles.testing.naming import Known, Names, blanks, named
-from remediator.policyfiles.uses import Problem
 
 KINDS = frozenset(
     {"asking", "before", "closed", "decided", "early", "finished", "firing", "found-out", "fresh"}

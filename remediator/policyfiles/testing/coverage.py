@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from remediator.core.catalog import Catalog, Risk
 from remediator.core.gate import need
 from remediator.core.policy import Policy, base_of
-from remediator.policyfiles.safety import step_risks
+from remediator.policyfiles.checks.safety import step_risks
+from remediator.policyfiles.checks.uses import Look
 from remediator.policyfiles.testing.seen import Seen
-from remediator.policyfiles.uses import Look
 
 KINDS = ("cases", "steps", "gates", "undos")
 

@@ -8,10 +8,10 @@ from typing import Any
 from remediator.core.run import Outcome, Stage, StepState
 from remediator.documents import nearest
 from remediator.documents.reading import Place
+from remediator.policyfiles.checks.uses import Problem
 from remediator.policyfiles.testing import shapes
 from remediator.policyfiles.testing.models import Expect, GateText, OneOrAll, RefusalText, listed
 from remediator.policyfiles.testing.naming import Names, word
-from remediator.policyfiles.uses import Problem
 
 BOUNDS = frozenset(
     {"at_once", "breaker", "budget", "changed", "cooldown", "deadline", "debounce", "expression", "fresh"}

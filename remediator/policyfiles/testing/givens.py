@@ -9,10 +9,10 @@ from pydantic import ValidationError
 
 from remediator.documents import nearest
 from remediator.documents.reading import Place
+from remediator.policyfiles.checks.uses import Problem
 from remediator.policyfiles.testing import shapes
 from remediator.policyfiles.testing.models import GIVEN
 from remediator.policyfiles.testing.naming import Names, named
-from remediator.policyfiles.uses import Problem
 
 
 class Givens:

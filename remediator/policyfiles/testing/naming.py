@@ -13,9 +13,9 @@ from remediator.core.catalog import Catalog
 from remediator.core.policy import EarlyProbe, Policy, Probe, Verify
 from remediator.documents import nearest
 from remediator.documents.reading import Place
-from remediator.policyfiles.statements import columns
+from remediator.policyfiles.checks.statements import columns
+from remediator.policyfiles.checks.uses import Look, Problem, Use
 from remediator.policyfiles.testing import shapes
-from remediator.policyfiles.uses import Look, Problem, Use
 
 
 @dataclass(frozen=True)

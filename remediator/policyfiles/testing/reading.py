@@ -13,11 +13,11 @@ from pydantic import ValidationError
 
 from remediator.documents import Document, Finding, nearest, read_file
 from remediator.documents.reading import Place
+from remediator.policyfiles.checks.uses import Problem
 from remediator.policyfiles.loading import LoadedPolicy, model_findings, placed
 from remediator.policyfiles.testing.checking import Check
 from remediator.policyfiles.testing.models import Test, TestFile
 from remediator.policyfiles.testing.naming import Known
-from remediator.policyfiles.uses import Problem
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,17 @@ from collections.abc import Iterator
 
 from remediator.core.catalog import Catalog
 from remediator.core.policy import Policy
-from remediator.policyfiles import arguments, conditions, gates, lasting, naming, safety, statements, watching
-from remediator.policyfiles.uses import Check, Look, Problem
+from remediator.policyfiles.checks import (
+    arguments,
+    conditions,
+    gates,
+    lasting,
+    naming,
+    safety,
+    statements,
+    watching,
+)
+from remediator.policyfiles.checks.uses import Check, Look, Problem
 
 CHECKS: tuple[Check, ...] = (
     Check("P101", "error", naming.unknown_operation),

@@ -11,9 +11,9 @@ from remediator.core.catalog import Catalog
 from remediator.core.expression import Template
 from remediator.core.policy import Policy
 from remediator.documents.finding import Severity
-from remediator.policyfiles.opposites import Act, acts, opposed
-from remediator.policyfiles.overlap import Meetings
-from remediator.policyfiles.uses import Problem
+from remediator.policyfiles.checks.uses import Problem
+from remediator.policyfiles.lint.opposites import Act, acts, opposed
+from remediator.policyfiles.lint.overlap import Meetings
 
 TOLD = 3
 """Of so many others a finding tells the names."""

@@ -13,8 +13,8 @@ from remediator.core.catalog import Operation
 from remediator.core.policy import Param, Policy
 from remediator.core.selector import Selector
 from remediator.documents.reading import Place
-from remediator.policyfiles.logic import Fact
-from remediator.policyfiles.uses import Look, Use
+from remediator.policyfiles.checks.logic import Fact
+from remediator.policyfiles.checks.uses import Look, Use
 
 SCALARS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {

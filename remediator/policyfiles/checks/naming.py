@@ -8,9 +8,9 @@ from remediator.core.catalog import PLANNED
 from remediator.core.expression import Path
 from remediator.documents.finding import nearest
 from remediator.documents.reading import Place
-from remediator.policyfiles.known import SCALARS
-from remediator.policyfiles.statements import columns
-from remediator.policyfiles.uses import FROM_ALERT, Look, Problem, Seen, Use
+from remediator.policyfiles.checks.known import SCALARS
+from remediator.policyfiles.checks.statements import columns
+from remediator.policyfiles.checks.uses import FROM_ALERT, Look, Problem, Seen, Use
 
 
 def unknown_operation(look: Look) -> Iterator[Problem]:

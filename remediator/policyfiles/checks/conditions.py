@@ -8,9 +8,9 @@ from datetime import timedelta
 from remediator.core.expression import Expression, format_duration
 from remediator.core.policy import EarlyProbe
 from remediator.documents.reading import Place
-from remediator.policyfiles.known import expected_status, of_case, of_proof
-from remediator.policyfiles.logic import Fact, compared, constant, never
-from remediator.policyfiles.uses import Look, Problem, Use
+from remediator.policyfiles.checks.known import expected_status, of_case, of_proof
+from remediator.policyfiles.checks.logic import Fact, compared, constant, never
+from remediator.policyfiles.checks.uses import Look, Problem, Use
 
 COMPARED = 64
 """With so many cases before it a case is compared."""

@@ -9,9 +9,9 @@ from types import MappingProxyType
 
 from remediator.documents.finding import Severity, nearest
 from remediator.errors import PolicyError
-from remediator.policyfiles.across import CROSS_CHECKS
-from remediator.policyfiles.checks import CHECKS
-from remediator.policyfiles.linting import UNTESTED
+from remediator.policyfiles.checks.table import CHECKS
+from remediator.policyfiles.lint.across import CROSS_CHECKS
+from remediator.policyfiles.lint.linting import UNTESTED
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,14 @@ def page(code: str) -> str:
     known = CODES.get(code.upper())
     if known is None:
         raise PolicyError("--explain", f"there is no code {code!r}", remedy=nearest(code.upper(), CODES))
-    return files("remediator.policyfiles").joinpath("pages", f"{known.code}.md").read_text("utf-8")
+    return files("remediator.policyfiles.lint").joinpath("pages", f"{known.code}.md").read_text("utf-8")
 
 
 def index() -> str:
     """The table of all codes, in Markdown: docs/lint/README.md."""
+    pages = "../../remediator/policyfiles/lint/pages"
     rows = [
-        f"| [{one.code}](../../remediator/policyfiles/pages/{one.code}.md) | {one.severity} | {one.title} |"
+        f"| [{one.code}]({pages}/{one.code}.md) | {one.severity} | {one.title} |"
         for one in sorted(CODES.values(), key=lambda one: one.code)
     ]
     return "\n".join([_BEFORE, *rows, ""])

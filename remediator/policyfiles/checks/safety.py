@@ -10,7 +10,7 @@ from remediator.core.catalog import Kind, Risk
 from remediator.core.expression import Expression, Template, format_duration
 from remediator.core.policy import Case, Gate, Policy
 from remediator.core.risk import risk_of
-from remediator.policyfiles.uses import Look, Problem, Use
+from remediator.policyfiles.checks.uses import Look, Problem, Use
 
 _ANY_SEGMENT = "\N{HORIZONTAL ELLIPSIS}"
 """Stands for an expression in a path: no endpoint of a connection is spelled like this."""

@@ -11,7 +11,7 @@ from remediator.core.expression import Template
 from remediator.core.sql import change, reading
 from remediator.core.sql.tree import Fault
 from remediator.documents.reading import Place
-from remediator.policyfiles.uses import Look, Problem, Use
+from remediator.policyfiles.checks.uses import Look, Problem, Use
 
 Judge = Callable[[str, Reach], reading.Query | change.Change | list[Fault]]
 

@@ -15,7 +15,7 @@ from remediator.core.expression import Expression, Template, parse_duration
 from remediator.core.policy import Param
 from remediator.documents.finding import nearest
 from remediator.documents.reading import Place
-from remediator.policyfiles.uses import Look, Problem, templates
+from remediator.policyfiles.checks.uses import Look, Problem, templates
 
 
 def unknown_argument(look: Look) -> Iterator[Problem]:

@@ -13,10 +13,10 @@ from pathlib import Path
 from remediator.core.catalog import Catalog
 from remediator.documents.finding import Finding
 from remediator.documents.reading import read_file
-from remediator.policyfiles.across import across
+from remediator.policyfiles.checks.uses import Problem
+from remediator.policyfiles.lint.across import across
 from remediator.policyfiles.loading import Loaded, is_stories, load, placed, policy_files
 from remediator.policyfiles.testing.running import find
-from remediator.policyfiles.uses import Problem
 
 UNTESTED = "P170"
 

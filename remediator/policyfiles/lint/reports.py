@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from remediator.core.letters import plainly
 from remediator.documents.finding import Finding
-from remediator.policyfiles.codes import CODES, page
+from remediator.policyfiles.lint.codes import CODES, page
 from remediator.policyfiles.loading import Loaded
 
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 from remediator.core.catalog import Risk
 from remediator.core.policy import Policy, Step
-from remediator.policyfiles.safety import step_risks
-from remediator.policyfiles.uses import Look, Problem
-from remediator.policyfiles.wording import LASTS_A_WHILE, STOPS, SWITCH, switched_off, words
+from remediator.policyfiles.checks.safety import step_risks
+from remediator.policyfiles.checks.uses import Look, Problem
+from remediator.policyfiles.checks.wording import LASTS_A_WHILE, STOPS, SWITCH, switched_off, words
 
 _CALLS = frozenset({"method", "path", "sql"})
 """Arguments whose words say what a step does; texts for people are not asked."""

@@ -13,8 +13,8 @@ from remediator.core.catalog import Risk
 from remediator.core.gate import DEFAULT_VOTES, need
 from remediator.documents.finding import nearest
 from remediator.documents.reading import Place
-from remediator.policyfiles.safety import step_risks
-from remediator.policyfiles.uses import Look, Problem
+from remediator.policyfiles.checks.safety import step_risks
+from remediator.policyfiles.checks.uses import Look, Problem
 
 
 @dataclass(frozen=True)

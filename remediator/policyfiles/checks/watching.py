@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from remediator.core.policy import Watch
 from remediator.engine.schedule import trigger_of
-from remediator.policyfiles.uses import Look, Problem
+from remediator.policyfiles.checks.uses import Look, Problem
 
 _A_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 _REMEDY = "write minute, hour, day, month and weekday, such as 30 4 * * mon-fri"

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from remediator.core.catalog import Catalog, Kind, Risk
 from remediator.core.policy import Policy
 from remediator.core.sql.change import Change
-from remediator.policyfiles.safety import step_risks
-from remediator.policyfiles.statements import changes
-from remediator.policyfiles.uses import Look, Use
-from remediator.policyfiles.wording import words
+from remediator.policyfiles.checks.safety import step_risks
+from remediator.policyfiles.checks.statements import changes
+from remediator.policyfiles.checks.uses import Look, Use
+from remediator.policyfiles.checks.wording import words
 
 _PAIRS = frozenset(
     pair

@@ -1,0 +1,1 @@
+"""What may be wrong with one policy: looked for whenever one is loaded."""
