@@ -13,7 +13,7 @@ from bench.figures import Bar, Figure, percentile
 from remediator.clock import SystemClock
 from remediator.connectors.postgres import QUERY, Postgres, PostgresSettings
 from remediator.core.catalog import Catalog
-from remediator.core.run import Call
+from remediator.core.intention import Call
 from remediator.engine.hiding import Discreet, hider
 from remediator.engine.looking import Looking
 from tests.rig.postgres import Server, running_postgres

@@ -20,8 +20,8 @@ from remediator.config import Config
 from remediator.connectors.people import People
 from remediator.core.catalog import BUILT_IN
 from remediator.core.messages import Act, Entry, Result
-from remediator.core.policy import base_of
 from remediator.core.policyset import PolicySet
+from remediator.core.steps import base_of
 from remediator.engine.decisions import Decisions, Terms
 from remediator.engine.desk import PeoplesDesk
 from remediator.engine.driver import Driver

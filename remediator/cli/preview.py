@@ -20,9 +20,10 @@ from remediator.core.catalog import Catalog
 from remediator.core.expression import format_duration
 from remediator.core.parameters import fit
 from remediator.core.planning import Address
-from remediator.core.policy import Policy, base_of
+from remediator.core.policy import Policy
 from remediator.core.repeating import named
 from remediator.core.run import Refusal
+from remediator.core.steps import base_of
 from remediator.engine.looking import Looks
 from remediator.engine.rehearsal import CaseSeen, GateSeen, Rehearsal, StepSeen
 from remediator.errors import PolicyError, RemediatorError

@@ -28,8 +28,8 @@ from remediator.connectors.unoffered import Unoffered
 from remediator.core.canonical import inert
 from remediator.core.catalog import Escape, Fence, Kind, Operation, Param, Risk
 from remediator.core.escaping import checked_path
+from remediator.core.intention import Call
 from remediator.core.messages import Done, Refused, Result, Unknown
-from remediator.core.run import Call
 from remediator.errors import ConnectorError
 from remediator.ports import ConnectorKind, Order
 

@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable
 from remediator.connectors.settings import Settings
 from remediator.connectors.unoffered import Unoffered
 from remediator.core.catalog import Escape, Fence, Kind, Operation, Param, Risk
+from remediator.core.intention import Call
 from remediator.core.messages import Done, Refused, Result, Unknown
-from remediator.core.run import Call
 from remediator.errors import StoreError
 from remediator.ports import ConnectorKind, Order
 

@@ -21,7 +21,7 @@ from remediator.config import Duration
 from remediator.connectors.settings import Authorities, BaseUrl, Headers, Settings
 from remediator.connectors.unoffered import Unoffered
 from remediator.core.catalog import Escape, Kind, Operation, Param
-from remediator.core.run import Call
+from remediator.core.intention import Call
 from remediator.errors import ConnectorError
 from remediator.ports import ConnectorKind
 

@@ -20,8 +20,8 @@ from remediator.connectors.settings import Settings
 from remediator.connectors.unoffered import Unoffered
 from remediator.core.canonical import digest
 from remediator.core.catalog import Escape, Kind, Operation, Param, Risk
+from remediator.core.intention import Call
 from remediator.core.messages import Done, Refused, Result, Unknown
-from remediator.core.run import Call
 from remediator.ports import ConnectorKind, Order
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from remediator.core.evidence import Picture
+from remediator.core.intention import Call
 from remediator.core.messages import Refused, Result, Unknown
-from remediator.core.run import Call, Picture
 from remediator.errors import ConnectorError
 from remediator.ports import Order
 

@@ -15,9 +15,10 @@ from typing import Protocol, Self
 
 import msgspec
 
+from remediator.core.durations import Rate
 from remediator.core.expression import format_duration
 from remediator.core.messages import Facts, Seen
-from remediator.core.policy import Policy, Rate
+from remediator.core.policy import Policy
 from remediator.core.run import Refusal
 from remediator.core.windows import HORIZON
 

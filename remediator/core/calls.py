@@ -11,8 +11,8 @@ from remediator.core.canonical import inert
 from remediator.core.catalog import BUILT_IN, Catalog, Escape, Fence, Operation, Risk
 from remediator.core.exact import kept, plain
 from remediator.core.expression import Template
+from remediator.core.intention import Call
 from remediator.core.risk import risk_of
-from remediator.core.run import Call
 from remediator.errors import EvaluationError
 
 

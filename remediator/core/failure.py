@@ -6,9 +6,9 @@ further item is to come.
 
 from __future__ import annotations
 
-from remediator.core.policy import base_of
 from remediator.core.repeating import failures, has_failed, items, named, passed, stopped, together
 from remediator.core.run import Outcome, Refusal, Run, Stage, StepState, Verdict
+from remediator.core.steps import base_of
 from remediator.core.turn import Turn
 
 

@@ -9,9 +9,11 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from remediator.core.catalog import Risk
-from remediator.core.policy import Case, Policy, base_of
+from remediator.core.intention import Intention
+from remediator.core.policy import Case, Policy
 from remediator.core.repeating import items, risk_of_all
-from remediator.core.run import Gate, Intention, Run, Vote
+from remediator.core.run import Gate, Run, Vote
+from remediator.core.steps import base_of
 
 DEFAULT_VOTES = {"oncall": 1}
 DEFAULT_PATIENCE = timedelta(minutes=15)

@@ -11,8 +11,11 @@ import msgspec
 
 from remediator.core.alert import Alert
 from remediator.core.catalog import Catalog
-from remediator.core.policy import Policy, base_of
-from remediator.core.run import Call, Halt, Picture, Reading, Refusal, Run, Vote
+from remediator.core.evidence import Picture, Reading
+from remediator.core.intention import Call
+from remediator.core.policy import Policy
+from remediator.core.run import Halt, Refusal, Run, Vote
+from remediator.core.steps import base_of
 
 # ── Events ────────────────────────────────────────────────────────────────────────────────────────
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from itertools import groupby
 
-from remediator.core.policy import base_of
 from remediator.core.repeating import named
 from remediator.core.run import Run, Stage
+from remediator.core.steps import base_of
 from remediator.core.turn import Turn
 
 GRACE = timedelta(minutes=1)

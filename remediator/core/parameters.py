@@ -13,7 +13,7 @@ from uuid import UUID  # noqa: TID251 -- only to read one; none is made here
 
 from remediator.core.canonical import inert
 from remediator.core.expression import parse_duration
-from remediator.core.policy import Param
+from remediator.core.opening import Param
 from remediator.errors import EvaluationError, RemediatorError
 
 _INT = re.compile(r"[+-]?[0-9]{1,18}")

@@ -13,13 +13,16 @@ from remediator.core.alert import Alert
 from remediator.core.calls import as_text, call_risk, fence_of, printable, resolved, summary, templates
 from remediator.core.canonical import canonical
 from remediator.core.catalog import Catalog, Escape
+from remediator.core.evidence import Reading
 from remediator.core.exact import kept, plain, same
+from remediator.core.intention import Call, Intention, UndoPlan
 from remediator.core.messages import Facts
 from remediator.core.parameters import convert
-from remediator.core.policy import AtMost, EarlyProbe, Policy, Probe, Step, Undo, Verify, base_of
+from remediator.core.policy import Policy, Probe
 from remediator.core.repeating import begun, each_of, items, names_of, spread
-from remediator.core.run import Call, Intention, Reading, Refusal, Run, StepRun, UndoPlan
+from remediator.core.run import Refusal, Run, StepRun
 from remediator.core.scopes import everything, for_operations
+from remediator.core.steps import AtMost, EarlyProbe, Step, Undo, Verify, base_of
 from remediator.errors import EvaluationError, RemediatorError
 
 RESTORE = "restore"

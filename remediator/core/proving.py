@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from remediator.core.evidence import Proof, Reading
 from remediator.core.expression import Expression
-from remediator.core.policy import EarlyProbe, Policy, Verify
-from remediator.core.run import Proof, Reading, Run, StepRun
+from remediator.core.policy import Policy
+from remediator.core.run import Run, StepRun
 from remediator.core.scopes import proof_scope
+from remediator.core.steps import EarlyProbe, Verify
 from remediator.errors import EvaluationError
 
 UNSEEN = timedelta(minutes=1)

@@ -15,8 +15,9 @@ import msgspec
 
 from remediator.core.catalog import Risk
 from remediator.core.exact import revived
-from remediator.core.policy import Policy, base_of
+from remediator.core.policy import Policy
 from remediator.core.run import Outcome, Run, StepRun, StepState
+from remediator.core.steps import base_of
 
 MOST_TOLD = 5
 """Failed items that a reason tells one by one."""

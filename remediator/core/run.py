@@ -11,8 +11,9 @@ import msgspec
 
 from remediator.core.alert import Alert
 from remediator.core.canonical import digest
-from remediator.core.catalog import Fence, Risk
-from remediator.core.exact import revived, shown, spelled
+from remediator.core.evidence import Picture, Proof, Reading
+from remediator.core.exact import shown
+from remediator.core.intention import Call, Intention
 
 
 class Stage(StrEnum):
@@ -66,103 +67,6 @@ class Refusal(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"{self.bound}: {self.reason}"
-
-
-class Call(msgspec.Struct, frozen=True):
-    """One fully resolved use of an operation. Holds no secret: the connection adds those."""
-
-    operation: str
-    connection: str
-    args: dict[str, Any]  # as `exact.kept`
-
-    @property
-    def shown(self) -> dict[str, Any]:
-        """The arguments as people read them."""
-        return shown(self.args)  # type: ignore[no-any-return]
-
-
-class UndoPlan(msgspec.Struct, frozen=True):
-    """How a step is taken back. A call is None while it still needs what the act returns."""
-
-    source: dict[str, Any]  # the policy's text of it: part of what is approved
-    call: Call | None
-    after_s: float | None  # time box, seconds from the act
-    early: tuple[str, ...] = ()  # unverified | resolved
-    fence: Fence = Fence.NONE  # of the service that is asked to undo, which may be another one
-    probes: tuple[Call | None, ...] = ()  # what is read while the change is held, and may end it early
-    verify: Call | None = None  # what proves the undo
-
-
-_LATER = ("probes", "verify")
-"""What undos have had only since gates were first stored."""
-
-
-class Intention(msgspec.Struct, frozen=True):
-    """Exactly what a step will do. A gate's votes bind to the hash of these."""
-
-    step: str
-    call: Call
-    risk: Risk
-    fence: Fence
-    verify: Call | None
-    undo: UndoPlan | None
-    summary: str = ""  # one line for people: ``POST /api/campaigns/c-1/pause``
-
-    def identity(self) -> dict[str, Any]:
-        """What the hash covers. What versions that opened gates did not know is left out."""
-        told: dict[str, Any] = msgspec.to_builtins(self)
-        if self.undo is not None:
-            told["undo"] = {key: one for key, one in told["undo"].items() if one or key not in _LATER}
-        return told
-
-
-class Reading(msgspec.Struct, frozen=True):
-    """What a probe answered. ``value`` holds the operation's own names (``row`` …), as `exact.kept`."""
-
-    at: datetime
-    ok: bool
-    value: dict[str, Any] = {}
-    error: str = ""
-
-    def as_seen(self) -> dict[str, Any]:
-        """The reading as expressions see it."""
-        return {**revived(self.value), "ok": self.ok, "at": self.at}
-
-    @property
-    def shown(self) -> dict[str, Any]:
-        """The value as people read it."""
-        return shown(self.value)  # type: ignore[no-any-return]
-
-
-class Proof(msgspec.Struct, frozen=True):
-    """Something that is read again and again, until it has held long enough or its time is up."""
-
-    reading: Reading | None = None  # the last one
-    since: datetime | None = None  # since when it has held
-    next_at: datetime | None = None  # when it is read again
-    by: datetime | None = None  # when its time is up; None for never
-    failing: datetime | None = None  # since when it could not be read
-    told: bool = False  # a person was paged about that
-
-
-class Picture(msgspec.Struct, frozen=True):
-    """What a step would change, shown before anybody approves. Never the change itself.
-
-    rows: of SQL, ``{"key": {…}, "before": {…}, "after": {…}}`` by column; as `exact.kept`.
-    """
-
-    count: int
-    text: str
-    rows: tuple[dict[str, Any], ...] = ()
-
-    @property
-    def shown(self) -> list[dict[str, Any]]:
-        """The rows as people read them, decimals digit for digit."""
-        return [{side: _columns(held) for side, held in row.items()} for row in self.rows]
-
-
-def _columns(held: Any) -> Any:
-    return {name: spelled(value) for name, value in held.items()} if isinstance(held, dict) else spelled(held)
 
 
 class Vote(msgspec.Struct, frozen=True):

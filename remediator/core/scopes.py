@@ -8,9 +8,10 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+from remediator.core.evidence import Reading
 from remediator.core.policy import Policy
 from remediator.core.repeating import each_of, results
-from remediator.core.run import Reading, Run, StepRun
+from remediator.core.run import Run, StepRun
 
 
 def for_operations(run: Run, policy: Policy, now: datetime) -> dict[str, Any]:

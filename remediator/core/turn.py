@@ -8,7 +8,9 @@ from typing import Any
 import msgspec
 
 from remediator.core.breaker import StepDown, lower, mode_now, stepped_down
+from remediator.core.evidence import Picture
 from remediator.core.gate import covers
+from remediator.core.intention import Call
 from remediator.core.messages import (
     START_WITHIN,
     Act,
@@ -22,9 +24,10 @@ from remediator.core.messages import (
     PageWanted,
     Probe,
 )
-from remediator.core.policy import Policy, Step
+from remediator.core.policy import Policy
 from remediator.core.repeating import keeps_version
-from remediator.core.run import Call, Gate, Outcome, Picture, Refusal, Run, Stage, StepRun, Verdict, Vote
+from remediator.core.run import Gate, Outcome, Refusal, Run, Stage, StepRun, Verdict, Vote
+from remediator.core.steps import Step
 
 
 class Turn:

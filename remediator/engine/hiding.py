@@ -11,8 +11,9 @@ from typing import Any
 
 import msgspec
 
+from remediator.core.evidence import Picture
+from remediator.core.intention import Call
 from remediator.core.messages import Done, Result
-from remediator.core.run import Call, Picture
 from remediator.errors import ConnectorError
 from remediator.ports import Connector, Order
 

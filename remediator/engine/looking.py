@@ -16,8 +16,9 @@ import msgspec
 
 from remediator.core.calls import printable
 from remediator.core.catalog import Catalog
+from remediator.core.evidence import Picture, Reading
 from remediator.core.exact import kept, revived
-from remediator.core.run import Call, Picture, Reading
+from remediator.core.intention import Call
 from remediator.errors import ConnectorError, RemediatorError
 from remediator.ports import Clock
 

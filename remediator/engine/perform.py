@@ -19,7 +19,9 @@ import msgspec
 from remediator.core.calls import printable
 from remediator.core.catalog import Catalog
 from remediator.core.decide import with_gate
+from remediator.core.evidence import Picture, Reading
 from remediator.core.exact import kept, revived
+from remediator.core.intention import Call
 from remediator.core.messages import (
     START_WITHIN,
     Act,
@@ -40,7 +42,6 @@ from remediator.core.messages import (
 )
 from remediator.core.play import repeatable
 from remediator.core.repeating import enough
-from remediator.core.run import Call, Picture, Reading
 from remediator.engine.looking import GRACE_S, Looking, live, longest
 from remediator.errors import ConnectorError, StoreError
 from remediator.ports import CardRef, Clock, Connector, Notifier, Order, Pending, Store

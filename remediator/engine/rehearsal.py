@@ -17,14 +17,17 @@ import msgspec
 from remediator.core import byhand, play
 from remediator.core.calls import previews
 from remediator.core.catalog import Catalog, Risk
+from remediator.core.evidence import Picture, Reading
 from remediator.core.exact import plain
 from remediator.core.gate import Need, need
+from remediator.core.intention import Call, Intention
 from remediator.core.messages import Facts, Probe, ProbeRead
 from remediator.core.planning import Address, intentions, needs_results, spread_out, unexpected
-from remediator.core.policy import Policy, base_of
+from remediator.core.policy import Policy
 from remediator.core.repeating import enough, names_of
-from remediator.core.run import Call, Intention, Outcome, Picture, Reading, Run
+from remediator.core.run import Outcome, Run
 from remediator.core.scopes import everything
+from remediator.core.steps import base_of
 from remediator.engine.looking import Looking
 from remediator.errors import EvaluationError
 

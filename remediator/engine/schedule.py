@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from remediator.core.alert import Alert, Delivery
 from remediator.core.canonical import digest, inert
+from remediator.core.evidence import Reading
 from remediator.core.messages import Entry, Facts, Seen
+from remediator.core.opening import Watch
 from remediator.core.planning import watch_call
-from remediator.core.policy import Policy, Watch
+from remediator.core.policy import Policy
 from remediator.core.policyset import WATCH, PolicySet, Versioned
-from remediator.core.run import Reading
 from remediator.engine.driver import Driver
 from remediator.engine.perform import Performer
 from remediator.errors import EvaluationError, StoreError

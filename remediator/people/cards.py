@@ -14,11 +14,12 @@ from itertools import groupby
 from typing import Any
 
 from remediator.core.canonical import digest
+from remediator.core.evidence import Reading
 from remediator.core.gate import not_again
 from remediator.core.letters import plainly
-from remediator.core.policy import base_of
 from remediator.core.repeating import named
-from remediator.core.run import Gate, Reading, Run, Stage, StepRun, StepState
+from remediator.core.run import Gate, Run, Stage, StepRun, StepState
+from remediator.core.steps import base_of
 from remediator.people import previews
 from remediator.people.blocks import (
     SECTION,

@@ -12,9 +12,10 @@ from datetime import timedelta
 from itertools import groupby
 
 from remediator.core.expression import format_duration
+from remediator.core.intention import Intention
 from remediator.core.letters import plainly
-from remediator.core.policy import base_of
-from remediator.core.run import Gate, Intention
+from remediator.core.run import Gate
+from remediator.core.steps import base_of
 from remediator.people.blocks import SECTION, Block, preformatted
 from remediator.people.lettering import counted, spelled
 

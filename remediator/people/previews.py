@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
+from remediator.core.evidence import Picture
 from remediator.core.letters import plainly
-from remediator.core.policy import base_of
 from remediator.core.repeating import named
-from remediator.core.run import Gate, Picture, Run
+from remediator.core.run import Gate, Run
+from remediator.core.steps import base_of
 from remediator.people import tables
 from remediator.people.blocks import Block, fitting, preformatted, section
 from remediator.people.lettering import counted, cut, escaped, spelled

@@ -16,9 +16,9 @@ from decimal import Decimal
 from typing import Any
 
 from remediator.core.canonical import inert
+from remediator.core.evidence import Picture
 from remediator.core.exact import revived
 from remediator.core.letters import plainly
-from remediator.core.run import Picture
 from remediator.people.lettering import cut
 
 MOST_ROWS = 10

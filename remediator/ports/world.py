@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from remediator.core.catalog import Operation
+from remediator.core.evidence import Picture
+from remediator.core.intention import Call
 from remediator.core.messages import Result
-from remediator.core.run import Call, Picture
 
 
 class Clock(Protocol):

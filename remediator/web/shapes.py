@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from remediator.core.run import Halt, Outcome, Page, Picture, Stage, Vote
+from remediator.core.evidence import Picture
+from remediator.core.run import Halt, Outcome, Page, Stage, Vote
 from remediator.ports import AlertRow, JournalEntry, Rejected
 
 Reason = Annotated[str, Meta(max_length=500)]

@@ -9,9 +9,11 @@ import msgspec
 
 from remediator.core import gate as gates
 from remediator.core.alert import Alert
+from remediator.core.evidence import Picture, Reading
 from remediator.core.exact import shown
+from remediator.core.intention import Call, Intention
 from remediator.core.policyset import PolicySet, Versioned
-from remediator.core.run import Call, Gate, Intention, Picture, Reading, Run, Stage, StepRun
+from remediator.core.run import Gate, Run, Stage, StepRun
 from remediator.ports import Disposition, PolicyCount
 from remediator.web.shapes import GateRow, PolicyRow, RefusalRow, RunRow, StepShown
 

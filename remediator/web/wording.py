@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
 
-from remediator.core.policy import base_of
 from remediator.core.repeating import named
 from remediator.core.run import Outcome, Run, Stage, StepRun, StepState
+from remediator.core.steps import base_of
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from remediator.connectors.postgres import Postgres
+from remediator.core.evidence import Picture
 from remediator.core.exact import kept, revived
+from remediator.core.intention import Call
 from remediator.core.messages import Done, Refused, Result, Unknown
-from remediator.core.run import Call, Picture
 from remediator.errors import ConnectorError
 from remediator.ports import Order
 

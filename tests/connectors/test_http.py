@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from remediator.connectors.http import MOST_BYTES, Http, HttpSettings
+from remediator.core.intention import Call
 from remediator.core.messages import Done, Refused, Unknown
-from remediator.core.run import Call
 from remediator.errors import ConnectorError
 from remediator.ports import Order
 from tests.connectors.peers import Peer, a_port_where_nobody_listens, answers, closes, hangs, peer, says

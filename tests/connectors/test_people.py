@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from remediator.connectors.people import MOST_CHARACTERS, People, PeopleSettings
+from remediator.core.intention import Call
 from remediator.core.messages import Done, Refused, Result
-from remediator.core.run import Call
 from remediator.ports import Order
 
 

@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from remediator.connectors.postgres import Postgres, PostgresSettings
-from remediator.core.run import Call
+from remediator.core.intention import Call
 from remediator.errors import ConnectorError
 from tests.rig.postgres import Server
 from tests.rig.processes import free_port

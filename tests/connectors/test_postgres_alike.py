@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from remediator.connectors.postgres import Postgres
-from remediator.core.run import Call
+from remediator.core.intention import Call
 from tests.connectors.changes import Journal, act, done, execute, no_preview, preview, refused, restore
 from tests.rig.postgres import Server
 

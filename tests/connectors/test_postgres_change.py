@@ -16,8 +16,8 @@ from remediator.connectors.postgres import Postgres, final
 from remediator.connectors.postgres import change as changing
 from remediator.connectors.postgres.rows import Place, Statement
 from remediator.core.exact import kept
+from remediator.core.intention import Call
 from remediator.core.messages import Done, Refused, Result
-from remediator.core.run import Call
 from remediator.errors import ConnectorError
 from remediator.ports import Order
 from tests.connectors.changes import (

@@ -12,8 +12,8 @@ import pytest
 
 from remediator.connectors.postgres import Postgres, PostgresSettings
 from remediator.connectors.postgres import final as postgres_final
+from remediator.core.intention import Call
 from remediator.core.messages import Done, Refused, Result, Unknown
-from remediator.core.run import Call
 from remediator.errors import ConnectorError
 from remediator.ports import Order
 from tests.connectors.changes import HALVE, Journal, act, done, execute, refused, restore, unknown

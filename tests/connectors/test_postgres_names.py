@@ -15,7 +15,7 @@ from remediator.connectors.postgres.link import said
 from remediator.connectors.postgres.names import standing
 from remediator.connectors.postgres.rows import Place
 from remediator.connectors.postgres.table import facts
-from remediator.core.run import Call
+from remediator.core.intention import Call
 from remediator.errors import ConnectorError
 from tests.connectors.changes import HALVE, Journal, act, done, execute, no_preview, preview, refused, restore
 from tests.rig.postgres import Server

@@ -21,9 +21,10 @@ from hypothesis import strategies as st
 from remediator.connectors.postgres import Postgres, final
 from remediator.connectors.postgres import change as changing
 from remediator.connectors.postgres.rows import Place, Statement
+from remediator.core.evidence import Picture
 from remediator.core.exact import kept
+from remediator.core.intention import Call
 from remediator.core.messages import Done, Refused, Result
-from remediator.core.run import Call, Picture
 from remediator.errors import ConnectorError
 from remediator.ports import Order
 from tests.connectors.changes import Journal, act, execute, preview, restore, through_the_store

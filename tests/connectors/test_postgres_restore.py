@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from remediator.connectors.postgres import Postgres
+from remediator.core.intention import Call
 from remediator.core.messages import Done
-from remediator.core.run import Call
 from tests.connectors.changes import HALVE, Journal, act, done, execute, refused, restore
 from tests.rig.postgres import Server
 

@@ -11,8 +11,9 @@ import asyncpg
 import pytest
 
 from remediator.connectors.postgres import Postgres
+from remediator.core.evidence import Picture
+from remediator.core.intention import Call
 from remediator.core.messages import Done, Result, Unknown
-from remediator.core.run import Call, Picture
 from remediator.errors import ConnectorError
 from remediator.ports import Order
 from tests.rig.pgproxy import proxy_to

@@ -10,7 +10,7 @@ from remediator.connectors.postgres import Postgres
 from remediator.connectors.postgres.names import standing
 from remediator.connectors.postgres.rows import Place
 from remediator.connectors.postgres.table import facts
-from remediator.core.run import Call
+from remediator.core.intention import Call
 from remediator.core.sql.table import Column, Referrer, Table
 from remediator.errors import ConnectorError
 from tests.connectors.changes import Journal, done, execute, no_preview, preview, refused, restore

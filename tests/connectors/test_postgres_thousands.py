@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from remediator.connectors.postgres import Postgres
-from remediator.core.run import Call
+from remediator.core.intention import Call
 from tests.connectors.changes import done, execute, preview, restore, through_the_store
 from tests.rig.postgres import Server
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from remediator.connectors.postgres import Postgres
+from remediator.core.intention import Call
 from remediator.core.messages import Done, Refused, Unknown
-from remediator.core.run import Call
 from remediator.ports import Order
 from tests.rig.postgres import Server, standby_of
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from remediator.connectors.postgres import Postgres
 from remediator.connectors.postgres.values import Unfit, decode, encode
 from remediator.core.exact import kept, revived
-from remediator.core.run import Call
+from remediator.core.intention import Call
 from remediator.errors import ConnectorError
 from tests.rig.postgres import Server
 

@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from remediator.connectors.prometheus import Prometheus, PrometheusSettings
-from remediator.core.run import Call
+from remediator.core.intention import Call
 from remediator.errors import ConnectorError
 from tests.connectors.peers import (
     Behaviour,

@@ -15,8 +15,8 @@ from remediator.connectors.settings import Settings
 from remediator.connectors.unoffered import Unoffered
 from remediator.core.catalog import BUILT_IN, Escape, Fence, Kind, Operation, Risk
 from remediator.core.durations import Rate
+from remediator.core.intention import Call
 from remediator.core.messages import Refused
-from remediator.core.run import Call
 from remediator.errors import ConfigError, ConnectorError
 from remediator.ports import ConnectorKind, Order
 

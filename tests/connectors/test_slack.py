@@ -10,8 +10,8 @@ from pydantic import SecretStr
 
 from remediator.config import Slack
 from remediator.connectors.slack import MOST_CHARACTERS, SlackMessages, SlackSettings
+from remediator.core.intention import Call
 from remediator.core.messages import Done, Refused, Result, Unknown
-from remediator.core.run import Call
 from remediator.ports import Order
 from tests.connectors.peers import answers, peer
 from tests.rig.slack import FakeSlack

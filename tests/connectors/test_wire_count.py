@@ -13,8 +13,8 @@ from remediator.connectors import KINDS
 from remediator.connectors.http import METHODS, Http, HttpSettings, send_only_once
 from remediator.connectors.slack import SlackMessages, SlackSettings
 from remediator.core.catalog import Kind
+from remediator.core.intention import Call
 from remediator.core.messages import Done, Refused, Result, Unknown
-from remediator.core.run import Call
 from remediator.ports import Connector, Order
 from tests.connectors.peers import (
     Behaviour,

@@ -16,9 +16,10 @@ from msgspec.structs import replace as with_fields
 
 from remediator.core import gate as gates
 from remediator.core.catalog import Cover
+from remediator.core.evidence import Picture, Reading
 from remediator.core.messages import Preview, Previewed, Probe, ProbeRead, TimePassed, Use, VoteCast
 from remediator.core.play import next_deadline
-from remediator.core.run import Gate, Picture, Reading, Stage, Vote
+from remediator.core.run import Gate, Stage, Vote
 from tests.core.gate_on_paper import Ballot, PaperRun, Rota, Stand
 from tests.core.gate_worlds import World
 from tests.core.stories import CATALOG, START, Story

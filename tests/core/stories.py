@@ -20,6 +20,7 @@ from remediator.core.alert import Alert
 from remediator.core.catalog import Catalog, Connection, Escape, Fence, Kind, Operation, Param, Risk
 from remediator.core.decide import UNTOUCHED
 from remediator.core.durations import Rate
+from remediator.core.evidence import Picture, Reading
 from remediator.core.expression import parse_duration
 from remediator.core.messages import (
     Act,
@@ -51,7 +52,7 @@ from remediator.core.messages import (
 from remediator.core.planning import Address, address
 from remediator.core.play import Opening, begin, decide, next_deadline
 from remediator.core.policy import Policy
-from remediator.core.run import Gate, Halt, Picture, Reading, Run, Stage, StepState, Vote
+from remediator.core.run import Gate, Halt, Run, Stage, StepState, Vote
 
 START = datetime(2026, 3, 4, 10, 0, tzinfo=UTC)
 VERSION = "v1"

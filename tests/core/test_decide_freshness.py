@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from remediator.core.evidence import Reading
 from remediator.core.messages import ProbeRead, Use
 from remediator.core.policy import Policy
-from remediator.core.run import Reading, Stage, StepState
+from remediator.core.run import Stage, StepState
 from tests.core.stories import START, Story, budget_probe, policy, post, proof, say, undo, votes
 
 RATE: dict[str, Any] = {"row": {"left": 3, "rate": 8}}

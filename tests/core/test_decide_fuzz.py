@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from remediator.core.byhand import never_over
 from remediator.core.decide import UNTOUCHED
+from remediator.core.evidence import Picture, Reading
 from remediator.core.messages import (
     Done,
     Preview,
@@ -33,7 +34,7 @@ from remediator.core.messages import (
 )
 from remediator.core.play import next_deadline
 from remediator.core.policy import Policy
-from remediator.core.run import Picture, Reading, Stage, Vote
+from remediator.core.run import Stage, Vote
 from tests.core.stories import (
     CATALOG,
     ROLES,

@@ -11,9 +11,10 @@ import msgspec
 import pytest
 from msgspec.structs import replace as with_fields
 
+from remediator.core.evidence import Picture
 from remediator.core.messages import Card, Previewed, VoteCast
 from remediator.core.policy import Policy
-from remediator.core.run import Picture, Run, Stage, Vote
+from remediator.core.run import Run, Stage, Vote
 from tests.core.stories import (
     CATALOG,
     ROLES,

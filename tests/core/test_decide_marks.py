@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from remediator.core.evidence import Picture
 from remediator.core.exact import kept
 from remediator.core.messages import Done, Marked, Previewed, Refused, TimePassed, Unknown
-from remediator.core.run import Picture, Stage, StepState
+from remediator.core.run import Stage, StepState
 from tests.core.stories import Story, budget_probe, change, policy, post, proof, say, votes
 
 RESTORE = {"table": "programs", "rows": [{"before": {"rate": Decimal("0.0700")}}]}

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from remediator.core.evidence import Picture, Reading
 from remediator.core.messages import Marked, Probe, ProbeRead, TimePassed
 from remediator.core.play import next_deadline
-from remediator.core.run import Outcome, Picture, Reading, Stage, StepState
+from remediator.core.run import Outcome, Stage, StepState
 from tests.core.stories import Story, change, policy, post, proof, undo
 
 ROWS = {"failed": {"use": "sql.query", "via": "db", "with": {"sql": "SELECT 1"}}}

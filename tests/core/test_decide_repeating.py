@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from remediator.core.catalog import Fence
+from remediator.core.evidence import Picture
 from remediator.core.messages import TimePassed, Use
 from remediator.core.play import next_deadline
-from remediator.core.run import Picture, Run, Stage, StepState
+from remediator.core.run import Run, Stage, StepState
 from tests.core.stories import (
     START,
     Story,

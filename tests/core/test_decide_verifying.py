@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from remediator.core.evidence import Reading
 from remediator.core.messages import ProbeRead
-from remediator.core.run import Reading, Stage, StepState
+from remediator.core.run import Stage, StepState
 from tests.core.stories import START, Story, policy, post, proof, undo
 
 

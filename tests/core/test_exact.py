@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from remediator.core import exact
 from remediator.core.canonical import digest
+from remediator.core.evidence import Reading
 from remediator.core.exact import kept, plain, revived
 from remediator.core.expression import Expression
-from remediator.core.run import Reading
 
 DECIMALS = st.decimals(allow_nan=False, allow_infinity=False)
 VALUES = st.recursive(

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from remediator.core import gate as gates
 from remediator.core.catalog import Fence, Risk
-from remediator.core.run import Call, Gate, Intention, UndoPlan, Vote, gate_hash
+from remediator.core.intention import Call, Intention, UndoPlan
+from remediator.core.run import Gate, Vote, gate_hash
 from tests.core.stories import START, Story, budget_probe, policy, post, say, votes
 
 EXAMPLES = 5_000 if os.environ.get("CI") == "true" else 500

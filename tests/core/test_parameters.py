@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from remediator.core.opening import Param
 from remediator.core.parameters import convert
-from remediator.core.policy import Param
 from remediator.core.scopes import _lived
 from remediator.errors import EvaluationError
 from tests.core.stories import policy

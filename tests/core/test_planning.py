@@ -11,10 +11,12 @@ from msgspec.structs import replace as with_fields
 
 from remediator.core.calls import call_risk, printable, summary
 from remediator.core.catalog import Connection, Fence, Kind, Operation, Param, Risk
+from remediator.core.evidence import Reading
 from remediator.core.exact import kept
+from remediator.core.intention import Call
 from remediator.core.planning import Address, address, intend, unexpected, watch_call
 from remediator.core.policy import Policy, Probe
-from remediator.core.run import Call, Reading, Refusal
+from remediator.core.run import Refusal
 from remediator.errors import EvaluationError
 from tests.core.stories import (
     CATALOG,

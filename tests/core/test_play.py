@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 import pytest
 
 from remediator.core.alert import Alert
+from remediator.core.intention import Call
 from remediator.core.messages import Act, Card, Preview, Probe, StepFinished, Unknown
 from remediator.core.play import News, in_order, lost, news, repeatable
-from remediator.core.run import Call
 from tests.core.stories import START, Story, alert, policy, post
 
 DEBOUNCE = timedelta(minutes=1)

@@ -10,9 +10,12 @@ import pytest
 from pydantic import ValidationError
 
 from remediator.core.catalog import Connection, Kind, Operation, Risk
+from remediator.core.durations import Rate
 from remediator.core.expression import Template
-from remediator.core.policy import Case, EarlyProbe, Pattern, Policy, Rate
+from remediator.core.fields import Pattern
+from remediator.core.policy import Case, Policy
 from remediator.core.risk import risk_of
+from remediator.core.steps import EarlyProbe
 
 SMALLEST: dict[str, Any] = {
     "policy": "restart-workers",

@@ -17,8 +17,9 @@ import pytest
 
 from remediator.connectors.unoffered import Unoffered
 from remediator.core.alert import Delivery
+from remediator.core.intention import Call
 from remediator.core.messages import Done, Refused, Result, Unknown
-from remediator.core.run import Call, Run, Stage, StepState
+from remediator.core.run import Run, Stage, StepState
 from remediator.engine import perform
 from remediator.engine.driver import Driver
 from remediator.engine.hiding import Discreet, hider

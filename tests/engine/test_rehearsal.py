@@ -12,9 +12,10 @@ import pytest
 
 from remediator.cli.preview import _told
 from remediator.core.catalog import Catalog, Cover
+from remediator.core.evidence import Picture
+from remediator.core.intention import Call
 from remediator.core.planning import Address
 from remediator.core.policy import Policy
-from remediator.core.run import Call, Picture
 from remediator.engine.hiding import Discreet, hider
 from remediator.engine.looking import Looking, OnlyLooks
 from remediator.engine.rehearsal import Rehearsal, Rehearser

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from remediator.core.policy import Policy, Watch
-from remediator.core.run import Reading
+from remediator.core.evidence import Reading
+from remediator.core.opening import Watch
+from remediator.core.policy import Policy
 from remediator.engine.schedule import named_weekdays, rows_of, trigger_of, watched_alerts
 
 NOW = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)  # a Saturday

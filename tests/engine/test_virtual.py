@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from remediator.core.alert import Delivery
+from remediator.core.evidence import Picture, Reading
 from remediator.core.messages import (
     Act,
     Card,
@@ -33,7 +34,6 @@ from remediator.core.messages import (
 )
 from remediator.core.policy import Policy
 from remediator.core.policyset import PolicySet, Versioned
-from remediator.core.run import Picture, Reading
 from remediator.engine.decisions import Decisions, Terms
 from remediator.engine.desk import PeoplesDesk
 from remediator.engine.driver import Driver

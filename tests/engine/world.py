@@ -12,10 +12,11 @@ from typing import Any
 
 from remediator.core.alert import Alert, Delivery
 from remediator.core.catalog import Catalog
+from remediator.core.evidence import Reading
 from remediator.core.messages import Act, Done, Event, Probe, ProbeRead, Result, StepFinished, TimePassed
 from remediator.core.policy import Policy
 from remediator.core.policyset import PolicySet, Versioned
-from remediator.core.run import Reading, Run
+from remediator.core.run import Run
 from remediator.engine.decisions import Committed, Decisions, Terms
 from remediator.ports import Disposition, Pending, RunFilter, Store, Tx
 from remediator.store import open_store

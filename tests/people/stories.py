@@ -11,21 +11,10 @@ from pydantic import SecretStr
 from remediator.config import Person, Slack
 from remediator.core.alert import Alert
 from remediator.core.catalog import Fence, Risk
+from remediator.core.evidence import Picture, Reading
 from remediator.core.exact import kept
-from remediator.core.run import (
-    Call,
-    Gate,
-    Intention,
-    Member,
-    Page,
-    Picture,
-    Reading,
-    Run,
-    Stage,
-    StepRun,
-    UndoPlan,
-    Vote,
-)
+from remediator.core.intention import Call, Intention, UndoPlan
+from remediator.core.run import Gate, Member, Page, Run, Stage, StepRun, Vote
 
 NOW = datetime(2026, 11, 20, 14, 0, tzinfo=UTC)
 PUBLIC = "https://remediator.example"

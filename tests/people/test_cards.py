@@ -13,19 +13,9 @@ import msgspec
 import pytest
 from slack_sdk.models.blocks import InputBlock
 
-from remediator.core.run import (
-    Gate,
-    Intention,
-    Member,
-    Outcome,
-    Picture,
-    Reading,
-    Run,
-    Stage,
-    StepRun,
-    StepState,
-    UndoPlan,
-)
+from remediator.core.evidence import Picture, Reading
+from remediator.core.intention import Intention, UndoPlan
+from remediator.core.run import Gate, Member, Outcome, Run, Stage, StepRun, StepState
 from remediator.people.cards import Card, gate_card
 from remediator.people.lettering import when
 from remediator.people.previews import Enclosure

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remediator.core.run import Picture
+from remediator.core.evidence import Picture
 from remediator.people.tables import MOST_ROWS, WIDEST, in_full, is_tabular, on_card
 from tests.people.stories import halved, table
 

@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 
 from remediator.core.alert import Alert, Delivery
 from remediator.core.catalog import Risk
+from remediator.core.evidence import Picture, Reading
 from remediator.core.messages import (
     Act,
     Card,
@@ -39,7 +40,7 @@ from remediator.core.messages import (
 )
 from remediator.core.policy import Policy
 from remediator.core.policyset import PolicySet, Versioned
-from remediator.core.run import Page, Picture, Reading, Run, Vote
+from remediator.core.run import Page, Run, Vote
 from remediator.engine.decisions import Decisions, Terms
 from remediator.engine.driver import Driver
 from remediator.engine.virtual import Virtual, VirtualClock

@@ -6,9 +6,10 @@ from datetime import timedelta
 
 import pytest
 
+from remediator.core.evidence import Reading
 from remediator.core.messages import Entry
 from remediator.core.policyset import PolicySet, Versioned
-from remediator.core.run import Outcome, Reading, Stage
+from remediator.core.run import Outcome, Stage
 from remediator.policyfiles.backtest import readings as module
 from remediator.policyfiles.backtest.readings import Readings, recorded
 from remediator.policyfiles.backtest.sources import Span

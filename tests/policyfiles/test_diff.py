@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from remediator.core.catalog import Catalog, Connection, Kind, Operation, Reach, Risk
-from remediator.core.policy import AtMost, Policy
+from remediator.core.policy import Policy
 from remediator.core.risk import risk_of
+from remediator.core.steps import AtMost
 from remediator.policyfiles.diff.change import Change, Direction
 from remediator.policyfiles.diff.compare import Side, Written, difference
 from remediator.policyfiles.diff.connections import endpoints

@@ -7,8 +7,9 @@ from datetime import timedelta
 import msgspec
 import pytest
 
+from remediator.core.intention import Call
 from remediator.core.messages import Act, Card, Counted, Effect, Entry, Preview, Probe, Spent
-from remediator.core.run import Call, Halt, Member, Outcome, Run, Stage, StepState
+from remediator.core.run import Halt, Member, Outcome, Run, Stage, StepState
 from remediator.errors import StoreError
 from remediator.ports import (
     SYSTEM,

@@ -7,7 +7,8 @@ from typing import Any, Protocol
 
 from remediator.core.alert import Alert, Delivery
 from remediator.core.catalog import Fence, Risk
-from remediator.core.run import Call, Intention, Member, Page, Run, Stage, StepRun, StepState, UndoPlan
+from remediator.core.intention import Call, Intention, UndoPlan
+from remediator.core.run import Member, Page, Run, Stage, StepRun, StepState
 from remediator.ports import AlertRow, Disposition, Scope, Store
 
 NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)

@@ -11,26 +11,12 @@ import msgspec
 
 from remediator.core.alert import Alert
 from remediator.core.catalog import Catalog, Fence, Risk
+from remediator.core.evidence import Picture, Reading
+from remediator.core.intention import Call, Intention, UndoPlan
 from remediator.core.messages import Entry
 from remediator.core.policy import Policy
 from remediator.core.policyset import PolicySet, Versioned
-from remediator.core.run import (
-    Call,
-    Gate,
-    Halt,
-    Intention,
-    Member,
-    Outcome,
-    Page,
-    Picture,
-    Reading,
-    Run,
-    Stage,
-    StepRun,
-    StepState,
-    UndoPlan,
-    Vote,
-)
+from remediator.core.run import Gate, Halt, Member, Outcome, Page, Run, Stage, StepRun, StepState, Vote
 from remediator.ports import AlertRow, Answer, Disposition, Rejected, Store, Tx
 from tests.store.samples import NOON
 

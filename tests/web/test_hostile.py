@@ -12,9 +12,10 @@ from markupsafe import Markup
 from playwright.async_api import Browser, Page, async_playwright
 
 from remediator.core.catalog import Catalog
+from remediator.core.evidence import Picture, Reading
 from remediator.core.messages import Entry
 from remediator.core.policyset import PolicySet, Versioned
-from remediator.core.run import Outcome, Picture, Reading, Run, Stage, StepState
+from remediator.core.run import Outcome, Run, Stage, StepState
 from remediator.core.run import Page as PersonsPage
 from remediator.ports import Answer, Disposition, Rejected, Tx
 from remediator.web import rendering

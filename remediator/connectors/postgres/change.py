@@ -23,9 +23,10 @@ from remediator.connectors.postgres.table import facts
 from remediator.connectors.postgres.telling import told
 from remediator.core.canonical import canonical
 from remediator.core.catalog import Escape, Fence, Kind, Operation, Param, Risk
+from remediator.core.evidence import Picture
 from remediator.core.exact import kept, same
+from remediator.core.intention import Call
 from remediator.core.messages import Done, Refused
-from remediator.core.run import Call, Picture
 from remediator.core.sql import picture as sqlpicture
 from remediator.core.sql.change import Change, change
 from remediator.core.sql.table import Table, objection

@@ -24,8 +24,9 @@ from remediator.connectors.postgres.sessions import TERMINATE
 from remediator.connectors.postgres.settings import PostgresSettings
 from remediator.connectors.postgres.upkeep import MAINTAIN
 from remediator.connectors.unoffered import Unoffered
+from remediator.core.evidence import Picture
+from remediator.core.intention import Call
 from remediator.core.messages import Done, Refused, Result
-from remediator.core.run import Call, Picture
 from remediator.errors import ConnectorError
 from remediator.ports import ConnectorKind, Order
 

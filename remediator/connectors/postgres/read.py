@@ -14,7 +14,7 @@ from remediator.connectors.postgres import names
 from remediator.connectors.postgres.rows import Place
 from remediator.connectors.postgres.settings import LONGEST
 from remediator.core.catalog import Escape, Kind, Operation, Param, Reach
-from remediator.core.run import Call
+from remediator.core.intention import Call
 from remediator.core.sql import reading as sql
 from remediator.errors import ConnectorError
 

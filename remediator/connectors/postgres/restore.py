@@ -19,8 +19,8 @@ from remediator.connectors.postgres.settings import LONGEST, PostgresSettings
 from remediator.connectors.postgres.table import facts
 from remediator.core.catalog import Fence, Kind, Operation, Risk
 from remediator.core.exact import plain, same
+from remediator.core.intention import Call
 from remediator.core.messages import Done
-from remediator.core.run import Call
 from remediator.core.sql import picture as sqlpicture
 from remediator.core.sql.change import Change
 from remediator.core.sql.table import Table, objection

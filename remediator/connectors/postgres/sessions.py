@@ -19,8 +19,9 @@ from remediator.connectors.postgres.link import OURS, Link, plainly
 from remediator.connectors.postgres.settings import PostgresSettings
 from remediator.core.catalog import Escape, Kind, Operation, Param, Risk
 from remediator.core.durations import parse_duration
+from remediator.core.evidence import Picture
+from remediator.core.intention import Call
 from remediator.core.messages import Done, Refused, Result, Unknown
-from remediator.core.run import Call, Picture
 from remediator.errors import ConnectorError
 from remediator.ports import Order
 

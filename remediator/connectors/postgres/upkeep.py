@@ -18,8 +18,8 @@ from remediator.connectors.postgres.link import Link, plainly, said
 from remediator.connectors.postgres.rows import Place
 from remediator.connectors.postgres.settings import LONGEST_UPKEEP, PostgresSettings
 from remediator.core.catalog import Escape, Kind, Operation, Param, Risk
+from remediator.core.intention import Call
 from remediator.core.messages import Done, Refused, Result, Unknown
-from remediator.core.run import Call
 from remediator.core.sql.spelling import quoted as identifier
 from remediator.errors import ConnectorError
 

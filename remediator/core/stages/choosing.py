@@ -12,10 +12,10 @@ from remediator.core.failure import alert_over, deadline_over, stop_before, time
 from remediator.core.gate import covers, needed
 from remediator.core.messages import Event
 from remediator.core.planning import intentions, spread_out
-from remediator.core.policy import base_of
 from remediator.core.repeating import begun, keeps_version, named, names_of, passed, risk_of_all, stopped
 from remediator.core.run import Outcome, Refusal, Stage, StepState
 from remediator.core.stages import holding
+from remediator.core.steps import base_of
 from remediator.core.turn import Turn
 from remediator.errors import EvaluationError
 

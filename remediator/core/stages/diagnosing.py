@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from remediator.core import bounds
 from remediator.core.catalog import Risk
+from remediator.core.intention import Intention
 from remediator.core.messages import Event, ProbeRead
 from remediator.core.planning import as_read, choose_case, intentions, probe_call, spread_out, unexpected
-from remediator.core.policy import base_of
 from remediator.core.repeating import idle, named, names_of
-from remediator.core.run import Intention, Outcome, Refusal, Stage, StepRun
+from remediator.core.run import Outcome, Refusal, Stage, StepRun
+from remediator.core.steps import base_of
 from remediator.core.turn import Turn
 from remediator.errors import EvaluationError
 

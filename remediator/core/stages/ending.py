@@ -7,9 +7,9 @@ from itertools import groupby
 
 from remediator.core.failure import failed_so_far, played
 from remediator.core.messages import Event
-from remediator.core.policy import base_of
 from remediator.core.repeating import enough, idle, named
 from remediator.core.run import Outcome, Run, Stage, StepRun, StepState, Verdict
+from remediator.core.steps import base_of
 from remediator.core.turn import Turn
 
 

@@ -10,12 +10,14 @@ from datetime import datetime, timedelta
 import msgspec
 
 from remediator.core.calls import printable
+from remediator.core.evidence import Proof, Reading
+from remediator.core.intention import Call
 from remediator.core.messages import Event, ProbeRead, TimePassed
 from remediator.core.planning import early_call, written
-from remediator.core.policy import base_of
 from remediator.core.proving import Asked, enough, followed, holds
 from remediator.core.repeating import named
-from remediator.core.run import Call, Proof, Reading, Run, Stage
+from remediator.core.run import Run, Stage
+from remediator.core.steps import base_of
 from remediator.core.turn import Turn
 from remediator.errors import EvaluationError
 

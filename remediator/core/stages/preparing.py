@@ -5,13 +5,15 @@ from __future__ import annotations
 import msgspec
 
 from remediator.core.catalog import Risk
+from remediator.core.evidence import Picture, Reading
 from remediator.core.exact import same
 from remediator.core.failure import not_readable, stop_before
 from remediator.core.gate import covers, needed, opens_with, same_plan
+from remediator.core.intention import Call
 from remediator.core.messages import AlertHeard, Event, Preview, Previewed, ProbeRead
 from remediator.core.planning import again, as_read, choose_case, probe_call, unexpected
 from remediator.core.repeating import keeps_version
-from remediator.core.run import Call, Gate, Picture, Reading, Run, Stage
+from remediator.core.run import Gate, Run, Stage
 from remediator.core.stages import diagnosing
 from remediator.core.turn import Turn
 from remediator.errors import EvaluationError

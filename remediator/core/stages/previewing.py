@@ -7,11 +7,13 @@ counts from now on is whether they move once more before people have agreed.
 from __future__ import annotations
 
 from remediator.core.calls import previews
+from remediator.core.evidence import Reading
 from remediator.core.failure import stop_before
 from remediator.core.gate import needed
+from remediator.core.intention import Call
 from remediator.core.messages import Event, Preview, Previewed, ProbeRead
 from remediator.core.planning import as_read, probe_call, relisted, unexpected
-from remediator.core.run import Call, Reading, Stage
+from remediator.core.run import Stage
 from remediator.core.stages.diagnosing import PREFIX as PROBE
 from remediator.core.stages.preparing import MOST_VOIDS
 from remediator.core.turn import Turn

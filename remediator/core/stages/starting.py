@@ -12,9 +12,10 @@ from remediator.core import bounds, gate
 from remediator.core.calls import call_risk, offered
 from remediator.core.catalog import Risk
 from remediator.core.failure import alert_over, stop_before
+from remediator.core.intention import Intention
 from remediator.core.messages import Event
 from remediator.core.repeating import keeps_version
-from remediator.core.run import Gate, Intention, Refusal, Stage, StepState, gate_hash
+from remediator.core.run import Gate, Refusal, Stage, StepState, gate_hash
 from remediator.core.turn import Turn
 
 

@@ -6,7 +6,9 @@ from datetime import datetime, timedelta
 
 from remediator.core.calls import printable
 from remediator.core.catalog import Fence
+from remediator.core.evidence import Proof, Reading
 from remediator.core.exact import shown
+from remediator.core.intention import Call
 from remediator.core.messages import (
     Done,
     Event,
@@ -20,10 +22,10 @@ from remediator.core.messages import (
     Unknown,
 )
 from remediator.core.planning import undo_call, undo_proof_call
-from remediator.core.policy import base_of
 from remediator.core.proving import Asked, enough, followed, holds
-from remediator.core.run import Call, Outcome, Proof, Reading, Run, Stage, StepRun, StepState, Verdict
+from remediator.core.run import Outcome, Run, Stage, StepRun, StepState, Verdict
 from remediator.core.stages.acting import MOST_ATTEMPTS
+from remediator.core.steps import base_of
 from remediator.core.turn import Turn
 from remediator.errors import EvaluationError
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from remediator.core.calls import printable
+from remediator.core.evidence import Proof, Reading
 from remediator.core.failure import step_unproved, step_worked
 from remediator.core.messages import Event, ProbeRead, TimePassed
-from remediator.core.policy import Verify
 from remediator.core.proving import Asked, enough, followed, holds
-from remediator.core.run import Proof, Reading, Stage, StepState
+from remediator.core.run import Stage, StepState
+from remediator.core.steps import Verify
 from remediator.core.turn import Turn
 
 PREFIX = "verify:"

@@ -7,10 +7,11 @@ from types import MappingProxyType
 from typing import Any
 
 from remediator.core.expression import Expression
+from remediator.core.intention import Call
 from remediator.core.planning import RESTORE, needs_results
-from remediator.core.policy import Policy, Step, Undo, Verify
+from remediator.core.policy import Policy
 from remediator.core.policyset import PolicySet, Versioned
-from remediator.core.run import Call
+from remediator.core.steps import Step, Undo, Verify
 
 _PROBES = (
     "Probes are answered by what was recorded for the same policy, target and probe within 5 minutes. "

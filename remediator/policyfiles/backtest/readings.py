@@ -12,10 +12,11 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
+from remediator.core.evidence import Reading
 from remediator.core.exact import kept
 from remediator.core.policy import Policy
 from remediator.core.policyset import PolicySet
-from remediator.core.run import Reading, Run
+from remediator.core.run import Run
 from remediator.errors import PolicyError
 from remediator.policyfiles.backtest.sources import Asks, Span
 from remediator.policyfiles.loading import parse_text

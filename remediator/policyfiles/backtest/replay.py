@@ -19,6 +19,7 @@ from remediator.core import play
 from remediator.core.alert import Alert, Delivery
 from remediator.core.calls import call_risk
 from remediator.core.catalog import Risk
+from remediator.core.evidence import Picture, Reading
 from remediator.core.messages import (
     Act,
     Card,
@@ -33,7 +34,7 @@ from remediator.core.messages import (
 )
 from remediator.core.play import News
 from remediator.core.policyset import PolicySet
-from remediator.core.run import Picture, Reading, Run, Vote
+from remediator.core.run import Run, Vote
 from remediator.core.stages.diagnosing import PREFIX as DIAGNOSE
 from remediator.core.stages.holding import PREFIX as EARLY
 from remediator.engine.decisions import Decisions, Terms

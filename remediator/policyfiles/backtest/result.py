@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from remediator.core.policy import base_of
+from remediator.core.steps import base_of
 
 HOUR = timedelta(hours=1)
 MOST_EXAMPLES = 5

@@ -12,7 +12,7 @@ from remediator.core.catalog import Escape
 from remediator.core.catalog import Param as Spec
 from remediator.core.escaping import checked_path
 from remediator.core.expression import Expression, Template, parse_duration
-from remediator.core.policy import Param
+from remediator.core.opening import Param
 from remediator.documents.finding import nearest
 from remediator.documents.reading import Place
 from remediator.policyfiles.checks.uses import Look, Problem, templates

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
 from remediator.core.expression import Expression, format_duration
-from remediator.core.policy import EarlyProbe
+from remediator.core.steps import EarlyProbe
 from remediator.documents.reading import Place
 from remediator.policyfiles.checks.known import expected_status, of_case, of_proof
 from remediator.policyfiles.checks.logic import Fact, compared, constant, never

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 from remediator.core.catalog import Operation
-from remediator.core.policy import Param, Policy
+from remediator.core.opening import Param
+from remediator.core.policy import Policy
 from remediator.core.selector import Selector
 from remediator.documents.reading import Place
 from remediator.policyfiles.checks.logic import Fact

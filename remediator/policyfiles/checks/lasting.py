@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator
 
 from remediator.core.catalog import Risk
-from remediator.core.policy import Policy, Step
+from remediator.core.policy import Policy
+from remediator.core.steps import Step
 from remediator.policyfiles.checks.safety import step_risks
 from remediator.policyfiles.checks.uses import Look, Problem
 from remediator.policyfiles.checks.wording import LASTS_A_WHILE, STOPS, SWITCH, switched_off, words

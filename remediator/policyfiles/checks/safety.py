@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 from remediator.core.breaker import lower
 from remediator.core.catalog import Kind, Risk
 from remediator.core.expression import Expression, Template, format_duration
-from remediator.core.policy import Case, Gate, Policy
+from remediator.core.policy import Case, Policy
 from remediator.core.risk import risk_of
+from remediator.core.steps import Gate
 from remediator.policyfiles.checks.uses import Look, Problem, Use
 
 _ANY_SEGMENT = "\N{HORIZONTAL ELLIPSIS}"

@@ -12,7 +12,8 @@ from typing import Any
 
 from remediator.core.catalog import BUILT_IN, Catalog, Connection, Kind, Operation
 from remediator.core.expression import Expression, Template
-from remediator.core.policy import EarlyProbe, Gate, Policy, Undo, Verify
+from remediator.core.policy import Policy
+from remediator.core.steps import EarlyProbe, Gate, Undo, Verify
 from remediator.documents.finding import Severity
 from remediator.documents.reading import Place
 

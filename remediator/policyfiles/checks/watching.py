@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from remediator.core.policy import Watch
+from remediator.core.opening import Watch
 from remediator.engine.schedule import trigger_of
 from remediator.policyfiles.checks.uses import Look, Problem
 

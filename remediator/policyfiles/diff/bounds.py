@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from remediator.core.policy import Rate, Windows
+from remediator.core.durations import Rate
+from remediator.core.opening import Windows
 from remediator.policyfiles.diff.change import Change, Direction, spelled
 from remediator.policyfiles.diff.judges import (
     At,

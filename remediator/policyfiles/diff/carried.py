@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from remediator.core.catalog import Catalog, Risk
-from remediator.core.policy import Policy, Step
+from remediator.core.policy import Policy
+from remediator.core.steps import Step
 from remediator.policyfiles.diff.bounds import BOUNDS
 from remediator.policyfiles.diff.change import Change, Direction
 from remediator.policyfiles.diff.gates import Scene, Votes, covers, in_words

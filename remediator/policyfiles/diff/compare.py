@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import Literal
 
 from remediator.core.catalog import Catalog, Risk
-from remediator.core.policy import Gate, Policy
+from remediator.core.policy import Policy
+from remediator.core.steps import Gate
 from remediator.policyfiles.checks.safety import step_risks
 from remediator.policyfiles.checks.uses import Look
 from remediator.policyfiles.diff.carried import Placed, lost

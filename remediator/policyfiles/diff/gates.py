@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from remediator.core.catalog import Risk
 from remediator.core.gate import need
-from remediator.core.policy import Case, Gate, Policy
+from remediator.core.policy import Case, Policy
+from remediator.core.steps import Gate
 from remediator.policyfiles.diff.change import Change, Direction, spelled
 from remediator.policyfiles.diff.judges import At, Table, elsewhere, fields, neutral, scale
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 
 from remediator.core.catalog import Risk
 from remediator.core.expression import Expression, Template
-from remediator.core.policy import Case, Policy, Step
+from remediator.core.policy import Case, Policy
+from remediator.core.steps import Step
 from remediator.policyfiles.diff.change import spelled
 
 Names = Mapping[str, str]

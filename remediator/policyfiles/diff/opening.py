@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from remediator.core.fields import Pattern
 from remediator.core.matching import Matcher, Selector, choices
-from remediator.core.policy import Param, Pattern, Watch
+from remediator.core.opening import Param, Watch
 from remediator.policyfiles.diff.calls import call
 from remediator.policyfiles.diff.change import Change, Direction, spelled
 from remediator.policyfiles.diff.judges import (

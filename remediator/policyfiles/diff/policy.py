@@ -7,22 +7,9 @@ from collections.abc import Mapping
 from pydantic import BaseModel
 
 from remediator.core.catalog import Catalog
-from remediator.core.policy import (
-    Bounds,
-    Breaker,
-    Case,
-    EarlyProbe,
-    Gate,
-    Page,
-    Param,
-    Policy,
-    Probe,
-    Step,
-    Undo,
-    Verify,
-    Watch,
-    Windows,
-)
+from remediator.core.opening import Bounds, Breaker, Param, Watch, Windows
+from remediator.core.policy import Case, Page, Policy, Probe
+from remediator.core.steps import EarlyProbe, Gate, Step, Undo, Verify
 from remediator.policyfiles.checks.safety import step_risks
 from remediator.policyfiles.checks.uses import Look
 from remediator.policyfiles.diff import gates

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
-from remediator.core.policy import EarlyProbe, Undo, Verify
+from remediator.core.steps import EarlyProbe, Undo, Verify
 from remediator.policyfiles.diff.calls import call
 from remediator.policyfiles.diff.change import Change, Direction, spelled
 from remediator.policyfiles.diff.judges import (

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from math import inf
 
 from remediator.core.catalog import Risk
-from remediator.core.policy import AtMost, Step
+from remediator.core.steps import AtMost, Step
 from remediator.policyfiles.diff import gates
 from remediator.policyfiles.diff.calls import call
 from remediator.policyfiles.diff.change import Change, Direction, spelled

@@ -7,8 +7,8 @@ from typing import Any
 
 from remediator.connectors import http
 from remediator.core.catalog import Catalog, Fence
+from remediator.core.intention import Call
 from remediator.core.messages import Done, Refused, Result
-from remediator.core.run import Call
 from remediator.engine.looking import live
 from remediator.errors import ConnectorError
 

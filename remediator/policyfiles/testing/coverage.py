@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from remediator.core.catalog import Catalog, Risk
 from remediator.core.gate import need
-from remediator.core.policy import Policy, base_of
+from remediator.core.policy import Policy
+from remediator.core.steps import base_of
 from remediator.policyfiles.checks.safety import step_risks
 from remediator.policyfiles.checks.uses import Look
 from remediator.policyfiles.testing.seen import Seen

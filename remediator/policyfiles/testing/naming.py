@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from remediator.core.catalog import Catalog
-from remediator.core.policy import EarlyProbe, Policy, Probe, Verify
+from remediator.core.policy import Policy, Probe
+from remediator.core.steps import EarlyProbe, Verify
 from remediator.documents import nearest
 from remediator.documents.reading import Place
 from remediator.policyfiles.checks.statements import columns

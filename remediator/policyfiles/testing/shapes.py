@@ -12,7 +12,8 @@ from decimal import Decimal
 from typing import Any
 
 from remediator.core.catalog import Catalog
-from remediator.core.policy import EarlyProbe, Policy, Probe, Verify
+from remediator.core.policy import Policy, Probe
+from remediator.core.steps import EarlyProbe, Verify
 
 _ITEM = re.compile(r"\[[0-9]+\]")
 

@@ -19,9 +19,10 @@ from remediator.core.canonical import digest
 from remediator.core.catalog import Catalog
 from remediator.core.parameters import fit
 from remediator.core.planning import Address, address, aimed
-from remediator.core.policy import Policy, base_of
+from remediator.core.policy import Policy
 from remediator.core.policyset import PolicySet, Versioned
 from remediator.core.run import Run, Stage
+from remediator.core.steps import base_of
 from remediator.documents.reading import Place
 from remediator.engine.decisions import Decisions, Terms
 from remediator.engine.desk import PeoplesDesk

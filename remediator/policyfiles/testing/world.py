@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 from remediator.core.catalog import Catalog, Fence
+from remediator.core.evidence import Picture, Reading
 from remediator.core.exact import kept
 from remediator.core.messages import (
     Act,
@@ -31,8 +32,8 @@ from remediator.core.messages import (
     Unknown,
 )
 from remediator.core.planning import RESTORE
-from remediator.core.policy import AtMost, Policy
-from remediator.core.run import Picture, Reading
+from remediator.core.policy import Policy
+from remediator.core.steps import AtMost
 from remediator.documents.reading import Place
 from remediator.engine.looking import GRACE_S, longest
 from remediator.engine.virtual import Virtual

@@ -1,0 +1,59 @@
+"""What was seen of the world for a run: readings, proofs in the making, pictures of a change to come."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from remediator.core.exact import revived, shown, spelled
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """What a probe answered. ``value`` holds the operation's own names (``row`` …), as `exact.kept`."""
+
+    at: datetime
+    ok: bool
+    value: dict[str, Any] = {}
+    error: str = ""
+
+    def as_seen(self) -> dict[str, Any]:
+        """The reading as expressions see it."""
+        return {**revived(self.value), "ok": self.ok, "at": self.at}
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """The value as people read it."""
+        return shown(self.value)  # type: ignore[no-any-return]
+
+
+class Proof(msgspec.Struct, frozen=True):
+    """Something that is read again and again, until it has held long enough or its time is up."""
+
+    reading: Reading | None = None  # the last one
+    since: datetime | None = None  # since when it has held
+    next_at: datetime | None = None  # when it is read again
+    by: datetime | None = None  # when its time is up; None for never
+    failing: datetime | None = None  # since when it could not be read
+    told: bool = False  # a person was paged about that
+
+
+class Picture(msgspec.Struct, frozen=True):
+    """What a step would change, shown before anybody approves. Never the change itself.
+
+    rows: of SQL, ``{"key": {…}, "before": {…}, "after": {…}}`` by column; as `exact.kept`.
+    """
+
+    count: int
+    text: str
+    rows: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def shown(self) -> list[dict[str, Any]]:
+        """The rows as people read them, decimals digit for digit."""
+        return [{side: _columns(held) for side, held in row.items()} for row in self.rows]
+
+
+def _columns(held: Any) -> Any:
+    return {name: spelled(value) for name, value in held.items()} if isinstance(held, dict) else spelled(held)
