@@ -20,9 +20,10 @@ from remediator.core.evidence import Picture, Reading
 from remediator.core.messages import Preview, Previewed, Probe, ProbeRead, TimePassed, Use, VoteCast
 from remediator.core.play import next_deadline
 from remediator.core.run import Gate, Stage, Vote
+from tests.core.campaign import CATALOG, START
 from tests.core.gate_on_paper import Ballot, PaperRun, Rota, Stand
 from tests.core.gate_worlds import World
-from tests.core.stories import CATALOG, START, Story
+from tests.core.stories import Story
 
 PEOPLE = ("amina", "bob", "carl", "dora", "erin", "mallory")
 ROLES = {"oncall": {"bob", "carl"}, "lead": {"amina"}, "finance": {"amina", "dora"}}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from remediator.core.policy import Policy
+from tests.core.campaign import budget_probe, policy, post, proof, say, votes
 from tests.core.gate_on_paper import Act, Ask, Case
-from tests.core.stories import budget_probe, policy, post, proof, say, votes
 
 
 @dataclass(frozen=True)

@@ -9,17 +9,13 @@ otherwise. After every decision the promises that hold for each of them are chec
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import datetime
 from typing import Any, Literal, Self
 
 import msgspec
 
-from remediator.core import gate as gates
-from remediator.core.alert import Alert
-from remediator.core.catalog import Catalog, Connection, Escape, Fence, Kind, Operation, Param, Risk
-from remediator.core.decide import UNTOUCHED
-from remediator.core.durations import Rate
+from remediator.core.catalog import Catalog
 from remediator.core.evidence import Picture, Reading
 from remediator.core.expression import parse_duration
 from remediator.core.messages import (
@@ -28,11 +24,9 @@ from remediator.core.messages import (
     Card,
     Decision,
     Done,
-    Effect,
     Entry,
     Event,
     Facts,
-    Inquire,
     Inquired,
     Marked,
     PolicyChanged,
@@ -46,260 +40,14 @@ from remediator.core.messages import (
     StepFinished,
     TimePassed,
     Unknown,
-    Use,
     VoteCast,
 )
 from remediator.core.planning import Address, address
 from remediator.core.play import Opening, begin, decide, next_deadline
 from remediator.core.policy import Policy
 from remediator.core.run import Gate, Halt, Run, Stage, StepState, Vote
-
-START = datetime(2026, 3, 4, 10, 0, tzinfo=UTC)
-VERSION = "v1"
-TARGET = "campaign/c-1"
-
-ROLES = {
-    "oncall": frozenset({"bob", "carl"}),
-    "lead": frozenset({"amina"}),
-    "finance": frozenset({"amina", "dora"}),
-}
-
-_HTTP = {
-    "method": Param("", escape=Escape.LITERAL),
-    "path": Param("", escape=Escape.PATH),
-    "body": Param("", type="any"),
-}
-
-CATALOG = Catalog.of(
-    [
-        Operation("sql.query", Kind.PROBE, "", {"sql": Param("", escape=Escape.LITERAL)}),
-        Operation("http.get", Kind.PROBE, "", {"path": Param("", escape=Escape.PATH)}),
-        Operation("http.request", Kind.ACTION, "", _HTTP, risk=Risk.DISRUPTIVE),
-        Operation("sql.execute", Kind.ACTION, "", {}, risk=Risk.DESTRUCTIVE, previews=True),
-        Operation("slack.message", Kind.ACTION, "", {"text": Param("", escape=Escape.MRKDWN)}),
-        Operation(
-            "ledger.execute",
-            Kind.ACTION,
-            "",
-            {"sql": Param("", escape=Escape.LITERAL), "args": Param("", type="list", exact=True)},
-            risk=Risk.DESTRUCTIVE,
-            fence=Fence.TRANSACTION,
-            previews=True,
-        ),
-        Operation("ledger.restore", Kind.ACTION, "", {}, risk=Risk.DESTRUCTIVE, fence=Fence.TRANSACTION),
-    ],
-    connections={
-        "db": Connection("db", "sql"),
-        "api": Connection("api", "http", risks={"POST /safe/*": Risk.SAFE, "DELETE /*": Risk.DESTRUCTIVE}),
-        "keyed": Connection("keyed", "http", fence=Fence.KEY),
-        "slack": Connection("slack", "slack"),
-        "ledger": Connection("ledger", "ledger"),
-    },
-    roles=ROLES,
-    targets=frozenset({"campaign"}),
-    budgets={"pauses": Rate(2, timedelta(hours=1))},
-)
-
-
-# ── Policies ──────────────────────────────────────────────────────────────────────────────────────
-
-
-def post(path: str, **rest: Any) -> dict[str, Any]:
-    """A disruptive step: one POST, waived unless the story gives it a gate."""
-    call = {"use": "http.request", "via": "api", "with": {"method": "POST", "path": path}}
-    return call | {"gate": {"waived": "the story is not about gates"}} | rest
-
-
-def change(**rest: Any) -> dict[str, Any]:
-    """A destructive step: one statement in a transaction that leaves a mark, taken back after an hour."""
-    call = {"use": "ledger.execute", "via": "ledger", "with": {"sql": "UPDATE …", "args": ["${campaign}"]}}
-    terms = {"rows": 1, "gate": votes(oncall=1), "undo": {"how": "restore", "after": "1h"}}
-    return call | terms | rest
-
-
-def say(text: str = "look at ${campaign}", **rest: Any) -> dict[str, Any]:
-    """A safe step: one message."""
-    return {"use": "slack.message", "with": {"text": text}} | rest
-
-
-def votes(within: str = "15m", late: str = "page", **required: Any) -> dict[str, Any]:
-    """A gate."""
-    return {"votes": required, "within": within, "late": late}
-
-
-def proof(until: str = "verify.value == 0", **rest: Any) -> dict[str, Any]:
-    """A proof by one probe."""
-    return {"use": "http.get", "via": "api", "with": {"path": "/health"}, "until": until} | rest
-
-
-def undo(path: str = "/resume/${campaign}", **rest: Any) -> dict[str, Any]:
-    """An undo by one POST."""
-    return {"use": "http.request", "via": "api", "with": {"method": "POST", "path": path}} | rest
-
-
-def policy(steps: Mapping[str, Any] | None = None, **rest: Any) -> Policy:
-    """A policy on one campaign; by default it probes nothing and takes all its steps, in order."""
-    steps = steps or {}
-    text: dict[str, Any] = {
-        "policy": "late-campaign",
-        "summary": "A campaign is late",
-        "mode": "act",
-        "match": ['{alertname="CampaignLate"}'],
-        "params": {"campaign": {"from": "labels.campaign", "pattern": "[a-z0-9-]{1,20}"}},
-        "target": "campaign/${campaign}",
-        "decide": [{"do": list(steps)}] if steps else [{"do": "nothing"}],
-        "steps": steps,
-    }
-    return Policy.model_validate(text | rest)
-
-
-def budget_probe(**rest: Any) -> dict[str, Any]:
-    """A probe that reads one row."""
-    return {"budget": {"use": "sql.query", "via": "db", "with": {"sql": "SELECT 1"}} | rest}
-
-
-# ── Promises ──────────────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass
-class Promises:
-    """What holds for every decision, whatever the story is."""
-
-    acts: set[tuple[str, int, bool]] = field(default_factory=set)
-    wire: dict[tuple[str, int, bool], Act] = field(default_factory=dict)  # acts without an answer
-    inquiries: set[tuple[str, int, bool]] = field(default_factory=set)  # marks that are asked about
-
-    def keep(self, event: Event | None, decision: Decision, facts: Facts) -> None:
-        """Assert all of them."""
-        run = decision.run
-        assert msgspec.json.decode(msgspec.json.encode(run), type=Run) == run, "a run survives its storage"
-        if isinstance(event, StepFinished):
-            self.wire.pop((event.step, event.attempt, event.undo), None)
-        if isinstance(event, Inquired):
-            self.inquiries.discard((event.step, event.attempt, event.undo))
-        for effect in decision.effects:
-            assert msgspec.json.decode(msgspec.json.encode(effect), type=Effect) == effect
-            if isinstance(effect, Act):
-                self._acts(effect, decision, facts)
-            if isinstance(effect, Inquire):
-                self.inquiries.add((effect.step, effect.attempt, effect.undo))
-        self._repeats(decision, facts)
-        self._lives(run, facts)
-        if "closed" in {entry.kind for entry in decision.entries}:
-            self._closed(decision)
-
-    def _acts(self, act: Act, decision: Decision, facts: Facts) -> None:
-        run, identity = decision.run, (act.step, act.attempt, act.undo)
-        assert identity not in self.acts, f"{identity} is sent twice"
-        intent = "undo-started" if act.undo else "started"
-        kinds = {(entry.kind, entry.data.get("step")) for entry in decision.entries}
-        assert (intent if act.attempt == 1 else "sent-again", act.step) in kinds, "an act without intent"
-        assert not any(one.undos or not act.undo for one in facts.halts), "it acts in spite of a halt"
-        assert facts.holder is None, "it acts while another run holds the target"
-        assert not run.observes
-        step = run.steps[act.step]
-        assert step.intention is not None
-        if act.undo:
-            fence = step.intention.undo.fence if step.intention.undo is not None else Fence.NONE
-            assert act.attempt == 1 or fence in (Fence.KEY, Fence.TRANSACTION)
-            assert not self.inquiries, "an undo is sent while nobody knows whether the last one happened"
-        else:
-            assert act.call == step.intention.call
-            assert act.attempt == 1 or step.intention.fence is Fence.KEY
-            self._agreed(run, act, facts)
-            if act.attempt == 1:
-                self._bounded(decision, facts)
-        self.acts.add(identity)
-        self.wire[identity] = act
-
-    def _bounded(self, decision: Decision, facts: Facts) -> None:
-        """Windows hold for every start; what is counted, for a run's first change."""
-        bounds, now = facts.policy.bounds, facts.now
-        assert bounds.windows is None or bounds.windows.opens(now) == now, "it starts outside its windows"
-        if any(one.kind == "act" for one in decision.counted):
-            if bounds.budget is not None:
-                rate = facts.catalog.budgets[bounds.budget]
-                recent = [one for one in facts.use.budget_acts if one.at > now - rate.per]
-                assert len(recent) < rate.limit, "it takes more than the budget has"
-            assert decision.run.mode in _allowed(facts), "it acts by itself after it failed too often"
-
-    def _agreed(self, run: Run, act: Act, facts: Facts) -> None:
-        intention = run.steps[act.step].intention
-        assert intention is not None and run.case is not None
-        case = facts.policy.decide[run.case]
-        base = act.step.partition("[")[0]
-        beside = [one.intention for name, one in run.steps.items() if name.partition("[")[0] == base]
-        risk = max((one.risk for one in beside if one is not None), key=lambda risk: risk.rank)
-        wanted = gates.need(facts.policy, case, base, risk, run.mode)
-        if wanted is None:
-            waived = [gate for gate in (case.gate, facts.policy.step(act.step).gate) if gate and gate.waived]
-            assert intention.risk is not Risk.DESTRUCTIVE or waived
-            return
-        given = [gate for gate in run.all_gates if gates.covers(gate, act.step)]
-        assert given and intention in given[0].intentions, "a gated step starts without its gate"
-        assert all(given[0].hash.startswith(vote.hash) for vote in given[0].votes)
-        if act.attempt == 1:
-            assert gates.satisfied(wanted.votes, gates.approvers(given[0]), facts.roles)
-
-    def _repeats(self, decision: Decision, facts: Facts) -> None:
-        """Items of a list are all there, in order, not too many, and none begins after too many failed."""
-        run = decision.run
-        for base, found in run.lists.items():
-            text = facts.policy.steps[base]
-            assert text.at_most is not None and len(found) <= text.at_most
-            names = [f"{base}[{number}]" for number in range(1, len(found) + 1)]
-            assert [name for name in run.steps if name.partition("[")[0] == base] == names
-            planned = [name for name in run.plan if name.partition("[")[0] == base]
-            assert planned in ([], names), "a part of a list"
-            found_steps = [run.steps[name] for name in names]
-            begun = [one.attempt > 0 or one.state is StepState.REFUSED for one in found_steps]
-            assert begun == sorted(begun, reverse=True), "an item was begun before an earlier one"
-            for act in decision.effects:
-                if isinstance(act, Act) and act.step in names and not act.undo and act.attempt == 1:
-                    before = [run.steps[name] for name in names[: names.index(act.step)]]
-                    failed = sum(not one.worked for one in before)
-                    assert failed < (text.stop_after or 1), "it goes on after too many failures"
-
-    def _lives(self, run: Run, facts: Facts) -> None:
-        """It waits for something that will come, or for a person who was told."""
-        deadline = next_deadline(run, facts)
-        waits_for_end = run.stage is Stage.HOLDING and run.resolved_at is None and not run.starter
-        assert (
-            run.stage in (Stage.CLOSED, Stage.ASKING)
-            or deadline
-            or run.pending
-            or self.wire
-            or self.inquiries
-            or waits_for_end
-        ), f"nothing will ever wake it in {run.stage}"
-        if run.stage in UNTOUCHED:
-            assert deadline is not None, "it could wait for ever"
-
-    def _closed(self, decision: Decision) -> None:
-        run = decision.run
-        assert run.outcome is not None
-        assert run.closed_at is not None
-        assert not self.wire, "it closed while an act was on its way"
-        assert not self.inquiries, "it closed while nobody knew what had happened"
-        assert all(isinstance(effect, Card) for effect in decision.effects)
-        assert not run.temporary, "it closed and left a temporary change behind"
-        assert all(gate.state != "open" for gate in run.all_gates)
-        assert decision.recheck_at is not None, "a firing alert would be forgotten"
-
-
-def _allowed(facts: Facts) -> tuple[str, ...]:
-    """The modes in which the policy may start a run's first change: counted anew, failure by failure."""
-    breaker, failures = facts.policy.bounds.breaker, facts.use.failures
-    if breaker is None:
-        return ("act", "suggest")
-    for last in failures:
-        together = [one for one in failures if last - breaker.within < one <= last]
-        if len(together) >= breaker.failures and facts.now < last + breaker.for_:
-            return () if breaker.mode == "observe" else ("suggest",)
-    return ("act", "suggest")
-
-
-# ── The story ─────────────────────────────────────────────────────────────────────────────────────
+from tests.core.campaign import CATALOG, START, TARGET, VERSION, alert
+from tests.core.promises import Promises
 
 
 class Story:
@@ -652,16 +400,3 @@ class Story:
         for page, text in zip(self.paged, texts, strict=True):
             assert text in page, page
         return self
-
-
-def alert(status: Literal["firing", "resolved"] = "firing", fingerprint: str = "f1", **rest: Any) -> Alert:
-    """The campaign's alert."""
-    labels = {"alertname": "CampaignLate", "campaign": "c-1", "env": "prod"}
-    fields: dict[str, Any] = {"labels": labels, "starts_at": START - timedelta(minutes=3)}
-    return Alert(fingerprint=fingerprint, status=status, **fields | rest)
-
-
-def acted(span: str, **rest: Any) -> Use:
-    """The bounds' counters when one act was so long before the start."""
-    at = START - parse_duration(span)
-    return Use(last_act=at, target_acts=(at,), policy_acts=(at,), **rest)

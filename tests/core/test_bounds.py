@@ -17,7 +17,7 @@ from remediator.core import bounds
 from remediator.core.durations import Rate
 from remediator.core.messages import Seen, Spent, Use
 from remediator.core.run import Halt, Refusal
-from tests.core.stories import START, TARGET, policy, post
+from tests.core.campaign import START, TARGET, policy, post
 
 EXAMPLES = 5_000 if os.environ.get("CI") == "true" else 500
 

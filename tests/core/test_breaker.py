@@ -17,7 +17,7 @@ from remediator.core.messages import Seen, Use
 from remediator.core.planning import Address
 from remediator.core.policy import Policy
 from remediator.core.run import Halt
-from tests.core.stories import CATALOG, START, TARGET, policy, post
+from tests.core.campaign import CATALOG, START, TARGET, policy, post
 
 EXAMPLES = 2_000 if os.environ.get("CI") == "true" else 300
 MINUTE = timedelta(minutes=1)

@@ -8,7 +8,8 @@ import pytest
 
 from remediator.core.messages import Done, Refused, StepFinished, Unknown
 from remediator.core.run import Stage, StepState
-from tests.core.stories import Story, policy, post, proof, say, undo, votes
+from tests.core.campaign import policy, post, proof, say, undo, votes
+from tests.core.stories import Story
 
 KEYED = post("/pause") | {"via": "keyed"}
 

@@ -13,11 +13,10 @@ from remediator.core.messages import Spent, Use
 from remediator.core.planning import Address
 from remediator.core.policy import Policy
 from remediator.core.run import Halt, Stage
-from tests.core.stories import (
+from tests.core.campaign import (
     CATALOG,
     START,
     TARGET,
-    Story,
     acted,
     budget_probe,
     policy,
@@ -27,6 +26,7 @@ from tests.core.stories import (
     undo,
     votes,
 )
+from tests.core.stories import Story
 
 ADDRESS = Address(TARGET, {})
 ACTS = tuple(START - timedelta(hours=hours) for hours in (1, 2, 3))

@@ -13,7 +13,8 @@ from remediator.core.messages import AlertHeard
 from remediator.core.parameters import fit
 from remediator.core.policy import Policy
 from remediator.core.run import Refusal, Stage
-from tests.core.stories import START, Story, acted, policy, post, proof, say, undo, votes
+from tests.core.campaign import START, acted, policy, post, proof, say, undo, votes
+from tests.core.stories import Story
 
 GATED = {"pause": post("/pause/${campaign}", gate=votes(oncall=1, lead=1))}
 

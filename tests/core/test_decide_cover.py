@@ -10,7 +10,8 @@ import pytest
 from remediator.core.catalog import Catalog, Cover
 from remediator.core.policy import Policy
 from remediator.core.run import Stage
-from tests.core.stories import CATALOG, START, Story, policy, post, proof, votes
+from tests.core.campaign import CATALOG, START, policy, post, proof, votes
+from tests.core.stories import Story
 
 HOUR = timedelta(hours=1)
 

@@ -11,7 +11,8 @@ import pytest
 from remediator.core.catalog import Escape, Kind, Operation, Param
 from remediator.core.messages import Use
 from remediator.core.run import Stage
-from tests.core.stories import CATALOG, START, Story, acted, budget_probe, policy, post, proof, say, votes
+from tests.core.campaign import CATALOG, START, acted, budget_probe, policy, post, proof, say, votes
+from tests.core.stories import Story
 
 LOW: dict[str, Any] = {"row": {"left": 3.2}, "count": 1}
 PLENTY: dict[str, Any] = {"row": {"left": 12.0}, "count": 1}

@@ -11,7 +11,8 @@ from remediator.core.evidence import Reading
 from remediator.core.messages import ProbeRead, Use
 from remediator.core.policy import Policy
 from remediator.core.run import Stage, StepState
-from tests.core.stories import START, Story, budget_probe, policy, post, proof, say, undo, votes
+from tests.core.campaign import START, budget_probe, policy, post, proof, say, undo, votes
+from tests.core.stories import Story
 
 RATE: dict[str, Any] = {"row": {"left": 3, "rate": 8}}
 

@@ -35,19 +35,8 @@ from remediator.core.messages import (
 from remediator.core.play import next_deadline
 from remediator.core.policy import Policy
 from remediator.core.run import Stage, Vote
-from tests.core.stories import (
-    CATALOG,
-    ROLES,
-    Story,
-    budget_probe,
-    change,
-    policy,
-    post,
-    proof,
-    say,
-    undo,
-    votes,
-)
+from tests.core.campaign import CATALOG, ROLES, budget_probe, change, policy, post, proof, say, undo, votes
+from tests.core.stories import Story
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "400"))
 NUMBERS = st.integers(0, 250).flatmap(lambda length: st.binary(min_size=length, max_size=length))

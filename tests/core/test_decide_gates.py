@@ -15,12 +15,11 @@ from remediator.core.evidence import Picture
 from remediator.core.messages import Card, Previewed, VoteCast
 from remediator.core.policy import Policy
 from remediator.core.run import Run, Stage, Vote
-from tests.core.stories import (
+from tests.core.campaign import (
     CATALOG,
     ROLES,
     START,
     VERSION,
-    Story,
     acted,
     budget_probe,
     policy,
@@ -30,6 +29,7 @@ from tests.core.stories import (
     undo,
     votes,
 )
+from tests.core.stories import Story
 
 OLDER = Path(__file__).with_name("run_before_probes.json")
 DELETE = {"use": "http.request", "via": "api", "with": {"method": "DELETE", "path": "/${campaign}"}}

@@ -9,7 +9,8 @@ from typing import Any
 from remediator.core.messages import Done, StepFinished
 from remediator.core.play import next_deadline
 from remediator.core.run import Stage, StepState
-from tests.core.stories import CATALOG, START, Story, change, policy, post, proof, undo, votes
+from tests.core.campaign import CATALOG, START, change, policy, post, proof, undo, votes
+from tests.core.stories import Story
 
 KEYED = undo("/resume") | {"via": "keyed"}
 

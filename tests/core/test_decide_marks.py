@@ -11,7 +11,8 @@ from remediator.core.evidence import Picture
 from remediator.core.exact import kept
 from remediator.core.messages import Done, Marked, Previewed, Refused, TimePassed, Unknown
 from remediator.core.run import Stage, StepState
-from tests.core.stories import Story, budget_probe, change, policy, post, proof, say, votes
+from tests.core.campaign import budget_probe, change, policy, post, proof, say, votes
+from tests.core.stories import Story
 
 RESTORE = {"table": "programs", "rows": [{"before": {"rate": Decimal("0.0700")}}]}
 RESULT: dict[str, Any] = kept({"rows": 1, "restore": RESTORE})

@@ -9,7 +9,8 @@ from remediator.core.evidence import Picture, Reading
 from remediator.core.messages import Marked, Probe, ProbeRead, TimePassed
 from remediator.core.play import next_deadline
 from remediator.core.run import Outcome, Stage, StepState
-from tests.core.stories import Story, change, policy, post, proof, undo
+from tests.core.campaign import change, policy, post, proof, undo
+from tests.core.stories import Story
 
 ROWS = {"failed": {"use": "sql.query", "via": "db", "with": {"sql": "SELECT 1"}}}
 

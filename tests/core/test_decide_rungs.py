@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from remediator.core.run import Stage, StepState
-from tests.core.stories import Story, policy, post, proof, undo, votes
+from tests.core.campaign import policy, post, proof, undo, votes
+from tests.core.stories import Story
 
 QUICK = proof(within="1s")
 

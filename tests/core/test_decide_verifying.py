@@ -10,7 +10,8 @@ import pytest
 from remediator.core.evidence import Reading
 from remediator.core.messages import ProbeRead
 from remediator.core.run import Stage, StepState
-from tests.core.stories import START, Story, policy, post, proof, undo
+from tests.core.campaign import START, policy, post, proof, undo
+from tests.core.stories import Story
 
 
 def started(until: str = "verify.value == 0", *, before: int = 40, step: Any = None, **rest: Any) -> Story:

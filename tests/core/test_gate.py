@@ -15,7 +15,8 @@ from remediator.core import gate as gates
 from remediator.core.catalog import Fence, Risk
 from remediator.core.intention import Call, Intention, UndoPlan
 from remediator.core.run import Gate, Vote, gate_hash
-from tests.core.stories import START, Story, budget_probe, policy, post, say, votes
+from tests.core.campaign import START, budget_probe, policy, post, say, votes
+from tests.core.stories import Story
 
 EXAMPLES = 5_000 if os.environ.get("CI") == "true" else 500
 

@@ -28,7 +28,7 @@ from remediator.core.stages import preparing, starting, waiting
 from remediator.core.turn import Turn
 from tests.core.gate_game import play
 from tests.core.gate_worlds import WORLDS, World
-from tests.core.stories import Promises
+from tests.core.promises import Promises
 
 EXAMPLES = int(os.environ.get("GATE_EXAMPLES", "5000" if os.environ.get("CI") == "true" else "1000"))
 """Together, over all worlds. A night's worth: ``GATE_EXAMPLES=1000000``, with ``--timeout 0``."""

@@ -14,7 +14,7 @@ from remediator.core.opening import Param
 from remediator.core.parameters import convert
 from remediator.core.scopes import _lived
 from remediator.errors import EvaluationError
-from tests.core.stories import policy
+from tests.core.campaign import policy
 
 
 def read(value: Any, type_: str = "string", **rest: Any) -> Any:

@@ -18,19 +18,8 @@ from remediator.core.planning import Address, address, intend, unexpected, watch
 from remediator.core.policy import Policy, Probe
 from remediator.core.run import Refusal
 from remediator.errors import EvaluationError
-from tests.core.stories import (
-    CATALOG,
-    START,
-    TARGET,
-    Story,
-    alert,
-    budget_probe,
-    policy,
-    post,
-    proof,
-    say,
-    undo,
-)
+from tests.core.campaign import CATALOG, START, TARGET, alert, budget_probe, policy, post, proof, say, undo
+from tests.core.stories import Story
 
 # ── Address ───────────────────────────────────────────────────────────────────────────────────────
 

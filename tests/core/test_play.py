@@ -10,7 +10,8 @@ from remediator.core.alert import Alert
 from remediator.core.intention import Call
 from remediator.core.messages import Act, Card, Preview, Probe, StepFinished, Unknown
 from remediator.core.play import News, in_order, lost, news, repeatable
-from tests.core.stories import START, Story, alert, policy, post
+from tests.core.campaign import START, alert, policy, post
+from tests.core.stories import Story
 
 DEBOUNCE = timedelta(minutes=1)
 JUST = START - timedelta(seconds=59)

@@ -17,7 +17,7 @@ from remediator.engine.desk import PeoplesDesk
 from remediator.engine.driver import Driver
 from remediator.ports import SYSTEM, Answer, Pending, Reloaded
 from remediator.store.audit import audit
-from tests.core.stories import policy, post, votes
+from tests.core.campaign import policy, post, votes
 from tests.engine.world import START, Engine, alert, engine
 
 GATED = policy(

@@ -13,7 +13,7 @@ from remediator.core.durations import Rate
 from remediator.core.messages import Refused, VoteCast
 from remediator.core.policy import Policy
 from remediator.core.run import Run, Stage, Vote
-from tests.core.stories import CATALOG, policy, post, votes
+from tests.core.campaign import CATALOG, policy, post, votes
 from tests.engine.world import START, Engine, alert, engine
 
 ONE = replace(CATALOG, budgets={"pauses": Rate(1, timedelta(hours=1))})

@@ -25,7 +25,7 @@ from remediator.engine.decisions import Decisions, Terms
 from remediator.engine.virtual import Virtual, VirtualClock
 from remediator.ports import Disposition, Pending, RunFilter
 from remediator.store.memory import MemoryStore
-from tests.core.stories import CATALOG, policy, post, undo
+from tests.core.campaign import CATALOG, policy, post, undo
 from tests.engine.world import START, alert
 
 SEEDS = 6 if os.environ.get("CI") == "true" else 4

@@ -15,7 +15,7 @@ from remediator.core.run import Run
 from remediator.engine.desk import PeoplesDesk
 from remediator.engine.driver import Driver
 from remediator.ports import SYSTEM, Answer, Pending, Reloaded
-from tests.core.stories import budget_probe, policy, post, undo, votes
+from tests.core.campaign import budget_probe, policy, post, undo, votes
 from tests.engine.world import START, Engine, alert, engine
 
 GATED = policy({"pause": post("/pause/${campaign}", gate=votes(oncall=1))})

@@ -14,7 +14,7 @@ from remediator.core.policy import Policy
 from remediator.core.run import Halt, Outcome, Stage
 from remediator.ports import SYSTEM
 from remediator.store.audit import audit
-from tests.core.stories import budget_probe, change, policy, post, undo
+from tests.core.campaign import budget_probe, change, policy, post, undo
 from tests.engine.world import START, Engine, alert, engine
 
 PAUSES = policy({"pause": post("/pause/${campaign}")}, bounds={"cooldown": "30m"}, recheck="5m")

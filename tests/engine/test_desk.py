@@ -13,7 +13,7 @@ from remediator.core.catalog import Catalog, Cover
 from remediator.engine.desk import PeoplesDesk
 from remediator.engine.driver import Driver
 from remediator.ports import Pending, Reloaded
-from tests.core.stories import CATALOG, policy, post, proof, votes
+from tests.core.campaign import CATALOG, policy, post, proof, votes
 from tests.engine.world import START, Engine, alert, engine
 
 

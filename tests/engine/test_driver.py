@@ -14,7 +14,7 @@ from remediator.core import play
 from remediator.core.alert import Delivery
 from remediator.engine.driver import Driver
 from remediator.ports import Pending
-from tests.core.stories import policy, post, votes
+from tests.core.campaign import policy, post, votes
 from tests.engine.world import Engine, alert, engine
 
 GATED = policy({"pause": post("/pause/${campaign}", gate=votes(oncall=1, within="5m"))})

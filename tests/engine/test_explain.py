@@ -16,7 +16,7 @@ from remediator.core.policy import Policy
 from remediator.core.run import Halt
 from remediator.engine.explain import explain, explain_alone
 from remediator.ports import Misfit, Said
-from tests.core.stories import policy, post, undo
+from tests.core.campaign import policy, post, undo
 from tests.engine.world import START, Engine, alert, engine
 
 OTHER = alert("f2", campaign="c-2")

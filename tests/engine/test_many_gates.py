@@ -17,7 +17,7 @@ from remediator.core.run import Outcome, Page, Run, Stage
 from remediator.engine.driver import POLL_S, Driver
 from remediator.engine.perform import Performer
 from remediator.ports import CardRef, RunFilter, Told
-from tests.core.stories import CATALOG, policy, post, votes
+from tests.core.campaign import CATALOG, policy, post, votes
 from tests.engine.world import Engine, alert, engine
 
 GATES = 300

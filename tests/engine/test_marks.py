@@ -27,7 +27,7 @@ from remediator.engine.perform import Performer
 from remediator.engine.recovery import recover
 from remediator.errors import ConnectorError, StoreError
 from remediator.ports import Order
-from tests.core.stories import CATALOG, change, policy
+from tests.core.campaign import CATALOG, change, policy
 from tests.engine.world import Engine, alert, engine
 
 SECRET = "canary-of-the-settings"

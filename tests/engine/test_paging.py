@@ -13,7 +13,7 @@ import pytest
 from remediator.core.run import Page
 from remediator.engine.paging import Paging
 from remediator.errors import StoreError
-from tests.core.stories import policy
+from tests.core.campaign import policy
 from tests.engine.world import Engine, engine
 
 

@@ -20,7 +20,7 @@ from remediator.engine.hiding import Discreet, hider
 from remediator.engine.looking import Looking, OnlyLooks
 from remediator.engine.rehearsal import Rehearsal, Rehearser
 from remediator.errors import ConnectorError
-from tests.core.stories import CATALOG, START, budget_probe, change, policy, post, proof, say, votes
+from tests.core.campaign import CATALOG, START, budget_probe, change, policy, post, proof, say, votes
 from tests.engine.world import HandClock
 
 ABOUT = Address("campaign/c-1", {"campaign": "c-1"})

@@ -8,7 +8,7 @@ from typing import Any
 from remediator.core.messages import Act, Done, StepFinished, Unknown, VoteCast
 from remediator.core.play import lost
 from remediator.core.run import Run, Stage, StepState, Vote
-from tests.core.stories import policy, post, undo, votes
+from tests.core.campaign import policy, post, undo, votes
 from tests.engine.world import Engine, alert, engine
 
 ITEMS = 12

@@ -44,7 +44,7 @@ from remediator.ports import Pending, Reloaded, RunFilter, Store, Tx
 from remediator.store import open_store
 from remediator.store.journal import verify
 from remediator.store.memory import MemoryStore
-from tests.core.stories import CATALOG, change, policy, post, proof, undo, votes
+from tests.core.campaign import CATALOG, change, policy, post, proof, undo, votes
 from tests.engine.world import START, alert
 
 T = TypeVar("T")

@@ -20,7 +20,7 @@ from remediator.core.run import Run
 from remediator.engine.decisions import Committed, Decisions, Terms
 from remediator.ports import Disposition, Pending, RunFilter, Store, Tx
 from remediator.store import open_store
-from tests.core.stories import CATALOG
+from tests.core.campaign import CATALOG
 
 START = datetime(2026, 3, 4, 10, 0, tzinfo=UTC)
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from remediator.core.messages import Card, Decision
 from remediator.core.run import Run, Stage
 from remediator.people.cards import gate_card
-from tests.core.stories import Story, policy, post, undo, votes
+from tests.core.campaign import policy, post, undo, votes
+from tests.core.stories import Story
 from tests.core.test_decide_fuzz import NUMBERS, POLICIES, Chaos, comes_to_its_end
 from tests.people.stories import PUBLIC
 

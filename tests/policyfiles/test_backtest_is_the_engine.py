@@ -53,7 +53,7 @@ from remediator.policyfiles.backtest.sources import Order, Problems
 from remediator.ports import Disposition, Pending, RunFilter, Scope, Store, Tx
 from remediator.store import open_store
 from remediator.store.memory_runs import RunChanges
-from tests.core.stories import CATALOG, ROLES, budget_probe, change, policy, post, proof, undo, votes
+from tests.core.campaign import CATALOG, ROLES, budget_probe, change, policy, post, proof, undo, votes
 from tests.engine.world import START
 
 EXAMPLES = 20 if os.environ.get("CI") == "true" else 60

@@ -15,7 +15,7 @@ from remediator.policyfiles.backtest.readings import Readings, recorded
 from remediator.policyfiles.backtest.sources import Span
 from remediator.ports import KeptPolicy, Tx
 from remediator.store.memory import MemoryStore
-from tests.core.stories import CATALOG, budget_probe, policy, post
+from tests.core.campaign import CATALOG, budget_probe, policy, post
 from tests.store.samples import NOON, HandClock, a_run
 
 MINUTE = timedelta(minutes=1)
