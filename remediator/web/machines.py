@@ -8,6 +8,7 @@ from aiohttp import web
 
 from remediator.web import openapi, shapes
 from remediator.web.reading import told
+from remediator.web.route import LISTED
 from remediator.web.services import services
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -36,6 +37,5 @@ async def metrics(request: web.Request) -> web.Response:
 
 async def description(request: web.Request) -> web.Response:
     """Describe this API (OpenAPI 3.1)."""
-    from remediator.web.routes import ROUTES  # the table names this handler
-
-    return told(openapi.document(ROUTES, services(request).config.public_url))
+    listed = request.config_dict[LISTED]
+    return told(openapi.document(listed, services(request).config.public_url))

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from remediator.web.access import Access
+from remediator.web.route import Param, Route
 from remediator.web.shapes import ProblemShape
-
-if TYPE_CHECKING:  # the table names our handler
-    from remediator.web.routes import Param, Route
 
 _REF = "#/components/schemas/{name}"
 

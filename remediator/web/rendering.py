@@ -10,17 +10,22 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from remediator.web import assets, lettering, wording
 
 
-@cache
-def environment() -> Environment:
-    """Made once; templates are compiled when first used."""
-    found = Environment(
-        loader=PackageLoader("remediator.web", "templates"),
+def templates(package: str, folder: str) -> Environment:
+    """The templates of a folder: everything in them is escaped, and a name that is not there is an error."""
+    return Environment(
+        loader=PackageLoader(package, folder),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
     )
+
+
+@cache
+def environment() -> Environment:
+    """Ours, made once; each is compiled when first used."""
+    found = templates("remediator.web", "templates")
     found.filters |= {
         "shown": lettering.shown,
         "whole": lettering.whole,

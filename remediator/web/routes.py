@@ -6,47 +6,11 @@ The first stop of a request: `server` builds the router from this table and `acc
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
-import msgspec
-
 from remediator.core.run import Run
 from remediator.ports import Explanation
 from remediator.web import assets, changing, events, machines, pages, reading, shapes
 from remediator.web.access import Access
-from remediator.web.services import Handler
-
-
-@dataclass(frozen=True)
-class Param:
-    """One parameter of a query."""
-
-    doc: str
-    choices: tuple[str, ...] = ()
-    most: int | None = None  # it is a whole number from 1 to this
-
-
-@dataclass(frozen=True)
-class Route:
-    """One method on one path.
-
-    handler: None where app.py brings it. takes, gives: the shapes of the bodies; None: not JSON.
-    """
-
-    method: str
-    path: str
-    access: Access
-    handler: Handler | None
-    gives: type[msgspec.Struct] | None = None
-    takes: type[msgspec.Struct] | None = None
-    query: dict[str, Param] = field(default_factory=dict)
-    media: str = "application/json"  # what it answers with
-
-    @property
-    def name(self) -> str:
-        """As routers and logs call it."""
-        return f"{self.method} {self.path}"
-
+from remediator.web.route import Param, Route
 
 _RUNS = {
     "state": Param("open, holding, closed, or a stage", reading.STATES),

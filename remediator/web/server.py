@@ -20,7 +20,8 @@ from remediator.web.access import PERSON, admit
 from remediator.web.bodies import MOST
 from remediator.web.events import LISTENERS, Listeners, events
 from remediator.web.problems import REQUEST_ID, Problem, answer
-from remediator.web.routes import BY_NAME, ROUTES, Route
+from remediator.web.route import LISTED, Route
+from remediator.web.routes import BY_NAME, ROUTES
 from remediator.web.services import SERVICES, Handler, Services
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ def make_app(services: Services) -> web.Application:
         client_max_size=max(MOST, services.config.hooks.alertmanager.max_body),
     )
     app[SERVICES] = services
+    app[LISTED] = ROUTES
     app[LISTENERS] = listeners = Listeners(services.feed)
     app.cleanup_ctx.append(listeners.running)
     app.on_shutdown.append(listeners.end)

@@ -10,7 +10,8 @@ import pytest
 from aiohttp import web
 
 from remediator.web.access import Access
-from remediator.web.routes import BY_NAME, ROUTES, Route
+from remediator.web.route import Route
+from remediator.web.routes import BY_NAME, ROUTES
 from remediator.web.server import make_app
 from tests.web.conftest import TOKENS, Opened, Site
 from tests.web.scene import alert, asking, fill, waiting

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from functools import cache
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
 from remediator.policyfiles.backtest import picture, reports
 from remediator.policyfiles.backtest.result import PolicySeen, Result
 from remediator.web import lettering, wording
+from remediator.web.rendering import templates
 
 MOST_RUNS = 300
 """Runs that are listed one by one; the JSON has all of them."""
@@ -60,14 +61,7 @@ def _shares(one: PolicySeen) -> list[tuple[str, str, int, float]]:
 
 @cache
 def _environment() -> Environment:
-    found = Environment(
-        loader=PackageLoader("remediator.policyfiles.backtest", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        auto_reload=False,
-    )
+    found = templates("remediator.policyfiles.backtest", ".")
     found.filters |= {
         "shown": lettering.shown,
         "plain": lettering.plain,
