@@ -13,6 +13,8 @@ help: ## this list
 demo: .venv/.run ## a small world, a real daemon and an alert: see it work (ARGS="--port 8080")
 	@$(BIN)/remediator demo $(ARGS)
 
+# Tests start hundreds of Pythons: each module is compiled once, and not once in each of them.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: .venv/.dev ## all tests (ARGS="tests/core -k bounds")
 	@scripts/test-components
 	@$(BIN)/pytest -n 3 --dist worksteal $(if $(CI),--cov --cov-report=term:skip-covered) $(ARGS)

@@ -13,8 +13,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from remediator.core.expression import parse_duration
-from remediator.core.letters import plainly
 from remediator.errors import ConfigError, ExpressionError, IntakeError, RemediatorError
 
 if TYPE_CHECKING:
@@ -160,6 +158,8 @@ def player(args: argparse.Namespace, config: Config) -> Callable[[PolicySet], Re
             if problems.count > MOST_TOLD:
                 print(f"… {problems.count - MOST_TOLD} more", file=sys.stderr)
         if result.disorder:
+            from remediator.core.letters import plainly
+
             print(f"{plainly(result.source)}: {result.disorder}", file=sys.stderr)
         return result
 
@@ -265,6 +265,8 @@ def _address(config: Path, place: tuple[str, str]) -> str:
 
 
 def _duration(text: str) -> timedelta:
+    from remediator.core.expression import parse_duration
+
     try:
         span = parse_duration(text)
     except (ExpressionError, ValueError) as error:

@@ -8,18 +8,15 @@ import functools
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
-
-import msgspec
+from typing import TYPE_CHECKING, Any
 
 from remediator.cli.table import printed, table
-from remediator.core.alert import Alert
-from remediator.core.expression import format_duration
-from remediator.core.policyset import PolicySet
 from remediator.errors import RemediatorError, StoreError
-from remediator.ports import Explanation, Said, Store
-from remediator.web.lettering import plain
-from remediator.web.wording import SAYS
+
+if TYPE_CHECKING:
+    from remediator.core.alert import Alert
+    from remediator.core.policyset import PolicySet
+    from remediator.ports import Explanation, Said, Store
 
 FINE, PROBLEMS, COULD_NOT_RUN = 0, 1, 2
 _SECOND = timedelta(seconds=1)
@@ -50,6 +47,8 @@ def add_command(commands: Any) -> None:
 
 def run_explain(args: argparse.Namespace) -> int:
     """0 whatever the policies say; 1 when some of them are broken; 2 when none could be asked."""
+    import msgspec
+
     from remediator import connectors
     from remediator.clock import SystemClock
     from remediator.config_file import load as load_config
@@ -116,6 +115,9 @@ async def _heard(store: Store, fingerprint: str) -> Alert:
 
 
 def _told(found: Explanation) -> str:
+    from remediator.web.lettering import plain
+    from remediator.web.wording import SAYS
+
     alert = found.alert
     labels = ", ".join(f"{name}={value}" for name, value in alert.labels.items())
     head = f"{plain(alert.name)} ({alert.status}, fingerprint {plain(alert.fingerprint)})"
@@ -143,6 +145,9 @@ def _why(one: Said) -> str:
 
 
 def _again(one: Said, now: datetime) -> str:
+    from remediator.core.expression import format_duration
+    from remediator.web.lettering import plain
+
     if one.again_at is not None:
         left = one.again_at - now
         return f"in {format_duration(left - left % _SECOND)}" if left > _SECOND else "now"

@@ -9,26 +9,19 @@ from collections.abc import Mapping
 from datetime import timedelta
 from itertools import groupby
 from pathlib import Path
-from typing import Any
-
-import msgspec
+from typing import TYPE_CHECKING, Any
 
 from remediator.cli.client import given_params
 from remediator.cli.table import changed, printed
-from remediator.core import byhand, planning
-from remediator.core.catalog import Catalog
-from remediator.core.expression import format_duration
-from remediator.core.parameters import fit
-from remediator.core.planning import Address
-from remediator.core.policy import Policy
-from remediator.core.repeating import named
-from remediator.core.run import Refusal
-from remediator.core.steps import base_of
-from remediator.engine.looking import Looks
-from remediator.engine.rehearsal import CaseSeen, GateSeen, Rehearsal, StepSeen
 from remediator.errors import PolicyError, RemediatorError
-from remediator.policyfiles.loading import LoadedPolicy, load
-from remediator.web.lettering import facts
+
+if TYPE_CHECKING:
+    from remediator.core.catalog import Catalog
+    from remediator.core.planning import Address
+    from remediator.core.policy import Policy
+    from remediator.engine.looking import Looks
+    from remediator.engine.rehearsal import CaseSeen, GateSeen, Rehearsal, StepSeen
+    from remediator.policyfiles.loading import LoadedPolicy
 
 FINE, WOULD_REFUSE, COULD_NOT_RUN = 0, 1, 2
 MOST_ITEMS = 10
@@ -60,6 +53,8 @@ def add_command(commands: Any) -> None:
 
 def run_preview(args: argparse.Namespace) -> int:
     """0: fine, 1: the policy would refuse, 2: it could not be tried."""
+    import msgspec
+
     from remediator import connectors
     from remediator.config_file import load as load_config
     from remediator.telemetry import configure_logging
@@ -103,6 +98,8 @@ async def _rehearsed(
 
 def _policy(name: str, folder: Path, catalog: Catalog) -> LoadedPolicy:
     """The policy of this name; those beside it need not be right."""
+    from remediator.policyfiles.loading import load
+
     loaded = load([folder], catalog)
     found = next((one for one in loaded.policies if one.policy.name == name), None)
     if found is not None:
@@ -114,6 +111,10 @@ def _policy(name: str, folder: Path, catalog: Catalog) -> LoadedPolicy:
 
 def _address(policy: Policy, target: str, given: dict[str, str]) -> Address:
     """What it would be about. Raises PolicyError with everything that is missing or does not fit."""
+    from remediator.core import byhand, planning
+    from remediator.core.parameters import fit
+    from remediator.core.run import Refusal
+
     traced = byhand.traced(policy, target, given) if target else {}
     if isinstance(traced, Refusal):
         raise PolicyError("--target", traced.reason)
@@ -133,6 +134,8 @@ def _address(policy: Policy, target: str, given: dict[str, str]) -> Address:
 
 
 def _told(found: Rehearsal) -> list[str]:
+    from remediator.core.steps import base_of
+
     about = f"{found.policy} on {found.target}  (mode {found.mode}), {found.at:%Y-%m-%d %H:%M:%S} UTC"
     params = ", ".join(f"{name}={value}" for name, value in found.params.items())
     lines = [about, *([f"params: {params}"] if params else []), "", "readings"]
@@ -153,6 +156,8 @@ def _told(found: Rehearsal) -> list[str]:
 
 
 def _sum(found: Rehearsal) -> str:
+    from remediator.core.repeating import named
+
     if found.refusal:
         return f"It would refuse: {found.refusal}"
     if found.case is None:
@@ -167,15 +172,21 @@ def _sum(found: Rehearsal) -> str:
 def _reading(ok: bool, value: Mapping[str, Any], error: str) -> str:  # noqa: FBT001 -- a reading's own field
     if not ok:
         return f"could not be read: {error}"
-    return ", ".join(f"{name} = {text[:200]}" for name, text in facts(value)) or "nothing"
+    return _facts(value) or "nothing"
 
 
 def _case(one: CaseSeen) -> str:
     if one.error:
         return f"case {one.number} has no answer: {one.error}"
-    seen = ", ".join(f"{name} = {text[:200]}" for name, text in facts(one.values)) if one.values else ""
+    seen = _facts(one.values) if one.values else ""
     held = "holds" if one.holds else "does not hold"
     return f"case {one.number} {held}: {one.when or 'always'}" + (f"  ({seen})" if seen else "")
+
+
+def _facts(values: Mapping[str, Any]) -> str:
+    from remediator.web.lettering import facts
+
+    return ", ".join(f"{name} = {text[:200]}" for name, text in facts(values))
 
 
 def _step(step: StepSeen) -> list[str]:
@@ -194,6 +205,8 @@ def _step(step: StepSeen) -> list[str]:
 
 
 def _gate(gate: GateSeen | None, waived: str) -> str:
+    from remediator.core.expression import format_duration
+
     if gate is None:
         return f"needs no approval; waived: {waived}" if waived else "needs no approval"
     asked = (f"{count} of {role} ({_people(gate.people[role])})" for role, count in gate.votes.items())

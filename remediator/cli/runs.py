@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
-
-import msgspec
 
 from remediator.cli.client import add_options, ask, at, given_params, quoted
 from remediator.cli.table import printed, table
-from remediator.ports import JournalEntry
-from remediator.web.timeline import Told, told
+
+if TYPE_CHECKING:
+    from remediator.web.timeline import Told
 
 REST_S = 5.0
 """How long `start` watches for what the run waits for: its probes take a moment."""
@@ -137,4 +136,9 @@ def run_settle(args: argparse.Namespace) -> int:
 
 def _told(entries: list[dict[str, Any]]) -> list[Told]:
     """The journal in words, as on the run's page; the data itself comes with --json."""
+    import msgspec
+
+    from remediator.ports import JournalEntry
+    from remediator.web.timeline import told
+
     return [told(entry) for entry in msgspec.convert(entries, list[JournalEntry])]
