@@ -17,7 +17,8 @@ from remediator.policyfiles.loading import LoadedPolicy, load, policy_files
 from remediator.policyfiles.testing.coverage import Coverage, percent
 from remediator.policyfiles.testing.naming import Known
 from remediator.policyfiles.testing.reading import Story, stories
-from remediator.policyfiles.testing.teller import Teller, Told, running
+from remediator.policyfiles.testing.scene import running
+from remediator.policyfiles.testing.teller import Teller, Told
 
 ENDINGS = (".test.yaml", ".test.yml")
 

@@ -12,8 +12,9 @@ from typing import Any
 from remediator.core.expression import format_duration
 from remediator.people.lettering import counted
 from remediator.policyfiles.testing.expectations import spelled
+from remediator.policyfiles.testing.scene import Failure
 from remediator.policyfiles.testing.seen import Happening
-from remediator.policyfiles.testing.teller import Failure, Told
+from remediator.policyfiles.testing.teller import Told
 from remediator.web import timeline
 
 WIDTH = 100

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from remediator.policyfiles.testing.running import find, run
-from remediator.policyfiles.testing.teller import Teller, running
+from remediator.policyfiles.testing.scene import running
+from remediator.policyfiles.testing.teller import Teller
 from tests.policyfiles.testing.stage import PACK, known
 
 
