@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -27,9 +29,9 @@ from remediator.engine.desk import PeoplesDesk
 from remediator.engine.driver import Driver
 from remediator.engine.explain import explain
 from remediator.engine.hiding import Discreet, hider
+from remediator.engine.membership import Membership
 from remediator.engine.paging import Paging
 from remediator.engine.perform import Performer
-from remediator.engine.recovery import recover
 from remediator.engine.schedule import Schedule
 from remediator.errors import ConfigError, RemediatorError, StoreError
 from remediator.intake.hook import AlertmanagerHook
@@ -98,10 +100,13 @@ class App:
         )
         self.performer.on_step = self._step_ended
         self.driver.attach(self.performer)
+        host = f"{socket.gethostname()}:{os.getpid()}"
+        self.membership = Membership(self.store, self.clock, lambda: self.shelf().version, new_id, host)
+        self.membership.attach(self.driver, self.performer)
         people = self.connections[BUILT_IN["people"]]
         assert isinstance(people, People)
         people.attach(self.paging.open)
-        self.performer.attach(self.driver, self._page_about)
+        self.performer.attach(self.driver, self._page_about, lambda: self.membership.lease)
         self.schedule = Schedule(self.store, self.clock, self.performer, self.driver)
         self.desk = PeoplesDesk(self.store, self.driver, new_id, self.shelf, self.shelf.reload)
         self.clicks = Clicks(self.desk, self._whisper, self.desk.turn_away)
@@ -258,13 +263,15 @@ class App:
                 if self.config.reload.watch:
                     watch = Reloading(self.shelf, self._reload, self.config.reload.every.total_seconds())
                     loops.append(tasks.create_task(watch.run(), name="reloading"))
-                await recover(self.store, self.driver, self.performer)
+                await self.membership.join()
+                loops.append(tasks.create_task(self.membership.run(), name="membership"))
                 async with self._hearing(tasks), self._listening():
                     yield self
                 self.schedule.stop()
                 for loop in loops:
                     loop.cancel()
                 await self.performer.finish(STOP_WITHIN_S)
+                await self.membership.leave()
             await self.store.transact(lambda tx: tx.journal(SYSTEM, [Entry("stopped", {})]))
         finally:
             for connection in self.connections.values():

@@ -9,6 +9,7 @@ RemediatorError            place, problem, remedy: what a person needs to mend i
 │   └── Overloaded         not now (503; the sender retries)
 ├── ConnectorError         a probe could not be read
 └── StoreError             state cannot be read or written; nothing starts
+    ├── LeaseLost          other replicas have taken over; this one begins anew
     └── SchemaTooNew       the database was written by a newer version
 """
 
@@ -73,6 +74,10 @@ class ConnectorError(RemediatorError):
 
 class StoreError(RemediatorError):
     """The store cannot be read or written."""
+
+
+class LeaseLost(StoreError):
+    """This replica was silent for too long, and others have taken over what it did."""
 
 
 class SchemaTooNew(StoreError):

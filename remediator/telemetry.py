@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from remediator.core.policyset import PolicySet
 from remediator.core.run import Stage
 from remediator.errors import StoreError
-from remediator.ports import PolicyCount, Store, Tx
+from remediator.ports import NOTHING, Ahead, PolicyCount, Store, Tx
 
 T = TypeVar("T")
 
@@ -321,6 +321,15 @@ class TimedStore:
         self._store = store
         self._metrics = metrics
 
+    @property
+    def shared(self) -> bool:
+        """See `remediator.ports.Store`."""
+        return self._store.shared
+
+    def write_as(self, replica: str) -> None:
+        """See `remediator.ports.Store`."""
+        self._store.write_as(replica)
+
     async def open(self) -> None:
         """See `remediator.ports.Store`."""
         await self._store.open()
@@ -334,11 +343,11 @@ class TimedStore:
         """See `remediator.ports.Store`."""
         await self._store.close()
 
-    async def transact(self, work: Callable[[Tx], Awaitable[T]]) -> T:
+    async def transact(self, work: Callable[[Tx], Awaitable[T]], ahead: Ahead = NOTHING) -> T:
         """See `remediator.ports.Store`."""
         began = time.perf_counter()
         try:
-            value = await self._store.transact(work)
+            value = await self._store.transact(work, ahead)
         except StoreError:
             self._metrics.store_up(up=False)
             raise

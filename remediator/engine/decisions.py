@@ -16,7 +16,7 @@ import msgspec
 from remediator.core import planning, play
 from remediator.core.alert import Alert, Delivery
 from remediator.core.catalog import Catalog
-from remediator.core.messages import AlertHeard, Counted, Decision, Entry, Event, Facts, Seen
+from remediator.core.messages import AlertHeard, Counted, Decision, Entry, Event, Facts, Seen, TimePassed
 from remediator.core.planning import Address
 from remediator.core.play import News
 from remediator.core.policy import Policy
@@ -24,6 +24,9 @@ from remediator.core.policyset import PolicySet, Versioned
 from remediator.core.run import Outcome, Page, Refusal, Run, Stage
 from remediator.core.turn import Turn
 from remediator.ports import SYSTEM, AlertRow, Disposition, KeptPolicy, Pending, Received, Scope, Tx
+
+STALE_PAUSE = timedelta(seconds=5)
+"""After which an alert is decided on again, by whoever has the newest policies then."""
 
 
 @dataclass
@@ -175,6 +178,8 @@ class Decisions:
     ) -> Refusal | None:
         """Open a run, for an alert or for a person, unless a bound says no. Nobody works on it yet."""
         policy, address = versioned.policy, opening.address
+        if await tx.current_set() not in ("", self._policies().version):
+            return Refusal("policy", "this replica has not read the newest policies", tx.now + STALE_PAUSE)
         catalog = self._policies().catalog
         _, seen, no = await asked(tx, policy, catalog, address, opening.run_id)
         if no is not None:
@@ -201,6 +206,13 @@ class Decisions:
         run = await tx.run(run_id)
         if run is not None and run.stage is not Stage.CLOSED:
             await self._advance(tx, run, event, done)
+        return done
+
+    async def wake(self, tx: Tx, run_id: str) -> Committed:
+        """A run's deadline has passed, unless somebody else has met it in the meantime."""
+        done, run = Committed(), await tx.claim_run(run_id)
+        if run is not None:
+            await self._advance(tx, run, TimePassed(), done)
         return done
 
     async def turn_away(self, tx: Tx, run_id: str, gate_id: str, who: str, why: str) -> Committed:

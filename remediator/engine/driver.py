@@ -9,23 +9,35 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
 import msgspec
 
 from remediator.core.calls import printable
-from remediator.core.messages import Event, PolicyChanged, TimePassed
+from remediator.core.messages import Event, PolicyChanged
 from remediator.engine.decisions import Committed, Decisions
 from remediator.errors import StoreError
-from remediator.ports import Clock, Disposition, Due, Pending, Received, RunFilter, Store, Tx
+from remediator.ports import (
+    NOTHING,
+    Ahead,
+    Clock,
+    Disposition,
+    Due,
+    Pending,
+    Received,
+    RunFilter,
+    Store,
+    Tx,
+)
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 POLL_S = 1.0
+BUSY_S = 0.1
 BATCH = 64
 PORTION = 100
 """Alerts that are decided on in one transaction, if they came in several deliveries: some milliseconds."""
@@ -65,6 +77,7 @@ class Driver:
         self._deadlines = asyncio.Event()
         self._watchers: list[Callable[[str], None]] = []
         self.depth = 0  # deliveries that wait, as far as is known
+        self.stale = False  # other replicas have newer policies: nothing is opened here
         self.store_works = True
 
     def attach(self, performer: Performs) -> None:
@@ -89,11 +102,13 @@ class Driver:
 
     async def tell(self, run_id: str, event: Event, effect: int | None = None) -> None:
         """Let a run hear an event; its result is committed when this returns. Raises StoreError."""
-        await self.commit(lambda tx: self.decisions.advance(tx, run_id, event, effect))
+        await self.commit(
+            lambda tx: self.decisions.advance(tx, run_id, event, effect), Ahead(run=run_id, effect=effect)
+        )
 
-    async def commit(self, work: Callable[[Tx], Awaitable[Committed]]) -> Committed:
+    async def commit(self, work: Callable[[Tx], Awaitable[Committed]], ahead: Ahead = NOTHING) -> Committed:
         """One deciding transaction, and what follows from it."""
-        done = await self._store.transact(work)
+        done = await self._store.transact(work, ahead)
         self.follow(done)
         return done
 
@@ -139,21 +154,24 @@ class Driver:
                     await wake.wait()
 
     async def _drain_inbox(self) -> float:
-        while True:
-            waiting = await self._store.read(lambda tx: tx.inbox(BATCH))
-            for few in _portions(waiting):
-                await self._admit(few)
-                self.depth = max(0, self.depth - len(few))
-            if len(waiting) < BATCH:  # whatever came meanwhile has woken us again
+        while not self.stale:
+            settled = await self._admit(BATCH)
+            if settled == 0:  # whatever came meanwhile has woken us again
                 self.depth = 0
-                return POLL_S
+                break
+            self.depth = max(0, self.depth - settled)
+        return POLL_S
 
-    async def _admit(self, few: list[Received]) -> None:
-        """In order, in one transaction: what is being accepted meanwhile waits no longer than that."""
+    async def _admit(self, limit: int) -> int:
+        """Some deliveries, in order, in one transaction: what is being accepted meanwhile waits no longer."""
+        settled = 0
 
         async def work(tx: Tx) -> Committed:
+            nonlocal settled
             done = Committed()
-            for received in few:
+            claimed = await tx.claim_inbox(limit, PORTION)
+            settled = len(claimed)
+            for received in claimed:
                 done += await self.decisions.admit(tx, received)
             return done
 
@@ -163,8 +181,9 @@ class Driver:
             raise
         except Exception:  # a bug of ours: find the alert that it is about, and let its siblings through
             log.exception("deliveries cannot be decided together")
-            for received in few:
+            for received in await self._store.read(lambda tx: tx.inbox(settled)):
                 await self._admit_singly(received)
+        return settled
 
     async def _admit_singly(self, received: Received) -> None:
         """Each alert by itself; one that cannot be decided is set aside, and a person told."""
@@ -186,26 +205,29 @@ class Driver:
     async def meet_deadlines(self) -> float:
         while True:
             due, next_due = await self._store.read(_due)
-            if not due.runs and not due.dispositions:
+            if not due.runs and (self.stale or not due.dispositions):
                 break
-            for run_id in due.runs:
-                await self._wake(run_id)
-            if due.dispositions:
+            moved = [await self._wake(run_id) for run_id in due.runs]
+            if due.dispositions and not self.stale:
                 await self._reconsider(due.dispositions)
-        if next_due is None:
+            elif not any(moved):  # another replica is at them
+                return BUSY_S
+        if next_due is None or self.stale:
             return POLL_S
         return min(POLL_S, max(0.005, (next_due - self._clock.now()).total_seconds()))
 
-    async def _wake(self, run_id: str) -> None:
-        """A run's deadline. One that cannot be decided waits a minute, and keeps nobody else waiting."""
+    async def _wake(self, run_id: str) -> bool:
+        """A run's deadline; whether it was met. One that cannot be decided waits a minute."""
         try:
-            await self.tell(run_id, TimePassed())
+            done = await self.commit(lambda tx: self.decisions.wake(tx, run_id), Ahead(run=run_id))
         except StoreError:
             raise
         except Exception as error:
             log.exception("a run cannot be decided", extra={"run": run_id})
             await self._store.transact(lambda tx: _postpone(tx, run_id))
             await self._bug(f"run:{run_id}", f"run {run_id} cannot be decided", error)
+            return True
+        return bool(done.runs)
 
     async def _reconsider(self, standing: Sequence[Disposition]) -> None:
         """In one transaction: one run's end may wake all who were refused in a storm."""
@@ -246,17 +268,3 @@ def _later(standing: Disposition, now: datetime) -> Disposition:
 async def _due(tx: Tx) -> tuple[Due, datetime | None]:
     """What is due, and when the next thing will be: one look, since each commit makes us look."""
     return await tx.due(BATCH), await tx.next_due()
-
-
-def _portions(waiting: list[Received]) -> Iterator[list[Received]]:
-    """The deliveries in order, as many together as hold `PORTION` alerts; a larger one alone."""
-    few: list[Received] = []
-    alerts = 0
-    for received in waiting:
-        alerts += len(received.delivery.alerts)
-        if few and alerts > PORTION:
-            yield few
-            few, alerts = [], len(received.delivery.alerts)
-        few.append(received)
-    if few:
-        yield few

@@ -62,6 +62,14 @@ INQUIRE_RETRY_S = (0.1, 0.5, 1, 2, 5, 10)
 CARD_RETRY_S = (0.5, 1, 2, 5, 10, 30)
 
 
+class Holds(Protocol):
+    """A lease."""
+
+    def holds(self) -> bool:
+        """Whether anything may still be sent under it."""
+        ...
+
+
 class Hears(Protocol):
     """What the performer asks of the driver."""
 
@@ -92,20 +100,32 @@ class Performer:
         self._looking = Looking(connectors, clock, catalog)
         self._probes = asyncio.Semaphore(at_once[0])
         self._acts = asyncio.Semaphore(at_once[1])
+        self._lease: Callable[[], Holds] | None = None
         self.on_step: Callable[[Act, Result], None] = lambda _act, _result: None  # for metrics
         self._tasks: dict[asyncio.Task[None], Pending] = {}
         self._cards: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # those being shown
         self._driver: Hears | None = None
         self._tell_people: Callable[[str, str, str], Awaitable[None]] | None = None
 
-    def attach(self, driver: Hears, tell_people: Callable[[str, str, str], Awaitable[None]]) -> None:
-        """driver: who hears results; tell_people: ``(run, about, text)`` pages, once for each of these."""
+    def attach(
+        self,
+        driver: Hears,
+        tell_people: Callable[[str, str, str], Awaitable[None]],
+        lease: Callable[[], Holds],
+    ) -> None:
+        """driver: who hears results; tell_people: ``(run, about, text)`` pages, once for each of these.
+
+        lease: the one under which effects are begun now.
+        """
         self._driver = driver
         self._tell_people = tell_people
+        self._lease = lease
 
     def start(self, pending: Pending) -> None:
         """Perform it soon."""
-        task = asyncio.get_running_loop().create_task(self._perform(pending), name=f"effect-{pending.id}")
+        assert self._lease is not None
+        work = self._perform(pending, self._lease())
+        task = asyncio.get_running_loop().create_task(work, name=f"effect-{pending.id}")
         self._tasks[task] = pending
         task.add_done_callback(self._tasks.pop)
 
@@ -129,7 +149,7 @@ class Performer:
     def _acting(self) -> list[asyncio.Task[None]]:
         return [task for task, pending in self._tasks.items() if not repeatable(pending.effect)]
 
-    async def _perform(self, pending: Pending) -> None:
+    async def _perform(self, pending: Pending, lease: Holds) -> None:
         try:
             match pending.effect:
                 case Probe():
@@ -137,7 +157,7 @@ class Performer:
                 case Preview():
                     await self._tell(pending, await self._preview(pending.effect))
                 case Act():
-                    await self._tell(pending, await self._act(pending))
+                    await self._tell(pending, await self._act(pending, lease))
                 case Inquire():
                     await self._tell(pending, await self._inquire(pending))
                 case Card():
@@ -189,22 +209,24 @@ class Performer:
 
     # ── Acting ────────────────────────────────────────────────────────────────────────────────────
 
-    async def _act(self, pending: Pending) -> Event:
+    async def _act(self, pending: Pending, lease: Holds) -> Event:
         effect = pending.effect
         assert isinstance(effect, Act)
         left = min(effect.start_by - self._clock.now(), START_WITHIN)  # a clock may have gone back
         deadline = self._clock.monotonic() + left.total_seconds()
         async with self._acts:
-            result = _kept(await self._send(pending.run, effect, deadline))
+            result = _kept(await self._send(pending.run, effect, deadline, lease))
         self.on_step(effect, result)
         return StepFinished(effect.step, effect.attempt, effect.undo, result)
 
-    async def _send(self, run: str, effect: Act, deadline: float) -> Result:
-        """The start deadline is asked immediately before sending, by both clocks."""
+    async def _send(self, run: str, effect: Act, deadline: float, lease: Holds) -> Result:
+        """The lease, and the start deadline by both clocks, are asked immediately before sending."""
         call, limit = effect.call, self._limit(effect.call)
         order = Order(effect.key, _revived(effect.shown), lambda about: self._mark(run, effect, about))
         if self._clock.monotonic() >= deadline or self._clock.now() >= effect.start_by:
             return Refused(f"never sent: not started by {_seconds(effect.start_by)}")
+        if not lease.holds():
+            return Refused("never sent: this replica's lease was over")
         try:
             async with asyncio.timeout(limit + GRACE_S):
                 return await self._connectors[call.connection].act(live(call), order=order, timeout=limit)

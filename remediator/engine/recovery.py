@@ -1,4 +1,4 @@
-"""On start: everything that was open goes on. A lost act is unknown, all else is done again."""
+"""What a stopped daemon leaves goes on in another. A lost act is unknown, all else is done again."""
 
 from __future__ import annotations
 
@@ -12,17 +12,27 @@ log = logging.getLogger(__name__)
 
 
 async def recover(store: Store, driver: Driver, performer: Performs) -> int:
-    """Pick up every effect that has no result; returns how many there were.
+    """On start: pick up every effect that nobody performs; returns how many there were.
 
     Nothing else is needed: inbox rows, deadlines and refusals are found by the loops.
     """
-    pending = await store.read(lambda tx: tx.pending())
-    for one in pending:
-        event = lost(one.effect)
-        if event is None:
-            performer.start(one)
-        else:
-            log.warning("an outcome was lost in a stop", extra={"run": one.run, "effect": one.id})
-            await driver.tell(one.run, event, one.id)
+    found = await take_over(store, driver, performer)
     await driver.policies_changed()
-    return len(pending)
+    return found
+
+
+async def take_over(store: Store, driver: Driver, performer: Performs) -> int:
+    """Effects of replicas that live no more; returns how many there were."""
+    found = 0
+    for gone in await store.read(lambda tx: tx.lapsed()):
+        pending = await store.transact(lambda tx, gone=gone: tx.take_over(gone))  # type: ignore[misc]
+        log.info("taking over", extra={"replica": gone, "effects": len(pending)})
+        found += len(pending)
+        for one in pending:
+            event = lost(one.effect)
+            if event is None:
+                performer.start(one)
+            else:
+                log.warning("an outcome was lost in a stop", extra={"run": one.run, "effect": one.id})
+                await driver.tell(one.run, event, one.id)
+    return found

@@ -84,6 +84,7 @@ class Virtual:
         self.perform = perform
         self.driver = Driver(store, decisions, clock, _nothing, _defect)
         self.driver.attach(self)
+        self._new_id = new_id
         self.paging = Paging(store, clock, _told, new_id)
         self._wanted: deque[Pending] = deque()
         self._performing = False
@@ -168,6 +169,7 @@ class Virtual:
     def crash(self) -> None:
         """The daemon stops here and starts again: what was not performed is lost, or done again."""
         self._wanted.clear()
+        self.store.write_as(self._new_id("d"))
         self.do(recover(self.store, self.driver, self))
 
     def change_policies(self) -> None:

@@ -3,7 +3,9 @@
 from remediator.ports.explaining import Explanation, Misfit, Said, Says
 from remediator.ports.people import Answer, Desk, Feed, Notifier, Reloaded, Told
 from remediator.ports.rows import (
+    NOTHING,
     SYSTEM,
+    Ahead,
     AlertRow,
     CardRef,
     Disposition,
@@ -14,6 +16,7 @@ from remediator.ports.rows import (
     PolicyCount,
     Received,
     Rejected,
+    Replica,
     RunFilter,
     Scope,
     StageCount,
@@ -22,7 +25,9 @@ from remediator.ports.store import Store, Tx
 from remediator.ports.world import Clock, Connector, ConnectorKind, Order
 
 __all__ = [
+    "NOTHING",
     "SYSTEM",
+    "Ahead",
     "AlertRow",
     "Answer",
     "CardRef",
@@ -44,6 +49,7 @@ __all__ = [
     "Received",
     "Rejected",
     "Reloaded",
+    "Replica",
     "RunFilter",
     "Said",
     "Says",

@@ -81,6 +81,16 @@ class Pending(msgspec.Struct, frozen=True):
     effect: Effect
 
 
+class Replica(msgspec.Struct, frozen=True, kw_only=True):
+    """One daemon of those that share a store; a new one after each start."""
+
+    id: str
+    host: str  # and its process, for people
+    policies: str  # the version of the set that it runs
+    since: datetime
+    until: datetime  # its lease: over, unless it is renewed
+
+
 class CardRef(msgspec.Struct, frozen=True):
     """Where a gate's card is, and what it last showed.
 
@@ -134,6 +144,18 @@ class Scope(msgspec.Struct, frozen=True):
     budget: str = ""  # the one that the policy shares with others, if any
     budget_window: timedelta = timedelta()
     failure_window: timedelta = timedelta()  # failures are the policy's, whatever its mode was
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """What a transaction will ask first: a store behind a network fetches it all in one look."""
+
+    run: str = ""  # advanced: the run, and what bounds it
+    effect: int | None = None  # whose result it hears
+    fingerprints: tuple[str, ...] = ()  # alerts that it decides on
+
+
+NOTHING = Ahead()
 
 
 @dataclass(frozen=True)

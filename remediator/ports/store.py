@@ -9,13 +9,15 @@ once, and both stores stay thin.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
 from remediator.core.alert import Delivery
 from remediator.core.messages import Counted, Effect, Entry, Seen
 from remediator.core.run import Halt, Page, Run
 from remediator.ports.rows import (
+    NOTHING,
+    Ahead,
     AlertRow,
     CardRef,
     Disposition,
@@ -26,6 +28,7 @@ from remediator.ports.rows import (
     PolicyCount,
     Received,
     Rejected,
+    Replica,
     RunFilter,
     Scope,
     StageCount,
@@ -49,6 +52,13 @@ class Tx(Protocol):
 
     async def inbox(self, limit: int) -> list[Received]:
         """The oldest deliveries not yet settled."""
+        ...
+
+    async def claim_inbox(self, limit: int, alerts: int) -> list[Received]:
+        """The oldest that no other transaction is deciding on, for this one to settle.
+
+        At most ``limit`` of them, and as many as hold ``alerts`` alerts together; a larger one alone.
+        """
         ...
 
     async def inbox_depth(self) -> int:
@@ -109,6 +119,10 @@ class Tx(Protocol):
     # Runs
     async def run(self, run_id: str) -> Run | None: ...
 
+    async def claim_run(self, run_id: str) -> Run | None:
+        """A run whose deadline has passed; None when it has not, or when another transaction has it."""
+        ...
+
     async def open_run(self, policy: str, target: str) -> Run | None:
         """The one run of this policy on this target whose stage is open (holding is not)."""
         ...
@@ -161,7 +175,7 @@ class Tx(Protocol):
 
     # Effects
     async def put_effects(self, run_id: str, effects: Sequence[Effect]) -> list[Pending]:
-        """Keep what the world must now do."""
+        """Keep what the world must now do; this replica holds it, see `take_over`."""
         ...
 
     async def drop_effect(self, number: int) -> bool:
@@ -174,6 +188,39 @@ class Tx(Protocol):
 
     async def pending(self) -> list[Pending]:
         """Everything committed and without a result, oldest first."""
+        ...
+
+    # Replicas
+    async def beat(self, replica: Replica, lasts: timedelta) -> None:
+        """This replica lives, for so long from now."""
+        ...
+
+    async def replicas(self) -> list[Replica]:
+        """Those that live, or that still hold an effect; oldest first."""
+        ...
+
+    async def lapsed(self) -> list[str]:
+        """Replicas that live no more and hold effects; "" for effects that were let go."""
+        ...
+
+    async def take_over(self, replica: str) -> list[Pending]:
+        """What it held is this one's now, oldest first; whatever it writes from now on is `LeaseLost`."""
+        ...
+
+    async def let_go(self) -> int:
+        """This replica stops: what it holds is for any other; returns how many effects that are."""
+        ...
+
+    async def current_set(self) -> str:
+        """The version of the policies that replicas must have to open runs; "" for any."""
+        ...
+
+    async def announce_set(self, version: str) -> None:
+        """This one is current from now on."""
+        ...
+
+    async def known_set(self, version: str) -> bool:
+        """Whether it was ever announced."""
         ...
 
     # Halts
@@ -219,6 +266,11 @@ class Tx(Protocol):
 class Store(Protocol):
     """Where all state lives."""
 
+    @property
+    def shared(self) -> bool:
+        """Whether several daemons may write it at once, each under a lease."""
+        ...
+
     async def open(self) -> None:
         """Connect, migrate, take the lock. Raises StoreError with a remedy."""
         ...
@@ -231,11 +283,18 @@ class Store(Protocol):
         """Finish what was queued and let go."""
         ...
 
-    async def transact(self, work: Callable[[Tx], Awaitable[T]]) -> T:
+    def write_as(self, replica: str) -> None:
+        """Whose writes these are from now on, as `Tx.beat` names it."""
+        ...
+
+    async def transact(self, work: Callable[[Tx], Awaitable[T]], ahead: Ahead = NOTHING) -> T:
         """Run the work in one durable transaction; when this returns, it is committed.
 
-        Raises StoreError when it could not be committed. Whatever the work raises passes through,
-        and then nothing of it was written.
+        ``ahead``: what the work will ask first; only makes it quicker. Where a store must, it runs the
+        work again from its beginning: it must leave nothing behind but what it returns.
+
+        Raises StoreError when it could not be committed. Whatever the work raises passes through, and
+        then nothing of it was written.
         """
         ...
 

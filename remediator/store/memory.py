@@ -8,6 +8,7 @@ Closing it loses nothing: opened again, it is the disk that a daemon finds when 
 
 from __future__ import annotations
 
+import copy
 import heapq
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
@@ -19,8 +20,10 @@ import msgspec
 from remediator.core.alert import Delivery
 from remediator.core.messages import Effect, Entry, Preview, Probe
 from remediator.core.run import Halt, Page
-from remediator.errors import StoreError
+from remediator.errors import LeaseLost, StoreError
 from remediator.ports import (
+    NOTHING,
+    Ahead,
     AlertRow,
     CardRef,
     Clock,
@@ -31,11 +34,13 @@ from remediator.ports import (
     Pending,
     Received,
     Rejected,
+    Replica,
     Tx,
 )
 from remediator.store.journal import START, link
 from remediator.store.memory_runs import RunChanges, RunTables
 from remediator.store.memory_tables import Changes, Deadlines
+from remediator.store.portions import together
 
 T = TypeVar("T")
 
@@ -61,6 +66,10 @@ class Tables(RunTables):
         self.heads: dict[str, tuple[int, str]] = {}
         self.effects: dict[int, Pending] = {}
         self.effects_of: defaultdict[str, dict[int, None]] = defaultdict(dict)
+        self.holders: dict[int, str] = {}  # effect → the replica that performs it
+        self.replicas: dict[str, Replica] = {}
+        self.gone: dict[str, None] = {}  # replicas whose effects were taken over
+        self.sets: dict[str, None] = {}  # versions of the policies, as announced; the last is current
         self.pages: dict[str, Page] = {}
         self.open_pages: dict[str, str] = {}  # key → page
         self.next_pages: Deadlines[str] = Deadlines()
@@ -81,15 +90,26 @@ class Tables(RunTables):
 class MemoryTx(RunChanges):
     """A `remediator.ports.Tx`."""
 
-    __slots__ = ("_journals",)
+    __slots__ = ("_journals", "_replica", "_shared")
 
     _tables: Tables
 
-    def __init__(self, tables: Tables, changes: Changes, now: datetime, *, journals: bool) -> None:
-        """``journals``: whether they are kept."""
+    def __init__(
+        self,
+        tables: Tables,
+        changes: Changes,
+        now: datetime,
+        *,
+        journals: bool,
+        replica: str = "",
+        shared: bool = False,
+    ) -> None:
+        """``journals``: whether they are kept; ``replica``: who writes; ``shared``: with others."""
         super().__init__(changes, now)
         self._tables = tables
         self._journals = journals
+        self._replica = replica
+        self._shared = shared
 
     def _number(self, table: str) -> int:
         """Never given twice, not after a rollback either."""
@@ -107,6 +127,9 @@ class MemoryTx(RunChanges):
     async def inbox(self, limit: int) -> list[Received]:
         oldest = heapq.nsmallest(limit, self._tables.unsettled)
         return [Received(number, self._tables.inbox[number]) for number in oldest]
+
+    async def claim_inbox(self, limit: int, alerts: int) -> list[Received]:
+        return together(await self.inbox(limit), alerts)
 
     async def inbox_depth(self) -> int:
         return len(self._tables.unsettled)
@@ -229,6 +252,7 @@ class MemoryTx(RunChanges):
         for one in put:
             self._changes.set(self._tables.effects, one.id, one)
             self._changes.set(self._tables.effects_of[run_id], one.id, None)
+            self._changes.set(self._tables.holders, one.id, self._replica)
         return put
 
     async def drop_effect(self, number: int) -> bool:
@@ -236,6 +260,7 @@ class MemoryTx(RunChanges):
         if one is None:
             return False
         self._changes.drop(self._tables.effects_of[one.run], number)
+        self._changes.drop(self._tables.holders, number)
         return self._changes.drop(self._tables.effects, number)
 
     async def drop_repeatable(self, run_id: str) -> None:
@@ -245,6 +270,52 @@ class MemoryTx(RunChanges):
 
     async def pending(self) -> list[Pending]:
         return sorted(self._tables.effects.values(), key=lambda one: one.id)
+
+    # ── Replicas ──────────────────────────────────────────────────────────────────────────────────
+
+    async def beat(self, replica: Replica, lasts: timedelta) -> None:
+        alive = msgspec.structs.replace(replica, until=self.now + lasts)
+        self._changes.set(self._tables.replicas, replica.id, alive)
+
+    async def replicas(self) -> list[Replica]:
+        held = set(self._tables.holders.values())
+        found = (one for one in self._tables.replicas.values() if one.until > self.now or one.id in held)
+        return sorted(found, key=lambda one: (one.since, one.id))
+
+    async def lapsed(self) -> list[str]:
+        holders = set(self._tables.holders.values()) - {self._replica}
+        return sorted(one for one in holders if not (self._shared and self._lives(one)))
+
+    def _lives(self, replica: str) -> bool:
+        row = self._tables.replicas.get(replica)
+        return row is not None and replica not in self._tables.gone and row.until > self.now
+
+    async def take_over(self, replica: str) -> list[Pending]:
+        tables, changes = self._tables, self._changes
+        if replica:
+            changes.set(tables.gone, replica, None)
+        held = sorted(
+            number for number, holder in tables.holders.items() if holder == replica != self._replica
+        )
+        for number in held:
+            changes.set(tables.holders, number, self._replica)
+        return [tables.effects[number] for number in held]
+
+    async def let_go(self) -> int:
+        held = [number for number, holder in self._tables.holders.items() if holder == self._replica]
+        for number in held:
+            self._changes.set(self._tables.holders, number, "")
+        return len(held)
+
+    async def current_set(self) -> str:
+        return next(reversed(self._tables.sets), "") if self._shared else ""
+
+    async def announce_set(self, version: str) -> None:
+        self._changes.drop(self._tables.sets, version)
+        self._changes.set(self._tables.sets, version, None)
+
+    async def known_set(self, version: str) -> bool:
+        return version in self._tables.sets
 
     # ── Halts ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -346,6 +417,22 @@ class MemoryStore:
         self._journals = journals
         self._now = clock.now()
         self._tables = Tables()
+        self._replica = ""
+        self._shared = False
+
+    def beside(self) -> MemoryStore:
+        """The same data for another replica. From now on each of them needs a lease."""
+        self._shared = True
+        return copy.copy(self)
+
+    @property
+    def shared(self) -> bool:
+        """Whether it has others beside it."""
+        return self._shared
+
+    def write_as(self, replica: str) -> None:
+        """See `remediator.ports.Store`."""
+        self._replica = replica
 
     async def open(self) -> None:
         """There is nothing to open."""
@@ -356,7 +443,7 @@ class MemoryStore:
     async def close(self) -> None:
         """Nothing is lost: opened again, it holds what it held."""
 
-    async def transact(self, work: Callable[[Tx], Awaitable[T]]) -> T:
+    async def transact(self, work: Callable[[Tx], Awaitable[T]], ahead: Ahead = NOTHING) -> T:  # noqa: ARG002 - nothing is far
         """See `remediator.ports.Store`."""
         return self.do(work)
 
@@ -366,6 +453,8 @@ class MemoryStore:
 
     def do(self, work: Callable[[Tx], Awaitable[T]]) -> T:
         """One transaction, at once: what `transact` does, for those who have no event loop."""
+        if self._replica in self._tables.gone:
+            raise LeaseLost("store", f"others have taken over from {self._replica}")
         changes = Changes()
         tx = self._begin(changes)
         try:
@@ -397,7 +486,14 @@ class MemoryStore:
 
     def _begin(self, changes: Changes) -> MemoryTx:
         self._now = max(self._now, self._clock.now())
-        return MemoryTx(self._tables, changes, self._now, journals=self._journals)
+        return MemoryTx(
+            self._tables,
+            changes,
+            self._now,
+            journals=self._journals,
+            replica=self._replica,
+            shared=self._shared,
+        )
 
 
 def _driven(work: Awaitable[T], tx: MemoryTx) -> T:

@@ -118,6 +118,10 @@ class RunChanges:
         kept = self._tables.runs.get(run_id)
         return self._whole(kept) if kept is not None else None
 
+    async def claim_run(self, run_id: str) -> Run | None:
+        wake_at = self._tables.wakes.get(run_id)
+        return await self.run(run_id) if wake_at is not None and wake_at <= self.now else None
+
     async def open_run(self, policy: str, target: str) -> Run | None:
         tables = self._tables
         run_id = tables.open.get((policy, target, False)) or tables.open.get((policy, target, True))

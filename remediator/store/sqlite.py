@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from remediator.errors import StoreError
-from remediator.ports import Clock, Tx
+from remediator.ports import NOTHING, Ahead, Clock, Tx
 from remediator.store.sqlite_schema import bring_up, check
 from remediator.store.sqlite_time import HighWater
 from remediator.store.sqlite_tx import SqliteTx
@@ -75,11 +75,21 @@ class SqliteStore:
         self._factory = connection
         self._clock = clock
         self._time = HighWater(clock)
+        self._replica = ""
         self._lock_fd: int | None = None
         self._connection: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
         self._writes = _Calls("store-writer", self._commit_together)
         self._reads = _Calls("store-reader", self._read_together)
+
+    @property
+    def shared(self) -> bool:
+        """The file belongs to one daemon."""
+        return False
+
+    def write_as(self, replica: str) -> None:
+        """See `remediator.ports.Store`."""
+        self._replica = replica
 
     async def open(self) -> None:
         """Lock the file, create or check its tables, start the two threads."""
@@ -98,7 +108,7 @@ class SqliteStore:
         await self._reads.stop()
         await asyncio.to_thread(self._let_go)
 
-    async def transact(self, work: Callable[[Tx], Awaitable[T]]) -> T:
+    async def transact(self, work: Callable[[Tx], Awaitable[T]], ahead: Ahead = NOTHING) -> T:  # noqa: ARG002 - nothing is far
         """See `remediator.ports.Store`. The work is run even if its caller stops waiting."""
         return await self._writes.put(work)  # type: ignore[no-any-return]
 
@@ -207,7 +217,7 @@ class SqliteStore:
                 waiting.clear()
                 self._hang_up()
                 continue
-            failure = self._drive(call, SqliteTx(connection, self._time.read(), self._broken))
+            failure = self._drive(call, SqliteTx(connection, self._time.read(), self._broken, self._replica))
             waiting.append(call)
             try:
                 if call.error is not None:
@@ -269,7 +279,7 @@ class SqliteStore:
                 if self._reader is None:
                     self._reader = self._connect_reader()
                 self._reader.execute("BEGIN")
-                self._drive(call, SqliteTx(self._reader, self._time.read(), self._broken))
+                self._drive(call, SqliteTx(self._reader, self._time.read(), self._broken, self._replica))
                 if self._reader.in_transaction:
                     self._reader.execute("ROLLBACK")
             except sqlite3.Error as error:

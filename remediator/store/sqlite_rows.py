@@ -54,12 +54,17 @@ def where_all(conditions: Sequence[str]) -> str:
 class Statements:
     """One transaction's statements. After a failed one nothing more is done: it will be rolled back."""
 
-    __slots__ = ("_connection", "_explain", "failure", "now")
+    __slots__ = ("_connection", "_explain", "_replica", "failure", "now")
 
     def __init__(
-        self, connection: sqlite3.Connection, now: datetime, explain: Callable[[sqlite3.Error], StoreError]
+        self,
+        connection: sqlite3.Connection,
+        now: datetime,
+        explain: Callable[[sqlite3.Error], StoreError],
+        replica: str,
     ) -> None:
-        """``explain`` turns what SQLite says into an error with a remedy."""
+        """``explain`` turns what SQLite says into an error with a remedy; ``replica``: who writes."""
+        self._replica = replica
         self._connection = connection
         self._explain = explain
         self.now = now

@@ -102,6 +102,9 @@ class RunStatements(Statements):
     async def run(self, run_id: str) -> Run | None:
         return self._one_run("WHERE id = ?", (run_id,))
 
+    async def claim_run(self, run_id: str) -> Run | None:
+        return self._one_run("WHERE id = ? AND wake_at <= ?", (run_id, micros(self.now)))
+
     async def open_run(self, policy: str, target: str) -> Run | None:
         return self._one_run(
             "WHERE policy = ? AND target = ? AND shadow IN (0, 1) AND open = 1 ORDER BY shadow LIMIT 1",

@@ -25,8 +25,10 @@ from remediator.ports import (
     Pending,
     Received,
     Rejected,
+    Replica,
 )
 from remediator.store.journal import START, link
+from remediator.store.portions import together
 from remediator.store.sqlite_rows import (
     Row,
     as_json,
@@ -69,6 +71,9 @@ class SqliteTx(RunStatements):
             "SELECT id, doc FROM waiting CROSS JOIN inbox USING (id) ORDER BY id LIMIT ?", (limit,)
         )
         return [Received(number, _delivery.decode(doc)) for number, doc in rows]
+
+    async def claim_inbox(self, limit: int, alerts: int) -> list[Received]:
+        return together(await self.inbox(limit), alerts)
 
     async def inbox_depth(self) -> int:
         return int(self._rows("SELECT count(*) FROM waiting")[0][0])
@@ -196,12 +201,11 @@ class SqliteTx(RunStatements):
     # ── Effects ───────────────────────────────────────────────────────────────────────────────────
 
     async def put_effects(self, run_id: str, effects: Sequence[Effect]) -> list[Pending]:
-        sql = "INSERT INTO effects (run, kind, doc) VALUES (?, ?, ?)"
+        sql = "INSERT INTO effects (run, kind, doc, holder) VALUES (?, ?, ?, ?)"
+        rows = [(run_id, type(one).__name__, as_json(one), self._replica) for one in effects]
         return [
-            Pending(
-                self._execute(sql, (run_id, type(one).__name__, as_json(one))).lastrowid or 0, run_id, one
-            )
-            for one in effects
+            Pending(self._execute(sql, row).lastrowid or 0, run_id, one)
+            for row, one in zip(rows, effects, strict=True)
         ]
 
     async def drop_effect(self, number: int) -> bool:
@@ -213,6 +217,40 @@ class SqliteTx(RunStatements):
     async def pending(self) -> list[Pending]:
         rows = self._rows("SELECT id, run, doc FROM effects ORDER BY id")
         return [Pending(number, run, _effect.decode(doc)) for number, run, doc in rows]
+
+    # ── Replicas: the file belongs to one daemon, so whoever else held something is gone ──────────
+
+    async def beat(self, replica: Replica, lasts: timedelta) -> None:
+        pass
+
+    async def replicas(self) -> list[Replica]:
+        return []
+
+    async def lapsed(self) -> list[str]:
+        rows = self._rows(
+            "SELECT DISTINCT holder FROM effects WHERE holder <> ? ORDER BY holder", (self._replica,)
+        )
+        return [holder for (holder,) in rows]
+
+    async def take_over(self, replica: str) -> list[Pending]:
+        where = (replica, self._replica)
+        rows = self._rows(
+            "SELECT id, run, doc FROM effects WHERE holder = ? AND holder <> ? ORDER BY id", where
+        )
+        self._execute("UPDATE effects SET holder = ?2 WHERE holder = ?1", where)
+        return [Pending(number, run, _effect.decode(doc)) for number, run, doc in rows]
+
+    async def let_go(self) -> int:
+        return self._execute("UPDATE effects SET holder = '' WHERE holder = ?", (self._replica,)).rowcount
+
+    async def current_set(self) -> str:
+        return ""
+
+    async def announce_set(self, version: str) -> None:
+        pass
+
+    async def known_set(self, version: str) -> bool:  # noqa: ARG002 - nobody else could have announced one
+        return False
 
     # ── Halts ─────────────────────────────────────────────────────────────────────────────────────
 

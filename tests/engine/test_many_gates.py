@@ -5,21 +5,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from remediator.clock import SystemClock
 from remediator.core.alert import Delivery
 from remediator.core.messages import Card
 from remediator.core.policy import Policy
 from remediator.core.run import Outcome, Page, Run, Stage
 from remediator.engine.driver import POLL_S, Driver
+from remediator.engine.membership import Lease
 from remediator.engine.perform import Performer
 from remediator.ports import CardRef, RunFilter, Told
 from tests.core.campaign import CATALOG, policy, post, votes
 from tests.engine.world import Engine, alert, engine
 
+FOREVER = Lease(SystemClock(), inf)
 GATES = 300
 
 
@@ -67,7 +71,7 @@ class Daemon:
             one.store, one.clock, {}, [self.road], catalog=lambda: CATALOG, at_once=(4, 4)
         )
         self.driver.attach(self.performer)
-        self.performer.attach(self.driver, self._told)
+        self.performer.attach(self.driver, self._told, lambda: FOREVER)
 
     async def _told(self, run: str, about: str, text: str) -> None:
         raise AssertionError(f"{run}, {about}: {text}")

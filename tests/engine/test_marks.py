@@ -10,11 +10,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from decimal import Decimal
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from remediator.clock import SystemClock
 from remediator.connectors.unoffered import Unoffered
 from remediator.core.alert import Delivery
 from remediator.core.intention import Call
@@ -23,6 +25,7 @@ from remediator.core.run import Run, Stage, StepState
 from remediator.engine import perform
 from remediator.engine.driver import Driver
 from remediator.engine.hiding import Discreet, hider
+from remediator.engine.membership import Lease
 from remediator.engine.perform import Performer
 from remediator.engine.recovery import recover
 from remediator.errors import ConnectorError, StoreError
@@ -30,6 +33,7 @@ from remediator.ports import Order
 from tests.core.campaign import CATALOG, change, policy
 from tests.engine.world import Engine, alert, engine
 
+FOREVER = Lease(SystemClock(), inf)
 SECRET = "canary-of-the-settings"
 POLICY = policy(
     {
@@ -93,7 +97,7 @@ class Bench:
         world = {"ledger": Discreet(self.ledger, hider([SECRET]))}
         self.performer = Performer(one.store, one.clock, world, (), catalog=lambda: CATALOG, at_once=(4, 4))
         self.driver.attach(self.performer)
-        self.performer.attach(self.driver, self._told)
+        self.performer.attach(self.driver, self._told, lambda: FOREVER)
 
     async def _page(self, key: str, text: str) -> None:
         self.paged.append(text)
@@ -183,6 +187,7 @@ async def test_a_process_that_dies_around_the_commit_finds_out_after_its_start(
     if committed:
         bench.ledger.row = "halved"
     bench.live()
+    bench.engine.store.write_as("another")
     await recover(bench.engine.store, bench.driver, bench.performer)
     run = await bench.run_when(StepState.DONE, StepState.REFUSED)
     assert run.steps["halve"].state is (StepState.DONE if committed else StepState.REFUSED)
@@ -193,6 +198,7 @@ async def test_a_process_that_died_before_the_mark_changed_nothing(bench: Bench)
     bench.driver.attach(_Deaf())
     await bench.fires()
     bench.live()
+    bench.engine.store.write_as("another")
     await recover(bench.engine.store, bench.driver, bench.performer)
     run = await bench.run_when(StepState.REFUSED)
     assert "never came to be committed" in run.steps["halve"].error
@@ -242,6 +248,7 @@ async def test_a_mark_of_a_connection_that_is_gone_is_for_a_person(
     await bench.dies()
     bench.live()
     bench.performer._connectors = {}
+    bench.engine.store.write_as("another")
     await recover(bench.engine.store, bench.driver, bench.performer)
     for _ in range(200):
         if "asking" in await bench.kinds():

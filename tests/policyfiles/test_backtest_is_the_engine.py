@@ -50,7 +50,7 @@ from remediator.policyfiles.backtest.readings import Readings
 from remediator.policyfiles.backtest.replay import Given, backtest
 from remediator.policyfiles.backtest.result import RunSeen
 from remediator.policyfiles.backtest.sources import Order, Problems
-from remediator.ports import Disposition, Pending, RunFilter, Scope, Store, Tx
+from remediator.ports import NOTHING, Ahead, Disposition, Pending, RunFilter, Scope, Store, Tx
 from remediator.store import open_store
 from remediator.store.memory_runs import RunChanges
 from tests.core.campaign import CATALOG, ROLES, budget_probe, change, policy, post, proof, undo, votes
@@ -191,8 +191,8 @@ class WatchedStore:
         self.store, self.daemon = store, daemon
         self.read = store.read
 
-    async def transact(self, work: Callable[[Any], Awaitable[Any]]) -> Any:
-        return await self.store.transact(lambda tx: work(WatchedTx(tx, self.daemon)))
+    async def transact(self, work: Callable[[Any], Awaitable[Any]], ahead: Ahead = NOTHING) -> Any:
+        return await self.store.transact(lambda tx: work(WatchedTx(tx, self.daemon)), ahead)
 
 
 class WatchedTx:

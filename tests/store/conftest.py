@@ -4,4 +4,4 @@ from __future__ import annotations
 
 import pytest
 
-pytest.register_assert_rewrite("tests.store.contract", "tests.store.promises")
+pytest.register_assert_rewrite("tests.store.contract", "tests.store.promises", "tests.store.shared")

@@ -77,6 +77,22 @@ class InboxContract:
         assert [row.id for row in await store.read(lambda tx: tx.inbox(10))] == [second, third]
         assert await store.read(lambda tx: tx.inbox_depth()) == 2
 
+    async def test_deliveries_are_claimed_by_how_many_alerts_they_hold(self, store: Store) -> None:
+        async def work(tx: Tx) -> list[int]:
+            sizes = (2, 2, 3, 9, 1)
+            return [await tx.put_delivery(delivery(*("f" * size))) for size in sizes]
+
+        async def claimed(tx: Tx) -> list[int]:
+            few = await tx.claim_inbox(10, 5)
+            for one in few:
+                await tx.settle_delivery(one.id)
+            return [one.id for one in few]
+
+        numbers = await store.transact(work)
+        assert [await store.transact(claimed) for _ in range(5)] == [
+            numbers[:2], numbers[2:3], numbers[3:4], numbers[4:], []
+        ]  # fmt: skip
+
     async def test_deliveries_are_kept_once_they_are_settled_and_read_in_pages(self, store: Store) -> None:
         assert await store.read(lambda tx: tx.deliveries()) == []
         assert await store.read(lambda tx: tx.last_delivery()) == 0
@@ -183,6 +199,14 @@ class RunContract:
         await save(store, a_run(), run)
         assert await store.read(lambda tx: tx.run("r1")) == run
         assert await store.read(lambda tx: tx.run("r2")) is None
+
+    async def test_a_run_is_claimed_once_its_deadline_has_passed(self, store: Store, rig: Rig) -> None:
+        await store.transact(lambda tx: tx.save_run(a_run(), NOON + HOUR))
+        assert await store.transact(lambda tx: tx.claim_run("r1")) is None
+        rig.clock.advance(HOUR)
+        assert await store.transact(lambda tx: tx.claim_run("r1")) == a_run()
+        await store.transact(lambda tx: tx.save_run(a_run(), None))
+        assert await store.transact(lambda tx: tx.claim_run("r1")) is None
 
     async def test_one_open_run_per_policy_and_target(self, store: Store) -> None:
         await save(store, a_run("r1"))
@@ -535,6 +559,28 @@ class RestContract:
         assert await store.read(lambda tx: tx.pending()) == [mine[1], mine[3], *other]
         assert await store.transact(lambda tx: tx.drop_effect(mine[1].id)) is True
         assert await store.transact(lambda tx: tx.drop_effect(mine[1].id)) is False
+
+    async def test_effects_of_whoever_is_gone_are_taken_over_once(self, store: Store) -> None:
+        store.write_as("d1")
+        left = await store.transact(lambda tx: tx.put_effects("r1", [Card("g1"), Card("g2")]))
+        assert await store.read(lambda tx: tx.lapsed()) == []
+        store.write_as("d2")
+        mine = await store.transact(lambda tx: tx.put_effects("r1", [Card("g3")]))
+        assert await store.read(lambda tx: tx.lapsed()) == ["d1"]
+        assert await store.transact(lambda tx: tx.take_over("d1")) == left
+        assert await store.read(lambda tx: tx.lapsed()) == []
+        assert await store.transact(lambda tx: tx.take_over("d1")) == []
+        assert await store.transact(lambda tx: tx.take_over("d2")) == []
+        assert await store.read(lambda tx: tx.pending()) == [*left, *mine]
+
+    async def test_effects_that_were_let_go_are_for_the_next(self, store: Store) -> None:
+        store.write_as("d1")
+        (left,) = await store.transact(lambda tx: tx.put_effects("r1", [Card("g1")]))
+        assert await store.transact(lambda tx: tx.let_go()) == 1
+        assert await store.read(lambda tx: tx.lapsed()) == [""]
+        store.write_as("d2")
+        assert await store.transact(lambda tx: tx.take_over("")) == [left]
+        assert await store.read(lambda tx: tx.lapsed()) == []
 
     async def test_a_number_of_an_effect_is_never_given_twice(self, store: Store, rig: Rig) -> None:
         (first,) = await store.transact(lambda tx: tx.put_effects("r1", [Card("g")]))

@@ -22,10 +22,26 @@ from remediator.store.memory_tables import Deadlines
 from tests.store.contract import TxContract, store
 from tests.store.promises import traces, whole_decision
 from tests.store.samples import NOON, HandClock, a_page, a_run, delivery, disposition, heard, scope
+from tests.store.shared import SharedContract
 
 __all__ = ["store"]
 
 MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+def two(clock: HandClock) -> tuple[Store, Store]:
+    first = MemoryStore(clock)
+    return first, first.beside()
+
+
+class TestShared(SharedContract):
+    """Replicas over one memory, as in a simulation."""
 
 
 class MemoryRig:

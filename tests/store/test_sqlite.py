@@ -148,6 +148,8 @@ async def test_a_file_of_an_older_version_is_brought_up_with_all_that_is_in_it(
     await store.transact(lambda tx: tx.put_card(CardRef("g-1", "C1", "1.0", "digest")))
     await store.transact(lambda tx: tx.count(scope("r1"), Counted("act")))
     await store.close()
+    await rig.tamper("DROP INDEX effects_held")
+    await rig.tamper("ALTER TABLE effects DROP COLUMN holder")
     await rig.tamper("DROP INDEX acts_of_budget")
     await rig.tamper("DROP INDEX acts_failed")
     await rig.tamper("DROP INDEX runs_taking_back")

@@ -119,9 +119,11 @@ CREATE TABLE effects (           -- only those without a result: a row goes when
     id   INTEGER PRIMARY KEY AUTOINCREMENT,
     run  TEXT NOT NULL,
     kind TEXT NOT NULL,
-    doc  BLOB NOT NULL
+    doc  BLOB NOT NULL,
+    holder TEXT NOT NULL DEFAULT ''   -- the replica that performs it
 ) STRICT;
 CREATE INDEX effects_of_run ON effects (run);
+CREATE INDEX effects_held ON effects (holder);
 
 CREATE TABLE halts (
     id        TEXT PRIMARY KEY,
