@@ -71,15 +71,19 @@ def commands(
     parser: argparse.ArgumentParser, name: str = ""
 ) -> Iterator[tuple[str, str, argparse.ArgumentParser]]:
     """Every command that does something: its words, its help in a line, its parser."""
-    groups = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]  # noqa: SLF001 - argparse offers no other way
-    for group in groups:
-        helps = {one.dest: one.help or "" for one in group._choices_actions}  # noqa: SLF001
+    for group in _groups(parser):
+        helps = {one.dest: one.help or "" for one in group._choices_actions}  # noqa: SLF001 - no other way here, either
         for word, inner in group.choices.items():
             path = f"{name} {word}".strip()
-            if any(isinstance(one, argparse._SubParsersAction) for one in inner._actions):  # noqa: SLF001
+            if _groups(inner):
                 yield from commands(inner, path)
             else:
                 yield path, helps.get(word, ""), inner
+
+
+def _groups(parser: argparse.ArgumentParser) -> list[argparse._SubParsersAction[argparse.ArgumentParser]]:
+    """The groups of commands below this one; argparse offers no other way to them."""
+    return [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]  # noqa: SLF001 - see above
 
 
 def teach(parser: argparse.ArgumentParser) -> None:

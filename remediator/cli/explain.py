@@ -98,7 +98,9 @@ async def _explained(
         return [explain_alone(policies, alert, now) for alert in wanted]
     try:
         alerts = [await _heard(store, wanted)] if isinstance(wanted, str) else wanted
-        return [await store.read(lambda tx, one=alert: explain(tx, policies, one)) for alert in alerts]  # type: ignore[misc]
+        return [
+            await store.read(functools.partial(explain, policies=policies, alert=alert)) for alert in alerts
+        ]
     finally:
         await store.close()
 

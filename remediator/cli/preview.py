@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from remediator.core.planning import Address
     from remediator.core.policy import Policy
     from remediator.engine.looking import Looks
-    from remediator.engine.rehearsal import CaseSeen, GateSeen, Rehearsal, StepSeen
+    from remediator.engine.rehearsal import CaseSeen, GateSeen, ReadingSeen, Rehearsal, StepSeen
     from remediator.policyfiles.loading import LoadedPolicy
 
 FINE, WOULD_REFUSE, COULD_NOT_RUN = 0, 1, 2
@@ -139,7 +139,7 @@ def _told(found: Rehearsal) -> list[str]:
     about = f"{found.policy} on {found.target}  (mode {found.mode}), {found.at:%Y-%m-%d %H:%M:%S} UTC"
     params = ", ".join(f"{name}={value}" for name, value in found.params.items())
     lines = [about, *([f"params: {params}"] if params else []), "", "readings"]
-    lines += [f"  {name}: {_reading(one.ok, one.value, one.error)}" for name, one in found.readings.items()]
+    lines += [f"  {name}: {_reading(one)}" for name, one in found.readings.items()]
     lines += ["  (none)"] * (not found.readings)
     lines += ["", "decision table", *(f"  {_case(one)}" for one in found.cases)]
     lines += ["  (not asked)"] * (not found.cases)
@@ -169,10 +169,10 @@ def _sum(found: Rehearsal) -> str:
     return f"{words.get(found.mode, 'It would start')}: {names}"
 
 
-def _reading(ok: bool, value: Mapping[str, Any], error: str) -> str:  # noqa: FBT001 -- a reading's own field
-    if not ok:
-        return f"could not be read: {error}"
-    return _facts(value) or "nothing"
+def _reading(one: ReadingSeen) -> str:
+    if not one.ok:
+        return f"could not be read: {one.error}"
+    return _facts(one.value) or "nothing"
 
 
 def _case(one: CaseSeen) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Any
 
 from remediator.core.durations import Rate
 
@@ -154,7 +155,7 @@ PLANNED = frozenset(
     command.read command.run
     alertmanager.silence
     tls.expiry dns.resolve disk.usage
-    """.split()  # noqa: SIM905 -- read as the language's own list
+    """.split()
 )
 """Operations of the language that have no connector yet: refused at load, never ignored."""
 
@@ -192,9 +193,9 @@ class Catalog:
     budgets: Mapping[str, Rate] = field(default_factory=dict)  # shared by policies: how many runs may act
 
     @classmethod
-    def of(cls, operations: Iterable[Operation], **rest: object) -> Catalog:
+    def of(cls, operations: Iterable[Operation], **rest: Any) -> Catalog:
         """A catalogue with these operations, by name."""
-        return cls({one.name: one for one in operations}, **rest)  # type: ignore[arg-type]
+        return cls({one.name: one for one in operations}, **rest)
 
     def roles_at(self, now: datetime) -> Mapping[str, frozenset[str]]:
         """Role → everybody who holds it at this moment: its people, and who stands in for one of them."""

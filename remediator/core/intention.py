@@ -20,7 +20,8 @@ class Call(msgspec.Struct, frozen=True):
     @property
     def shown(self) -> dict[str, Any]:
         """The arguments as people read them."""
-        return shown(self.args)  # type: ignore[no-any-return]
+        told: dict[str, Any] = shown(self.args)
+        return told
 
 
 class UndoPlan(msgspec.Struct, frozen=True):

@@ -195,7 +195,8 @@ def _listed(run: Run, policy: Policy, base: str, facts: Facts) -> list[Any]:
     if len(found) > step.at_most:
         problem = f"its list has {len(found)} items, and at_most is {step.at_most}"
         raise EvaluationError(place, problem)
-    return kept(found)  # type: ignore[no-any-return]
+    items: list[Any] = kept(found)
+    return items
 
 
 def needs_results(step: Step) -> bool:

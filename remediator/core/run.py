@@ -154,7 +154,8 @@ class StepRun(msgspec.Struct, frozen=True):
     @property
     def answer(self) -> dict[str, Any]:
         """What the world answered, as people read it."""
-        return shown(self.result or {})  # type: ignore[no-any-return]
+        told: dict[str, Any] = shown(self.result or {})
+        return told
 
     @property
     def stands(self) -> bool:

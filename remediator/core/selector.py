@@ -142,9 +142,9 @@ class _Reader:
         """The (name, op, value) of each matcher."""
         braced = self._skip("{")
         found: list[tuple[str, str, str]] = []
-        while not self._ends(braced):
+        while not self._ends(braced=braced):
             found.append((self._word("a label's name"), self._operator(), self._word("a value")))
-            if not self._skip(",") and not self._ends(braced):
+            if not self._skip(",") and not self._ends(braced=braced):
                 raise self._error("expected a comma")
         if braced:
             self._skip("}")
@@ -152,7 +152,7 @@ class _Reader:
                 raise self._error("nothing may follow the closing brace")
         return found
 
-    def _ends(self, braced: bool) -> bool:  # noqa: FBT001
+    def _ends(self, *, braced: bool) -> bool:
         self._blank()
         if braced and self._at >= len(self._text):
             raise self._error("expected the closing brace")

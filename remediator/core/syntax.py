@@ -22,7 +22,7 @@ DEEPEST = 64
 """Levels that one expression may nest; keeps recursion here and in the engine far from its limits."""
 
 RESERVED = frozenset(
-    "as break const continue else false for function if import in let loop namespace null package "  # noqa: SIM905
+    "as break const continue else false for function if import in let loop namespace null package "
     "return true var void while".split()
 )
 """CEL's keywords and reserved words: none may name a variable."""

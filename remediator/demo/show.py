@@ -39,7 +39,7 @@ SHOWN = frozenset(
     """
     opened decided would started unverified verified gate-opened vote gate-approved gate-expired
     holding undo-started undone undo-failed unknown asking paged closed
-    """.split()  # noqa: SIM905 -- read as a list of words
+    """.split()
 )
 """Kinds of journal lines that are worth a line on the screen; the run's page shows all."""
 

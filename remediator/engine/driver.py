@@ -11,6 +11,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -190,7 +191,7 @@ class Driver:
         for alert in received.delivery.alerts:
             alone = msgspec.structs.replace(received.delivery, alerts=(alert,))
             try:
-                await self.commit(lambda tx, one=alone: self.decisions.hear(tx, one))  # type: ignore[misc]
+                await self.commit(partial(self.decisions.hear, delivery=alone))
             except StoreError:
                 raise
             except Exception as error:

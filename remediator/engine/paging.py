@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import msgspec
 
@@ -67,7 +68,7 @@ class Paging:
             told = self._unkept.get(page.id)
             if told is None or self._is_due(told):
                 told = self._unkept[page.id] = await self._deliver(told or page)
-            await self._store.transact(lambda tx, told=told: _keep(tx, told))  # type: ignore[misc]
+            await self._store.transact(partial(_keep, told=told))
             del self._unkept[page.id]
 
     async def without_store(self, problem: str) -> None:

@@ -64,7 +64,8 @@ async def done(connector: Postgres, call: Call, **given: Any) -> dict[str, Any]:
     """What an act that must go well returned, as it comes back from a journal."""
     result = await act(connector, call, **given)
     assert isinstance(result, Done), result
-    return through_the_store(result.result)  # type: ignore[no-any-return]
+    kept: dict[str, Any] = through_the_store(result.result)
+    return kept
 
 
 async def refused(connector: Postgres, call: Call, **given: Any) -> str:

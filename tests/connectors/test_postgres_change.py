@@ -180,7 +180,7 @@ async def test_a_preview_locks_nothing_that_an_application_needs(
                 "UPDATE loyalty_programs SET earn_rate = $1 WHERE id = 'p-17'", Decimal(n) / 1000
             )
             took.append(time.perf_counter() - began)
-        print(f"an application's update beside an open preview: {max(took) * 1000:.1f} ms at most")  # noqa: T201
+        print(f"an application's update beside an open preview: {max(took) * 1000:.1f} ms at most")
         assert max(took) < 0.5  # a lock would have held it for as long as the preview stays open
 
 
@@ -452,5 +452,5 @@ async def test_fifty_rows_are_locked_for_little_longer_than_the_server_needs(
             alone.append(time.perf_counter() - began)
     more = sorted(one - min(alone) for one in held)
     told = f"50 rows were locked for {more[50] * 1000:.1f} ms more than the server needs"
-    print(f"{told}; p99 {more[98] * 1000:.1f} ms")  # noqa: T201
+    print(f"{told}; p99 {more[98] * 1000:.1f} ms")
     assert more[98] < 0.5  # the machine may be busy

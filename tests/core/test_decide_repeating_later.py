@@ -284,7 +284,9 @@ def test_an_item_that_was_begun_is_taken_back_as_it_was_told_then() -> None:
     first = told.run.steps["retry[1]"].intention
     told.later("10m").done().starts("retry[2]")
     assert told.run.steps["retry[1]"].intention == first
-    assert told.run.steps["retry[2]"].intention.undo != first.undo  # type: ignore[union-attr]
+    second = told.run.steps["retry[2]"].intention
+    assert first is not None and second is not None
+    assert second.undo != first.undo
 
 
 def test_a_list_that_is_through_is_not_read_again_for_the_first_change() -> None:

@@ -28,8 +28,9 @@ TEXTS = sorted(WHOLE)
 
 
 def tree(text: str) -> dict[str, Any]:
+    statement: dict[str, Any]
     (statement,) = pgparse.parse(text)[0]["stmt"].values()
-    return statement  # type: ignore[no-any-return]
+    return statement
 
 
 def verb(text: str) -> str:

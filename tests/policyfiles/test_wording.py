@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from remediator.policyfiles.checks.wording import LASTS_A_WHILE, STOPS, words
@@ -34,9 +36,9 @@ def test_words_that_only_look_like_them(word: str) -> None:
     assert not STOPS.fullmatch(word)
 
 
-def act(step: str, path: str = "", method: str = "POST", **more: object) -> Act:
-    blank = {"table": "", "verb": "", "written": {}}
-    return Act(step, "api", words(step), method, path, words(path), **blank | more)  # type: ignore[arg-type]
+def act(step: str, path: str = "", method: str = "POST", **more: Any) -> Act:
+    blank: dict[str, Any] = {"table": "", "verb": "", "written": {}}
+    return Act(step, "api", words(step), method, path, words(path), **blank | more)
 
 
 @pytest.mark.parametrize(

@@ -197,7 +197,7 @@ def daemon(config: dict[str, Any], policies: Mapping[str, str], **environment: s
             yield one
         except BaseException:
             assert one.child is not None
-            print(f"---- the daemon said ----\n{one.child.said()[-12000:]}")  # noqa: T201
+            print(f"---- the daemon said ----\n{one.child.said()[-12000:]}")
             raise
         finally:
             if one.child is not None:

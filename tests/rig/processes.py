@@ -110,7 +110,7 @@ class Child:
     def __exit__(self, kind: type[BaseException] | None, *_rest: object) -> None:
         self.end()
         if kind is not None:  # pytest shows what was printed while a test failed
-            print(f"---- {self.name} said ----\n{self.said()[-8000:]}")  # noqa: T201
+            print(f"---- {self.name} said ----\n{self.said()[-8000:]}")
 
 
 @dataclass(frozen=True)

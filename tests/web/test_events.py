@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from aiohttp import StreamReader
 
 from remediator.web import events
 from tests.web.conftest import Opened, Site
 
 
-async def hear(stream: object, until: str) -> str:
+async def hear(stream: StreamReader, until: str) -> str:
     heard = ""
     async with asyncio.timeout(5):
         while until not in heard:
-            heard += (await stream.readany()).decode()  # type: ignore[attr-defined]
+            heard += (await stream.readany()).decode()
     return heard
 
 

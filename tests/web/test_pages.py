@@ -67,6 +67,10 @@ def text_of(page: str) -> str:
     return re.sub(r"\s+", " ", "".join(parser.seen))
 
 
+async def keep(site: Site, one: Run) -> None:
+    await site.store.transact(lambda tx: tx.save_run(one, None))
+
+
 async def page(site: Site, path: str = "/status") -> str:
     status, body = await site.get(path, Accept=BROWSER)
     assert status == 200, body
@@ -192,7 +196,7 @@ async def test_a_run_by_hand_says_who_started_it_everywhere(site: Site) -> None:
     asked = waiting(1, **by_hand)
     ended = closed(2, Outcome.FIXED, "halve_earn_rate proved", **by_hand)
     for one in (asked, ended):
-        await site.store.transact(lambda tx, one=one: tx.save_run(one, None))  # type: ignore[misc]
+        await keep(site, one)
     told = await page(site, "/status")
     assert "started by hand by amina" in told
     assert "◆waiting loyalty-budget-exhaustion on loyalty-program/p-17" in told
@@ -208,7 +212,7 @@ async def test_a_run_by_hand_says_who_started_it_everywhere(site: Site) -> None:
 async def test_a_run_of_a_policy_that_is_stepped_down_says_until_when(site: Site) -> None:
     until = NOON + timedelta(hours=4)
     lowered = waiting(mode="suggest", down_until=until)
-    await site.store.transact(lambda tx: tx.save_run(lowered, None))
+    await keep(site, lowered)
     assert f"mode suggest, stepped down until {wording.moment(until)}" in await page(site)
     own = await page(site, f"/runs/{lowered.id}")
     assert f"stepped down after failures until {wording.moment(until)}" in own
@@ -222,7 +226,7 @@ async def test_an_expired_gate_offers_to_ask_again_until_somebody_did(site: Site
     for again, offered in (("", True), ("r-2", False)):
         gate = msgspec.structs.replace(asked.gate, state="expired", again=again)
         late = msgspec.structs.replace(asked, gate=gate, stage=Stage.CLOSED, outcome=Outcome.EXPIRED)
-        await site.store.transact(lambda tx, late=late: tx.save_run(late, None))  # type: ignore[misc]
+        await keep(site, late)
         told = await page(site, f"/runs/{late.id}")
         assert (f"remediator gates ask {gate.id}" in told, "asked again by run r-2" in told) == (
             offered,

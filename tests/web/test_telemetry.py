@@ -126,7 +126,9 @@ async def test_what_the_store_holds_is_counted_from_its_rows(tmp_path: Path) -> 
     assert not [name for name in found if 'stage="holding"' in name]
 
 
-async def test_a_store_that_is_down_shows_and_leaves_no_old_numbers(tmp_path: Path) -> None:
+async def test_a_store_that_is_down_shows_and_leaves_no_old_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = open_store(f"sqlite:///{tmp_path}/a.db", HandClock())
     await store.open()
     metrics = Metrics()
@@ -135,7 +137,7 @@ async def test_a_store_that_is_down_shows_and_leaves_no_old_numbers(tmp_path: Pa
     async def broken(_work: Any) -> Any:
         raise StoreError("store", "disk I/O error")
 
-    store.read = broken  # type: ignore[method-assign,assignment]
+    monkeypatch.setattr(store, "read", broken)
     found = values(await metrics.scrape(store))
     await store.close()
     assert found["remediator_store_up"] == 0

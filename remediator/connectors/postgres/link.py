@@ -39,9 +39,7 @@ _ASIDE = (
 READING = "BEGIN TRANSACTION READ ONLY;"
 CHANGING = "BEGIN TRANSACTION ISOLATION LEVEL READ COMMITTED;"
 
-_OWN = frozenset(
-    "08 0A 21 22 23 25 26 28 2B 34 3B 3D 3F 40 42 44 53 54 55 57 58".split()  # noqa: SIM905 -- a list of words
-)
+_OWN = frozenset("08 0A 21 22 23 25 26 28 2B 34 3B 3D 3F 40 42 44 53 54 55 57 58".split())
 """Classes of errors that the server itself raises, in its own words."""
 _REMEDIES = {
     "57014": "make it cheaper, or raise the connection's statement_timeout",

@@ -35,7 +35,8 @@ def parsed(text: str, remedy: str) -> dict[str, Any] | Fault:
     if len(statements) != 1:
         problem = f"there are {len(statements)} statements" if statements else "there is no statement"
         return Fault("P202", problem, remedy)
-    return statements[0]["stmt"]  # type: ignore[no-any-return]
+    statement: dict[str, Any] = statements[0]["stmt"]
+    return statement
 
 
 def nodes(tree: Any) -> Iterator[tuple[str, Any]]:

@@ -21,7 +21,7 @@ class Hold(IntEnum):
     SOME = 2
 
 
-_POSITIVE = frozenset("= < <= > >= ~ ~* ~~ ~~* ^@ @> <@ && ? ?| ?& << >> -|- &< &> <<= >>= @? @@".split())  # noqa: SIM905
+_POSITIVE = frozenset("= < <= > >= ~ ~* ~~ ~~* ^@ @> <@ && ? ?| ?& << >> -|- &< &> <<= >>= @? @@".split())
 _NEGATIVE = frozenset({"<>", "!=", "!~", "!~*", "!~~", "!~~*"})
 _TESTS = {
     "IS_NULL": Hold.SOME,

@@ -18,7 +18,7 @@ GATHERING = frozenset(
     stddev stddev_pop stddev_samp variance var_pop var_samp
     mode percentile_cont percentile_disc
     row_number rank dense_rank percent_rank cume_dist ntile lag lead first_value last_value nth_value
-    """.split()  # noqa: SIM905 -- read as a list of words
+    """.split()
 )
 """One value out of many rows."""
 
@@ -28,7 +28,7 @@ SPREADING = frozenset(
     json_array_elements json_array_elements_text json_each json_each_text json_object_keys
     jsonb_array_elements jsonb_array_elements_text jsonb_each jsonb_each_text jsonb_object_keys
     jsonb_path_query
-    """.split()  # noqa: SIM905 -- likewise
+    """.split()
 )
 """Many rows out of one."""
 
@@ -63,7 +63,7 @@ SCALAR = frozenset(
     abbrev broadcast family host hostmask masklen netmask network inet_same_family
     num_nonnulls num_nulls
     lower_inc lower_inf upper_inc upper_inf isempty range_merge
-    """.split()  # noqa: SIM905 -- likewise
+    """.split()
 )
 """One value out of one row."""
 
@@ -80,7 +80,7 @@ TYPES = frozenset(
     bool bpchar varchar text name int2 int4 int8 numeric float4 float8 date time timetz timestamp
     timestamptz interval uuid json jsonb jsonpath inet cidr bytea bit varbit
     int4range int8range numrange daterange tsrange tstzrange
-    """.split()  # noqa: SIM905 -- likewise
+    """.split()
 )
 
 OPERATORS = frozenset(
@@ -89,7 +89,7 @@ OPERATORS = frozenset(
     ~~ !~~ ~~* !~~* ~* !~ !~* ^@
     -> ->> #> #>> @> <@ ? ?| ?& #- @? @@
     && -|- &< &> <<= >>=
-    """.split()  # noqa: SIM905 -- likewise
+    """.split()
 )
 
 SPELLED = frozenset({"BETWEEN", "NOT BETWEEN", "BETWEEN SYMMETRIC", "NOT BETWEEN SYMMETRIC"})
@@ -102,7 +102,7 @@ NODES = frozenset(
     CoalesceExpr MinMaxExpr RowExpr SubLink TypeCast TypeName CollateClause FuncCall NamedArgExpr
     SQLValueFunction GroupingFunc GroupingSet SortBy WindowDef
     RangeVar RangeSubselect RangeFunction JoinExpr CommonTableExpr
-    """.split()  # noqa: SIM905 -- likewise
+    """.split()
 )
 
 TIMELY = frozenset(

@@ -71,8 +71,14 @@ def recorded(ask: Asks, policies: PolicySet, span: Span) -> Readings:
         except PolicyError:
             return None
 
+    def runs(before: str) -> list[Run]:
+        return ask(lambda tx: tx.runs(RunFilter(before=before, limit=_PAGE)))
+
+    def journal(name: str) -> list[JournalEntry]:
+        return ask(lambda tx: tx.read_journal(name))
+
     before = ""
-    while page := ask(lambda tx, last=before: tx.runs(RunFilter(before=last, limit=_PAGE))):  # type: ignore[misc]
+    while page := runs(before):
         for run in page:
             current = policies.by_name.get(run.policy)
             was = then(run.version) if current is not None else None
@@ -80,8 +86,7 @@ def recorded(ask: Asks, policies: PolicySet, span: Span) -> Readings:
                 same = {
                     name for name, probe in current.policy.diagnose.items() if was.diagnose.get(name) == probe
                 }
-                entries = ask(lambda tx, one=run.id: tx.read_journal(one))  # type: ignore[misc]
-                _note(found, run, same, entries)
+                _note(found, run, same, journal(run.id))
         before = page[-1].id
         if span.since is not None and page[-1].opened_at < span.since - _DAY:
             break

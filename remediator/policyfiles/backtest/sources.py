@@ -303,7 +303,7 @@ class StoredInbox:
         """Page by page."""
         newest = self.ask(lambda tx: tx.last_delivery())
         first = after = self._before_since(newest)
-        while page := self.ask(lambda tx, after=after: tx.deliveries(after=after, limit=PAGE)):  # type: ignore[misc]
+        while page := self._after(after, PAGE):
             for received in page:
                 at = self._at(received)
                 if at is not None and not self.span.before(at) and not self.span.after(at):
@@ -312,6 +312,9 @@ class StoredInbox:
             after = page[-1].id
             self.done = (after - first) / max(1, newest - first)
         self.done = 1.0
+
+    def _after(self, number: int, limit: int) -> list[Received]:
+        return self.ask(lambda tx: tx.deliveries(after=number, limit=limit))
 
     def _at(self, received: Received) -> datetime | None:
         """When it came; None, and told, where the daemon's clock was wrong beyond belief."""
@@ -326,7 +329,7 @@ class StoredInbox:
         low, high = 0, newest
         while self.span.since is not None and high - low > PAGE:
             middle = (low + high) // 2
-            page = self.ask(lambda tx, after=middle: tx.deliveries(after=after, limit=1))  # type: ignore[misc]
+            page = self._after(middle, 1)
             if page and self.span.before(page[0].delivery.received_at):
                 low = middle
             else:

@@ -21,7 +21,7 @@ _PAIRS = frozenset(
     cordon/uncordon create/delete decrease/increase disable/enable down/up drain/undrain
     freeze/unfreeze freeze/thaw grant/revoke halve/double lock/unlock lower/raise mute/unmute
     off/on pause/resume pause/unpause pause/start start/stop suspend/resume suspend/unsuspend
-    """.split()  # noqa: SIM905 -- a list of pairs
+    """.split()
     for pair in (tuple(text.split("/")), tuple(text.split("/")[::-1]))
 )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from remediator.core import play
+from remediator.core.messages import Decision, Event, Facts
 from remediator.core.run import Run
 from remediator.policyfiles.testing.running import run
 from tests.policyfiles.testing.stage import ALERT, HEAD, PACK, PAUSE, known, story, suite, tell
@@ -285,10 +286,10 @@ def test_a_core_that_breaks_on_a_story_is_told_and_the_others_go_on(
 ) -> None:
     real = play.decide
 
-    def broken(one: Run, event: object, facts: object) -> object:
+    def broken(one: Run, event: Event, facts: Facts) -> Decision:
         if one.target == "campaign/c-2":
             raise ZeroDivisionError("a defect")
-        return real(one, event, facts)  # type: ignore[arg-type]
+        return real(one, event, facts)
 
     monkeypatch.setattr(play, "decide", broken)
     other = story("- expect: {runs: 1}", name="b", begins=ALERT.replace("c-1", "c-2"))
