@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from remediator.core import bounds, breaker
 from remediator.core.alert import Alert
@@ -14,8 +15,7 @@ from remediator.core.policy import Policy
 from remediator.core.run import Member, Refusal, Run
 
 
-@dataclass(frozen=True)
-class Opening:
+class Opening(msgspec.Struct, frozen=True):
     """An alert that a policy matches, with the identity that its run would have.
 
     Where a person opens the run, the alert only stands where texts and expressions look for one.

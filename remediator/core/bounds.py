@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol, Self
 
@@ -23,14 +23,13 @@ from remediator.core.run import Refusal
 from remediator.core.windows import HORIZON
 
 
-@dataclass(frozen=True)
-class Ask:
+class Ask(msgspec.Struct, frozen=True):
     """Who would act on what, what was seen, and which budgets the policies share."""
 
     policy: Policy
     target: str
     seen: Seen
-    budgets: Mapping[str, Rate] = field(default_factory=dict)
+    budgets: Mapping[str, Rate] = {}
 
     @classmethod
     def of(cls, target: str, facts: Facts) -> Self:

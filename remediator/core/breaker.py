@@ -6,8 +6,9 @@ It only ever lowers: a policy that is written to observe observes.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from remediator.core.expression import format_duration
 from remediator.core.messages import Seen
@@ -17,8 +18,7 @@ MODES = ("observe", "suggest", "act")
 """What a policy may do by itself: the less, the earlier."""
 
 
-@dataclass(frozen=True)
-class StepDown:
+class StepDown(msgspec.Struct, frozen=True):
     """A lower mode than the policy is written in, for a time."""
 
     mode: str

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from remediator.core.canonical import inert
-from remediator.core.catalog import BUILT_IN, Catalog, Escape, Fence, Operation, Risk
+from remediator.core.catalog import BUILT_IN, Catalog, Escape, Fence, Risk
 from remediator.core.exact import kept, plain
 from remediator.core.expression import Template
 from remediator.core.intention import Call
@@ -31,19 +31,11 @@ def resolved(
         raise EvaluationError(place, f"{use} via {connection or 'nothing'} is not there any more")
     args: dict[str, Any] = {}
     for name, value in arguments.items():
-        filled = _filled(value, scope, _escape(operation, name), f"{place}.with.{name}")
-        args[name] = kept(filled if _exact(operation, name) else plain(filled))
+        param = operation.params.get(name)
+        escape = param.escape if param is not None else Escape.LITERAL
+        filled = _filled(value, scope, escape, f"{place}.with.{name}")
+        args[name] = kept(filled if param is not None and param.exact else plain(filled))
     return Call(use, connection, args)
-
-
-def _exact(operation: Operation, name: str) -> bool:
-    param = operation.params.get(name)
-    return param is not None and param.exact
-
-
-def _escape(operation: Operation, name: str) -> Escape:
-    param = operation.params.get(name)
-    return param.escape if param is not None else Escape.LITERAL
 
 
 def _filled(value: Any, scope: Mapping[str, Any], escape: Escape, place: str) -> Any:

@@ -16,9 +16,9 @@ def inert(value: Any) -> Any:
 
     Raises TypeError for anything that has no such form.
     """
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value
     match value:
-        case None | bool() | int() | float() | str():
-            return value
         case datetime():
             return value.isoformat()
         case timedelta():
@@ -46,17 +46,16 @@ def digest(value: Any) -> str:
 
 
 def _spelled(value: Any) -> Any:
-    match value:
-        case bool() | None | str():
-            return value
-        case int():
-            return {"#": str(value)}
-        case float():
-            return {"#": repr(value)}
-        case dict():
-            return {_key(str(key)): _spelled(item) for key, item in value.items()}
-        case list() | tuple():
-            return [_spelled(item) for item in value]
+    if value is None or isinstance(value, (str, bool)):
+        return value
+    if isinstance(value, dict):
+        return {_key(str(key)): _spelled(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_spelled(item) for item in value]
+    if isinstance(value, int):
+        return {"#": str(value)}
+    if isinstance(value, float):
+        return {"#": repr(value)}
     return _spelled(inert(value))
 
 

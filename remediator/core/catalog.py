@@ -33,7 +33,10 @@ class Risk(StrEnum):
     @property
     def rank(self) -> int:
         """0 for safe, 1 for disruptive, 2 for destructive."""
-        return list(Risk).index(self)
+        return _SEVERITIES.index(self)
+
+
+_SEVERITIES = tuple(Risk)
 
 
 class Fence(StrEnum):

@@ -20,6 +20,8 @@ _DOUBLES = 2**53
 
 def kept(value: Any) -> Any:
     """The value as JSON that loses nothing. Raises TypeError for what has no such form."""
+    if isinstance(value, str):  # nearly all
+        return value
     match value:
         case Decimal():
             return {MARK: str(value)}
@@ -36,7 +38,7 @@ def revived(value: Any) -> Any:
         if len(value) == 1 and isinstance(text := value.get(MARK), str):
             return Decimal(text)
         return {key.removeprefix(MARK): revived(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         return [revived(item) for item in value]
     return value
 
@@ -48,6 +50,8 @@ def same(one: Any, other: Any) -> bool:
 
 def plain(value: Any) -> Any:
     """The value as ordinary JSON: a decimal is a number where a double says the same, else its text."""
+    if isinstance(value, str):  # nearly all
+        return value
     match value:
         case Decimal():
             return _number(value)

@@ -175,7 +175,7 @@ class Template(_FromText):
         pieces, starts = _pieces(text, place)
         return cls(text, place, tuple(pieces), tuple(starts))
 
-    @property
+    @functools.cached_property
     def expressions(self) -> tuple[Expression, ...]:
         """Its expressions, in order."""
         return tuple(piece for piece in self.pieces if isinstance(piece, Expression))
@@ -185,7 +185,7 @@ class Template(_FromText):
         """The root names that its expressions look up."""
         return frozenset().union(*(one.names for one in self.expressions))
 
-    @property
+    @functools.cached_property
     def whole(self) -> Expression | None:
         """Its expression, when it is exactly one ``${…}``."""
         return self.expressions[0] if len(self.pieces) == 1 and self.expressions else None

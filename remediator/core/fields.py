@@ -86,7 +86,9 @@ class Pattern:
 
     def matches(self, text: str) -> bool:
         """Does the whole text fit? One that holds half a character (a surrogate) fits nothing."""
-        return not any("\ud800" <= letter <= "\udfff" for letter in text) and fits(compiled(self.text), text)
+        if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+            return False
+        return fits(compiled(self.text), text)
 
     def __str__(self) -> str:
         return self.text

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
+
+import msgspec
 
 from remediator.core.catalog import Risk
 from remediator.core.intention import Intention
@@ -21,15 +22,14 @@ SHORTEST_HASH = 12
 """Characters of a gate's hash that stand for it: a card's button carries its beginning."""
 
 
-@dataclass(frozen=True)
-class Need:
+class Need(msgspec.Struct, frozen=True):
     """What has to be agreed before some steps may start."""
 
     steps: tuple[str, ...]
     votes: Mapping[str, int]  # role → how many distinct people
     within: timedelta
     late: Literal["page", "deny"]
-    lists: Mapping[str, list[Any]] = field(default_factory=dict)  # of repeated steps, as the run keeps them
+    lists: Mapping[str, list[Any]] = {}  # of repeated steps, as the run keeps them
 
 
 def need(policy: Policy, case: Case, step: str, risk: Risk, mode: str) -> Need | None:
@@ -65,7 +65,7 @@ def needed(run: Run, policy: Policy) -> Need | None:
         return None
     left = (one.name for name in wanted.steps for one in items(run, name) if not one.attempt)
     lists = {name: run.lists[name] for name in wanted.steps if name in run.lists}
-    return replace(wanted, steps=tuple(left), lists=lists)
+    return msgspec.structs.replace(wanted, steps=tuple(left), lists=lists)
 
 
 def covers(gate: Gate | None, step: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -186,8 +185,7 @@ Effect = Probe | Preview | Act | Inquire | Card
 # ── Facts ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True)
-class Spent:
+class Spent(msgspec.Struct, frozen=True):
     """A run that took a part of a shared budget."""
 
     policy: str
@@ -207,12 +205,11 @@ class Use(msgspec.Struct, frozen=True):
     safe_plays: Mapping[str, datetime] = msgspec.field(default_factory=dict)  # safe-only case → when played
 
 
-@dataclass(frozen=True, kw_only=True)
-class Seen:
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """What the store reads for a decision, inside the transaction that commits it."""
 
     now: datetime
-    use: Use = field(default_factory=Use)
+    use: Use = msgspec.field(default_factory=Use)
     halts: tuple[Halt, ...] = ()  # only those that cover this policy and target
     holder: str | None = None  # another run that locks the target
     held: frozenset[str] = frozenset()  # steps that other runs of this policy hold on the target
@@ -223,8 +220,7 @@ class Seen:
         return frozenset(base_of(name) for name in self.held)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Facts(Seen):
+class Facts(Seen, frozen=True, kw_only=True):
     """What a decision may depend on and the run does not hold."""
 
     policy: Policy  # of the run's version
@@ -274,8 +270,7 @@ class Counted(msgspec.Struct, frozen=True):
     what: str = ""
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """What one event leads to; committed whole, before the world is touched."""
 
     run: Run

@@ -53,6 +53,8 @@ def kind_of(value: object) -> str:
 
 def check_finite(value: object) -> None:
     """Raise Wrong for a number that is not finite, at any depth."""
+    if isinstance(value, str):  # nearly all
+        return
     match value:
         case float():
             if not math.isfinite(value):
@@ -84,7 +86,7 @@ def _text(value: object) -> str:
 
 def encodable(text: str) -> str:
     """The text, unless UTF-8 has no form of it."""
-    if any("\ud800" <= letter <= "\udfff" for letter in text):
+    if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
         raise Wrong("the text holds half a character (a surrogate)")
     return text
 

@@ -130,6 +130,9 @@ def _typed(param: Param, raw: Any) -> Any:
     raise ValueError(f"has the unknown type {param.type}")
 
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
 def _string(param: Param, raw: Any) -> str:
     if not isinstance(raw, str):
         raise ValueError("is not a string")
@@ -137,7 +140,7 @@ def _string(param: Param, raw: Any) -> str:
         raise ValueError("has no pattern to fit")
     if not param.pattern.matches(raw):
         raise ValueError(f"does not fit the pattern {param.pattern.text}")
-    if any(ord(letter) < 32 or ord(letter) == 127 for letter in raw):
+    if _CONTROL.search(raw):
         raise ValueError("holds control characters")
     return raw
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -29,8 +28,7 @@ RESTORE = "restore"
 """In an act's result: what its undo is generated from. As an operation: the one that applies it."""
 
 
-@dataclass(frozen=True)
-class Address:
+class Address(msgspec.Struct, frozen=True):
     """What an alert is about, for one policy."""
 
     target: str

@@ -81,7 +81,7 @@ class Path:
                 return value[key]
             known = ", ".join(map(str, value)) or "nothing"
             raise Missing(f"{so_far} has no {str(key)!r}; it has {_short(known)}")
-        if isinstance(value, list | tuple) and isinstance(key, int):
+        if isinstance(value, (list, tuple)) and isinstance(key, int):
             if 0 <= key < len(value):
                 return value[key]
             raise Missing(f"{so_far} has no item {key}; it has {len(value)}")
@@ -285,6 +285,7 @@ class Program:
         text = writer.write(tree)
         self.paths = tuple(writer.paths)
         self.bare = _path(tree, frozenset())
+        self._told = str(self.bare)
         self._slots = tuple(writer.slots)
         self._functions = tuple(writer.functions)
         self._compiled: Any = None if self.bare else _engine.compile(text)
@@ -292,7 +293,7 @@ class Program:
     def run(self, scope: Mapping[str, object], used: dict[str, object]) -> object:
         """The answer; raises Wrong. ``used`` is filled with the values of the paths it looked up."""
         if self.bare is not None:
-            used[str(self.bare)] = answer = self.bare.find(scope)
+            used[self._told] = answer = self.bare.find(scope)
         else:
             answer = self._execute(scope, _Cell(used))
         operators.check_finite(answer)

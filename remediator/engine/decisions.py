@@ -249,7 +249,11 @@ class Decisions:
     def _facts(self, policy: Policy, seen: Seen) -> Facts:
         policies = self._policies()
         return Facts(
-            **vars(seen),
+            now=seen.now,
+            use=seen.use,
+            halts=seen.halts,
+            holder=seen.holder,
+            held=seen.held,
             policy=policy,
             current=policies.version_of(policy.name),
             catalog=policies.catalog,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from remediator.core.alert import Alert, Delivery
 from remediator.core.canonical import digest, inert
 from remediator.core.evidence import Reading
-from remediator.core.messages import Entry, Facts, Seen
+from remediator.core.messages import Entry, Facts
 from remediator.core.opening import Watch
 from remediator.core.planning import watch_call
 from remediator.core.policy import Policy
@@ -98,7 +98,7 @@ class Schedule:
 
     async def _read(self, policy: Policy, policies: PolicySet) -> Reading:
         now = self._clock.now()
-        facts = Facts(**vars(Seen(now=now)), policy=policy, current=None, catalog=policies.catalog)
+        facts = Facts(now=now, policy=policy, current=None, catalog=policies.catalog)
         try:
             return await self._performer.read(watch_call(policy, facts))
         except EvaluationError as error:

@@ -330,7 +330,7 @@ class Game:
                 gate = with_fields(gate, intentions=tuple(kept))
                 run = with_fields(run, steps={**run.steps, step.name: other})
         self.clerk.papers[-1].spoiled = True
-        self.story.decisions[-1] = replace(self.story.last, run=with_fields(run, gate=gate))
+        self.story.decisions[-1] = with_fields(self.story.last, run=with_fields(run, gate=gate))
         self._compare()
 
     # Do they agree?

@@ -9,7 +9,6 @@ otherwise. After every decision the promises that hold for each of them are chec
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal, Self
 
@@ -273,7 +272,7 @@ class Story:
 
     def sees(self, **facts: Any) -> Self:
         """The world beside the run is another one: halts, holder, use, catalog, current."""
-        self.facts = replace(self.facts, **facts)
+        self.facts = msgspec.structs.replace(self.facts, **facts)
         return self
 
     def policy_changes(self, current: str | None = "v2", *, told: bool = True) -> Self:
@@ -294,7 +293,8 @@ class Story:
 
     def tampered(self, **fields: Any) -> Self:
         """Somebody changed the stored run behind its back."""
-        self.decisions.append(replace(self.last, run=msgspec.structs.replace(self.run, **fields)))
+        run = msgspec.structs.replace(self.run, **fields)
+        self.decisions.append(msgspec.structs.replace(self.last, run=run))
         return self
 
     def later(self, span: str) -> Self:

@@ -58,7 +58,7 @@ def test_a_target_reads_kind_and_id(target: str) -> None:
 def intended(step: dict[str, Any], catalog: Any = CATALOG, read: dict[str, Any] | None = None) -> Any:
     story = Story(policy({"pause": step}, diagnose=budget_probe(), mode="observe"))
     story.standing["diagnose:budget"] = kept(read or {"row": {"left": 3, "name": "A&B/../?"}})
-    facts = replace(story.facts, catalog=catalog)
+    facts = with_fields(story.facts, catalog=catalog)
     reading = {"budget": Reading(START, ok=True, value=story.standing["diagnose:budget"])}
     return intend(with_fields(story.run, readings=reading), story.facts.policy, "pause", facts)
 
@@ -175,7 +175,7 @@ def test_a_watch_sees_nothing_but_the_time() -> None:
     text = policy().model_dump(by_alias=True, exclude_none=True) | {"watch": watch}
     text.pop("match")
     watching = Policy.model_validate(text)
-    facts = replace(Story(policy()).facts, policy=watching)
+    facts = with_fields(Story(policy()).facts, policy=watching)
     assert watch_call(watching, facts) == Call("sql.query", "db", {"sql": "SELECT 1"})
 
 
