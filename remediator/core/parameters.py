@@ -116,9 +116,9 @@ def _typed(param: Param, raw: Any) -> Any:
         case "enum":
             return _chosen(param, raw)
         case "int":
-            return _int(raw) if _is_number(raw) else int(_fits(_INT, text, "an int"))
+            return _int(raw) if is_number(raw) else int(_fits(_INT, text, "an int"))
         case "number":
-            return _finite(raw) if _is_number(raw) else _finite(float(_fits(_NUMBER, text, "a number")))
+            return _finite(raw) if is_number(raw) else _finite(float(_fits(_NUMBER, text, "a number")))
         case "bool":
             return _truth(raw)
         case "uuid":
@@ -183,7 +183,8 @@ def _time(raw: Any) -> datetime:
     return at
 
 
-def _is_number(raw: Any) -> bool:
+def is_number(raw: Any) -> bool:
+    """To us True is none, though it is one to Python."""
     return isinstance(raw, int | float) and not isinstance(raw, bool)
 
 

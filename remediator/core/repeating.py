@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from remediator.core.catalog import Risk
+from remediator.core.counting import counted
 from remediator.core.exact import revived
 from remediator.core.policy import Policy
 from remediator.core.run import Outcome, Run, StepRun, StepState
@@ -140,7 +141,7 @@ def together(run: Run, name: str) -> tuple[Outcome, str]:
     left = sum(one.state is StepState.PLANNED for one in every)
     rest = f", {left} not begun" if left else ""
     reason = (
-        f"{base_of(name)}: {len(failed)} of {rounded(len(every), 'item')} did not work{rest}: {enough(told)}"
+        f"{base_of(name)}: {len(failed)} of {counted(len(every), 'item')} did not work{rest}: {enough(told)}"
     )
     return (Outcome.FAILED if certain else Outcome.INEFFECTIVE), reason
 
@@ -151,15 +152,10 @@ def enough(told: list[str]) -> str:
     return "; ".join(told[:MOST_TOLD]) + (f"; … {more} more" if more > 0 else "")
 
 
-def rounded(count: int, word: str) -> str:
-    """``1 item``, ``3 items``."""
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"
-
-
 def named(names: Iterable[str]) -> str:
     """Steps for people, items of one list as one: ``warn, retry (100 items)``."""
     told = []
     for base, group in groupby(names, base_of):
         found = list(group)
-        told.append(found[0] if len(found) == 1 else f"{base} ({rounded(len(found), 'item')})")
+        told.append(found[0] if len(found) == 1 else f"{base} ({counted(len(found), 'item')})")
     return ", ".join(told)

@@ -14,6 +14,7 @@ from itertools import groupby
 from typing import Any
 
 from remediator.core.canonical import digest
+from remediator.core.counting import counted
 from remediator.core.evidence import Reading
 from remediator.core.gate import not_again
 from remediator.core.letters import plainly
@@ -31,7 +32,7 @@ from remediator.people.blocks import (
     mrkdwn,
     section,
 )
-from remediator.people.lettering import counted, cut, escaped, linked, spelled, when
+from remediator.people.lettering import cut, escaped, linked, spelled, when
 from remediator.people.plans import Plan
 from remediator.people.previews import Enclosure, Rows
 

@@ -48,8 +48,3 @@ def linked(public_url: str, run: str, words: str) -> str:
     """A link to a run's page, in mrkdwn; the words alone without a public URL."""
     address = run_page(public_url, run)
     return f"<{escaped(address).replace('|', '%7C')}|{escaped(words)}>" if address else escaped(words)
-
-
-def counted(number: int, one: str, many: str = "") -> str:
-    """``1 row``, ``2 rows``."""
-    return f"{number} {one if number == 1 else many or one + 's'}"

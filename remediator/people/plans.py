@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import groupby
 
+from remediator.core.counting import counted
 from remediator.core.expression import format_duration
 from remediator.core.intention import Intention
 from remediator.core.letters import plainly
 from remediator.core.run import Gate
 from remediator.core.steps import base_of
 from remediator.people.blocks import SECTION, Block, preformatted
-from remediator.people.lettering import counted, spelled
+from remediator.people.lettering import spelled
 
 MOST_BLOCKS = 26
 MOST_CHARACTERS = 12_000

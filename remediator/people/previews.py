@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
+from remediator.core.counting import counted
 from remediator.core.evidence import Picture
 from remediator.core.letters import plainly
 from remediator.core.repeating import named
@@ -17,7 +18,7 @@ from remediator.core.run import Gate, Run
 from remediator.core.steps import base_of
 from remediator.people import tables
 from remediator.people.blocks import Block, fitting, preformatted, section
-from remediator.people.lettering import counted, cut, escaped, spelled
+from remediator.people.lettering import cut, escaped, spelled
 
 MOST_PICTURES = 6
 MOST_ROWS = 10

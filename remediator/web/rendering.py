@@ -7,6 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from remediator.core.counting import counted
 from remediator.web import assets, lettering, wording
 
 
@@ -43,7 +44,7 @@ def environment() -> Environment:
         "asset": assets.address,
         "link": lettering.link,
         "words": wording,
-        "counted": wording.counted,
+        "counted": counted,
     }
     return found
 

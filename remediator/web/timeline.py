@@ -11,11 +11,12 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
+from remediator.core.counting import counted
 from remediator.core.repeating import named
 from remediator.core.steps import base_of
 from remediator.ports import JournalEntry
 from remediator.web.lettering import as_json, facts
-from remediator.web.wording import counted, moment, outcome
+from remediator.web.wording import moment, outcome
 
 MOST_FACTS = 6
 

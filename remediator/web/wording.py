@@ -222,8 +222,3 @@ def moment(at: datetime) -> str:
 def iso(at: datetime) -> str:
     """For machines."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def counted(number: int, one: str, many: str = "") -> str:
-    """``1 run``, ``2 runs``."""
-    return f"{number} {one if number == 1 else many or one + 's'}"

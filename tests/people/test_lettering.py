@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from remediator.core.letters import plainly
-from remediator.people.lettering import counted, cut, escaped, linked, run_page
+from remediator.people.lettering import cut, escaped, linked, run_page
 
 
 @given(st.text(st.characters(codec=None)))
@@ -37,12 +37,7 @@ def test_line_breaks_are_kept_only_where_asked() -> None:
     assert plainly("a\nb", lines=True) == "a\nb"
 
 
-def test_counting_and_linking() -> None:
-    assert [counted(1, "row"), counted(2, "row"), counted(2, "copy", "copies")] == [
-        "1 row",
-        "2 rows",
-        "2 copies",
-    ]
+def test_linking() -> None:
     assert run_page("https://r.example/", "r 1/..") == "https://r.example/runs/r%201%2F.."
     assert linked("https://r.example", "r-1", "a|<b>") == "<https://r.example/runs/r-1|a|&lt;b&gt;>"
     assert linked("", "r-1", "run") == "run"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from remediator.core.counting import counted
 from remediator.core.intention import Call
 from remediator.errors import ConnectorError
 
@@ -26,7 +27,7 @@ class Bound:
 
     def counted(self, count: int) -> str:
         """As people read it."""
-        return f"1 {self.noun}" if count == 1 else f"{count} {self.noun}s"
+        return counted(count, self.noun)
 
 
 def bound(call: Call, most_of_all: int, noun: str = "row") -> Bound:

@@ -18,6 +18,7 @@ from remediator.connectors.postgres.rows import Place, Statement
 from remediator.connectors.postgres.settings import LONGEST, PostgresSettings
 from remediator.connectors.postgres.table import facts
 from remediator.core.catalog import Fence, Kind, Operation, Risk
+from remediator.core.counting import counted
 from remediator.core.exact import plain, same
 from remediator.core.intention import Call
 from remediator.core.messages import Done
@@ -237,7 +238,7 @@ def _told(left: Sequence[Drift], count: int) -> str:
         return ""
     told = "; ".join(map(str, left[:TOLD]))
     more = f"; and {len(left) - TOLD} more" if len(left) > TOLD else ""
-    return f"{len(left)} of {count} {'row' if count == 1 else 'rows'} left alone: {told}{more}"
+    return f"{len(left)} of {counted(count, 'row')} left alone: {told}{more}"
 
 
 def _pairs(columns: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
+from remediator.core.counting import counted
 from remediator.core.letters import plainly
 from remediator.policyfiles.backtest.result import PolicySeen, Result
 
@@ -145,7 +146,7 @@ def _counts(counted: Mapping[str, int]) -> str:
 
 
 def _several(number: int, one: str, many: str = "") -> str:
-    return f"{_grouped(number)} {one if number == 1 else many or one + 's'}"
+    return counted(number, one, many, form=",")
 
 
 def _grouped(number: int) -> str:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from remediator.core.counting import counted
 from remediator.core.steps import base_of
 
 HOUR = timedelta(hours=1)
@@ -223,14 +224,14 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
         old, new = self.before or none, self.after or none
         parts = [f"would have run {_times(new.runs)}" + _instead(old.runs, new.runs)]
         if new.acts != old.acts:
-            parts.append(f"{_several(new.acts, 'step')} started" + _instead(old.acts, new.acts))
+            parts.append(f"{counted(new.acts, 'step')} started" + _instead(old.acts, new.acts))
         if new.gates != old.gates:
             parts.append(f"people asked {_times(new.gates)}" + _instead(old.gates, new.gates))
         if new.pages != old.pages:
-            parts.append(f"{_several(new.pages, 'page')}" + _instead(old.pages, new.pages))
+            parts.append(f"{counted(new.pages, 'page')}" + _instead(old.pages, new.pages))
         parts += [f"{one.runs} overlap with {one.policy}" for one in new.overlaps]
         if new.asks:
-            parts.append(f"in {_several(sum(new.asks.values()), 'case')} a probe's answer is not known")
+            parts.append(f"in {counted(sum(new.asks.values()), 'case')} a probe's answer is not known")
         return "; ".join(parts)
 
 
@@ -251,7 +252,3 @@ def _instead(old: int, new: int) -> str:
 
 def _times(number: int) -> str:
     return {0: "never", 1: "once"}.get(number, f"{number} times")
-
-
-def _several(number: int, what: str) -> str:
-    return f"{number} {what if number == 1 else what + 's'}"

@@ -13,6 +13,7 @@ from remediator.core.catalog import Param as Spec
 from remediator.core.escaping import checked_path
 from remediator.core.expression import Expression, Template, parse_duration
 from remediator.core.opening import Param
+from remediator.core.parameters import is_number
 from remediator.documents.finding import nearest
 from remediator.documents.reading import Place
 from remediator.policyfiles.checks.uses import Look, Problem, templates
@@ -114,16 +115,12 @@ def _whole(value: Any) -> bool:
     return isinstance(value, Template) and value.whole is not None
 
 
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 _TYPES: dict[str, Callable[[Any], bool]] = {
     "string": lambda value: isinstance(value, Template),
     "select": lambda value: isinstance(value, Template),
     "change": lambda value: isinstance(value, Template),
-    "int": lambda value: _whole(value) or (_number(value) and isinstance(value, int)),
-    "number": lambda value: _whole(value) or _number(value),
+    "int": lambda value: _whole(value) or (is_number(value) and isinstance(value, int)),
+    "number": lambda value: _whole(value) or is_number(value),
     "bool": lambda value: _whole(value) or isinstance(value, bool),
     "map": lambda value: _whole(value) or isinstance(value, dict),
     "list": lambda value: _whole(value) or isinstance(value, list),
@@ -198,7 +195,7 @@ def _fits(param: Param) -> bool:
         case "int":
             return isinstance(value, int) and not isinstance(value, bool)
         case "number":
-            return _number(value)
+            return is_number(value)
         case "bool":
             return isinstance(value, bool)
         case "enum":

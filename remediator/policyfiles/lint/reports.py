@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
+from remediator.core.counting import counted
 from remediator.core.letters import plainly
 from remediator.documents.finding import Finding
 from remediator.policyfiles.lint.codes import CODES, page
@@ -53,13 +54,9 @@ def _summary(loaded: Loaded) -> str:
     errors = len(loaded.errors)
     notes = sum(finding.severity == "note" for finding in loaded.findings)
     warnings = len(loaded.findings) - errors - notes
-    summary = f"{_count(len(loaded.policies), 'policy', 'policies')} without errors; "
-    summary += f"{_count(errors, 'error')}, {_count(warnings, 'warning')}"
-    return summary + (f", {_count(notes, 'note')}" if notes else "")
-
-
-def _count(number: int, one: str, many: str = "") -> str:
-    return f"{number} {one if number == 1 else many or one + 's'}"
+    summary = f"{counted(len(loaded.policies), 'policy', 'policies')} without errors; "
+    summary += f"{counted(errors, 'error')}, {counted(warnings, 'warning')}"
+    return summary + (f", {counted(notes, 'note')}" if notes else "")
 
 
 def _dumped(told: Any) -> str:

@@ -10,11 +10,11 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from remediator.core.counting import counted
 from remediator.core.exact import revived
 from remediator.core.expression import format_duration
 from remediator.core.run import Gate, Run, StepRun
 from remediator.people.cards import gate_card
-from remediator.people.lettering import counted
 from remediator.policyfiles.testing.models import Expect, GateText, OneOrAll, RefusalText, listed
 from remediator.policyfiles.testing.seen import Seen
 from remediator.policyfiles.testing.shapes import whole

@@ -6,7 +6,7 @@ import json
 import re
 from xml.sax.saxutils import escape, quoteattr
 
-from remediator.people.lettering import counted
+from remediator.core.counting import counted
 from remediator.policyfiles.testing.coverage import KINDS, Coverage
 from remediator.policyfiles.testing.running import Report
 from remediator.policyfiles.testing.teller import Told
@@ -25,7 +25,7 @@ def as_text(report: Report) -> str:
 def summary(report: Report) -> str:
     """One line."""
     wrong = len(report.failed)
-    told = f"{_stories(len(report.told))}, {wrong} failed"
+    told = f"{counted(len(report.told), 'story', 'stories')}, {wrong} failed"
     problems = f", {counted(len(report.findings), 'problem')} in test files" if report.findings else ""
     untold = f"; {_untold(report)}" if report.findings else ""
     reached = f"; {report.percent:.0f} % of what policies can do was reached" if report.coverage else ""
@@ -34,8 +34,8 @@ def summary(report: Report) -> str:
 
 def _untold(report: Report) -> str:
     """What the problems cost: no story of such a file is told, and so nothing can be said of coverage."""
-    were = "was" if report.untold == 1 else "were"
-    return f"{_stories(report.untold)} of these files {were} not told, and what is reached was not counted"
+    stories, were = counted(report.untold, "story", "stories"), "was" if report.untold == 1 else "were"
+    return f"{stories} of these files {were} not told, and what is reached was not counted"
 
 
 def coverage_table(report: Report) -> str:
@@ -123,7 +123,3 @@ def _attribute(text: str) -> str:
 
 def _printable(text: str) -> str:
     return _UNPRINTABLE.sub("�", text)
-
-
-def _stories(number: int) -> str:
-    return "1 story" if number == 1 else f"{number} stories"

@@ -9,8 +9,8 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
+from remediator.core.counting import counted
 from remediator.core.expression import format_duration
-from remediator.people.lettering import counted
 from remediator.policyfiles.testing.expectations import spelled
 from remediator.policyfiles.testing.scene import Failure
 from remediator.policyfiles.testing.seen import Happening

@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 from remediator.core.catalog import Catalog, Fence
+from remediator.core.counting import counted
 from remediator.core.evidence import Picture, Reading
 from remediator.core.exact import kept
 from remediator.core.messages import (
@@ -37,7 +38,6 @@ from remediator.core.steps import AtMost
 from remediator.documents.reading import Place
 from remediator.engine.looking import GRACE_S, longest
 from remediator.engine.virtual import Virtual
-from remediator.people.lettering import counted
 from remediator.policyfiles.testing import answers, shapes
 from remediator.policyfiles.testing.models import PictureText, ResultText, result_of
 from remediator.ports import Pending
