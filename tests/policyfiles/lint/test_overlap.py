@@ -13,7 +13,7 @@ from remediator.core.selector import parse_selector
 from remediator.policyfiles.lint import overlap
 from remediator.policyfiles.lint.overlap import Meetings, may_meet
 from remediator.policyfiles.loading import parse_text
-from tests.policyfiles.test_lint import BASE
+from tests.policyfiles.lint.test_lint import BASE
 
 MODEL = parse_text(BASE, "base.yaml")
 

@@ -31,7 +31,7 @@ T = TypeVar("T")
 MINUTE = timedelta(minutes=1)
 NOON = TODAY - timedelta(days=10)
 """The records lie behind us: what came tomorrow is not believed."""
-PAYLOADS = Path(__file__).parent.parent / "payloads"
+PAYLOADS = Path(__file__).parents[2] / "payloads"
 
 
 def body(minute: float, *, ended: float | None = None, name: str = "Stuck") -> dict[str, Any]:

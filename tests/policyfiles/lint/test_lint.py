@@ -22,7 +22,7 @@ from remediator.policyfiles.lint.codes import CODES
 from remediator.policyfiles.lint.reports import as_github, as_json, as_sarif
 from remediator.policyfiles.loading import Loaded
 
-POLICIES = Path(__file__).resolve().parents[1] / "policies"
+POLICIES = Path(__file__).resolve().parents[2] / "policies"
 CONFIG = POLICIES / "remediator.yaml"
 BASE = (POLICIES / "base.yaml").read_text()
 TESTED = "policy: restart-worker\ntests: [{name: it is named}]\n"
