@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 type_names = "null, booleans, numbers, strings, lists, maps, times and durations"
 
 
@@ -34,22 +36,31 @@ def inert(value: Any) -> Any:
 
 def canonical(value: Any) -> str:
     """JSON with sorted keys and numbers as decimal strings, so that 1.0 and 1 hash differently."""
-    return _encode(_spelled(value))
-
-
-_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+    return _written(value).decode("utf-8", "surrogatepass")
 
 
 def digest(value: Any) -> str:
     """SHA-256, in hexadecimal, of the canonical spelling."""
-    return hashlib.sha256(canonical(value).encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(_written(value)).hexdigest()
+
+
+_quick = msgspec.json.Encoder(order="sorted").encode
+_thorough = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+
+
+def _written(value: Any) -> bytes:
+    spelled = _spelled(value)
+    try:
+        return _quick(spelled)
+    except (UnicodeEncodeError, TypeError):  # half a character, or a text of a class of its own
+        return _thorough(spelled).encode("utf-8", "surrogatepass")
 
 
 def _spelled(value: Any) -> Any:
     if value is None or isinstance(value, (str, bool)):
         return value
     if isinstance(value, dict):
-        return {_key(str(key)): _spelled(item) for key, item in value.items()}
+        return {_key(str(key)): item if type(item) is str else _spelled(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_spelled(item) for item in value]
     if isinstance(value, int):

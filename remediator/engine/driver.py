@@ -268,4 +268,7 @@ def _later(standing: Disposition, now: datetime) -> Disposition:
 
 async def _due(tx: Tx) -> tuple[Due, datetime | None]:
     """What is due, and when the next thing will be: one look, since each commit makes us look."""
-    return await tx.due(BATCH), await tx.next_due()
+    next_due = await tx.next_due()
+    if next_due is None or next_due > tx.now:
+        return Due(), next_due
+    return await tx.due(BATCH), next_due

@@ -163,8 +163,10 @@ def _checked(alert: _Alert, truncated: int, source: str) -> Alert:
     labels, annotations = alert.labels or {}, alert.annotations or {}
     if not labels:
         raise _BadAlert("has no labels")
-    _check_texts("label", labels, MAX_LABEL)
-    _check_texts("annotation", annotations, MAX_ANNOTATION)
+    if not _plain(labels, MAX_LABEL):
+        _check_texts("label", labels, MAX_LABEL)
+    if not _plain(annotations, MAX_ANNOTATION):
+        _check_texts("annotation", annotations, MAX_ANNOTATION)
     status = _STATUS.get(alert.status or "")
     if status is None:
         raise _BadAlert("its status is neither firing nor resolved")
@@ -191,8 +193,6 @@ def _checked(alert: _Alert, truncated: int, source: str) -> Alert:
 
 
 def _check_texts(what: str, texts: Mapping[str, str], longest: int) -> None:
-    if _plain(texts, longest):
-        return
     if len(texts) > MAX_LABELS:
         raise _BadAlert(f"has more than {MAX_LABELS} {what}s")
     for name, value in texts.items():

@@ -455,7 +455,7 @@ class MemoryStore:
         """One transaction, at once: what `transact` does, for those who have no event loop."""
         if self._replica in self._tables.gone:
             raise LeaseLost("store", f"others have taken over from {self._replica}")
-        changes = Changes()
+        changes = self._changes()
         tx = self._begin(changes)
         try:
             return _driven(work(tx), tx)
@@ -483,6 +483,10 @@ class MemoryStore:
     def next_page(self) -> datetime | None:
         """When the first page is due, likewise."""
         return self._tables.next_pages.earliest()
+
+    def _changes(self) -> Changes:
+        """What a transaction notes, so that it can be taken back."""
+        return Changes()
 
     def _begin(self, changes: Changes) -> MemoryTx:
         self._now = max(self._now, self._clock.now())

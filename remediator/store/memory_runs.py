@@ -278,6 +278,8 @@ class RunChanges:
 
 def _once_each(acts: list[tuple[datetime, str]], since: datetime, me: str) -> tuple[datetime, ...]:
     """When each other run last did it within the window, newest first."""
+    if not acts or acts[-1][0] <= since:
+        return ()
     return tuple(_last_of_each(acts, since, me).values())
 
 

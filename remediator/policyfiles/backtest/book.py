@@ -7,9 +7,10 @@ into memory.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -23,6 +24,9 @@ from remediator.ports import AlertRow, Clock, Disposition, Pending
 from remediator.store.memory import MemoryStore, MemoryTx, Tables
 from remediator.store.memory_runs import KeptRun
 from remediator.store.memory_tables import Changes
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 @dataclass
@@ -54,6 +58,9 @@ class Book(MemoryStore):
         self.refused = False  # does a refusal stand that may outlast somebody's patience?
         self._about: dict[str, _About] = {}
         self.live: dict[str, Run] = {}
+
+    def _changes(self) -> Changes:
+        return _Kept()
 
     def _begin(self, changes: Changes) -> MemoryTx:
         self._now = max(self._now, self._clock.now())
@@ -136,8 +143,26 @@ class Book(MemoryStore):
                 self.notes[one.policy].stopped[one.bound] += 1
 
 
+class _Kept(Changes):
+    """Nothing of a backtest is ever rolled back, since what raises ends it: nothing is noted for that."""
+
+    __slots__ = ()
+
+    def set(self, table: MutableMapping[K, V], key: K, value: V) -> None:
+        table[key] = value
+
+    def drop(self, table: MutableMapping[K, Any], key: K) -> bool:
+        if key not in table:
+            return False
+        del table[key]
+        return True
+
+    def append(self, rows: list[V], row: V) -> None:
+        rows.append(row)
+
+
 class _NotingTx(MemoryTx):
-    """A transaction that tells the book. Nothing of a backtest is ever rolled back: what raises ends it."""
+    """A transaction that tells the book."""
 
     __slots__ = ("_book",)
 

@@ -11,6 +11,8 @@ import zlib
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -30,8 +32,11 @@ PAGE = 1000
 MOST_LINE = 64 * 1024 * 1024
 """Bytes of one line of a file; what is longer is no line of ours."""
 
-MOST_KEPT = 1000
-"""Bodies whose meaning is remembered; those of a page of a storm would not be worth it."""
+BUFFER = 1024 * 1024
+"""Bytes of a file that are read together."""
+
+MOST_KEPT = 100
+"""Bodies whose meaning is remembered: two Alertmanagers tell the same. Many more cost more than they save."""
 
 BARE = "A line that does not say when it came, came when the latest thing in it began or ended."
 
@@ -196,7 +201,7 @@ class WebhookFile:
             for problem in parsed.bad:
                 self.problems.add(f"{self.path}:{number}: {problem}")
             if parsed.delivery.alerts:
-                yield msgspec.structs.replace(parsed.delivery, received_at=self.order.place(at, number))
+                yield _came_at(parsed.delivery, self.order.place(at, number))
         if not good:
             problem = "none of its lines is a webhook" if self.problems.count else "is empty"
             raise IntakeError(str(self.path), problem, remedy=_WRITE)
@@ -214,29 +219,25 @@ class WebhookFile:
                 str(self.path), problem, remedy=f"write one webhook a line: jq -c . {self.path}"
             )
 
-    def _line(self, stream: Any) -> bytes:
-        try:
-            line: bytes = stream.readline(MOST_LINE)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            self.problems.add(f"{self.path}: the rest cannot be unpacked: {error}")
-            return b""
-        return line
-
     def _lines(self) -> Iterator[tuple[int, bytes]]:
         size = max(1, self.path.stat().st_size)
-        with self.path.open("rb") as raw:
+        with BufferedReader(self.path.open("rb", buffering=0), BUFFER) as raw:
             packed = raw.peek(2)[:2] == _GZIP
             stream = gzip.GzipFile(fileobj=raw) if packed else raw
-            number = 0
-            while line := self._line(stream):
-                number += 1
+            for number, line in enumerate(self._unpacked(stream), start=1):
                 if number % PAGE == 0:
                     self.done = raw.tell() / size
                 if number == 1:
-                    line = line.removeprefix(_MARK)
+                    line = line.removeprefix(_MARK)  # noqa: PLW2901
                 if line and not line.isspace():
                     yield number, line
         self.done = 1.0
+
+    def _unpacked(self, stream: Any) -> Iterator[bytes]:
+        try:
+            yield from iter(partial(stream.readline, MOST_LINE), b"")
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            self.problems.add(f"{self.path}: the rest cannot be unpacked: {error}")
 
     def _read(self, number: int, line: bytes) -> tuple[datetime, Parsed] | None:
         """A line and when it came; None when that does not count."""
@@ -267,13 +268,20 @@ class WebhookFile:
         return self._heard
 
     def _parse(self, body: bytes, at: datetime) -> Parsed:
-        """As the daemon reads it. Alertmanager repeats itself to the byte, so the last bodies are kept."""
+        """As the daemon reads it. Two of it tell the same to the byte, so the last bodies are kept."""
         known = self._parsed.get(body) or self._before.get(body)
         if known is None:
             if len(self._parsed) >= MOST_KEPT:
                 self._before, self._parsed = self._parsed, {}
             known = self._parsed[body] = parse(body, at, source="file")
         return known
+
+
+def _came_at(delivery: Delivery, at: datetime) -> Delivery:
+    """The delivery, at another time than it says perhaps."""
+    if delivery.received_at == at:
+        return delivery
+    return msgspec.structs.replace(delivery, received_at=at)
 
 
 # ── The daemon's own store ────────────────────────────────────────────────────────────────────────
@@ -308,7 +316,7 @@ class StoredInbox:
                 at = self._at(received)
                 if at is not None and not self.span.before(at) and not self.span.after(at):
                     at = self.order.place(at, received.id)
-                    yield msgspec.structs.replace(received.delivery, received_at=at)
+                    yield _came_at(received.delivery, at)
             after = page[-1].id
             self.done = (after - first) / max(1, newest - first)
         self.done = 1.0
