@@ -53,6 +53,10 @@ Secret = Annotated[SecretStr, AfterValidator(_not_blank)]
 """A value that never shows in logs, journals, cards, pages or metrics."""
 
 
+SHORTEST_TOKEN = 16
+"""Characters of an API token; a shorter one is nobody's. The config holds only its hash, and cannot tell."""
+
+
 class Section(BaseModel):
     """A part of the settings: immutable, unknown keys are errors."""
 
@@ -81,7 +85,10 @@ class Hooks(Section):
 
 
 class Person(Section):
-    """Somebody who may vote. ``slack`` is TEAM/USER; ``token_sha256`` the hash of an API token."""
+    """Somebody who may vote. ``slack`` is TEAM/USER; ``token_sha256`` the hash of an API token.
+
+    The token has `SHORTEST_TOKEN` characters or more.
+    """
 
     slack: str | None = Field(default=None, pattern=r"^T[A-Z0-9]+/[UW][A-Z0-9]+$")
     token_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")

@@ -67,7 +67,7 @@ def add_source(command: argparse.ArgumentParser, *, required: bool) -> None:
     )  # fmt: skip
     command.add_argument("--until", type=_when, metavar="WHEN", help="likewise; now by default")
     command.add_argument(
-        "--step", type=_duration, default=timedelta(minutes=1), metavar="SPAN",
+        "--step", type=_step, default=timedelta(minutes=1), metavar="SPAN",
         help="how far apart the samples of Prometheus are read; 1m by default",
     )  # fmt: skip
     command.add_argument(
@@ -135,10 +135,10 @@ def player(args: argparse.Namespace, config: Config) -> Callable[[PolicySet], Re
     from remediator.policyfiles.backtest.replay import Given, backtest
     from remediator.policyfiles.backtest.sources import Problems
 
-    span = _span(args)
+    span, told = _span(args), _Told()
 
     def played(policies: PolicySet) -> Result:
-        problems = Problems(_Told())
+        problems = Problems(told)
         given = Given(
             policies,
             people=args.people,
@@ -155,12 +155,12 @@ def player(args: argparse.Namespace, config: Config) -> Callable[[PolicySet], Re
                 result = backtest(source, known, tell)
         finally:
             tell.done()
-            if problems.count > MOST_TOLD:
-                print(f"… {problems.count - MOST_TOLD} more", file=sys.stderr)
-        if result.disorder:
+            told.done()
+        if result.disorder and not told.again:
             from remediator.core.letters import plainly
 
             print(f"{plainly(result.source)}: {result.disorder}", file=sys.stderr)
+        told.again = True
         return result
 
     return played
@@ -180,6 +180,11 @@ def _span(args: argparse.Namespace) -> Span:
 
 
 def _right(span: Span) -> Span:
+    from remediator.policyfiles.backtest.sources import newest
+
+    if span.until is not None and span.until > newest():
+        problem = f"{span.until:%Y-%m-%d} lies ahead, and nothing of it is recorded"
+        raise IntakeError("--until", problem, remedy="leave it out: now, or where the file ends")
     if span.since is not None and span.until is not None and span.since >= span.until:
         raise IntakeError("--since", "is not before --until", remedy="give a span, such as --since 7d")
     return span
@@ -276,6 +281,14 @@ def _duration(text: str) -> timedelta:
     return span
 
 
+def _step(text: str) -> timedelta:
+    """Of whole seconds: Prometheus is asked for no less."""
+    step = _duration(text)
+    if step % timedelta(seconds=1):
+        raise argparse.ArgumentTypeError(f"{text} is not whole seconds; write 1m")
+    return step
+
+
 def _when(text: str) -> timedelta | datetime:
     """So long ago, or a time with its zone."""
     try:
@@ -295,15 +308,21 @@ def _moment(given: timedelta | datetime | None, before: datetime) -> datetime | 
 
 
 class _Told:
-    """The first problems, each in a line."""
+    """The first problems, each in a line. ``again``: the same record is played once more, and was told."""
 
     def __init__(self) -> None:
-        self._left = MOST_TOLD
+        self._count = 0
+        self.again = False
 
     def __call__(self, problem: str) -> None:
-        if self._left:
-            self._left -= 1
+        self._count += 1
+        if self._count <= MOST_TOLD and not self.again:
             print(problem, file=sys.stderr)
+
+    def done(self) -> None:
+        """How many were not told."""
+        if self._count > MOST_TOLD and not self.again:
+            print(f"… {self._count - MOST_TOLD} more", file=sys.stderr)
 
 
 class _Progress:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from remediator.cli.table import printed, table
-from remediator.errors import RemediatorError, StoreError
+from remediator.errors import IntakeError, RemediatorError, StoreError
 
 if TYPE_CHECKING:
     from remediator.core.alert import Alert
@@ -79,7 +79,11 @@ def run_explain(args: argparse.Namespace) -> int:
 def _alerts(file: str, now: datetime) -> list[Alert]:
     from remediator.policyfiles.alertfile import alerts
 
-    data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    try:
+        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as error:
+        remedy = "name a file with a webhook's body, one alert, or labels"
+        raise IntakeError(f"--alert {file}", f"cannot be read: {error.strerror}", remedy=remedy) from error
     return alerts(data, "standard input" if file == "-" else file, now)
 
 

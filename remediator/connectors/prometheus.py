@@ -20,6 +20,7 @@ from pydantic import Field
 from remediator.config import Duration
 from remediator.connectors.settings import Authorities, BaseUrl, Headers, Settings
 from remediator.connectors.unoffered import Unoffered
+from remediator.core.calls import printable
 from remediator.core.catalog import Escape, Kind, Operation, Param
 from remediator.core.intention import Call
 from remediator.errors import ConnectorError
@@ -127,11 +128,29 @@ def asked(client: Any, method: str, *arguments: Any, deadline: float) -> Any:
     except requests.exceptions.ConnectionError as error:
         raise ConnectorError("", f"cannot be reached: {_root(error)}", remedy="is its url right?") from error
     except PrometheusApiClientException as error:
-        raise ConnectorError("", f"refused the query: {str(error)[:500]}") from error
+        told = _refusal(client._session.answered)  # noqa: SLF001 - our own session
+        raise ConnectorError("", f"refused the query: {told}") from error
     except (requests.exceptions.RequestException, ValueError, KeyError, TypeError) as error:
-        raise ConnectorError(
-            "", f"answered something that is no query result: {_root(error)}", remedy="is its url right?"
-        ) from error
+        problem = "answered something that is no query result"
+        if _is_page(client._session.answered):  # noqa: SLF001 - our own session
+            remedy = "is its url right, and does it ask for a log-in?"
+            raise ConnectorError("", f"{problem}, but a page for people", remedy=remedy) from error
+        raise ConnectorError("", f"{problem}: {_root(error)}", remedy="is its url right?") from error
+
+
+def _refusal(answered: requests.Response) -> str:
+    """What Prometheus says against a query, or what somebody in front of it says."""
+    if _is_page(answered):
+        return f"{answered.status_code}, with a page for people"
+    try:
+        told = str(answered.json()["error"])
+    except (ValueError, KeyError, TypeError):
+        told = answered.text
+    return f"{answered.status_code}, {printable(told, 500)}"
+
+
+def _is_page(answered: requests.Response | None) -> bool:
+    return answered is not None and answered.content.lstrip()[:1] == b"<"
 
 
 def _session(settings: PrometheusSettings) -> requests.Session:
@@ -141,8 +160,10 @@ def _session(settings: PrometheusSettings) -> requests.Session:
         """One request, no redirect, a bounded answer, within a deadline."""
 
         deadline = math.inf
+        answered: requests.Response | None = None  # the last one, whole
 
         def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+            self.answered = None
             options.update(stream=True, allow_redirects=False)
             response = super().send(request, **options)
             body = bytearray()
@@ -155,6 +176,7 @@ def _session(settings: PrometheusSettings) -> requests.Session:
                     response.close()
                     raise requests.exceptions.ReadTimeout
             response._content = bytes(body)  # noqa: SLF001 - what `.content` would have kept
+            self.answered = response
             return response
 
     session = Bounded()

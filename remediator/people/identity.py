@@ -6,10 +6,7 @@ import hmac
 from collections.abc import Mapping
 from hashlib import sha256
 
-from remediator.config import Person
-
-LEAST = 16
-"""Characters; a shorter token is nobody's."""
+from remediator.config import SHORTEST_TOKEN, Person
 
 
 def person_of(token: str, people: Mapping[str, Person]) -> str | None:
@@ -18,4 +15,4 @@ def person_of(token: str, people: Mapping[str, Person]) -> str | None:
     found = [
         name for name, person in people.items() if hmac.compare_digest(given, person.token_sha256 or "-" * 64)
     ]
-    return found[0] if len(found) == 1 and len(token) >= LEAST else None
+    return found[0] if len(found) == 1 and len(token) >= SHORTEST_TOKEN else None

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
 
-from remediator.config import Config
+from remediator.config import SHORTEST_TOKEN, Config
 from remediator.web.bodies import json_only
 from remediator.web.problems import Problem
 
@@ -59,7 +59,7 @@ def _may_read(request: web.Request, config: Config, identify: Identify) -> None:
     if who is not None:
         request[PERSON] = who
     elif given or not (config.loopback and _by_loopback_name(request)):
-        told = "this token is nobody's" if given else "say who you are: your name and your API token"
+        told = _nobodys(given) if given else "say who you are: your name and your API token"
         raise Problem(401, told, {hdrs.WWW_AUTHENTICATE: _BASIC})
 
 
@@ -70,10 +70,15 @@ def _may_change(request: web.Request, config: Config, identify: Identify) -> Non
     if who is None:
         bearer = any(one.lower().startswith("bearer ") for one in given)
         told = "changes need Authorization: Bearer and a person's API token"
-        told = "this token is nobody's" if bearer else told
+        told = _nobodys(given) if bearer else told
         raise Problem(401, told, {hdrs.WWW_AUTHENTICATE: _BEARER})
     json_only(request)
     request[PERSON] = who
+
+
+def _nobodys(given: list[str]) -> str:
+    short = 0 < len(_credentials(given, "bearer")) < SHORTEST_TOKEN
+    return f"this token is nobody's{f': it has less than {SHORTEST_TOKEN} characters' if short else ''}"
 
 
 def _by_loopback_name(request: web.Request) -> bool:

@@ -27,8 +27,12 @@ async def read(request: web.Request, shape: type[T]) -> T:
 
 
 def json_only(request: web.Request) -> None:
-    """Changes come as ``application/json``: no form of another site can send that unasked."""
-    if request.content_type != "application/json":
+    """Changes come as ``application/json``: no form of another site can send that unasked.
+
+    A request without a body, of which nobody says a type, is no form.
+    """
+    nothing = request.content_type == "application/octet-stream" and not request.body_exists
+    if not nothing and request.content_type != "application/json":
         raise Problem(415, "send Content-Type: application/json")
 
 

@@ -157,7 +157,10 @@ def test_what_the_record_cuts_off_is_said(desk: Path, capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("--from-file", "none.jsonl"), "none.jsonl"),
+        (("--from-file", "none.jsonl"), "none.jsonl: cannot be read: No such file or directory; name a file"),
+        (("--from-file", "policies"), "policies: cannot be read: Is a directory"),
+        (("--from-file", "empty.jsonl"), "none of its lines is a webhook with an alert in it"),
+        (("--from-file", "alerts.jsonl", "--until", "2999-01-01T00:00Z"), "--until: 2999-01-01 lies ahead"),
         (("--from-file", "remediator.yaml"), "none of its lines is a webhook"),
         (("--from-store",), "does not exist"),
         (("--from-prometheus", "nonsense"), "--from-prometheus"),
@@ -168,8 +171,16 @@ def test_what_the_record_cuts_off_is_said(desk: Path, capsys: pytest.CaptureFixt
 def test_what_cannot_be_played_says_why(
     desk: Path, words: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (desk / "empty.jsonl").write_text('{"alerts": []}\n{"alerts": [{"labels": {"worker": 3}}]}\n')
     assert played(*words) == 2
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("step", ["500ms", "0s", "x"])
+def test_a_step_is_of_whole_seconds(desk: Path, step: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        played("--from-prometheus", "http://127.0.0.1:1", "--step", step)
+    assert "--step" in capsys.readouterr().err
 
 
 # ── Secrets ───────────────────────────────────────────────────────────────────────────────────────

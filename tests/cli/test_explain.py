@@ -54,6 +54,16 @@ async def remembers(desk: Path) -> None:
     await store.close()
 
 
+@pytest.mark.parametrize(
+    ("file", "why"), [("nosuch", "No such file or directory"), ("policies", "Is a directory")]
+)
+def test_a_file_that_cannot_be_read_is_named(
+    desk: Path, file: str, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["policy", "explain", "--alert", file]) == 2
+    assert f"--alert {file}: cannot be read: {why}; name a file" in capsys.readouterr().err
+
+
 def test_without_a_store_it_says_what_it_can_and_what_it_did_not_ask(
     desk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

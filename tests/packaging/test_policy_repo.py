@@ -269,6 +269,19 @@ def test_what_fails_ends_the_job_and_the_comparison_is_told_all_the_same(runner:
     assert runner.said.keys().isdisjoint({"Comment", "Verdict"})
 
 
+def test_every_line_of_the_paths_counts(runner: Runner) -> None:
+    """`paths: |` with one path a line."""
+    (runner.repo / "more").mkdir()
+    (runner.repo / "more" / "broken.yaml").write_text("policy: [")
+    (runner.repo / "more" / "broken.test.yaml").write_text("policy: nobody\ntests: []\n")
+    runner.inputs = {"paths": "policies  policies/stuck-worker.yaml\nmore\n", "comment": "false"}
+    assert runner.job(only="Lint") == "Lint"
+    assert "file=more/broken.yaml" in runner.said["Lint"]
+    for step in ("Test", "Compare with the base"):
+        assert runner.job(only=step) == step
+        assert "more/broken" in runner.said[step], step
+
+
 def test_two_uses_of_the_action_write_two_comments(runner: Runner) -> None:
     for paths in ("policies", "policies/stuck-worker.yaml", "policies"):
         runner.inputs = {"paths": paths}
@@ -291,10 +304,13 @@ def test_the_comments_of_people_are_left_alone(runner: Runner) -> None:
     (runner.temp / "policy-diff.md").write_text(f"new words\n\n{MARK}\n")
     quoted = [{"id": number, "user": {"type": "User"}, "body": f"see\n{MARK}"} for number in range(1, 120)]
     runner.api.comments = [*quoted, {"id": 120, "user": {"type": "Bot"}, "body": f"old\n\n{MARK}\n"}]
+    quoted[3] |= {"user": None}  # an account that is gone
+    quoted[4] |= {"body": None}
+    quoted[5] |= {"user": {"type": "Bot"}, "body": None}
     assert runner.job(only="Comment") == ""
     assert len(runner.api.comments) == 120
     assert runner.api.comments[-1]["body"] == f"new words\n\n{MARK}\n"
-    assert {one["body"] for one in runner.api.comments[:-1]} == {f"see\n{MARK}"}
+    assert {one["body"] for one in runner.api.comments[:-1]} == {f"see\n{MARK}", None}
 
 
 def test_a_base_that_a_shallow_checkout_lacks_is_fetched(runner: Runner) -> None:

@@ -164,6 +164,18 @@ async def test_no_other_sites_page_changes_anything(site: Site, whose: str) -> N
     assert site.desk.asked == []
 
 
+async def test_who_sends_nothing_needs_not_say_of_which_type(site: Site) -> None:
+    assert (await site.ask("POST", "/api/v1/policies/reload", Content_Type=""))[0] == 200
+    form = "application/x-www-form-urlencoded"
+    assert (await site.ask("POST", "/api/v1/policies/reload", Content_Type=form))[0] == 415
+
+
+async def test_a_token_that_is_too_short_is_told_so(site: Site) -> None:
+    for method, path in (("POST", "/api/v1/policies/reload"), ("GET", "/api/v1/runs")):
+        status, answer = await site.ask(method, path, Authorization="Bearer short")
+        assert (status, answer["error"]) == (401, "this token is nobody's: it has less than 16 characters")
+
+
 @pytest.mark.parametrize(
     "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""]
 )

@@ -50,7 +50,8 @@ def _ours(comments: str, mark: str) -> int | None:
     for page in range(1, MOST_PAGES + 1):
         found = _asked("GET", f"{comments}?per_page={PER_PAGE}&page={page}")
         for one in found:
-            if one["user"]["type"] == "Bot" and one["body"].rstrip().endswith(mark):
+            author, words = one["user"] or {}, one["body"] or ""  # null: an account that is gone
+            if author.get("type") == "Bot" and words.rstrip().endswith(mark):
                 return int(one["id"])
         if len(found) < PER_PAGE:
             return None

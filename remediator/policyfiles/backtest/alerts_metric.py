@@ -46,7 +46,7 @@ class AlertsMetric:
 
     settings: PrometheusSettings
     span: Span  # with both ends
-    step: timedelta = timedelta(minutes=1)
+    step: timedelta = timedelta(minutes=1)  # of whole seconds
     problems: Problems = field(default_factory=Problems)
     order: Order = field(default_factory=Order)
     done: float = 0.0
@@ -62,17 +62,17 @@ class AlertsMetric:
         start, end = self.span.since, self.span.until
         assert start is not None and end is not None, "a range has two ends"
         client, firing = connected(self.settings), dict[str, _Firing]()
-        page = min(LONGEST_PAGE, self.step * MOST_POINTS)
-        at = start
-        while at <= end:
-            last = min(at + page - self.step, end)
+        at = start = start.replace(microsecond=0)  # Prometheus is asked for whole seconds
+        between = self.step * (max(1, min(MOST_POINTS, LONGEST_PAGE // self.step)) - 1)
+        while at <= end:  # the samples of all pages lie on one grid: none is missing between two pages
+            last = min(at + between, end)
             yield from self._events(self._page(client, at, last), firing, last)
             at = last + self.step
             self.done = min(1.0, (at - start) / (end - start)) if end > start else 1.0
         self.done = 1.0
 
     def _page(self, client: Any, start: datetime, end: datetime) -> list[dict[str, Any]]:
-        step = f"{self.step.total_seconds():g}"
+        step = str(round(self.step.total_seconds()))
         try:
             found: list[dict[str, Any]] = asked(
                 client, "custom_query_range", QUERY, start, end, step, deadline=time.monotonic() + WITHIN_S

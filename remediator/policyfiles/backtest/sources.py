@@ -184,8 +184,8 @@ class WebhookFile:
         self.assumes: tuple[str, ...] = (BARE,)
 
     def deliveries(self) -> Iterator[Delivery]:
-        """Raises IntakeError when not one line can be read, OSError when the file cannot."""
-        good = 0
+        """Raises IntakeError when the file cannot be read, or not one alert of it."""
+        number = good = 0
         for number, line in self._lines():
             try:
                 found = self._read(number, line)
@@ -194,16 +194,17 @@ class WebhookFile:
                     self._check_form(line)
                 self.problems.add(f"{self.path}:{number}: {error}")
                 continue
-            good += 1
             if found is None:
+                good += 1
                 continue
             at, parsed = found
             for problem in parsed.bad:
                 self.problems.add(f"{self.path}:{number}: {problem}")
             if parsed.delivery.alerts:
+                good += 1
                 yield _came_at(parsed.delivery, self.order.place(at, number))
         if not good:
-            problem = "none of its lines is a webhook" if self.problems.count else "is empty"
+            problem = "none of its lines is a webhook with an alert in it" if number else "is empty"
             raise IntakeError(str(self.path), problem, remedy=_WRITE)
 
     def _check_form(self, first: bytes) -> None:
@@ -220,8 +221,13 @@ class WebhookFile:
             )
 
     def _lines(self) -> Iterator[tuple[int, bytes]]:
-        size = max(1, self.path.stat().st_size)
-        with BufferedReader(self.path.open("rb", buffering=0), BUFFER) as raw:
+        try:
+            raw = BufferedReader(self.path.open("rb", buffering=0), BUFFER)
+            size = max(1, self.path.stat().st_size)
+        except OSError as error:
+            problem = f"cannot be read: {error.strerror}"
+            raise IntakeError(str(self.path), problem, remedy="name a file of webhooks") from error
+        with raw:
             packed = raw.peek(2)[:2] == _GZIP
             stream = gzip.GzipFile(fileobj=raw) if packed else raw
             for number, line in enumerate(self._unpacked(stream), start=1):

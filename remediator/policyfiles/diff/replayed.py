@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from remediator.core.counting import counted
 from remediator.core.policyset import PolicySet, Versioned
+from remediator.policyfiles.backtest.reports import troubles
 from remediator.policyfiles.backtest.result import Difference, Result, compare
 from remediator.policyfiles.diff.compare import Side
 from remediator.policyfiles.diff.markdown import inert
@@ -47,6 +49,8 @@ def as_json(found: Replayed) -> dict[str, Any]:
         "troubles": found.after.troubles,
         "deliveries": found.after.deliveries,
         "known": found.after.known,
+        "skipped": found.after.skipped,
+        "disorder": found.after.disorder,
         "policies": [{"policy": one.policy, "words": one.told} for one in found.differences],
     }
 
@@ -55,13 +59,16 @@ def as_markdown(found: Replayed) -> str:
     """A section of the pull request's comment; nothing in it is followed as markup."""
     after = found.after
     span = f"{after.since:%Y-%m-%d %H:%M} to {after.until:%Y-%m-%d %H:%M} UTC"
-    played = f"{after.troubles:,} troubles in {after.deliveries:,} deliveries, {span}"
+    began = counted(after.troubles, "trouble", form=",")
+    played = f"{began} in {counted(after.deliveries, 'delivery', 'deliveries', form=',')}, {span}"
     lines = [
         "#### Against recorded alerts",
         "",
         f"{played}, from <code>{inert(after.source)}</code>.{_known(after)}",
         "",
     ]
+    doubts = [inert(one) for one in troubles(after)]
+    lines += [" ".join(doubts), ""] if doubts else []
     differences = found.differences
     lines += [f"- <code>{inert(one.policy)}</code> {inert(one.told)}" for one in differences[:MOST_POLICIES]]
     if not differences:

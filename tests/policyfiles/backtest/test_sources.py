@@ -323,6 +323,32 @@ def test_series_become_alerts_that_begin_and_end_across_pages(monkeypatch: pytes
     assert pages == [(0, 359), (360, 400)]
 
 
+@pytest.mark.parametrize("step", [7, 11, 13, 60, 7 * 60])
+def test_no_sample_is_missing_between_two_pages_whatever_the_step(
+    step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An alert that fires all the time neither begins nor ends where a page does."""
+    asked_for: list[datetime] = []
+
+    def asked(*words: Any, deadline: float) -> list[dict[str, Any]]:
+        *_, start, end, spacing = words
+        assert start == datetime.fromtimestamp(round(start.timestamp()), start.tzinfo)
+        count = (end - start) // timedelta(seconds=float(spacing)) + 1
+        stamps = [start + number * timedelta(seconds=float(spacing)) for number in range(count)]
+        asked_for.extend(stamps)
+        values = [[one.timestamp(), "1"] for one in stamps]
+        return [{"metric": {"alertname": "Long"}, "values": values}]
+
+    monkeypatch.setattr(alerts_metric, "asked", asked)
+    settings = PrometheusSettings(url="http://prometheus.example")
+    spacing = timedelta(minutes=step) if step > 7 else timedelta(seconds=step)
+    since = NOON + timedelta(microseconds=600_000)
+    source = AlertsMetric(settings, Span(since, since + timedelta(days=2)), spacing)
+    assert [alert.status for one in source.deliveries() for alert in one.alerts] == ["firing"]
+    assert {late - early for early, late in itertools.pairwise(asked_for)} == {spacing}
+    assert (asked_for[0], since + timedelta(days=2) - asked_for[-1] < spacing) == (NOON, True)
+
+
 def test_what_still_fires_at_the_end_has_not_resolved(monkeypatch: pytest.MonkeyPatch) -> None:
     record({"A": [8, 9, 10]}, monkeypatch)
     assert events(10) == [(8, "A", "firing")]

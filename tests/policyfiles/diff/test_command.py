@@ -3,11 +3,14 @@
 # ruff: noqa: E501 - in a table of cases, one line is one case
 from __future__ import annotations
 
+import asyncio
+import html
 import json
 import re
 import shutil
 import subprocess
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +21,15 @@ from remediator.config import Config, Hook, Hooks, PageHook, Slack
 from remediator.config_file import load as load_config
 from remediator.connectors import catalog, problems
 from remediator.core.catalog import Catalog
+from remediator.intake.alertmanager import parse
+from remediator.policyfiles.backtest import alerts_metric
+from remediator.policyfiles.backtest.sources import as_line
 from remediator.policyfiles.diff import settings
 from remediator.policyfiles.diff.change import Change, Direction
 from remediator.policyfiles.diff.compare import Difference, PolicyChange
 from remediator.policyfiles.diff.markdown import LARGEST, MARK, markdown
+from remediator.store import open_store
+from tests.store.samples import HandClock
 
 LOOSENED, UNCLEAR, ACTS, TIGHTENED, _ = Direction
 CONFIG: dict[str, Any] = {
@@ -378,19 +386,17 @@ def test_a_comment_is_marked_by_what_it_compares(repo: Repo, diff: Any) -> None:
     assert all(one.startswith("<!-- remediator policy diff ") and one.endswith(" -->") for one in marks)
 
 
+BURNING = datetime(2026, 11, 20, 8, tzinfo=UTC)
+
+
+def burning() -> dict[str, Any]:
+    """A webhook: a campaign began to burn at eight."""
+    labels = {"alertname": "Burning", "campaign": "c-1"}
+    return {"alerts": [{"status": "firing", "labels": labels, "startsAt": BURNING.isoformat()}]}
+
+
 def test_recorded_alerts_are_played_to_both_sets(repo: Repo, diff: Any) -> None:
-    body = {
-        "version": "4",
-        "alerts": [
-            {
-                "status": "firing",
-                "labels": {"alertname": "Burning", "campaign": "c-1"},
-                "annotations": {},
-                "startsAt": "2026-11-20T08:00:00Z",
-            }
-        ],
-    }
-    repo.write("alerts.jsonl", json.dumps({"at": "2026-11-20T08:00:00Z", "body": body}))
+    repo.write("alerts.jsonl", as_line(BURNING, burning()))
     repo.edit('alertname="Burning"', 'alertname="Freezing"')
     words = ("--from-file", "alerts.jsonl", "--until", "2026-11-20T12:00Z", "--quiet")
     _, out, _ = diff("policies", *words)
@@ -400,6 +406,55 @@ def test_recorded_alerts_are_played_to_both_sets(repo: Repo, diff: Any) -> None:
     _, out, _ = diff("policies", "--json", *words)
     assert "would have run never instead of 3" in json.loads(out)["backtest"]["policies"][0]["words"]
     assert diff("policies", "--from-file", "nowhere.jsonl")[0] == 2
+
+
+def test_a_record_that_is_bad_is_told_once_and_in_the_comment(
+    repo: Repo, diff: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = [as_line(BURNING + timedelta(hours=hour), burning()) for hour in (2, 0)]
+    repo.write("alerts.jsonl", "\n".join(["oops"] * 25 + late))
+    status, out, err = diff("policies", "--from-file", "alerts.jsonl", "--quiet")
+    assert status == 0  # it says what was loosened, and nothing was
+    assert "25 records could not be read. Out of order: 1 line is older" in html.unescape(out)
+    assert err.count("alerts.jsonl:1: ") == err.count("… 5 more") == err.count("1 line is older") == 1
+    told = json.loads(diff("policies", "--from-file", "alerts.jsonl", "--quiet", "--json")[1])
+    assert (told["backtest"]["skipped"], told["backtest"]["disorder"][:15]) == (25, "1 line is older")
+    _, _, err = diff("policies", "--from-file", "nowhere.jsonl")
+    assert "nowhere.jsonl: cannot be read: No such file or directory" in err
+
+
+def test_what_the_store_has_heard_is_played_to_both_sets(repo: Repo, diff: Any) -> None:
+    async def remember() -> None:
+        store = open_store("sqlite:state.db", HandClock(BURNING), repo.root)
+        await store.open()
+        await store.transact(
+            lambda tx: tx.put_delivery(parse(json.dumps(burning()).encode(), BURNING).delivery)
+        )
+        await store.close()
+
+    asyncio.run(remember())
+    repo.edit('alertname="Burning"', 'alertname="Freezing"')
+    words = ("--since", "2026-11-20T00:00Z", "--until", "2026-11-20T12:00Z", "--quiet")
+    _, out, _ = diff("policies", "--from-store", *words)
+    assert "1 trouble in 1 delivery" in out
+    assert "from <code>the store sqlite</code>" in out
+    assert "would have run never instead of 3" in out
+
+
+def test_what_a_prometheus_has_seen_is_played_to_both_sets(
+    repo: Repo, diff: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(*_words: object, deadline: float) -> list[dict[str, Any]]:
+        stamps = [(BURNING + timedelta(minutes=minute)).timestamp() for minute in range(241)]
+        labels = {"__name__": "ALERTS", "alertstate": "firing", "alertname": "Burning", "campaign": "c-1"}
+        return [{"metric": labels, "values": [[stamp, "1"] for stamp in stamps]}]
+
+    monkeypatch.setattr(alerts_metric, "asked", asked)
+    repo.edit('alertname="Burning"', 'alertname="Freezing"')
+    words = ("--since", "2026-11-20T08:00Z", "--until", "2026-11-20T12:00Z", "--quiet")
+    _, out, _ = diff("policies", "--from-prometheus", "http://prometheus.example", *words)
+    assert "would have run never instead of 3" in out
+    assert "prometheus" in html.unescape(out).rpartition("from <code>")[2]
 
 
 # ── The comment ─────────────────────────────────────────────────────────────────────────────────
