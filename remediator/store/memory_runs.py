@@ -218,22 +218,19 @@ class RunChanges:
     def _use(self, scope: Scope, place: Place) -> Use:
         tables, me = self._tables, scope.run
         mine = scope.policy, scope.shadow
-        acts, denials = tables.acts_on.get(place) or [], tables.denials.get(place) or []
-        asked, open_runs = tables.asked.get(place) or {}, tables.open_of.get(mine) or {}
-        plays = tables.plays.get(place) or {}
+        acts, open_runs = tables.acts_on.get(place) or [], tables.open_of.get(mine) or {}
+        asked, plays = tables.asked.get(place) or {}, tables.plays.get(place) or {}
+        denials = [
+            (at, run)
+            for at, run, what in tables.denials.get(place) or ()
+            if not (what == "expired" and run in asked)
+        ]
         spent = tables.spent.get((scope.budget, scope.shadow)) or []
         failures = tables.failures.get(scope.policy) or []
         others = {what: next((at for run, at in last if run != me), None) for what, last in plays.items()}
         return Use(
-            last_act=next((at for at, run in reversed(acts) if run != me), None),
-            last_denial=next(
-                (
-                    at
-                    for at, run, what in reversed(denials)
-                    if run != me and not (what == "expired" and run in asked)
-                ),
-                None,
-            ),
+            last_act=_last(acts, me),
+            last_denial=_last(denials, me),
             target_acts=_once_each(acts, self.now - scope.target_window, me),
             policy_acts=_once_each(tables.acts_of.get(mine) or [], self.now - scope.policy_window, me),
             budget_acts=tuple(
@@ -274,6 +271,14 @@ class RunChanges:
     async def stage_counts(self) -> list[StageCount]:
         counts = Counter((one.policy, str(one.stage)) for one in self._all(self._tables.live))
         return [StageCount(*about, count) for about, count in sorted(counts.items())]
+
+
+def _last(acts: list[tuple[datetime, str]], me: str) -> datetime | None:
+    """When another run last did it."""
+    for at, run in reversed(acts):
+        if run != me:
+            return at
+    return None
 
 
 def _once_each(acts: list[tuple[datetime, str]], since: datetime, me: str) -> tuple[datetime, ...]:

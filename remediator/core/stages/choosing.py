@@ -104,8 +104,8 @@ def _intend(turn: Turn) -> None:
             return _ungated(turn)
         for other in dict.fromkeys(base_of(name) for name in wanted.steps if base_of(name) != base):
             _spread(turn, other)
-        wanted = needed(turn.run, policy)
-        assert wanted is not None
+            wanted = needed(turn.run, policy)
+            assert wanted is not None
         _resolve(turn, [name for name in wanted.steps if goes_on or base_of(name) != base])
     except EvaluationError as error:
         return stop_before(turn, "expression", str(error))

@@ -35,9 +35,6 @@ MOST_LINE = 64 * 1024 * 1024
 BUFFER = 1024 * 1024
 """Bytes of a file that are read together."""
 
-MOST_KEPT = 100
-"""Bodies whose meaning is remembered: two Alertmanagers tell the same. Many more cost more than they save."""
-
 BARE = "A line that does not say when it came, came when the latest thing in it began or ended."
 
 SLACK = timedelta(minutes=1)
@@ -176,8 +173,6 @@ class WebhookFile:
     done: float = 0.0
 
     def __post_init__(self) -> None:
-        self._parsed: dict[bytes, Parsed] = {}
-        self._before: dict[bytes, Parsed] = {}  # those of some time ago; the ones before are forgotten
         self._newest = newest()
         self._heard = _EARLIEST  # by which everything so far had come
         self.name = str(self.path)
@@ -249,7 +244,7 @@ class WebhookFile:
         """A line and when it came; None when that does not count."""
         written = _line.decode(line)
         if not written.body:
-            parsed = self._parse(line, self._heard)
+            parsed = parse(line, self._heard, source="file")
             at = self._came(number, parsed.delivery)
         elif written.at is None or written.at.tzinfo is None:
             raise IntakeError("at", "is no time with its zone", remedy='write "at": "2026-11-21T12:00:00Z"')
@@ -259,7 +254,7 @@ class WebhookFile:
         if self.span.before(at) or self.span.after(at):
             return None
         if parsed is None:
-            parsed = self._parse(bytes(written.body), at)
+            parsed = parse(bytes(written.body), at, source="file")
         return at, parsed
 
     def _came(self, number: int, delivery: Delivery) -> datetime:
@@ -272,15 +267,6 @@ class WebhookFile:
             self._heard, happened if happened == self._heard else plausible(happened, self._newest)
         )
         return self._heard
-
-    def _parse(self, body: bytes, at: datetime) -> Parsed:
-        """As the daemon reads it. Two of it tell the same to the byte, so the last bodies are kept."""
-        known = self._parsed.get(body) or self._before.get(body)
-        if known is None:
-            if len(self._parsed) >= MOST_KEPT:
-                self._before, self._parsed = self._parsed, {}
-            known = self._parsed[body] = parse(body, at, source="file")
-        return known
 
 
 def _came_at(delivery: Delivery, at: datetime) -> Delivery:
