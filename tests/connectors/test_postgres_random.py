@@ -218,7 +218,7 @@ async def test_the_table_never_differs_from_what_everybody_was_told(
             await db.executemany(sql, [tuple(row.values()) for row in world.model.values()])
             held = [dict(row) for row in await db.fetch(f"SELECT {world.names} FROM t")]
             world.model = {world.key_of(row): row for row in held}
-            await stranger.execute("SET lock_timeout = '30ms'")
+            await stranger.execute("SET lock_timeout = '5ms'")
             await told(world, db, stranger)
 
     async def told(world: World, db: Any, stranger: Any) -> None:

@@ -79,11 +79,11 @@ async def _tells_the_truth(stage: Books, run: str, *, final: bool) -> None:
     ids=lambda value: value.name if isinstance(value, Cut) else ("killed" if value else ""),
 )
 async def test_around_commit_one_row_is_halved_once_or_not_at_all(
-    world: LoyaltyWorld, slack: FakeSlack, server: Server, cut: Cut, *, final: bool, killed: bool
+    one_world: LoyaltyWorld, one_slack: FakeSlack, server: Server, cut: Cut, *, final: bool, killed: bool
 ) -> None:
     async with proxy_to(server.child.port, cut) as proxy:
         dsn = f"postgresql://nobody@127.0.0.1:{proxy.port}/{{database}}"
-        async with books(world, slack, server, unproved("4s"), dsn) as stage:
+        async with books(one_world, one_slack, server, unproved("8s" if killed else "4s"), dsn) as stage:
             run = await _commits(stage, proxy)
             if killed:
                 await _dies(stage)
@@ -96,11 +96,11 @@ async def test_around_commit_one_row_is_halved_once_or_not_at_all(
 
 @pytest.mark.parametrize("cut", [Cut.BEFORE, Cut.AFTER, Cut.SILENT], ids=lambda cut: cut.name)
 async def test_an_undo_that_is_cut_off_is_done_once(
-    world: LoyaltyWorld, slack: FakeSlack, server: Server, cut: Cut
+    one_world: LoyaltyWorld, one_slack: FakeSlack, server: Server, cut: Cut
 ) -> None:
     async with proxy_to(server.child.port) as proxy:
         dsn = f"postgresql://nobody@127.0.0.1:{proxy.port}/{{database}}"
-        async with books(world, slack, server, unproved("3s"), dsn) as stage:
+        async with books(one_world, one_slack, server, unproved("3s"), dsn) as stage:
             run = await _commits(stage, proxy)
             await stage.at("holding")
             proxy.cut = cut
