@@ -26,6 +26,7 @@ from remediator.core.policyset import PolicySet
 from remediator.core.steps import base_of
 from remediator.engine.decisions import Decisions, Terms
 from remediator.engine.desk import PeoplesDesk
+from remediator.engine.doubting import own_up
 from remediator.engine.driver import Driver
 from remediator.engine.explain import explain
 from remediator.engine.hiding import Discreet, hider
@@ -41,7 +42,7 @@ from remediator.people.pages import Pager
 from remediator.people.slack import SlackRoad
 from remediator.people.socketmode import SlackSocket
 from remediator.people.webhook import WebhookRoad
-from remediator.ports import SYSTEM, Answer, Clock, Connector, Notifier, Store, Tx
+from remediator.ports import SYSTEM, Answer, Clock, Connector, Notifier, Store
 from remediator.reloading import Reloading
 from remediator.shelf import NOTHING, Shelf, read_kept
 from remediator.store import open_store
@@ -83,16 +84,17 @@ class App:
 
     def _wire(self) -> None:
         config = self.config
+        clock = self.store.clock  # its time is everybody's
         self.roads = _roads(config)
-        self.pager = Pager(self.roads, config, self.clock)
-        self.paging = Paging(self.store, self.clock, self.pager.deliver, new_id)
+        self.pager = Pager(self.roads, config, clock)
+        self.paging = Paging(self.store, clock, self.pager.deliver, new_id)
         terms = Terms(config.resolved_debounce, self.freshness)
         self.decisions = Decisions(self.shelf, read_kept, new_id, terms)
-        self.driver = Driver(self.store, self.decisions, self.clock, self.paging.poke, self.paging.open)
+        self.driver = Driver(self.store, self.decisions, clock, self.paging.poke, self.paging.open)
         hide = hider(self.secrets)
         self.performer = Performer(
             self.store,
-            self.clock,
+            clock,
             {name: Discreet(connection, hide) for name, connection in self.connections.items()},
             self.roads,
             catalog=lambda: self.catalog,
@@ -101,7 +103,7 @@ class App:
         self.performer.on_step = self._step_ended
         self.driver.attach(self.performer)
         host = f"{socket.gethostname()}:{os.getpid()}"
-        self.membership = Membership(self.store, self.clock, lambda: self.shelf().version, new_id, host)
+        self.membership = Membership(self.store, clock, lambda: self.shelf().version, new_id, host)
         self.membership.attach(self.driver, self.performer)
         people = self.connections[BUILT_IN["people"]]
         assert isinstance(people, People)
@@ -222,9 +224,9 @@ class App:
         await self.driver.policies_changed()
 
     async def _pulse(self) -> None:
-        """A write every so often, so that a full disk shows before the next alert needs it."""
+        """A write every so often: a full disk, or a clock that jumped, shows before the next alert."""
         try:
-            await self.store.transact(_nothing)
+            doubted = await self.store.transact(lambda tx: own_up(tx, new_id))
         except StoreError as error:
             log.warning("the store takes nothing", extra={"problem": str(error)})
             if not self._writable:  # twice in a row
@@ -233,6 +235,9 @@ class App:
         else:
             self._writable = True
             self.paging.with_store()
+            if doubted:
+                log.error("the store doubts, and nothing starts", extra={"see": "/status"})
+                self.paging.poke()
 
     async def _page_impatient(self) -> None:
         with contextlib.suppress(RemediatorError):
@@ -334,10 +339,6 @@ async def _reload(app: App) -> None:
     answer = await app.desk.reload(by="SIGHUP")
     level = logging.INFO if answer.ok else logging.ERROR
     log.log(level, answer.text, extra={"problems": (answer.data or {}).get("problems")})
-
-
-async def _nothing(_tx: Tx) -> None:
-    """A transaction keeps the time, whatever else it does."""
 
 
 def _roads(config: Config) -> list[Notifier]:

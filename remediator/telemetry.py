@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from remediator.core.policyset import PolicySet
 from remediator.core.run import Stage
 from remediator.errors import StoreError
-from remediator.ports import NOTHING, Ahead, PolicyCount, Store, Tx
+from remediator.ports import NOTHING, Ahead, Clock, PolicyCount, Store, Tx
 
 T = TypeVar("T")
 
@@ -325,6 +325,11 @@ class TimedStore:
     def shared(self) -> bool:
         """See `remediator.ports.Store`."""
         return self._store.shared
+
+    @property
+    def clock(self) -> Clock:
+        """See `remediator.ports.Store`."""
+        return self._store.clock
 
     def write_as(self, replica: str) -> None:
         """See `remediator.ports.Store`."""

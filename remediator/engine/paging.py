@@ -89,21 +89,7 @@ class Paging:
 
     async def open(self, key: str, text: str, *, run: str = "", chain: str = "default") -> None:
         """A page that no decision asked for. Raises StoreError."""
-
-        async def work(tx: Tx) -> None:
-            page = Page(
-                id=self._new_id("p"),
-                key=key,
-                chain=chain,
-                text=text,
-                opened_at=tx.now,
-                run=run,
-                next_at=tx.now,
-            )
-            if await tx.put_page(page):
-                await tx.journal(run or SYSTEM, [Entry("paged", {"key": key, "text": text})])
-
-        await self._store.transact(work)
+        await self._store.transact(lambda tx: put_page(tx, self._new_id, key, text, run=run, chain=chain))
         self.poke()
 
     async def page_impatient(self, policies: PolicySet) -> None:
@@ -121,6 +107,15 @@ class Paging:
         )
         await self.open(f"refused:{refused.policy}:{refused.fingerprint}", text, chain=policy.page.chain)
         await self._store.transact(lambda tx: _mark(tx, refused))
+
+
+async def put_page(
+    tx: Tx, new_id: Callable[[str], str], key: str, text: str, *, run: str = "", chain: str = "default"
+) -> None:
+    """A page that no decision asked for, and its line in the journal; once while it is open."""
+    page = Page(id=new_id("p"), key=key, chain=chain, text=text, opened_at=tx.now, run=run, next_at=tx.now)
+    if await tx.put_page(page):
+        await tx.journal(run or SYSTEM, [Entry("paged", {"key": key, "text": text})])
 
 
 def _is_overdue(one: Disposition, policies: PolicySet, clock: Clock) -> bool:

@@ -1,8 +1,13 @@
-"""What happens by the clock: watches, housekeeping. APScheduler fires; rows decide who does it."""
+"""What happens by the clock: watches, which APScheduler fires and rows decide who reads; and chores.
+
+A watch is meant by the wall clock, as people plan. Chores are not: they go on whatever it shows.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import math
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
@@ -15,7 +20,7 @@ from remediator.core.messages import Entry, Facts
 from remediator.core.opening import Watch
 from remediator.core.planning import watch_call
 from remediator.core.policy import Policy
-from remediator.core.policyset import WATCH, PolicySet, Versioned
+from remediator.core.policyset import WATCH, PolicySet
 from remediator.engine.driver import Driver
 from remediator.engine.perform import Performer
 from remediator.errors import EvaluationError, StoreError
@@ -26,6 +31,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+IN_STEP_S = 5.0
+OUT_OF_STEP_S = 5.0
+"""How often, and from which jump of the wall clock on, watches are planned anew."""
+
 MOST_ROWS = 1000
 """Rows of one watch that may become alerts; more is a mistake of the query."""
 
@@ -34,41 +43,48 @@ class Schedule:
     """Owns the scheduler. `follow` replaces its watches when the policies change."""
 
     def __init__(self, store: Store, clock: Clock, performer: Performer, driver: Driver) -> None:
+        """clock: the machine's own, by which APScheduler plans."""
         self._store = store
         self._clock = clock
         self._performer = performer
         self._driver = driver
         self._scheduler: AsyncIOScheduler | None = None
-        self._policies: Mapping[str, Versioned] = {}
+        self._chores: list[asyncio.Task[None]] = []
+        self._pace = self._offset()
+        self._policies: PolicySet | None = None
 
     def start(self, chores: Mapping[str, tuple[float, Callable[[], Awaitable[None]]]]) -> None:
-        """chores: name → (every so many seconds, what)."""
+        """chores: name → (every so many seconds, what); the first time at once."""
         from apscheduler.schedulers.asyncio import AsyncIOScheduler
-        from apscheduler.triggers.interval import IntervalTrigger
 
         self._scheduler = AsyncIOScheduler(timezone=UTC, job_defaults={"coalesce": True, "max_instances": 1})
-        for name, (seconds, chore) in chores.items():
-            self._scheduler.add_job(
-                chore,
-                IntervalTrigger(seconds=seconds),
-                id=name,
-                misfire_grace_time=None,
-                next_run_time=datetime.now(UTC),  # the first time at once
-            )
         self._scheduler.start()
+        loop = asyncio.get_running_loop()
+        every = {**chores, "in step": (IN_STEP_S, self._keep_in_step)}
+        self._chores = [loop.create_task(_forever(name, *one), name=name) for name, one in every.items()]
 
     def stop(self) -> None:
         """No more firings."""
+        for chore in self._chores:
+            chore.cancel()
         if self._scheduler is not None:
             self._scheduler.shutdown(wait=False)
+
+    async def _keep_in_step(self) -> None:
+        """After a jump of the wall clock, APScheduler waits for a time that may be a day away."""
+        if self._policies is not None and abs(self._offset() - self._pace) > OUT_OF_STEP_S:
+            self.follow(self._policies)
+
+    def _offset(self) -> float:
+        return self._clock.now().timestamp() - self._clock.monotonic()
 
     def follow(self, policies: PolicySet) -> None:
         """Take up the watches of this set, and drop all others."""
         assert self._scheduler is not None
+        self._pace, self._policies = self._offset(), policies
         for job in self._scheduler.get_jobs():
             if job.id.startswith(WATCH):
                 job.remove()
-        self._policies = policies.by_name
         for name, versioned in policies.by_name.items():
             if versioned.policy.watch is not None:
                 trigger = trigger_of(versioned.policy.watch)
@@ -85,7 +101,7 @@ class Schedule:
         """One firing: claimed by a row, read, turned into alerts."""
         policy = policies.by_name[name].policy
         assert policy.watch is not None
-        scheduled_at = _slot(policy.watch, self._clock.now())
+        scheduled_at = slot(policy.watch, self._store.clock.now())
         try:
             if not await self._store.transact(lambda tx: tx.claim_firing(name, scheduled_at)):
                 return
@@ -97,7 +113,7 @@ class Schedule:
         self._driver.accepted()
 
     async def _read(self, policy: Policy, policies: PolicySet) -> Reading:
-        now = self._clock.now()
+        now = self._store.clock.now()
         facts = Facts(now=now, policy=policy, current=None, catalog=policies.catalog)
         try:
             return await self._performer.read(watch_call(policy, facts))
@@ -197,10 +213,13 @@ def _named(part: str) -> str:
     return _WEEKDAYS[int(part)] if re.fullmatch(r"[0-7]", part) else part
 
 
-def _slot(watch: Watch, now: datetime) -> datetime:
-    """The scheduled time that a firing belongs to, the same for every replica."""
+def slot(watch: Watch, now: datetime) -> datetime:
+    """The scheduled time that a firing belongs to, the same for every replica: the nearest.
+
+    Each fires by its own machine's clock, and none is the store's to the millisecond.
+    """
     seconds = watch.every.total_seconds() if watch.every is not None else 60.0
-    return datetime.fromtimestamp(now.timestamp() // seconds * seconds, UTC)
+    return datetime.fromtimestamp(math.floor(now.timestamp() / seconds + 0.5) * seconds, UTC)
 
 
 def _soon(watch: Watch, trigger: Any) -> datetime:
@@ -209,7 +228,17 @@ def _soon(watch: Watch, trigger: Any) -> datetime:
     if watch.every is None:
         found: datetime = trigger.get_next_fire_time(None, now)
         return found
-    return _slot(watch, now) + watch.every
+    return slot(watch, now + watch.every / 2)
+
+
+async def _forever(name: str, seconds: float, chore: Callable[[], Awaitable[None]]) -> None:
+    """Until cancelled. What goes wrong with a chore is logged, and it has its turn again."""
+    while True:
+        try:
+            await chore()
+        except Exception:
+            log.exception("a chore broke", extra={"chore": name})
+        await asyncio.sleep(seconds)
 
 
 def _text(value: Any) -> str:

@@ -33,6 +33,7 @@ from remediator.ports.rows import (
     Scope,
     StageCount,
 )
+from remediator.ports.world import Clock
 
 T = TypeVar("T")
 
@@ -232,6 +233,13 @@ class Tx(Protocol):
         """Those in force."""
         ...
 
+    async def doubts(self) -> list[Halt]:
+        """What the store itself stops everything for, and nobody was told of yet: each to be put, as it is.
+
+        `seen` has them from the first moment on. Once such a halt is lifted, the store doubts no more.
+        """
+        ...
+
     # Pages
     async def put_page(self, page: Page) -> bool:
         """A new page; False when an unacknowledged one with this key is open already."""
@@ -269,6 +277,11 @@ class Store(Protocol):
     @property
     def shared(self) -> bool:
         """Whether several daemons may write it at once, each under a lease."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """The time as transactions have it, as well as it is known without one."""
         ...
 
     async def open(self) -> None:

@@ -41,6 +41,7 @@ from remediator.store.journal import START, link
 from remediator.store.memory_runs import RunChanges, RunTables
 from remediator.store.memory_tables import Changes, Deadlines
 from remediator.store.portions import together
+from remediator.store.steady import Instant, Steady
 
 T = TypeVar("T")
 
@@ -98,14 +99,14 @@ class MemoryTx(RunChanges):
         self,
         tables: Tables,
         changes: Changes,
-        now: datetime,
+        instant: Instant,
         *,
         journals: bool,
         replica: str = "",
         shared: bool = False,
     ) -> None:
         """``journals``: whether they are kept; ``replica``: who writes; ``shared``: with others."""
-        super().__init__(changes, now)
+        super().__init__(changes, instant)
         self._tables = tables
         self._journals = journals
         self._replica = replica
@@ -324,11 +325,17 @@ class MemoryTx(RunChanges):
 
     async def lift_halt(self, halt_id: str, by: str) -> Halt | None:  # noqa: ARG002 - the journal says who
         halt = self._tables.halts.get(halt_id)
-        self._changes.drop(self._tables.halts, halt_id)
+        if halt is not None:
+            self._changes.drop(self._tables.halts, halt_id)
+            self._changes.set(self._tables.lifted, halt_id, None)
         return halt
 
     async def halts(self) -> list[Halt]:
         return sorted(self._tables.halts.values(), key=lambda halt: (halt.at, halt.id))
+
+    async def doubts(self) -> list[Halt]:
+        tables = self._tables
+        return [one for one in self._doubts if one.id not in tables.halts and one.id not in tables.lifted]
 
     # ── Pages ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -413,9 +420,8 @@ class MemoryStore:
 
     def __init__(self, clock: Clock, *, journals: bool = True) -> None:
         """``journals``: whether they are kept; a backtest of months does without."""
-        self._clock = clock
+        self._time = Steady(clock)
         self._journals = journals
-        self._now = clock.now()
         self._tables = Tables()
         self._replica = ""
         self._shared = False
@@ -429,6 +435,11 @@ class MemoryStore:
     def shared(self) -> bool:
         """Whether it has others beside it."""
         return self._shared
+
+    @property
+    def clock(self) -> Clock:
+        """See `remediator.ports.Store`."""
+        return self._time
 
     def write_as(self, replica: str) -> None:
         """See `remediator.ports.Store`."""
@@ -489,11 +500,13 @@ class MemoryStore:
         return Changes()
 
     def _begin(self, changes: Changes) -> MemoryTx:
-        self._now = max(self._now, self._clock.now())
+        doubt = self._time.doubt
+        if doubt is not None and doubt.id in self._tables.lifted:
+            self._time.follow()
         return MemoryTx(
             self._tables,
             changes,
-            self._now,
+            self._time.instant(),
             journals=self._journals,
             replica=self._replica,
             shared=self._shared,

@@ -12,8 +12,10 @@ from remediator.core.messages import Counted, Seen, Spent, Use
 from remediator.core.run import Halt, Run, Stage
 from remediator.errors import StoreError
 from remediator.ports import PolicyCount, RunFilter, Scope, StageCount
+from remediator.store.doubts import with_doubts
 from remediator.store.memory_tables import Changes, Deadlines
 from remediator.store.sqlite_rows import as_json
+from remediator.store.steady import Instant
 
 _run = msgspec.json.Decoder(Run)
 
@@ -80,6 +82,7 @@ class RunTables:
         self.members: defaultdict[str, dict[str, None]] = defaultdict(dict)
         self.wakes: Deadlines[str] = Deadlines()
         self.halts: dict[str, Halt] = {}
+        self.lifted: dict[str, None] = {}
         # What bounds count, oldest first: (when, which run).
         self.acts_on: defaultdict[Place, list[tuple[datetime, str]]] = defaultdict(list)
         self.acts_of: defaultdict[tuple[str, bool], list[tuple[datetime, str]]] = defaultdict(list)
@@ -97,13 +100,14 @@ class RunTables:
 class RunChanges:
     """Runs, as `remediator.ports.Tx` has them."""
 
-    __slots__ = ("_changes", "_tables", "failure", "now")
+    __slots__ = ("_changes", "_doubts", "_tables", "failure", "now")
 
     _tables: RunTables
 
-    def __init__(self, changes: Changes, now: datetime) -> None:
+    def __init__(self, changes: Changes, instant: Instant) -> None:
         self._changes = changes
-        self.now = now
+        self._doubts = instant.doubts
+        self.now = instant.now
         self.failure: StoreError | None = None
 
     def _kept(self, run: Run) -> KeptRun:
@@ -205,7 +209,7 @@ class RunChanges:
         return Seen(
             now=self.now,
             use=self._use(scope, place),
-            halts=tuple(sorted(halts, key=lambda halt: (halt.at, halt.id))),
+            halts=with_doubts(halts, self._doubts),
             holder=holder if holder != scope.run else None,
             held=self._held(scope),
         )

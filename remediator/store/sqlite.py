@@ -24,9 +24,10 @@ from typing import Any, TypeVar
 
 from remediator.errors import StoreError
 from remediator.ports import NOTHING, Ahead, Clock, Tx
+from remediator.store.sqlite_rows import micros, moment
 from remediator.store.sqlite_schema import bring_up, check
-from remediator.store.sqlite_time import HighWater
 from remediator.store.sqlite_tx import SqliteTx
+from remediator.store.steady import Steady
 
 T = TypeVar("T")
 Work = Callable[[Tx], Awaitable[Any]]
@@ -73,8 +74,7 @@ class SqliteStore:
     ) -> None:
         self._path = Path(path).resolve()
         self._factory = connection
-        self._clock = clock
-        self._time = HighWater(clock)
+        self._time = Steady(clock)
         self._replica = ""
         self._lock_fd: int | None = None
         self._connection: sqlite3.Connection | None = None
@@ -86,6 +86,11 @@ class SqliteStore:
     def shared(self) -> bool:
         """The file belongs to one daemon."""
         return False
+
+    @property
+    def clock(self) -> Clock:
+        """See `remediator.ports.Store`."""
+        return self._time
 
     def write_as(self, replica: str) -> None:
         """See `remediator.ports.Store`."""
@@ -126,7 +131,7 @@ class SqliteStore:
             (high_water,) = self._connection.execute(
                 "SELECT value FROM meta WHERE key = 'high_water'"
             ).fetchone()
-            self._time = HighWater(self._clock, high_water)
+            self._time.resume_from(moment(high_water))
             self._reader = self._connect_reader()
         except sqlite3.Error as error:
             self._let_go()
@@ -217,7 +222,7 @@ class SqliteStore:
                 waiting.clear()
                 self._hang_up()
                 continue
-            failure = self._drive(call, SqliteTx(connection, self._time.read(), self._broken, self._replica))
+            failure = self._drive(call, self._transaction(connection))
             waiting.append(call)
             try:
                 if call.error is not None:
@@ -238,13 +243,21 @@ class SqliteStore:
             self._connection = self._connect()
         if not self._connection.in_transaction:
             self._connection.execute("BEGIN IMMEDIATE")
+            self._settle_doubt(self._connection)
         return self._connection
+
+    def _settle_doubt(self, connection: sqlite3.Connection) -> None:
+        """The halt that came of it was lifted, and that is committed: a person has looked."""
+        doubt = self._time.doubt
+        lifted = "SELECT 1 FROM halts WHERE id = ? AND lifted_at IS NOT NULL"
+        if doubt is not None and connection.execute(lifted, (doubt.id,)).fetchone():
+            self._time.follow()
 
     def _commit(self, waiting: list[_Call]) -> None:
         assert self._connection is not None
         try:
             self._connection.execute(
-                "UPDATE meta SET value = ? WHERE key = 'high_water'", (self._time.high_water,)
+                "UPDATE meta SET value = ? WHERE key = 'high_water'", (micros(self._time.now()),)
             )
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
@@ -279,7 +292,7 @@ class SqliteStore:
                 if self._reader is None:
                     self._reader = self._connect_reader()
                 self._reader.execute("BEGIN")
-                self._drive(call, SqliteTx(self._reader, self._time.read(), self._broken, self._replica))
+                self._drive(call, self._transaction(self._reader))
                 if self._reader.in_transaction:
                     self._reader.execute("ROLLBACK")
             except sqlite3.Error as error:
@@ -312,6 +325,9 @@ class SqliteStore:
             call.error = failure  # the work swallowed it, yet it cannot be committed whole
         tx.failure = failure or StoreError("store", "the transaction is over")
         return failure
+
+    def _transaction(self, connection: sqlite3.Connection) -> SqliteTx:
+        return SqliteTx(connection, self._time.instant(), self._broken, self._replica)
 
     def _broken(self, error: sqlite3.Error) -> StoreError:
         name = str(getattr(error, "sqlite_errorname", "") or "")

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from remediator.errors import StoreError
+from remediator.store.steady import Instant
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -54,12 +55,12 @@ def where_all(conditions: Sequence[str]) -> str:
 class Statements:
     """One transaction's statements. After a failed one nothing more is done: it will be rolled back."""
 
-    __slots__ = ("_connection", "_explain", "_replica", "failure", "now")
+    __slots__ = ("_connection", "_doubts", "_explain", "_replica", "failure", "now")
 
     def __init__(
         self,
         connection: sqlite3.Connection,
-        now: datetime,
+        instant: Instant,
         explain: Callable[[sqlite3.Error], StoreError],
         replica: str,
     ) -> None:
@@ -67,7 +68,8 @@ class Statements:
         self._replica = replica
         self._connection = connection
         self._explain = explain
-        self.now = now
+        self.now = instant.now
+        self._doubts = instant.doubts
         self.failure: StoreError | None = None
 
     def _execute(

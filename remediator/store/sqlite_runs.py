@@ -11,6 +11,7 @@ import msgspec
 from remediator.core.messages import Counted, Seen, Spent, Use
 from remediator.core.run import Halt, Run, Stage
 from remediator.ports import PolicyCount, RunFilter, Scope, StageCount
+from remediator.store.doubts import with_doubts
 from remediator.store.sqlite_rows import (
     Statements,
     as_json,
@@ -203,7 +204,7 @@ class RunStatements(Statements):
                 open_runs=open_runs,
                 safe_plays={what: moment(at) for what, at in self._rows(_SAFE_PLAYS, where)},
             ),
-            halts=tuple(_halt.decode(doc) for (doc,) in halts),
+            halts=with_doubts((_halt.decode(doc) for (doc,) in halts), self._doubts),
             holder=holder,
             held=frozenset(step.name for step in steps if step.to_go),
         )

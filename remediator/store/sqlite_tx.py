@@ -271,6 +271,10 @@ class SqliteTx(RunStatements):
         rows = self._rows("SELECT doc FROM halts WHERE lifted_at IS NULL ORDER BY at, id")
         return [_halt.decode(doc) for (doc,) in rows]
 
+    async def doubts(self) -> list[Halt]:
+        put = "SELECT 1 FROM halts WHERE id = ?"
+        return [halt for halt in self._doubts if not self._row(put, (halt.id,))]
+
     # ── Pages ─────────────────────────────────────────────────────────────────────────────────────
 
     async def put_page(self, page: Page) -> bool:

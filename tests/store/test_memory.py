@@ -20,6 +20,7 @@ from remediator.ports import JournalEntry, Store, Tx
 from remediator.store.memory import MemoryStore
 from remediator.store.memory_tables import Deadlines
 from tests.store.contract import TxContract, store
+from tests.store.doubting import DoubtContract
 from tests.store.promises import traces, whole_decision
 from tests.store.samples import NOON, HandClock, a_page, a_run, delivery, disposition, heard, scope
 from tests.store.shared import SharedContract
@@ -99,6 +100,10 @@ def rig() -> MemoryRig:
 
 
 class TestTx(TxContract):
+    pass
+
+
+class TestDoubts(DoubtContract):
     pass
 
 

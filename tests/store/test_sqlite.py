@@ -20,6 +20,7 @@ from remediator.ports import CardRef, Store, Tx
 from remediator.store import open_store
 from remediator.store.sqlite import SqliteStore
 from tests.store.contract import TxContract, store
+from tests.store.doubting import DoubtContract
 from tests.store.promises import PromiseContract, traces, whole_decision
 from tests.store.samples import HOUR, HandClock, Rig, a_run, delivery, scope
 
@@ -90,6 +91,10 @@ async def rig(tmp_path: Path) -> AsyncIterator[SqliteRig]:
 
 
 class TestTx(TxContract):
+    pass
+
+
+class TestDoubts(DoubtContract):
     pass
 
 

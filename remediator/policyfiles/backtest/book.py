@@ -24,6 +24,7 @@ from remediator.ports import AlertRow, Clock, Disposition, Pending
 from remediator.store.memory import MemoryStore, MemoryTx, Tables
 from remediator.store.memory_runs import KeptRun
 from remediator.store.memory_tables import Changes
+from remediator.store.steady import Instant
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -54,6 +55,7 @@ class Book(MemoryStore):
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock, journals=False)
+        self._clock = clock
         self.notes: defaultdict[str, Notes] = defaultdict(Notes)
         self.refused = False  # does a refusal stand that may outlast somebody's patience?
         self._about: dict[str, _About] = {}
@@ -63,8 +65,7 @@ class Book(MemoryStore):
         return _Kept()
 
     def _begin(self, changes: Changes) -> MemoryTx:
-        self._now = max(self._now, self._clock.now())
-        return _NotingTx(self._tables, changes, self._now, self)
+        return _NotingTx(self._tables, changes, self._time.instant(), self)
 
     # ── Asked by the replay ───────────────────────────────────────────────────────────────────────
 
@@ -165,8 +166,8 @@ class _NotingTx(MemoryTx):
 
     __slots__ = ("_book",)
 
-    def __init__(self, tables: Tables, changes: Changes, now: datetime, book: Book) -> None:
-        super().__init__(tables, changes, now, journals=False)
+    def __init__(self, tables: Tables, changes: Changes, instant: Instant, book: Book) -> None:
+        super().__init__(tables, changes, instant, journals=False)
         self._book = book
 
     def _kept(self, run: Run) -> KeptRun:

@@ -72,7 +72,7 @@ def kept(*entries: Entry, text: str = WRITTEN, days: tuple[int, ...] = (0,)) -> 
         await tx.journal(run.id, entries)
 
     for day in days:
-        clock.wall = NOON + timedelta(days=day)
+        clock.advance(NOON + timedelta(days=day) - clock.wall)
         store.do(work)
     return store
 
