@@ -165,7 +165,7 @@ class StepRun(msgspec.Struct, frozen=True):
     @property
     def to_go(self) -> bool:
         """Does a change stand that is meant to be taken back? No other run may make it meanwhile."""
-        return self.stands and self.intention is not None and self.intention.undo is not None
+        return self.intention is not None and self.intention.undo is not None and self.stands
 
     @property
     def owes_undo(self) -> bool:
@@ -176,7 +176,7 @@ class StepRun(msgspec.Struct, frozen=True):
     def temporary(self) -> bool:
         """Does its change stand only for a time, that is still to come?"""
         undo = self.intention.undo if self.intention is not None else None
-        if not self.owes_undo or undo is None:
+        if undo is None or not self.owes_undo:
             return False
         return undo.after_s is not None or "resolved" in undo.early or bool(undo.probes)
 

@@ -160,8 +160,9 @@ class _Replay:
         return True
 
     def _news(self, row: AlertRow | None, alert: Alert) -> News:
-        known, changed_at = (row.alert, row.changed_at) if row is not None else (None, None)
-        return play.news(known, changed_at, alert, self._clock.at, self._given.debounce)
+        if row is None:
+            return play.news(None, None, alert, self._clock.at, self._given.debounce)
+        return play.news(row.alert, row.changed_at, alert, self._clock.at, self._given.debounce)
 
     def _count(self, alert: Alert) -> None:
         if self._news(self._book.heard(alert.fingerprint), alert) is News.FIRST:
