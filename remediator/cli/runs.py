@@ -129,7 +129,7 @@ def _waits(run: dict[str, Any]) -> str:
 
 def run_settle(args: argparse.Namespace) -> int:
     """A person's word on an unknown outcome."""
-    body = {"verdict": args.verdict, "reason": args.reason}
+    body = {"verdict": args.verdict, "reason": args.reason, "via": "cli"}
     answer = ask(args, "POST", f"/api/v1/runs/{quoted(args.id)}/settle", body)
     return printed(args, answer, answer["text"])
 

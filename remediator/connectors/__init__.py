@@ -57,6 +57,7 @@ def catalog(config: Config, *, blind: bool = False) -> Catalog:
         covers={name: role.covers for name, role in config.roles.items() if role.cover},
         targets=frozenset(config.targets),
         escalations=frozenset(config.escalations),
+        told={name: frozenset(one.role for one in chain) for name, chain in config.escalations.items()},
         budgets={name: budget.rate for name, budget in config.budgets.items()},
     )
 

@@ -82,7 +82,9 @@ class Operation:
     """The spec of one probe or action.
 
     longest: how long one execution may take before it counts as unknown (seconds in a timedelta).
-    settle: after an unknown outcome, how long until observation may be trusted.
+    settle: after an unknown outcome, how long until observation may be trusted. Then the step's own proof is
+    asked: what holds proves that it was done; what does not is left to a person, and nothing is sent again.
+    None: the proof is asked at once.
     reads: the names that a probe's result has, beside ``ok`` and ``at``.
     previews: can show what would change, without changing it.
     counts: its step must say how many rows: exactly, or at most.
@@ -193,6 +195,7 @@ class Catalog:
     covers: Mapping[str, tuple[Cover, ...]] = field(default_factory=dict)  # role → who stands in, and when
     targets: frozenset[str] = frozenset()
     escalations: frozenset[str] = frozenset()
+    told: Mapping[str, frozenset[str]] = field(default_factory=dict)  # chain → roles that its pages reach
     budgets: Mapping[str, Rate] = field(default_factory=dict)  # shared by policies: how many runs may act
 
     @classmethod

@@ -14,10 +14,20 @@ from types import ModuleType
 
 import msgspec
 
-from remediator.core import admission, overdue
+from remediator.core import admission, late, overdue
 from remediator.core.failure import alert_over, deadline_over, time_box_over
 from remediator.core.gate import not_open
-from remediator.core.messages import AlertHeard, Decision, Event, Facts, PolicyChanged, TimePassed, VoteCast
+from remediator.core.messages import (
+    AlertHeard,
+    CameLate,
+    Decision,
+    Event,
+    Facts,
+    PolicyChanged,
+    Settled,
+    TimePassed,
+    VoteCast,
+)
 from remediator.core.repeating import keeps_version
 from remediator.core.run import Member, Run, Stage
 from remediator.core.stages import (
@@ -56,9 +66,11 @@ UNTOUCHED = (Stage.DIAGNOSING, Stage.PREVIEWING, Stage.WAITING, Stage.PREPARING)
 
 
 def decide(run: Run, event: Event, facts: Facts) -> Decision:
-    """What follows from an event. A closed run hears nothing any more."""
+    """What follows from an event. A closed run hears nothing any more, but an answer that was lost."""
     turn = Turn(run, facts)
     if run.stage is Stage.CLOSED:
+        if isinstance(event, CameLate):
+            late.hear(turn, event)
         return turn.decision()
     if not _common(turn, event):
         STAGES[run.stage].hear(turn, event)
@@ -98,6 +110,12 @@ def _common(turn: Turn, event: Event) -> bool:
             return True
         case VoteCast(gate=gate, vote=vote) if reason := not_open(turn.run, gate):
             turn.refuse_vote(gate, vote, reason)
+            return True
+        case CameLate():
+            late.hear(turn, event)
+            return True
+        case Settled() if turn.run.question is None:
+            asking.too_late(turn, event)
             return True
         case TimePassed():
             return _time(turn)

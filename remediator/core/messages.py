@@ -99,12 +99,23 @@ class Inquired(msgspec.Struct, frozen=True, tag=True):
     result: Result
 
 
+class CameLate(msgspec.Struct, frozen=True, tag=True):
+    """What an act or an undo said for itself, after it had been given up for lost."""
+
+    step: str
+    attempt: int
+    undo: bool
+    result: Result
+
+
 class Settled(msgspec.Struct, frozen=True, tag=True):
-    """A person said what became of an unknown outcome."""
+    """A person, already known to be who they are, said what became of an unknown outcome."""
 
     by: str
     verdict: Literal["happened", "not-happened", "handled"]
     reason: str = ""
+    via: str = "api"  # slack | api | page | cli
+    question: str = ""  # the one that they were shown; "" for whichever is open
 
 
 class TimePassed(msgspec.Struct, frozen=True, tag=True):
@@ -123,6 +134,7 @@ Event = (
     | StepFinished
     | Marked
     | Inquired
+    | CameLate
     | Settled
     | TimePassed
     | PolicyChanged
@@ -175,9 +187,9 @@ class Inquire(msgspec.Struct, frozen=True, tag=True):
 
 
 class Card(msgspec.Struct, frozen=True, tag=True):
-    """Repeatable: the gate's card must show the run as it is now."""
+    """Repeatable: the card of a gate, or of a question, must show the run as it is now."""
 
-    gate: str
+    gate: str  # or the question's id
 
 
 Effect = Probe | Preview | Act | Inquire | Card

@@ -181,6 +181,26 @@ class StepRun(msgspec.Struct, frozen=True):
         return undo.after_s is not None or "resolved" in undo.early or bool(undo.probes)
 
 
+class Question(msgspec.Struct, frozen=True):
+    """An outcome that nobody knows, as people are asked about it; and what one of them said."""
+
+    id: str  # ``<run>.q1``
+    step: str
+    asked_at: datetime
+    by: str = ""  # who settled it; "" while it is open
+    verdict: str = ""  # happened | not-happened | handled
+    via: str = ""  # slack | api | page | cli
+    reason: str = ""
+    at: datetime | None = None
+    late: str = ""  # what its answer said that came after all
+    remarks: tuple[str, ...] = ()  # words that did not count, and why; the last few
+
+    @property
+    def open(self) -> bool:
+        """Does it wait for somebody's word?"""
+        return not self.verdict and not self.late
+
+
 class Member(msgspec.Struct, frozen=True):
     """An alert that belongs to a run."""
 
@@ -224,6 +244,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     gate: Gate | None = None
     past_gates: tuple[Gate, ...] = ()
     voids: int = 0  # how many were void
+    questions: tuple[Question, ...] = ()  # about outcomes that nobody knew; only the last may be open
     pictures: dict[str, Picture] = {}
     undoing: tuple[str, ...] = ()  # steps to undo now, in order
     after_undo: Stage = Stage.ENDING
@@ -277,6 +298,12 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     def all_gates(self) -> tuple[Gate, ...]:
         """Oldest first."""
         return (*self.past_gates, self.gate) if self.gate else self.past_gates
+
+    @property
+    def question(self) -> Question | None:
+        """The one that waits for a person's word."""
+        last = self.questions[-1] if self.questions else None
+        return last if last is not None and last.open and self.stage is Stage.ASKING else None
 
     @property
     def starter(self) -> str:

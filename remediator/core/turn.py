@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -26,8 +26,10 @@ from remediator.core.messages import (
 )
 from remediator.core.policy import Policy
 from remediator.core.repeating import keeps_version
-from remediator.core.run import Gate, Outcome, Refusal, Run, Stage, StepRun, Verdict, Vote
+from remediator.core.run import Gate, Outcome, Question, Refusal, Run, Stage, StepRun, Verdict, Vote
 from remediator.core.steps import Step
+
+About = TypeVar("About", Gate, Question)
 
 
 class Turn:
@@ -116,23 +118,38 @@ class Turn:
         self.change(gate=gate)
         return gate
 
-    def remark(self, gate_id: str, text: str) -> None:
-        """Something that whoever looks at a gate's card should know; the last few are kept."""
+    def remark(self, subject: str, text: str) -> None:
+        """Something that whoever looks at a gate's or question's card should know; the last few are kept."""
 
-        def remarked(gate: Gate) -> Gate:
-            if gate.id != gate_id or text in gate.remarks:
-                return gate
-            return msgspec.structs.replace(gate, remarks=(*gate.remarks, text)[-5:])
+        def remarked(one: About) -> About:
+            if one.id != subject or text in one.remarks:
+                return one
+            return msgspec.structs.replace(one, remarks=(*one.remarks, text)[-5:])
 
         if self.run.gate is not None:
             past = tuple(remarked(gate) for gate in self.run.past_gates)
             self.change(past_gates=past, gate=remarked(self.run.gate))
+        self.change(questions=tuple(remarked(one) for one in self.run.questions))
         self.show_card()
 
     def refuse_vote(self, gate_id: str, vote: Vote, reason: str) -> None:
         """A vote that does not count is written down, and whoever cast it can see why."""
         self.note("vote-refused", gate=gate_id, by=vote.by, via=vote.via, approve=vote.approve, reason=reason)
         self.remark(gate_id, f"{vote.by}'s vote does not count: {reason}")
+
+    def change_question(self, question_id: str, **fields: Any) -> None:
+        """One question of the run, with these fields set."""
+        self.change(
+            questions=tuple(
+                msgspec.structs.replace(one, **fields) if one.id == question_id else one
+                for one in self.run.questions
+            )
+        )
+
+    def refuse_word(self, question: Question, by: str, via: str, reason: str) -> None:
+        """A word that does not settle a question is written down, and who said it can see why."""
+        self.note("settle-refused", question=question.id, step=question.step, by=by, via=via, reason=reason)
+        self.remark(question.id, f"{by}'s word does not count: {reason}")
 
     def void_gates(self, reason: str) -> None:
         """Whatever was agreed, or is being asked, no longer holds."""
@@ -203,8 +220,9 @@ class Turn:
 
     def show_card(self) -> None:
         """Every card of the run must show it as it is now."""
-        for gate in self.run.all_gates:
-            card = Card(gate.id)
+        gates, questions = self.run.all_gates, self.run.questions
+        for about in (*(one.id for one in gates), *(one.id for one in questions)):
+            card = Card(about)
             if card not in self._effects:
                 self.want(card)
 
@@ -281,11 +299,11 @@ class Turn:
 
 def _visible(run: Run) -> object:
     """What cards show of a run, beside what never changes. Empty while it has none."""
-    if not run.all_gates:
+    if not run.all_gates and not run.questions:
         return ()
     steps = [
         (one.state, one.started_at, one.error, one.owes_undo, one.undo_at, one.undo_late, one.undo_error)
         for one in run.steps.values()
     ]
     how = (run.stage, run.outcome, run.reason, run.resolved_at)
-    return (how, run.all_gates, run.members.keys(), run.readings, steps)
+    return (how, run.all_gates, run.questions, run.members.keys(), run.readings, steps)

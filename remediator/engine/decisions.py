@@ -16,12 +16,25 @@ import msgspec
 from remediator.core import planning, play
 from remediator.core.alert import Alert, Delivery
 from remediator.core.catalog import Catalog
-from remediator.core.messages import AlertHeard, Counted, Decision, Entry, Event, Facts, Seen, TimePassed
+from remediator.core.messages import (
+    AlertHeard,
+    CameLate,
+    Counted,
+    Decision,
+    Entry,
+    Event,
+    Facts,
+    Seen,
+    Settled,
+    StepFinished,
+    TimePassed,
+)
 from remediator.core.planning import Address
 from remediator.core.play import News
 from remediator.core.policy import Policy
 from remediator.core.policyset import PolicySet, Versioned
 from remediator.core.run import Outcome, Page, Refusal, Run, Stage
+from remediator.core.stages import asking
 from remediator.core.turn import Turn
 from remediator.ports import SYSTEM, AlertRow, Disposition, KeptPolicy, Pending, Received, Scope, Tx
 
@@ -199,14 +212,33 @@ class Decisions:
     # ── Runs ──────────────────────────────────────────────────────────────────────────────────────
 
     async def advance(self, tx: Tx, run_id: str, event: Event, effect: int | None = None) -> Committed:
-        """A run hears an event. ``effect``: the row whose result this is; a second result is ignored."""
+        """A run hears an event. ``effect``: the row whose result this is; a second result comes too late."""
         done = Committed()
-        if effect is not None and not await tx.drop_effect(effect):
+        gone = effect is not None and not await tx.drop_effect(effect)
+        if gone and isinstance(event, StepFinished):  # given up for lost: others have gone on without it
+            event = CameLate(event.step, event.attempt, event.undo, event.result)
+        elif gone:
             return done
         run = await tx.run(run_id)
         if run is not None and run.stage is not Stage.CLOSED:
             await self._advance(tx, run, event, done)
+        elif run is not None and isinstance(event, CameLate):
+            await self._hear_closed(tx, run, event, done)
         return done
+
+    async def objection(self, tx: Tx, run: Run, word: Settled) -> str:
+        """Why a person's word on an unknown outcome does not count, or ""."""
+        policy = await self._policy_of(tx, run)
+        facts = self._facts(policy, await tx.seen(self._scope(policy, run)))
+        return asking.objection(run, word, facts)
+
+    async def _hear_closed(self, tx: Tx, run: Run, event: CameLate, done: Committed) -> None:
+        """It changes nothing any more: it is only written down, and told."""
+        policy = await self._policy_of(tx, run)
+        facts = self._facts(policy, await tx.seen(self._scope(policy, run)))
+        decision = play.decide(run, event, facts)
+        await tx.journal(run.id, decision.entries)
+        await self._page(tx, decision, done)
 
     async def wake(self, tx: Tx, run_id: str) -> Committed:
         """A run's deadline has passed, unless somebody else has met it in the meantime."""
@@ -216,10 +248,9 @@ class Decisions:
         return done
 
     async def turn_away(self, tx: Tx, run_id: str, gate_id: str, who: str, why: str) -> Committed:
-        """Somebody whom the settings do not know tried to vote. Shown once for each of them at a gate."""
+        """Somebody whom the settings do not know clicked at a gate or question. Shown there once."""
         done, run = Committed(), await tx.run(run_id)
-        gate = next((one for one in run.all_gates if one.id == gate_id), None) if run is not None else None
-        if run is None or gate is None or gate.state != "open" or any(who in old for old in gate.remarks):
+        if run is None or any(who in old for old in _remarks(run, gate_id, who)):
             return done
         policy = await self._policy_of(tx, run)
         facts = self._facts(policy, await tx.seen(self._scope(policy, run)))
@@ -276,6 +307,15 @@ class Decisions:
         done.pending += await tx.put_effects(run.id, play.in_order(decision.effects))
         for counted in decision.counted:
             await tx.count(self._scope(policy, old or run), counted)
+        await self._page(tx, decision, done)
+        await self._release(tx, old, run)
+        if run.stage is Stage.CLOSED:
+            await self._closed(tx, decision)
+        elif run.stage is Stage.HOLDING and not run.held and (old is None or old.stage is not Stage.HOLDING):
+            await self._held(tx, run, policy)
+        done.runs.append(run.id)
+
+    async def _page(self, tx: Tx, decision: Decision, done: Committed) -> None:
         for wanted in decision.pages:
             page = Page(
                 id=self._new_id("p"),
@@ -283,16 +323,10 @@ class Decisions:
                 chain=wanted.chain,
                 text=wanted.text,
                 opened_at=tx.now,
-                run=run.id,
+                run=decision.run.id,
                 next_at=tx.now,
             )
             done.pages += await tx.put_page(page)
-        await self._release(tx, old, run)
-        if run.stage is Stage.CLOSED:
-            await self._closed(tx, decision)
-        elif run.stage is Stage.HOLDING and not run.held and (old is None or old.stage is not Stage.HOLDING):
-            await self._held(tx, run, policy)
-        done.runs.append(run.id)
 
     async def _release(self, tx: Tx, old: Run | None, run: Run) -> None:
         """Whoever waited for the target, or for a place, is decided again."""
@@ -323,6 +357,15 @@ class Decisions:
             if member.firing:
                 about = {"target": run.target, "kind": kind, "run": run.id}
                 await _stand(tx, _no(run.policy, fingerprint, again, tx.now, **about))
+
+
+def _remarks(run: Run, subject: str, otherwise: str) -> tuple[str, ...]:
+    """What stands already at something that is open; ``otherwise``: where there is no such thing."""
+    gate = next((one for one in run.all_gates if one.id == subject and one.state == "open"), None)
+    if gate is not None:
+        return gate.remarks
+    question = run.question
+    return question.remarks if question is not None and question.id == subject else (otherwise,)
 
 
 async def asked(

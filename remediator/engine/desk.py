@@ -11,11 +11,11 @@ import msgspec
 from remediator.core.messages import Entry, Settled, VoteCast
 from remediator.core.policyset import PolicySet
 from remediator.core.run import Gate, Halt, Run, Stage, Vote
-from remediator.engine import again, byhand
+from remediator.engine import again, byhand, settling
 from remediator.engine.decisions import Committed
 from remediator.engine.driver import Driver
 from remediator.errors import PolicyError
-from remediator.ports import SYSTEM, Answer, Reloaded, RunFilter, Store, Tx
+from remediator.ports import SYSTEM, Ahead, Answer, Reloaded, RunFilter, Store, Tx
 
 Verdict = Literal["happened", "not-happened", "handled"]
 MOST_TOLD = 100
@@ -119,19 +119,22 @@ class PeoplesDesk:
         await self._driver.commit(work)
         return told.answer
 
-    async def settle(self, run: str, *, by: str, verdict: str, reason: str = "") -> Answer:
+    async def settle(
+        self, run: str, *, by: str, verdict: str, reason: str = "", via: str = "api", question: str = ""
+    ) -> Answer:
         """A person says what became of an unknown outcome."""
-        found = await self._store.read(lambda tx: tx.run(run))
-        if found is None:
-            return Answer(ok=False, text=f"there is no run {run}", status=404)
-        if not await self._has_role(by):
-            return Answer(ok=False, text=f"{by} has no role; this takes one", status=403)
         if verdict not in VERDICTS:
             return Answer(ok=False, text=f"say one of {', '.join(VERDICTS)}", status=400)
-        if found.stage is not Stage.ASKING:
-            return Answer(ok=False, text=f"run {run} is {found.stage}; nothing is unknown", status=409)
-        await self._driver.tell(run, Settled(by, cast("Verdict", verdict), reason[:500]))
-        return Answer(ok=True, text=f"{by} says: {verdict}", data={"run": run})
+        word = Settled(by, cast("Verdict", verdict), reason[:500], via, question)
+        told = settling.Settling(Answer(ok=False, text=""))
+
+        async def work(tx: Tx) -> Committed:
+            nonlocal told
+            told = await settling.settle(tx, self._driver.decisions, run, word)
+            return told.done
+
+        await self._driver.commit(work, Ahead(run=run))
+        return told.answer
 
     async def halt(self, *, by: str, scope: str, reason: str, undos: bool = False) -> Answer:
         """Committed, and from then on no step starts anywhere."""

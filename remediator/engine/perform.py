@@ -42,6 +42,7 @@ from remediator.core.messages import (
 )
 from remediator.core.play import repeatable
 from remediator.core.repeating import enough
+from remediator.core.run import Run
 from remediator.engine.looking import GRACE_S, Looking, live, longest
 from remediator.errors import ConnectorError, StoreError
 from remediator.ports import CardRef, Clock, Connector, Notifier, Order, Pending, Store
@@ -327,7 +328,7 @@ class Performer:
             return ""
         for notifier in self._notifiers:
             try:
-                shown = await notifier.card(with_gate(run, gate), ref)
+                shown = await _shown(notifier, run, gate, ref)
             except ConnectorError as error:
                 return str(error)
             if shown is not None and shown != ref:
@@ -345,6 +346,14 @@ class Performer:
                 await asyncio.sleep(1.0)
             else:
                 return
+
+
+async def _shown(notifier: Notifier, run: Run, subject: str, ref: CardRef | None) -> CardRef | None:
+    """The card of a gate, or of a question."""
+    question = next((one for one in run.questions if one.id == subject), None)
+    if question is not None:
+        return await notifier.question(run, question, ref)
+    return await notifier.card(with_gate(run, subject), ref)
 
 
 def _kept(result: Result) -> Result:

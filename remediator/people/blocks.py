@@ -36,6 +36,13 @@ def button(words: str, action: str, value: str, *, style: str = "") -> Block:
     return {"type": "button", "action_id": action, **how, "text": text, "value": value}
 
 
+def confirming(one: Block, title: str, text: str) -> Block:
+    """The same button, behind a question that has to be answered first."""
+    words = {"title": title, "text": text, "confirm": "Yes", "deny": "No"}
+    asked = {name: {"type": "plain_text", "text": told, "emoji": False} for name, told in words.items()}
+    return {**one, "confirm": asked}
+
+
 def buttons(name: str, *elements: Block) -> Block:
     """A row of buttons."""
     return {"type": "actions", "block_id": name, "elements": list(elements)}

@@ -123,11 +123,12 @@ def _evidence(run: Run, page: str) -> Iterator[Block]:
         return
     lines = ["*Evidence*"]
     for name, reading in run.evidence.items():
-        lines.append(cut(f"{escaped(name)}: {_reading(reading)}", 900))
+        lines.append(cut(f"{escaped(name)}: {reading_line(reading)}", 900))
     yield section(fitting(lines, page))
 
 
-def _reading(reading: Reading) -> str:
+def reading_line(reading: Reading) -> str:
+    """What a probe read, in one line."""
     if not reading.ok:
         return f"could not be read: {escaped(reading.error)}"
     value = reading.shown

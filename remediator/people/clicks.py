@@ -34,15 +34,15 @@ _PREFIX = re.compile(r"[0-9a-f]{16}")
 
 @dataclass(frozen=True)
 class Click:
-    """One person's click. ``subject`` is a gate's id, or a page's for ``ack``."""
+    """One person's click. ``subject`` is a gate's id, a page's for ``ack``, a question's for a verdict."""
 
     person: str
-    action: Literal["approve", "deny", "ack", "again"]
+    action: Literal["approve", "deny", "ack", "again", "happened", "not-happened", "handled"]
     subject: str
-    hash_prefix: str  # of the gate that the card showed; empty for ack and again
+    hash_prefix: str  # of the gate that the card showed; of votes only
     user: str  # TEAM/USER, as Slack says
     at: datetime
-    reason: str = ""  # of a vote; a line, with everything in it that hides spelled out
+    reason: str = ""  # of a vote or a verdict; a line, with everything in it that hides spelled out
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,16 @@ def _action(payload: Mapping[str, Any], person: str, user: str) -> Click | Decli
             if not _SUBJECT.fullmatch(value):
                 return Declined(f"this button belongs to no {'page' if action == 'ack' else 'gate'}")
             subject, shown, reason = value, "", ""
+        case [
+            {
+                "action_id": "happened" | "not-happened" | "handled" as action,
+                "value": str(value),
+                "action_ts": str(stamp),
+            }
+        ]:
+            if not _SUBJECT.fullmatch(value):
+                return Declined("this button belongs to no question")
+            subject, shown, reason = value, "", _reason(payload)
         case _:
             return Declined("this button means nothing here")
     at = _time(stamp)

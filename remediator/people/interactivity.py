@@ -98,6 +98,15 @@ class Clicks:
                 return await self._desk.acknowledge(click.subject, by=click.person)
             case "again":
                 return await self._desk.ask_again(click.subject, by=click.person, via="slack")
+            case "happened" | "not-happened" | "handled":
+                return await self._desk.settle(
+                    click.subject.rpartition(".")[0],
+                    by=click.person,
+                    verdict=click.action,
+                    reason=click.reason,
+                    via="slack",
+                    question=click.subject,
+                )
         return await self._desk.vote(
             click.subject,
             by=click.person,

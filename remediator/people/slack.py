@@ -12,7 +12,7 @@ import msgspec
 
 from remediator.config import Person
 from remediator.config import Slack as SlackApp
-from remediator.core.run import Gate, Page, Run
+from remediator.core.run import Gate, Page, Question, Run
 from remediator.errors import ConnectorError
 from remediator.people.blocks import Block, button, buttons, mrkdwn
 from remediator.people.calling import WITHIN, Answer, SlackCalls
@@ -20,6 +20,7 @@ from remediator.people.cards import Card, again_button, gate_card
 from remediator.people.enclosing import LOST, enclose
 from remediator.people.lettering import cut, escaped, linked
 from remediator.people.previews import Enclosure
+from remediator.people.questions import question_card
 from remediator.ports import CardRef, Told
 
 log = logging.getLogger(__name__)
@@ -75,13 +76,25 @@ class SlackRoad:
             self._unenclosed.pop(gate.id, None)
         return ref
 
+    async def question(self, run: Run, question: Question, ref: CardRef | None) -> CardRef | None:
+        """The same for what people are asked about an unknown outcome."""
+        ref = self._posted.get(question.id, ref)
+        card = question_card(run, question, self._public_url)
+        for _ in range(2):  # a message that is gone is posted anew
+            if ref is not None and ref.digest == card.digest:
+                break
+            ref = await self._show(question, card, ref)
+        if ref is None:
+            raise ConnectorError("slack", f"the card of question {question.id} goes whenever it is shown")
+        return ref
+
     def _enclosure(self, gate: Gate, ref: CardRef | None) -> Enclosure:
         if ref is not None and ref.attached == LOST:
             return Enclosure(problem="Slack did not say whether it arrived")
         delivered = ref is not None and bool(ref.attached)
         return Enclosure(delivered, "" if delivered else self._unenclosed.get(gate.id, ""))
 
-    async def _show(self, gate: Gate, card: Card, ref: CardRef | None) -> CardRef | None:
+    async def _show(self, about: Gate | Question, card: Card, ref: CardRef | None) -> CardRef | None:
         """Where the card stands now. None: it is gone, and its file with it; to be posted anew."""
         content = {"text": card.text, "blocks": card.blocks}
         if ref is None:
@@ -92,9 +105,10 @@ class SlackRoad:
             if answer.error in _GONE:
                 return None
         if answer.error:
-            raise ConnectorError("slack", f"the card of gate {gate.id} could not be shown: {answer.error}")
+            kind = "question" if isinstance(about, Question) else "gate"
+            raise ConnectorError("slack", f"the card of {kind} {about.id} could not be shown: {answer.error}")
         attached = ref.attached if ref is not None else ""
-        return CardRef(gate.id, str(answer.data["channel"]), str(answer.data["ts"]), card.digest, attached)
+        return CardRef(about.id, str(answer.data["channel"]), str(answer.data["ts"]), card.digest, attached)
 
     async def _enclose(self, gate: Gate, card: Card, ref: CardRef) -> CardRef:
         """Once for each card: what was delivered, or may have been, is never sent again."""

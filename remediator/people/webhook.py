@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import aiohttp
 
 from remediator.config import PageHook
-from remediator.core.run import Page, Run
+from remediator.core.run import Page, Question, Run
 from remediator.ports import CardRef, Told
 
 WITHIN = 10.0
@@ -53,4 +53,8 @@ class WebhookRoad:
 
     async def card(self, run: Run, ref: CardRef | None) -> CardRef | None:  # noqa: ARG002 - the port's
         """A webhook has no cards."""
+        return None
+
+    async def question(self, run: Run, question: Question, ref: CardRef | None) -> CardRef | None:  # noqa: ARG002
+        """A webhook has no buttons; the page says how to answer."""
         return None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from remediator.core.run import Page, Run
+from remediator.core.run import Page, Question, Run
 from remediator.ports.rows import CardRef
 
 
@@ -30,6 +30,10 @@ class Notifier(Protocol):
 
     async def card(self, run: Run, ref: CardRef | None) -> CardRef | None:
         """Show or update a gate's card. None when this road has no cards."""
+        ...
+
+    async def question(self, run: Run, question: Question, ref: CardRef | None) -> CardRef | None:
+        """The same, for what people are asked about an unknown outcome."""
         ...
 
 
@@ -72,8 +76,13 @@ class Desk(Protocol):
         """Start a run by hand. ``key``: the same one never starts a second. ``data`` holds the run's id."""
         ...
 
-    async def settle(self, run: str, *, by: str, verdict: str, reason: str = "") -> Answer:
-        """Say what became of an unknown outcome: happened | not-happened | handled."""
+    async def settle(
+        self, run: str, *, by: str, verdict: str, reason: str = "", via: str = "api", question: str = ""
+    ) -> Answer:
+        """Say what became of an unknown outcome: happened | not-happened | handled.
+
+        ``question``: the one that the person was shown, if known; one that is settled is not settled again.
+        """
         ...
 
     async def halt(self, *, by: str, scope: str, reason: str, undos: bool = False) -> Answer:

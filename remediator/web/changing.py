@@ -75,7 +75,12 @@ async def settle(request: web.Request) -> web.Response:
     run = _number(request, "run")
     body = await read(request, shapes.SettleBody)
     answer = await services(request).desk.settle(
-        run, by=person(request), verdict=body.verdict, reason=body.reason
+        run,
+        by=person(request),
+        verdict=body.verdict,
+        reason=body.reason,
+        via=body.via,
+        question=body.question,
     )
     return _told(request, f"settle {run} {body.verdict}", answer)
 

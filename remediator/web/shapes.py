@@ -46,10 +46,15 @@ class StartBody(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SettleBody(Struct, frozen=True, forbid_unknown_fields=True):
-    """What became of an unknown outcome, as somebody found who looked."""
+    """What became of an unknown outcome, as somebody found who looked.
+
+    question: the one that the person was shown; once it is settled, it is not settled again.
+    """
 
     verdict: Literal["happened", "not-happened", "handled"]
     reason: Reason = ""
+    question: Annotated[str, Meta(max_length=200)] = ""
+    via: Literal["api", "page", "cli"] = "api"
 
 
 class HaltBody(Struct, frozen=True, forbid_unknown_fields=True):

@@ -304,6 +304,18 @@ _KINDS: dict[str, tuple[Callable[[_Data], str], str]] = {
     "undo-failed": (lambda data: f"The undo of {data['step']} went wrong{data.because()}", "bad"),
     "asking": (lambda data: f"Asking people what became of {data['step']}{data.because()}", "bad"),
     "settled": (_settled, "busy"),
+    "settle-refused": (
+        lambda data: f"The word of {data['by']} on {data['step']} does not count{data.because()}",
+        "warn",
+    ),
+    "settling": (
+        lambda data: f"Whether {data['step']} happened can be told from {_time(data['until'])} on",
+        "warn",
+    ),
+    "late-result": (
+        lambda data: f"The lost answer about {_which(data)} came after all: {data['said']}",
+        "warn",
+    ),
     "paged": (lambda data: f"Paged: {data['text']}", "bad"),
     "told": (_told, "calm"),
     "acknowledged": (lambda data: f"{data['by']} acknowledged page {data['page']}", "busy"),

@@ -55,6 +55,7 @@ CATALOG = Catalog.of(
         "ledger": Connection("ledger", "ledger"),
     },
     roles=ROLES,
+    told={"default": frozenset({"oncall", "lead"})},
     targets=frozenset({"campaign"}),
     budgets={"pauses": Rate(2, timedelta(hours=1))},
 )

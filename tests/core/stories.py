@@ -20,6 +20,7 @@ from remediator.core.expression import parse_duration
 from remediator.core.messages import (
     Act,
     AlertHeard,
+    CameLate,
     Card,
     Decision,
     Done,
@@ -258,9 +259,16 @@ class Story:
         assert self.promises.inquiries, f"nothing is asked about; {self.run.stage}, {self.run.reason}"
         return self
 
-    def settled(self, verdict: Literal["happened", "not-happened", "handled"], by: str = "bob") -> Self:
+    def settled(
+        self, verdict: Literal["happened", "not-happened", "handled"], by: str = "bob", question: str = ""
+    ) -> Self:
         """A person says what became of it."""
-        return self.hears(Settled(by, verdict))
+        return self.hears(Settled(by, verdict, question=question))
+
+    def comes_late(self, result: Result, *, undo: bool = False) -> Self:
+        """What was sent last answers after all."""
+        act = [one for one in self.acts if one.undo == undo][-1]
+        return self.hears(CameLate(act.step, act.attempt, undo, result))
 
     def resolves(self, fingerprint: str = "f1") -> Self:
         """An alert ends."""

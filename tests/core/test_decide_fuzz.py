@@ -7,7 +7,7 @@ world behaves again, and then the run must come to its end.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import timedelta
 
@@ -19,6 +19,7 @@ from remediator.core.byhand import never_over
 from remediator.core.decide import UNTOUCHED
 from remediator.core.evidence import Picture, Reading
 from remediator.core.messages import (
+    CameLate,
     Done,
     Preview,
     Previewed,
@@ -163,6 +164,7 @@ class Chaos:
             self.wait,
             self.alert,
             self.settle,
+            self.late,
             self.world,
             self.counters,
             self.policy,
@@ -235,6 +237,18 @@ class Chaos:
     def settle(self) -> None:
         self.story.settled(("happened", "not-happened", "handled")[self.draw(3)])
 
+    def late(self) -> None:
+        """An act or an undo that was given up for lost says something after all."""
+        sent = [one for one in self.story.acts if (one.step, one.attempt, one.undo) not in self.wire]
+        if sent:
+            act = sent[self.draw(len(sent))]
+            result = (Done({"id": "T-1"}), Refused("never sent"), Unknown("reset"))[self.draw(3)]
+            self.story.hears(CameLate(act.step, act.attempt, act.undo, result))
+
+    @property
+    def wire(self) -> Collection[tuple[str, int, bool]]:
+        return self.story.promises.wire
+
     def world(self) -> None:
         match self.draw(8):
             case 0:
@@ -292,7 +306,7 @@ class Chaos:
 
 def comes_to_its_end(story: Story) -> None:
     """Faults over: every question is answered, nobody votes, and the run closes."""
-    story.sees(halts=(), holder=None)
+    story.sees(halts=(), holder=None, catalog=CATALOG)
     for _ in range(300):
         if story.run.stage is Stage.CLOSED:
             return

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from remediator.core.catalog import Catalog, Cover
+from remediator.core.messages import Act, Done, StepFinished, Unknown
+from remediator.core.run import Run
 from remediator.engine.desk import PeoplesDesk
 from remediator.engine.driver import Driver
 from remediator.ports import Pending, Reloaded
@@ -128,3 +130,115 @@ async def test_a_cover_that_ends_between_the_vote_and_the_act_takes_the_vote_wit
     (run,) = await one.runs()
     assert (run.outcome, one.acts()) == ("refused", [])
     assert "those who approved no longer hold the roles" in run.reason
+
+
+# ── An unknown outcome ────────────────────────────────────────────────────────────────────────────
+
+
+async def unknown(one: Engine) -> Run:
+    """A step of which nobody knows whether it happened."""
+    one.runs_with(policy({"pause": post("/pause/${campaign}")}))
+    await one.delivers(alert())
+    await one.answers(result=Unknown("reset"))
+    (run,) = await one.runs()
+    assert run.question is not None
+    return run
+
+
+async def test_who_settles_an_outcome_has_heard_its_page(desk: tuple[PeoplesDesk, Engine]) -> None:
+    people, one = desk
+    run = await unknown(one)
+    answer = await people.settle(run.id, by="bob", verdict="handled", question=f"{run.id}.q1")
+    assert (answer.ok, answer.text) == (True, "bob says: handled")
+    assert await one.store.read(lambda tx: tx.pages(run=run.id)) == []
+    kinds = [entry.kind for entry in await one.store.read(lambda tx: tx.read_journal(run.id))]
+    assert kinds.count("acknowledged") == kinds.count("settled") == 1
+
+
+@pytest.mark.parametrize(
+    ("word", "status", "told"),
+    [
+        ({"by": "dora", "verdict": "happened"}, 403, "dora has none of the roles lead, oncall"),
+        ({"by": "bob", "verdict": "perhaps"}, 400, "say one of happened"),
+        ({"by": "bob", "verdict": "happened", "question": "r-2.q9"}, 409, "there is no such question"),
+    ],
+)
+async def test_a_word_that_settles_nothing_is_answered_with_the_reason(
+    desk: tuple[PeoplesDesk, Engine], word: dict[str, str], status: int, told: str
+) -> None:
+    people, one = desk
+    run = await unknown(one)
+    answer = await people.settle(run.id, **word)
+    assert (answer.ok, answer.status) == (False, status)
+    assert told in answer.text
+    (still,) = await one.runs()
+    assert still.question is not None
+
+
+async def test_the_second_of_two_people_hears_what_the_first_said(desk: tuple[PeoplesDesk, Engine]) -> None:
+    people, one = desk
+    run = await unknown(one)
+    assert (await people.settle(run.id, by="bob", verdict="not-happened")).ok
+    for question in ("", f"{run.id}.q1"):
+        late = await people.settle(run.id, by="carl", verdict="happened", question=question)
+        assert (late.ok, late.status) == (False, 409)
+        assert "it is settled: bob said not-happened" in late.text
+
+
+async def test_where_nothing_is_unknown_nothing_is_settled(desk: tuple[PeoplesDesk, Engine]) -> None:
+    people, one = desk
+    one.runs_with(policy({"pause": post("/pause/${campaign}", gate=votes(oncall=1))}))
+    await one.delivers(alert())
+    (run,) = await one.runs()
+    answer = await people.settle(run.id, by="bob", verdict="happened")
+    assert (answer.status, answer.text) == (
+        409,
+        "this word does not count: the run is waiting; nothing is unknown",
+    )
+    assert (await people.settle("r-9", by="bob", verdict="happened")).status == 404
+
+
+async def test_whoever_is_turned_away_at_a_question_is_shown_there_once(
+    desk: tuple[PeoplesDesk, Engine],
+) -> None:
+    people, one = desk
+    run = await unknown(one)
+    for _ in range(2):
+        await people.turn_away(f"{run.id}.q1", "T9/U9", "nobody whom Remediator knows")
+    (now,) = await one.runs()
+    assert now.questions[0].remarks == ("T9/U9 was turned away: nobody whom Remediator knows",)
+
+
+# ── An answer that comes late ─────────────────────────────────────────────────────────────────────
+
+
+async def test_an_answer_that_was_given_up_settles_what_is_still_asked(
+    desk: tuple[PeoplesDesk, Engine],
+) -> None:
+    _, one = desk
+    one.runs_with(policy({"pause": post("/pause/${campaign}")}))
+    await one.delivers(alert())
+    (sent,) = [pending for pending in one.pending if isinstance(pending.effect, Act)]
+    given_up = StepFinished("pause", 1, undo=False, result=Unknown("the daemon stopped"))
+    await one.tells(sent.run, given_up, sent.id)
+    await one.tells(sent.run, StepFinished("pause", 1, undo=False, result=Done()), sent.id)
+    (run,) = await one.runs()
+    assert run.outcome == "fixed"
+
+
+async def test_an_answer_that_comes_after_the_end_is_written_down_and_told(
+    desk: tuple[PeoplesDesk, Engine],
+) -> None:
+    people, one = desk
+    run = await unknown(one)
+    assert (await people.settle(run.id, by="bob", verdict="not-happened")).ok
+    before = await one.store.read(lambda tx: tx.pages(run=run.id))
+    await one.tells(run.id, StepFinished("pause", 1, undo=False, result=Done()), 10_000)
+    (closed,) = await one.runs()
+    assert closed.outcome == "failed"
+    told = [page.text for page in await one.store.read(lambda tx: tx.pages(run=run.id)) if page not in before]
+    assert len(told) == 1
+    assert "came after all: it was done" in told[0]
+    assert (await one.store.read(lambda tx: tx.journal_head(run.id))).kind == "late-result"  # type: ignore[union-attr]
+    system = await one.store.read(lambda tx: tx.read_journal("system"))
+    assert [entry.kind for entry in system].count("run-closed") == 1

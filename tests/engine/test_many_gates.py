@@ -15,7 +15,7 @@ from remediator.clock import SystemClock
 from remediator.core.alert import Delivery
 from remediator.core.messages import Card
 from remediator.core.policy import Policy
-from remediator.core.run import Outcome, Page, Run, Stage
+from remediator.core.run import Outcome, Page, Question, Run, Stage
 from remediator.engine.driver import POLL_S, Driver
 from remediator.engine.membership import Lease
 from remediator.engine.perform import Performer
@@ -34,6 +34,10 @@ class Road:
     road: str = "channel"
     shown: list[str] = field(default_factory=list)
     showing: set[str] = field(default_factory=set)
+
+    async def question(self, run: Run, question: Question, ref: CardRef | None) -> CardRef | None:
+        del run, question, ref
+        return None
 
     async def card(self, run: Run, ref: CardRef | None) -> CardRef | None:
         assert run.gate is not None

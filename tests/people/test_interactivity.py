@@ -43,6 +43,9 @@ class Desk:
     async def ask_again(self, gate: str, **said: Any) -> Answer:
         return await self._hear("again", gate, **said)
 
+    async def settle(self, run: str, **said: Any) -> Answer:
+        return await self._hear("settle", run, **said)
+
 
 @dataclass
 class Door:

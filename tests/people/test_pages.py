@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from remediator.config import Config, Rung
-from remediator.core.run import Page, Run
+from remediator.core.run import Page, Question, Run
 from remediator.people.pages import MOST_SENT, Pager, next_rung
 from remediator.ports import CardRef, Told
 from tests.people.stories import NOW, page
@@ -91,6 +91,10 @@ class Road:
             raise RuntimeError("bug")
         self.told.append((page.level, list(people)))
         return Told(ok=self.ok, road=self.road, detail="" if self.ok else "down")
+
+    async def question(self, run: Run, question: Question, ref: CardRef | None) -> CardRef | None:
+        del run, question, ref
+        return None
 
     async def card(self, run: Run, ref: CardRef | None) -> CardRef | None:
         return None

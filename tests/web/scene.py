@@ -52,8 +52,12 @@ class FakeDesk:
     async def start(self, policy: str, params: Mapping[str, Any], *, by: str, key: str = "") -> Answer:
         return self._hear("start", policy=policy, params=params, by=by, key=key)
 
-    async def settle(self, run: str, *, by: str, verdict: str, reason: str = "") -> Answer:
-        return self._hear("settle", run=run, by=by, verdict=verdict, reason=reason)
+    async def settle(
+        self, run: str, *, by: str, verdict: str, reason: str = "", via: str = "api", question: str = ""
+    ) -> Answer:
+        return self._hear(
+            "settle", run=run, by=by, verdict=verdict, reason=reason, via=via, question=question
+        )
 
     async def halt(self, *, by: str, scope: str, reason: str, undos: bool = False) -> Answer:
         return self._hear("halt", by=by, scope=scope, reason=reason, undos=undos)
@@ -369,6 +373,9 @@ def journal(one: Run) -> list[Entry]:
         ("proof", {"step": step, "holds": True, "value": {"value": 18.0}, "error": ""}),
         ("verified", {"step": step, "settles_unknown": True}),
         ("unverified", {"step": step, "reason": "halve_earn_rate was not proved"}),
+        ("settling", {"step": step, "until": at}),
+        ("settle-refused", {"step": step, "by": "bob", "reason": "bob has none of the roles lead"}),
+        ("late-result", {"step": step, "undo": False, "said": "it was done", "settles": True}),
         ("asking", {"step": step, "reason": "no answer within 10 s"}),
         ("settled", {"step": step, "by": "bob", "verdict": "happened", "reason": "seen in the table"}),
         ("paged", {"key": "unknown", "text": "it is unknown whether halve_earn_rate happened"}),

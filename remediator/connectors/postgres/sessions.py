@@ -59,6 +59,7 @@ TERMINATE = Operation(
         "application": Param("Only sessions with this application_name.", escape=Escape.LITERAL),
     },
     risk=Risk.DISRUPTIVE,
+    settle=timedelta(seconds=ENDED_WITHIN),
     longest=timedelta(seconds=30),
     previews=True,
     counts=True,

@@ -43,6 +43,19 @@ def hear(turn: Turn, event: Event) -> None:
             return _unknown(turn, reason)
 
 
+def settle(turn: Turn, result: Result) -> None:
+    """An unknown outcome is known after all. What is being proved goes on to be."""
+    match result:
+        case Done(result=answer) if turn.run.stage is Stage.VERIFYING:
+            known = {"state": StepState.DONE, "finished_at": turn.now, "result": answer}
+            turn.change_step(turn.step.name, **known, unknown=False, error="")
+            turn.show_card()
+        case Done(result=answer):
+            _done(turn, answer)
+        case Refused(reason=reason):
+            _refused(turn, reason)
+
+
 def _mark(turn: Turn, mark: dict[str, object]) -> None:
     """What is about to become final, kept first. Not kept: the act may not become final any more."""
     step = turn.step

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from remediator.core.calls import printable
 from remediator.core.evidence import Proof, Reading
 from remediator.core.failure import step_unproved, step_worked
@@ -15,10 +17,15 @@ PREFIX = "verify:"
 
 
 def enter(turn: Turn) -> None:
-    """The first reading at once; the last at the end of `within`."""
-    step = turn.step
-    turn.change_step(step.name, proof_by=turn.now + _verify(turn).within, proof_since=None, proof_next=None)
-    _read(turn)
+    """The first reading at once, or when it may be trusted; the last at the end of `within` from then."""
+    step, settle = turn.step, _settle(turn)
+    first = turn.now + settle
+    turn.change_step(step.name, proof_by=first + _verify(turn).within, proof_since=None, proof_next=None)
+    if settle:
+        turn.change_step(step.name, proof=None, proof_next=first)
+        turn.note("settling", step=step.name, until=first.isoformat())
+    else:
+        _read(turn)
 
 
 def hear(turn: Turn, event: Event) -> None:
@@ -39,6 +46,15 @@ def _verify(turn: Turn) -> Verify:
     verify = turn.spec.verify
     assert verify is not None
     return verify
+
+
+def _settle(turn: Turn) -> timedelta:
+    """How long no look can tell whether it happened, where that is unknown."""
+    intention = turn.step.intention
+    if not turn.step.unknown or intention is None:
+        return timedelta()
+    operation = turn.facts.catalog.operations.get(intention.call.operation)
+    return operation.settle or timedelta() if operation is not None else timedelta()
 
 
 def _read(turn: Turn) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Collection, Iterator
 from functools import partial
 
 import msgspec
@@ -13,6 +13,7 @@ from remediator.core.parameters import fit
 from remediator.core.planning import Address, address, aimed
 from remediator.core.policy import Policy
 from remediator.core.run import Run, Stage
+from remediator.core.stages.asking import may_settle
 from remediator.core.steps import base_of
 from remediator.documents.reading import Place
 from remediator.errors import StoreError
@@ -170,7 +171,7 @@ class Happenings:
         if not asking:
             self._scene.fail(place, "settle", "a run that asks what became of it", "no run asks")
             return
-        by = told.by or self._somebody()
+        by = told.by or self._somebody(may_settle(asking[0], self._policy.page.chain, self._scene.catalog))
         wish = self._scene.desk.settle(asking[0].id, by=by, verdict=told.verdict, reason=told.reason)
         answer: Answer = self._scene.play.do(wish)
         if not answer.ok:
@@ -188,10 +189,11 @@ class Happenings:
             data = answer.data or {}
             self._scene.watcher.turned_away(self._scene.now, str(data.get("bound", "params")), answer.text)
 
-    def _somebody(self) -> str:
-        """Anybody with a role."""
+    def _somebody(self, of: Collection[str] = ()) -> str:
+        """Anybody with a role; with one of these, where some are given."""
         roles = self._scene.catalog.roles_at(self._scene.now)
-        return min((person for people in roles.values() for person in people), default="")
+        able = (people for role, people in roles.items() if not of or role in of)
+        return min((person for people in able for person in people), default="")
 
     # ── Switches and accidents ─────────────────────────────────────────────────────────────────────
 

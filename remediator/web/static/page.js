@@ -161,7 +161,7 @@ const DEEDS = {
     tone: "good",
     what: `what-${data.run}`,
     reason: "optional",
-    call: (reason) => ["POST", path("runs", data.run, "settle"), { verdict: data.verdict, reason }],
+    call: (reason) => ["POST", path("runs", data.run, "settle"), { verdict: data.verdict, reason, question: data.question, via: "page" }],
   }),
   ack: (data) => ({
     title: "Acknowledge this page?",
