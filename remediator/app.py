@@ -33,6 +33,7 @@ from remediator.engine.hiding import Discreet, hider
 from remediator.engine.membership import Membership
 from remediator.engine.paging import Paging
 from remediator.engine.perform import Performer
+from remediator.engine.retention import Keeps, Retention
 from remediator.engine.schedule import Schedule
 from remediator.errors import ConfigError, RemediatorError, StoreError
 from remediator.intake.hook import AlertmanagerHook
@@ -46,6 +47,8 @@ from remediator.ports import SYSTEM, Answer, Clock, Connector, Notifier, Store
 from remediator.reloading import Reloading
 from remediator.shelf import NOTHING, Shelf, read_kept
 from remediator.store import open_store
+from remediator.store.archive import Archive
+from remediator.store.journal import verify
 from remediator.telemetry import Metrics, TimedStore
 from remediator.web.server import make_app
 from remediator.web.services import Services
@@ -110,6 +113,7 @@ class App:
         people.attach(self.paging.open)
         self.performer.attach(self.driver, self._page_about, lambda: self.membership.lease)
         self.schedule = Schedule(self.store, self.clock, self.performer, self.driver)
+        self.retention = self._retention()
         self.desk = PeoplesDesk(self.store, self.driver, new_id, self.shelf, self.shelf.reload)
         self.clicks = Clicks(self.desk, self._whisper, self.desk.turn_away)
         self.socket = self._slack_socket()
@@ -126,6 +130,12 @@ class App:
         self.hook.on_lost = self._webhook_lost
         self.metrics.deliveries(self.hook.counts.by_result)
         self.web = make_app(self._services())
+
+    def _retention(self) -> Retention:
+        kept = self.config.retention
+        keeps = Keeps(kept.deliveries, kept.alerts, kept.runs, kept.counters)
+        archive = Archive(self.folder / kept.archive, self.store.clock.now).keep if kept.archive else None
+        return Retention(self.store, keeps, self.shelf, verify, archive, self.paging.open)
 
     def _services(self) -> Services:
         return Services(
@@ -239,6 +249,10 @@ class App:
                 log.error("the store doubts, and nothing starts", extra={"see": "/status"})
                 self.paging.poke()
 
+    async def _forget(self) -> None:
+        with contextlib.suppress(RemediatorError):
+            await self.retention.prune()
+
     async def _page_impatient(self) -> None:
         with contextlib.suppress(RemediatorError):
             await self.paging.page_impatient(self.shelf())
@@ -262,6 +276,7 @@ class App:
                         "patience": (15.0, self._page_impatient),
                         "pulse": (2.0, self._pulse),
                         "reload": (2.0, self.shelf.tell),
+                        "retention": (600.0, self._forget),
                     }
                 )
                 self.schedule.follow(self.shelf())

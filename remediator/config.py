@@ -28,6 +28,15 @@ def _duration(value: object) -> object:
     return parse_duration(value) if isinstance(value, str) else value
 
 
+def _keeping(value: object) -> object:
+    if value is None:
+        raise ValueError("write a duration such as 400d, or keep")
+    kept = None if value == "keep" else _duration(value)
+    if isinstance(kept, timedelta) and kept < timedelta(days=1):
+        raise ValueError("that is too soon; write 1d or more, or keep")
+    return kept
+
+
 def _not_blank(value: SecretStr) -> SecretStr:
     if not value.get_secret_value().strip():
         raise ValueError("a secret may not be blank")
@@ -49,6 +58,8 @@ def _moment(value: object) -> object:
 Moment = Annotated[datetime, BeforeValidator(_moment)]
 """A time with its zone."""
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Keeping = Annotated[timedelta | None, BeforeValidator(_keeping)]
+"""How long something is kept, a day at least; None: for ever."""
 Secret = Annotated[SecretStr, AfterValidator(_not_blank)]
 """A value that never shows in logs, journals, cards, pages or metrics."""
 
@@ -186,6 +197,23 @@ class Limits(Section):
     acts_at_once: int = Field(default=8, gt=0)
 
 
+class Retention(Section):
+    """How long what is over is kept; ``keep``: for ever. What anything open needs is never forgotten."""
+
+    deliveries: Keeping = Field(
+        default=timedelta(days=30), description="settled deliveries, which backtests read"
+    )
+    alerts: Keeping = Field(default=timedelta(days=30), description="resolved alerts, since last heard of")
+    runs: Keeping = Field(default=timedelta(days=400), description="closed runs with their journals")
+    counters: Keeping = Field(
+        default=timedelta(days=400),
+        description="what bounds counted; longer, if a bound looks back for longer",
+    )
+    archive: str | None = Field(
+        default=None, min_length=1, description="a folder that journals are written to before they go"
+    )
+
+
 class Reload(Section):
     """Whether the folder of policies is watched; SIGHUP and the API reload it in any case."""
 
@@ -203,6 +231,7 @@ class Config(Section):
     store: str = "sqlite:remediator.db"
     policies: str = "./policies"
     reload: Reload = Reload()
+    retention: Retention = Retention()
     hooks: Hooks = Hooks()
     connections: dict[str, dict[str, Any]] = {}
     people: dict[str, Person] = {}

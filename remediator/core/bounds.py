@@ -197,3 +197,15 @@ def _moment(at: datetime) -> str:
 
 def _rounded(duration: timedelta) -> str:
     return format_duration(timedelta(seconds=max(0, round(duration.total_seconds()))))
+
+
+def look_back(policy: Policy, budgets: Mapping[str, Rate]) -> timedelta:
+    """For how long what was counted can matter to this policy."""
+    limits, budget = policy.bounds, budgets.get(policy.bounds.budget or "")
+    return max(
+        limits.cooldown,
+        limits.per_target.per,
+        limits.per_policy.per,
+        budget.per if budget is not None else timedelta(),
+        limits.breaker.memory if limits.breaker is not None else timedelta(),
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -111,6 +111,12 @@ class KeptPolicy(msgspec.Struct, frozen=True):
     name: str
     text: str
     file: str
+
+
+Prunable = Literal["deliveries", "alerts", "counters", "pages"]
+"""What is forgotten by its age: settled deliveries, resolved alerts, what bounds counted, acknowledged pages
+of no run.
+"""
 
 
 class PolicyCount(msgspec.Struct, frozen=True):

@@ -26,6 +26,7 @@ from remediator.ports.rows import (
     KeptPolicy,
     Pending,
     PolicyCount,
+    Prunable,
     Received,
     Rejected,
     Replica,
@@ -250,6 +251,22 @@ class Tx(Protocol):
     async def page(self, page_id: str) -> Page | None: ...
 
     async def pages(self, *, open_only: bool = True, run: str = "") -> list[Page]: ...
+
+    # What is over
+    async def prune(self, what: Prunable, before: datetime, limit: int) -> int:
+        """Forget the oldest of these, so many at most; returns how many. What anything open needs stays."""
+        ...
+
+    async def ended_runs(self, before: datetime, limit: int) -> list[str]:
+        """Runs that closed before that, and of which no page is open and no effect pending; oldest first."""
+        ...
+
+    async def drop_run(self, run_id: str) -> bool:
+        """Forget a closed run with its journal, pages and cards, and its policy's version if it was the last.
+
+        `policy_counts` goes on counting it. False when it is not there, or not closed.
+        """
+        ...
 
     # The rest
     async def due(self, limit: int) -> Due: ...

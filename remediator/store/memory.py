@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 import heapq
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -38,8 +37,9 @@ from remediator.ports import (
     Tx,
 )
 from remediator.store.journal import START, link
-from remediator.store.memory_runs import RunChanges, RunTables
-from remediator.store.memory_tables import Changes, Deadlines
+from remediator.store.memory_kept import Tables
+from remediator.store.memory_pruning import PruneChanges
+from remediator.store.memory_tables import Changes
 from remediator.store.portions import together
 from remediator.store.steady import Instant, Steady
 
@@ -49,46 +49,7 @@ _FIRINGS_KEPT = timedelta(days=30)
 _REJECTED_KEPT = 200
 
 
-class Tables(RunTables):
-    """Everything that is kept. ``last``: the last number that was given to a row of each table."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.last: dict[str, int] = {"inbox": 0, "rejected": 0, "effects": 0}
-        self.inbox: dict[int, Delivery] = {}
-        self.unsettled: dict[int, None] = {}
-        self.rejected: dict[int, Rejected] = {}
-        self.alerts: dict[str, AlertRow] = {}
-        self.dispositions: dict[tuple[str, str], Disposition] = {}
-        self.decided: defaultdict[str, dict[str, None]] = defaultdict(dict)  # fingerprint → policies
-        self.waiting: defaultdict[str, dict[tuple[str, str], None]] = defaultdict(dict)
-        self.again: Deadlines[tuple[str, str]] = Deadlines()
-        self.journal: defaultdict[str, list[JournalEntry]] = defaultdict(list)
-        self.heads: dict[str, tuple[int, str]] = {}
-        self.effects: dict[int, Pending] = {}
-        self.effects_of: defaultdict[str, dict[int, None]] = defaultdict(dict)
-        self.holders: dict[int, str] = {}  # effect → the replica that performs it
-        self.replicas: dict[str, Replica] = {}
-        self.gone: dict[str, None] = {}  # replicas whose effects were taken over
-        self.sets: dict[str, None] = {}  # versions of the policies, as announced; the last is current
-        self.pages: dict[str, Page] = {}
-        self.open_pages: dict[str, str] = {}  # key → page
-        self.next_pages: Deadlines[str] = Deadlines()
-        self.firings: dict[tuple[str, datetime], None] = {}
-        self.policies: dict[str, KeptPolicy] = {}
-        self.cards: dict[str, CardRef] = {}
-
-    def next_due(self) -> datetime | None:
-        """The earliest deadline of all."""
-        found: datetime | None = None
-        for deadlines in (self.wakes, self.again, self.next_pages):
-            at = deadlines.earliest()
-            if at is not None and (found is None or at < found):
-                found = at
-        return found
-
-
-class MemoryTx(RunChanges):
+class MemoryTx(PruneChanges):
     """A `remediator.ports.Tx`."""
 
     __slots__ = ("_journals", "_replica", "_shared")

@@ -83,6 +83,7 @@ class RunTables:
         self.wakes: Deadlines[str] = Deadlines()
         self.halts: dict[str, Halt] = {}
         self.lifted: dict[str, None] = {}
+        self.pruned: dict[tuple[str, str], int] = {}  # (policy, outcome) → runs that are forgotten
         # What bounds count, oldest first: (when, which run).
         self.acts_on: defaultdict[Place, list[tuple[datetime, str]]] = defaultdict(list)
         self.acts_of: defaultdict[tuple[str, bool], list[tuple[datetime, str]]] = defaultdict(list)
@@ -270,6 +271,7 @@ class RunChanges:
     async def policy_counts(self) -> list[PolicyCount]:
         closed = (one for one in self._tables.runs.values() if one.stage is Stage.CLOSED and one.outcome)
         counts = Counter((one.policy, one.outcome) for one in closed)
+        counts.update({ended: runs for ended, runs in self._tables.pruned.items() if ended[1]})
         return [PolicyCount(*about, count) for about, count in sorted(counts.items())]
 
     async def stage_counts(self) -> list[StageCount]:

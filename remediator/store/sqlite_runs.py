@@ -230,7 +230,10 @@ class RunStatements(Statements):
 
     async def policy_counts(self) -> list[PolicyCount]:
         rows = self._rows(
-            "SELECT policy, outcome, count(*) FROM runs WHERE stage = 'closed' AND outcome IS NOT NULL "
+            "SELECT policy, outcome, sum(ended) FROM ("
+            "SELECT policy, outcome, count(*) AS ended FROM runs WHERE stage = 'closed' "
+            "AND outcome IS NOT NULL GROUP BY policy, outcome UNION ALL "
+            "SELECT policy, outcome, runs FROM pruned WHERE outcome <> '') "
             "GROUP BY policy, outcome ORDER BY policy, outcome"
         )
         return [PolicyCount(*row) for row in rows]

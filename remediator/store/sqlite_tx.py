@@ -29,6 +29,7 @@ from remediator.ports import (
 )
 from remediator.store.journal import START, link
 from remediator.store.portions import together
+from remediator.store.sqlite_pruning import PruneStatements
 from remediator.store.sqlite_rows import (
     Row,
     as_json,
@@ -54,7 +55,7 @@ _JOURNAL = "SELECT run, seq, at, kind, data, previous, hash FROM journal"
 _DISPOSITION = "SELECT doc, again_at FROM dispositions"
 
 
-class SqliteTx(RunStatements):
+class SqliteTx(RunStatements, PruneStatements):
     """A `remediator.ports.Tx`."""
 
     __slots__ = ()

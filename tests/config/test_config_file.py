@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -198,3 +198,12 @@ def test_a_budget_that_says_something_else_is_refused_at_its_place(
 ) -> None:
     found = problems(tmp_path, f"{WHOLE}budgets: {{earn-rates: {written}}}\n")
     assert any(told in one for one in found), found
+
+
+def test_what_is_over_is_kept_for_a_time_or_for_ever(tmp_path: Path) -> None:
+    kept = read(tmp_path, "retention: {runs: keep, deliveries: 7d, archive: journals}").retention
+    assert (kept.runs, kept.deliveries, kept.alerts) == (None, timedelta(days=7), timedelta(days=30))
+    for written, told in (("runs: 12h", "too soon"), ("alerts: ", "or keep")):
+        (problem,) = problems(tmp_path, f"retention: {{{written}}}")
+        assert "retention." in problem
+        assert told in problem

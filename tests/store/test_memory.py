@@ -22,6 +22,7 @@ from remediator.store.memory_tables import Deadlines
 from tests.store.contract import TxContract, store
 from tests.store.doubting import DoubtContract
 from tests.store.promises import traces, whole_decision
+from tests.store.pruning import PruneContract
 from tests.store.samples import NOON, HandClock, a_page, a_run, delivery, disposition, heard, scope
 from tests.store.shared import SharedContract
 
@@ -104,6 +105,10 @@ class TestTx(TxContract):
 
 
 class TestDoubts(DoubtContract):
+    pass
+
+
+class TestPruning(PruneContract):
     pass
 
 

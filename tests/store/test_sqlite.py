@@ -22,6 +22,7 @@ from remediator.store.sqlite import SqliteStore
 from tests.store.contract import TxContract, store
 from tests.store.doubting import DoubtContract
 from tests.store.promises import PromiseContract, traces, whole_decision
+from tests.store.pruning import PruneContract
 from tests.store.samples import HOUR, HandClock, Rig, a_run, delivery, scope
 
 __all__ = ["store"]
@@ -98,6 +99,10 @@ class TestDoubts(DoubtContract):
     pass
 
 
+class TestPruning(PruneContract):
+    pass
+
+
 class TestPromises(PromiseContract):
     pass
 
@@ -153,7 +158,9 @@ async def test_a_file_of_an_older_version_is_brought_up_with_all_that_is_in_it(
     await store.transact(lambda tx: tx.put_card(CardRef("g-1", "C1", "1.0", "digest")))
     await store.transact(lambda tx: tx.count(scope("r1"), Counted("act")))
     await store.close()
-    await rig.tamper("DROP INDEX effects_held")
+    for index in ("runs_closed", "runs_of_version", "pages_over", "effects_held"):
+        await rig.tamper(f"DROP INDEX {index}")
+    await rig.tamper("DROP TABLE pruned")
     await rig.tamper("ALTER TABLE effects DROP COLUMN holder")
     await rig.tamper("DROP INDEX acts_of_budget")
     await rig.tamper("DROP INDEX acts_failed")
@@ -163,6 +170,7 @@ async def test_a_file_of_an_older_version_is_brought_up_with_all_that_is_in_it(
     await rig.tamper("ALTER TABLE cards DROP COLUMN attached")
     await rig.tamper("UPDATE meta SET value = 1 WHERE key = 'schema'")
     renewed = await rig.opened()
+    assert await renewed.read(lambda tx: tx.policy_counts()) == []
     assert await renewed.read(lambda tx: tx.card("g-1")) == CardRef("g-1", "C1", "1.0", "digest")
     shared = scope("r2", budget="rates", budget_window=HOUR)
     await renewed.transact(lambda tx: tx.count(shared, Counted("act")))

@@ -21,7 +21,8 @@ from remediator.core.run import Page, Run, Stage, StepState
 from remediator.engine.decisions import heard
 from remediator.policyfiles.backtest.result import RunSeen, StepSeen
 from remediator.ports import AlertRow, Clock, Disposition, Pending
-from remediator.store.memory import MemoryStore, MemoryTx, Tables
+from remediator.store.memory import MemoryStore, MemoryTx
+from remediator.store.memory_kept import Tables
 from remediator.store.memory_runs import KeptRun
 from remediator.store.memory_tables import Changes
 from remediator.store.steady import Instant

@@ -142,6 +142,7 @@ CONFIG: Table = {
     "store": acts("store"),
     "policies": acts("policies"),
     "reload": acts("reload"),
+    "retention": acts("retention"),
     "hooks": part("hooks", HOOKS),
     "connections": elsewhere,  # by `compare`, from the catalogue
     "people": _named("people", "person", _person),

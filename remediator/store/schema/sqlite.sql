@@ -74,6 +74,15 @@ CREATE INDEX runs_opened ON runs (opened_at, id);
 CREATE INDEX runs_of_policy ON runs (policy, opened_at, id);
 CREATE INDEX runs_of_target ON runs (target, opened_at, id);
 CREATE INDEX runs_ended ON runs (policy, outcome) WHERE stage = 'closed';
+CREATE INDEX runs_closed ON runs (closed_at, id) WHERE stage = 'closed';
+CREATE INDEX runs_of_version ON runs (version);
+
+CREATE TABLE pruned (            -- how many runs ended so and are forgotten
+    policy  TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    runs    INTEGER NOT NULL,
+    PRIMARY KEY (policy, outcome)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE members (           -- the alerts of runs that are not closed
     fingerprint TEXT NOT NULL,
@@ -148,6 +157,7 @@ CREATE UNIQUE INDEX pages_one_open ON pages (key) WHERE open = 1;
 CREATE INDEX pages_open ON pages (opened_at, id) WHERE open = 1;
 CREATE INDEX pages_next ON pages (next_at) WHERE open = 1 AND next_at IS NOT NULL;
 CREATE INDEX pages_of_run ON pages (run);
+CREATE INDEX pages_over ON pages (opened_at) WHERE open = 0 AND run = '';
 
 CREATE TABLE firings (           -- of watches, each claimed once
     watch TEXT NOT NULL,
