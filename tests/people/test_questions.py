@@ -15,8 +15,8 @@ from remediator.people.cards import Card
 from remediator.people.clicks import Click, Declined, parse_click
 from remediator.people.questions import question_card
 from tests.fakes.slack_blocks import problems
-from tests.people.stories import NOW, PUBLIC, pause, waiting
-from tests.people.test_clicks import APP, PEOPLE, pressed
+from tests.people.stories import NOW, PEOPLE, PUBLIC, pause, waiting
+from tests.people.test_clicks import APP, pressed
 from tests.people.test_interactivity import Door
 
 ASKED = Question("r-1.q1", "pause", NOW)
@@ -25,12 +25,11 @@ PROOF = Reading(NOW - timedelta(seconds=20), ok=True, value={"value": 39.0})
 
 def asking(question: Question = ASKED, **step: Any) -> Run:
     """A run whose step may or may not have happened."""
-    told = {
-        "started_at": NOW - timedelta(minutes=1),
-        "error": "no answer within 10 s",
-        "unknown": True,
-    } | step
-    one = StepRun("pause", StepState.UNKNOWN, pause(), attempt=1, **told)
+    started, error = NOW - timedelta(minutes=1), "no answer within 10 s"
+    one = StepRun(
+        "pause", StepState.UNKNOWN, pause(), attempt=1, started_at=started, error=error, unknown=True
+    )
+    one = msgspec.structs.replace(one, **step)
     return msgspec.structs.replace(
         waiting(), stage=Stage.ASKING, plan=("pause",), steps={"pause": one}, questions=(question,)
     )
