@@ -121,7 +121,10 @@ class HttpSettings(Settings):
     base_url: BaseUrl = Field(description="its address, such as https://loyalty.internal:3077")
     headers: Headers = Field(default={}, description="added to each request, such as Authorization")
     endpoints: Annotated[dict[str, Risk], AfterValidator(_endpoints)] = Field(
-        default={}, description="risks of single endpoints, such as 'POST /api/workers/*': safe"
+        default={},
+        description="risks of single endpoints, such as 'POST /api/workers/*': safe. A * is one segment; a "
+        "slash at the end and percent-encoding make no other endpoint; the pattern with most segments "
+        "spelled out wins, the riskiest of several",
     )
     idempotency_header: Annotated[str | None, AfterValidator(_key_header)] = Field(
         default=None, description="the header by which the service does a repeated request only once"

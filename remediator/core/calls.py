@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from urllib.parse import unquote
+
+import re2
 
 from remediator.core.canonical import inert
-from remediator.core.catalog import BUILT_IN, Catalog, Escape, Fence, Risk
+from remediator.core.catalog import BUILT_IN, Catalog, Connection, Escape, Fence, Operation, Risk
 from remediator.core.exact import kept, plain
-from remediator.core.expression import Template
+from remediator.core.expression import Expression, Template
 from remediator.core.intention import Call
-from remediator.core.risk import risk_of
+from remediator.core.operators import compiled, fits
+from remediator.core.risk import Segment, risk_at_most, risk_of, segments
 from remediator.errors import EvaluationError
 
 
@@ -25,17 +29,23 @@ def resolved(
     place: str,
 ) -> Call:
     """The call that a policy writes, with what the scope knows. Raises EvaluationError."""
-    operation = catalog.operations.get(use)
-    connection = via or BUILT_IN.get(use.partition(".")[0], "")
-    if operation is None or connection not in catalog.connections:
-        raise EvaluationError(place, f"{use} via {connection or 'nothing'} is not there any more")
+    operation, connection = found(use, via, catalog, place)
     args: dict[str, Any] = {}
     for name, value in arguments.items():
         param = operation.params.get(name)
         escape = param.escape if param is not None else Escape.LITERAL
         filled = _filled(value, scope, escape, f"{place}.with.{name}")
         args[name] = kept(filled if param is not None and param.exact else plain(filled))
-    return Call(use, connection, args)
+    return Call(use, connection.name, args)
+
+
+def found(use: str, via: str | None, catalog: Catalog, place: str) -> tuple[Operation, Connection]:
+    """The operation and the connection that a policy names. Raises EvaluationError: a reload takes some."""
+    operation, name = catalog.operations.get(use), via or BUILT_IN.get(use.partition(".")[0], "")
+    connection = catalog.connections.get(name)
+    if operation is None or connection is None:
+        raise EvaluationError(place, f"{use} via {name or 'nothing'} is not there any more")
+    return operation, connection
 
 
 def _filled(value: Any, scope: Mapping[str, Any], escape: Escape, place: str) -> Any:
@@ -97,6 +107,46 @@ def call_risk(call: Call, catalog: Catalog) -> Risk:
     operation, connection = catalog.operations[call.operation], catalog.connections[call.connection]
     method, path = str(call.args.get("method", "")), str(call.args.get("path", ""))
     return risk_of(operation, connection, method, path)
+
+
+def _anything(_: Expression) -> str:
+    return ".+"
+
+
+def highest_risk(
+    operation: Operation,
+    connection: Connection,
+    arguments: Mapping[str, Any],
+    values: Callable[[Expression], str] = _anything,
+) -> tuple[Risk, str]:
+    """What a call may cost, whatever its expressions give; and the endpoint that says so.
+
+    values: what an expression may give, as a regular expression.
+    """
+    method, path = str(arguments.get("method", "")), arguments.get("path")
+    return risk_at_most(operation, connection, method, _open(path, values))
+
+
+def _open(path: object, values: Callable[[Expression], str]) -> Sequence[Segment]:
+    """A path as far as it is known. An expression's value is always within one segment."""
+    parts: list[list[str | Expression]] = [[]]
+    for piece in path.pieces if isinstance(path, Template) else ():
+        first, *more = piece.split("/") if isinstance(piece, str) else [piece]
+        parts[-1].append(first)
+        parts += [[one] for one in more]
+    if len(parts) > 1 and parts[-1] == [""]:
+        parts.pop()  # as `segments` does
+    return [_segment(part, values) for part in parts]
+
+
+def _segment(part: Sequence[str | Expression], values: Callable[[Expression], str]) -> Segment:
+    if not any(isinstance(piece, Expression) for piece in part):
+        return segments("".join(map(str, part)))[0]
+    text = "".join(
+        f"(?:{values(piece)})" if isinstance(piece, Expression) else re2.escape(unquote(piece))
+        for piece in part
+    )
+    return lambda wanted: fits(compiled(text), unquote(wanted))
 
 
 def previews(call: Call, catalog: Catalog) -> bool:

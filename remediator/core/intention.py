@@ -34,9 +34,10 @@ class UndoPlan(msgspec.Struct, frozen=True):
     fence: Fence = Fence.NONE  # of the service that is asked to undo, which may be another one
     probes: tuple[Call | None, ...] = ()  # what is read while the change is held, and may end it early
     verify: Call | None = None  # what proves the undo
+    risk: Risk | None = None  # what taking it back may cost, where that is more than the act
 
 
-_LATER = ("probes", "verify")
+_LATER = ("probes", "verify", "risk")
 """What undos have had only since gates were first stored."""
 
 
@@ -45,7 +46,7 @@ class Intention(msgspec.Struct, frozen=True):
 
     step: str
     call: Call
-    risk: Risk
+    risk: Risk  # the worst of the act and its undo: who agrees to the one agrees to the other
     fence: Fence
     verify: Call | None
     undo: UndoPlan | None

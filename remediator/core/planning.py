@@ -9,9 +9,19 @@ from typing import Any
 import msgspec
 
 from remediator.core.alert import Alert
-from remediator.core.calls import as_text, call_risk, fence_of, printable, resolved, summary, templates
+from remediator.core.calls import (
+    as_text,
+    call_risk,
+    fence_of,
+    found,
+    highest_risk,
+    printable,
+    resolved,
+    summary,
+    templates,
+)
 from remediator.core.canonical import canonical
-from remediator.core.catalog import Catalog, Escape
+from remediator.core.catalog import Catalog, Escape, Risk
 from remediator.core.evidence import Reading
 from remediator.core.exact import kept, plain, same
 from remediator.core.intention import Call, Intention, UndoPlan
@@ -19,6 +29,7 @@ from remediator.core.messages import Facts
 from remediator.core.parameters import convert
 from remediator.core.policy import Policy, Probe
 from remediator.core.repeating import begun, each_of, items, names_of, spread
+from remediator.core.risk import worst
 from remediator.core.run import Refusal, Run, StepRun
 from remediator.core.scopes import everything, for_operations
 from remediator.core.steps import AtMost, EarlyProbe, Step, Undo, Verify, base_of
@@ -132,17 +143,52 @@ def intentions(run: Run, policy: Policy, names: Iterable[str], facts: Facts) -> 
 def _intention(policy: Policy, name: str, scope: Mapping[str, Any], catalog: Catalog) -> Intention:
     step, place = policy.step(name), f"{policy.policy}: steps.{name}"
     call = _with_bounds(step, resolved(step.use, step.via, step.with_, scope, catalog, place))
-    verify = step.verify
+    verify, undo, risk = (
+        step.verify,
+        _undo_plan(step, scope, catalog, f"{place}.undo"),
+        call_risk(call, catalog),
+    )
+    if undo is not None:
+        back = _undo_risk(step, undo.call, catalog, f"{place}.undo")
+        if back.rank > risk.rank:
+            undo, risk = msgspec.structs.replace(undo, risk=back), back
     return Intention(
         step=name,
         call=call,
-        risk=call_risk(call, catalog),
+        risk=risk,
         fence=fence_of(call.operation, call.connection, catalog),
         verify=resolved(verify.use, verify.via, verify.with_, scope, catalog, f"{place}.verify")
         if verify is not None and verify.use is not None
         else None,
-        undo=_undo_plan(step, scope, catalog, f"{place}.undo"),
+        undo=undo,
         summary=summary(call),
+    )
+
+
+def risk_now(policy: Policy, intention: Intention, catalog: Catalog) -> Risk:
+    """What a step that was planned earlier may cost by now, its undo included. Raises EvaluationError."""
+    own, undo = call_risk(intention.call, catalog), intention.undo
+    if undo is None:
+        return own
+    place = f"{policy.policy}: steps.{intention.step}.undo"
+    return worst((own, _undo_risk(policy.step(intention.step), undo.call, catalog, place)))
+
+
+def highest(step: Step, catalog: Catalog) -> Risk:
+    """What a step may cost, its undo included, whatever its expressions give. Raises EvaluationError."""
+    own, _ = highest_risk(*found(step.use, step.via, catalog, "use"), step.with_)
+    undoes = step.undo is not None and step.undo.none is None
+    return worst((own, _undo_risk(step, None, catalog, "undo"))) if undoes else own
+
+
+def _undo_risk(step: Step, call: Call | None, catalog: Catalog, place: str) -> Risk:
+    """Of what takes a step back: of that very call, or of the worst that it may become."""
+    assert step.undo is not None
+    if step.undo.use is None:
+        return catalog.operations[restorer(step.use)].risk
+    operation, connection = found(step.undo.use, step.undo.via or step.via, catalog, place)
+    return (
+        highest_risk(operation, connection, step.undo.with_)[0] if call is None else call_risk(call, catalog)
     )
 
 
@@ -187,13 +233,13 @@ def again(run: Run, policy: Policy, names: Iterable[str], facts: Facts, *, anew:
 def _listed(run: Run, policy: Policy, base: str, facts: Facts) -> list[Any]:
     step, place = policy.steps[base], f"{policy.policy}: steps.{base}.for_each"
     assert step.for_each is not None and step.at_most is not None
-    found = step.for_each.render(for_operations(run, policy, facts.now), Escape.TYPED, place)
-    if not isinstance(found, list | tuple):
-        raise EvaluationError(place, f"'{step.for_each.text}' gave {printable(repr(found), 80)}, not a list")
-    if len(found) > step.at_most:
-        problem = f"its list has {len(found)} items, and at_most is {step.at_most}"
+    given = step.for_each.render(for_operations(run, policy, facts.now), Escape.TYPED, place)
+    if not isinstance(given, list | tuple):
+        raise EvaluationError(place, f"'{step.for_each.text}' gave {printable(repr(given), 80)}, not a list")
+    if len(given) > step.at_most:
+        problem = f"its list has {len(given)} items, and at_most is {step.at_most}"
         raise EvaluationError(place, problem)
-    items: list[Any] = kept(found)
+    items: list[Any] = kept(given)
     return items
 
 
@@ -259,10 +305,10 @@ def _with_bounds(step: Step, call: Call) -> Call:
 def _restore_call(run: Run, name: str, place: str) -> Call:
     """Generated from what the act changed and returned."""
     step = run.steps[name]
-    intention, found = step.intention, (step.did or {}).get(RESTORE)
-    if intention is None or not isinstance(found, dict):
+    intention, images = step.intention, (step.did or {}).get(RESTORE)
+    if intention is None or not isinstance(images, dict):
         raise EvaluationError(place, "what the act changed is not known, so it cannot be restored")
-    return Call(restorer(intention.call.operation), intention.call.connection, found)
+    return Call(restorer(intention.call.operation), intention.call.connection, images)
 
 
 def restorer(operation: str) -> str:

@@ -59,7 +59,10 @@ class Case(Part):
         default=None, description="Steps to take, all, in order; or nothing."
     )
     try_: tuple[Name, ...] | None = Field(default=None, description="Steps to take until one verifies.")
-    gate: Gate | None = Field(default=None, description="One gate for all steps of this case.")
+    gate: Gate | None = Field(
+        default=None,
+        description="One gate for all steps of this case, in place of their own: it asks no less than each.",
+    )
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:

@@ -6,7 +6,18 @@ config can lower a risk, never a policy.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
+from urllib.parse import quote, unquote_to_bytes
+
 from remediator.core.catalog import Connection, Operation, Risk
+
+Segment = str | Callable[[str], bool]
+"""Of a path: what stands there; or, while that is not known, whether a certain text may come to."""
+
+
+def worst(risks: Iterable[Risk]) -> Risk:
+    """The highest of some risks."""
+    return max(risks, key=lambda risk: risk.rank)
 
 
 def risk_of(operation: Operation, connection: Connection, method: str, path: str) -> Risk:
@@ -14,15 +25,32 @@ def risk_of(operation: Operation, connection: Connection, method: str, path: str
 
     method, path: of an HTTP request, the path without its query; empty for other operations.
     The connection's patterns look like ``POST /api/workers/*``: a ``*`` is exactly one segment that is
-    not empty, or any method. The most specific pattern wins, on ties the highest risk; without a match
-    the operation's own risk stands.
+    not empty, or any method. A slash at the end and percent-encoding make no other endpoint: many a
+    service takes ``/data/%61/`` for ``/data/a``. The most specific pattern wins, on ties the highest
+    risk; without a match the operation's own risk stands.
     """
-    fitting = [
-        (_weight(pattern), risk.rank, risk)
-        for pattern, risk in connection.risks.items()
-        if _fits(pattern, method, path)
-    ]
-    return max(fitting, key=lambda one: one[:2])[2] if fitting else operation.risk
+    return risk_at_most(operation, connection, method, segments(path.partition("?")[0]))[0]
+
+
+def risk_at_most(
+    operation: Operation, connection: Connection, method: str, path: Sequence[Segment]
+) -> tuple[Risk, str]:
+    """The highest risk that a path may come to have, and the pattern that says so.
+
+    The pattern is empty where it is the operation's own risk.
+    """
+    possible = [pattern for pattern in connection.risks if _fits(pattern, method, path, _may_be)]
+    certain = [_weight(pattern) for pattern in possible if _fits(pattern, method, path, _is)]
+    least = max(certain, default=(0, 0))
+    found = [(connection.risks[one], one) for one in possible if _weight(one) >= least]
+    if not certain:
+        found.append((operation.risk, ""))
+    return max(found, key=lambda one: one[0].rank)
+
+
+def segments(path: str) -> list[str]:
+    """A path's segments, each in one spelling, without the slash at its end. No ``*`` is left in them."""
+    return [quote(unquote_to_bytes(one), safe="!$&'()+,;=:@~") for one in path.removesuffix("/").split("/")]
 
 
 def meeting(one: str, other: str) -> tuple[str, str] | None:
@@ -34,27 +62,35 @@ def meeting(one: str, other: str) -> tuple[str, str] | None:
     pairs = [(method, other_method), *zip(path, other_path, strict=False)]
     if len(path) != len(other_path) or any(a != b and "*" not in (a, b) for a, b in pairs):
         return None
-    both, *segments = (b if a == "*" else a for a, b in pairs)
-    return both, "/".join(segments)
+    both, *parts = (b if a == "*" else a for a, b in pairs)
+    return both, "/".join(parts)
 
 
-def _fits(pattern: str, method: str, path: str) -> bool:
+def _fits(pattern: str, method: str, path: Sequence[Segment], agrees: Callable[[str, Segment], bool]) -> bool:
     wanted, wanted_path = _split(pattern)
-    segments = path.partition("?")[0].split("/")
-    if wanted not in ("*", method.upper()) or len(wanted_path) != len(segments):
+    if wanted not in ("*", method.upper()) or len(wanted_path) != len(path):
         return False
-    return all(
-        (want == "*" and got not in ("", ".", "..")) or want == got
-        for want, got in zip(wanted_path, segments, strict=True)
-    )
+    return all(map(agrees, wanted_path, path))
+
+
+def _is(wanted: str, got: Segment) -> bool:
+    """Certainly. What is not known yet is never empty, and never a way up."""
+    if wanted == "*":
+        return got not in ("", ".", "..")
+    return wanted == got
+
+
+def _may_be(wanted: str, got: Segment) -> bool:
+    return got(wanted) if callable(got) and wanted != "*" else _is(wanted, got)
 
 
 def _weight(pattern: str) -> tuple[int, int]:
     """Literal segments first, then a literal method."""
-    method, segments = _split(pattern)
-    return sum(segment != "*" for segment in segments), int(method != "*")
+    method, path = _split(pattern)
+    return sum(segment != "*" for segment in path), int(method != "*")
 
 
 def _split(pattern: str) -> tuple[str, list[str]]:
     method, _, path = pattern.strip().partition(" ")
-    return method.upper(), path.strip().split("/")
+    parts = path.strip().removesuffix("/").split("/")
+    return method.upper(), [part if part == "*" else segments(part)[0] for part in parts]

@@ -20,7 +20,10 @@ class Gate(Part):
     )
     within: Duration = Field(default=timedelta(minutes=15), description="How long the gate stays open.")
     late: Literal["page", "deny"] = Field(default="page", description="What expiry does.")
-    waived: Text | None = Field(default=None, description="Why this is safe unattended.")
+    waived: Text | None = Field(
+        default=None,
+        description="Why this is safe unattended. On a case: for those of its steps that have no gate.",
+    )
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -128,7 +131,10 @@ class Step(Calling):
     """One action with its gate, verification and undo."""
 
     rows: Count | AtMost | None = Field(default=None, description="Rows it must change, exactly or at most.")
-    gate: Gate | None = Field(default=None, description="Who must agree first.")
+    gate: Gate | None = Field(
+        default=None,
+        description="Who must agree first, to the step and its undo; a case's gate stands in its place.",
+    )
     verify: Verify | None = Field(default=None, description="How it is proved to have worked.")
     undo: Undo | None = Field(default=None, description="How it is taken back.")
     on_failure: Literal["page", "undo_all", "continue"] = Field(

@@ -22,7 +22,7 @@ from remediator.core.exact import plain
 from remediator.core.gate import Need, need
 from remediator.core.intention import Call, Intention
 from remediator.core.messages import Facts, Probe, ProbeRead
-from remediator.core.planning import Address, intentions, needs_results, spread_out, unexpected
+from remediator.core.planning import Address, highest, intentions, needs_results, spread_out, unexpected
 from remediator.core.policy import Policy
 from remediator.core.repeating import enough, names_of
 from remediator.core.run import Outcome, Run
@@ -179,8 +179,8 @@ class Rehearser:
     def _unresolved(self, policy: Policy, run: Run, base: str, facts: Facts, problem: str) -> StepSeen:
         """It cannot be told, or not before an earlier step is done."""
         assert run.case is not None
-        spec, operation = policy.steps[base], self._catalog.operations.get(policy.steps[base].use)
-        risk = operation.risk if operation is not None else Risk.DESTRUCTIVE
+        spec = policy.steps[base]
+        risk = highest(spec, self._catalog)
         wanted = need(policy, policy.decide[run.case], base, risk, policy.mode)
         alone = wanted is None or wanted.steps == (base,)
         waits = needs_results(spec) and base != base_of(run.plan[0]) and alone

@@ -117,4 +117,5 @@ def _undo(intention: Intention) -> str:
     how = {"call": undo.call.operation, "args": undo.call.shown} if undo.call is not None else undo.source
     if undo.source.get("judged"):
         how = {**how, "judged": undo.source["judged"]}
-    return f"taken back{after}{early}: {spelled(how)}"
+    risk = "" if undo.risk is None else f", which is {undo.risk} while the act is not"
+    return f"taken back{after}{early}{risk}: {spelled(how)}"

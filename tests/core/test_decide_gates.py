@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace as with_fields
 
+from remediator.core.catalog import Risk
 from remediator.core.evidence import Picture
 from remediator.core.messages import Card, Previewed, VoteCast
 from remediator.core.policy import Policy
@@ -54,6 +55,56 @@ def test_a_disruptive_step_asks_one_of_the_on_call_by_default() -> None:
 def test_a_destructive_step_without_a_gate_is_refused() -> None:
     story = Story(policy({"wipe": DELETE})).refuses("gate", "wipe is destructive and has no gate")
     story.starts_nothing().counts()
+
+
+WIPES = undo() | {"with": {"method": "DELETE", "path": "/${campaign}"}, "after": "1m"}
+
+
+@pytest.mark.parametrize("early", [[], ["resolved"]])
+def test_a_safe_step_whose_undo_is_destructive_is_refused_without_a_gate(early: list[str]) -> None:
+    steps = {"mark": post("/safe/${campaign}", gate=None, undo=WIPES | {"early": early})}
+    Story(policy(steps)).refuses("gate", "the undo of mark is destructive and has no gate").starts_nothing()
+
+
+def test_who_agrees_to_a_step_agrees_to_its_riskier_undo() -> None:
+    steps = {"mark": post("/safe/${campaign}", gate=votes(lead=1), undo=WIPES)}
+    story = Story(policy(steps)).asks_people(lead=1).starts_nothing()
+    story.approve("amina").starts("mark").counts("act").done().passes("1m").undoes("mark")
+
+
+def test_an_undo_that_is_disruptive_asks_the_on_call_by_default() -> None:
+    steps = {"mark": post("/safe/${campaign}", gate=None, undo=undo(after="1h"))}
+    Story(policy(steps)).asks_people(oncall=1).starts_nothing()
+
+
+def test_an_undo_made_of_what_the_act_answers_counts_as_the_worst_that_it_may_become() -> None:
+    steps: dict[str, Any] = {"mark": post("/safe/${campaign}", gate=None)}
+    path = "/safe/${steps.mark.result.id}"
+    steps["mark"]["undo"] = undo(path, after="1h")
+    Story(policy(steps)).starts("mark")
+    named = {"POST /safe/*": Risk.SAFE, "POST /safe/main": Risk.DESTRUCTIVE}
+    api = replace(CATALOG.connections["api"], risks=named)
+    endpoints = replace(CATALOG, connections={**CATALOG.connections, "api": api})
+    Story(policy(steps), catalog=endpoints).refuses(
+        "gate", "the undo of mark is destructive"
+    ).starts_nothing()
+
+
+def test_an_undo_that_became_riskier_since_people_agreed_is_not_started_with() -> None:
+    api = replace(CATALOG.connections["api"], risks={"* /*/*": Risk.DESTRUCTIVE, "POST /pause/*": Risk.SAFE})
+    riskier = replace(CATALOG, connections={**CATALOG.connections, "api": api})
+    steps = {"pause": post("/pause/${campaign}", gate=votes(oncall=1), undo=undo(after="1h"))}
+    story = Story(policy(steps)).sees(catalog=riskier).approve("bob")
+    story.refuses("gate", "riskier").starts_nothing()
+
+
+def test_what_was_approved_before_undos_were_weighed_is_undone_all_the_same() -> None:
+    steps = {"mark": post("/safe/${campaign}", gate=votes(lead=1), undo=WIPES)}
+    story = Story(policy(steps)).approve("amina").done()
+    mark = story.run.steps["mark"]
+    assert mark.intention is not None and mark.intention.undo is not None
+    before = with_fields(mark.intention, risk=Risk.SAFE, undo=with_fields(mark.intention.undo, risk=None))
+    story.tampered(steps={"mark": with_fields(mark, intention=before)}).passes("1m").undoes("mark")
 
 
 def test_a_destructive_step_with_a_gate_asks() -> None:

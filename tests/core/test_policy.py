@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from remediator.core.calls import highest_risk
 from remediator.core.catalog import Connection, Kind, Operation, Risk
 from remediator.core.durations import Rate
 from remediator.core.expression import Template
@@ -181,6 +185,8 @@ API = Connection(
         "POST /api/*/stop": Risk.DESTRUCTIVE,
         "POST /tie/*/b": Risk.SAFE,
         "POST /tie/a/*": Risk.DESTRUCTIVE,
+        "POST /star/%2A": Risk.DESTRUCTIVE,
+        "POST /end/*/": Risk.SAFE,
     },
 )
 
@@ -199,7 +205,58 @@ API = Connection(
         ("PUT", "/api/x/stop", Risk.DISRUPTIVE),
         ("POST", "/tie/a/b", Risk.DESTRUCTIVE),
         ("", "", Risk.DISRUPTIVE),
+        ("POST", "/api/workers/main/", Risk.DESTRUCTIVE),
+        ("POST", "/api/workers/7/", Risk.SAFE),
+        ("POST", "/api/workers/m%61in", Risk.DESTRUCTIVE),
+        ("POST", "/api/work%65rs/7", Risk.SAFE),
+        ("POST", "/api/workers/%2E%2e", Risk.DISRUPTIVE),
+        ("POST", "/api/workers/*", Risk.SAFE),
+        ("POST", "/star/%2a", Risk.DESTRUCTIVE),
+        ("POST", "/star/x", Risk.DISRUPTIVE),
+        ("POST", "/end/x", Risk.SAFE),
     ],
 )
 def test_the_connection_says_what_an_endpoint_may_cost(method: str, path: str, risk: Risk) -> None:
     assert risk_of(REQUEST, API, method, path) is risk
+
+
+@pytest.mark.parametrize(
+    ("path", "pattern", "risk", "endpoint"),
+    [
+        ("/api/workers/${n}", ".+", Risk.DESTRUCTIVE, "POST /api/workers/main"),
+        ("/api/workers/${n}/", ".+", Risk.DESTRUCTIVE, "POST /api/workers/main"),
+        ("/api/workers/${n}", "[0-9]+", Risk.SAFE, "POST /api/workers/*"),
+        ("/api/workers/m${n}", "[a-z]+", Risk.DESTRUCTIVE, "POST /api/workers/main"),
+        ("/api/workers/x${n}", "[a-z]+", Risk.SAFE, "POST /api/workers/*"),
+        ("/api/workers/%6d${n}n", "[a-z]+", Risk.DESTRUCTIVE, "POST /api/workers/main"),
+        ("/api/${n}/7", ".+", Risk.DISRUPTIVE, ""),
+        ("/api/${n}/stop", ".+", Risk.DESTRUCTIVE, "POST /api/*/stop"),
+        ("/end/${n}", ".+", Risk.SAFE, "POST /end/*/"),
+        ("/api/workers/main", ".+", Risk.DESTRUCTIVE, "POST /api/workers/main"),
+    ],
+)
+def test_a_path_that_is_not_known_yet_counts_as_the_worst_that_it_may_become(
+    path: str, pattern: str, risk: Risk, endpoint: str
+) -> None:
+    arguments = {"method": Template.parse("POST"), "path": Template.parse(path)}
+    assert highest_risk(REQUEST, API, arguments, lambda _: pattern) == (risk, endpoint)
+
+
+@given(
+    path=st.lists(st.sampled_from(["a", "b", "*"]), min_size=1, max_size=3),
+    patterns=st.dictionaries(
+        st.lists(st.sampled_from(["a", "b", "*"]), min_size=1, max_size=3).map(
+            lambda one: f"POST /{'/'.join(one)}"
+        ),
+        st.sampled_from(list(Risk)),
+        max_size=4,
+    ),
+)
+def test_a_path_never_costs_more_than_it_was_said_to_cost_before_it_was_known(
+    path: list[str], patterns: dict[str, Risk]
+) -> None:
+    api = Connection("api", "http", risks=patterns)
+    written = Template.parse("/" + "/".join("${x}" if one == "*" else one for one in path))
+    told, _ = highest_risk(REQUEST, api, {"method": Template.parse("POST"), "path": written})
+    for become in itertools.product(*(["a", "b", "c"] if one == "*" else [one] for one in path)):
+        assert risk_of(REQUEST, api, "POST", f"/{'/'.join(become)}").rank <= told.rank

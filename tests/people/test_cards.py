@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from slack_sdk.models.blocks import InputBlock
 
+from remediator.core.catalog import Risk
 from remediator.core.evidence import Picture, Reading
 from remediator.core.intention import Intention, UndoPlan
 from remediator.core.run import Gate, Member, Outcome, Run, Stage, StepRun, StepState
@@ -246,6 +247,13 @@ def test_it_shows_each_step_with_operation_connection_arguments_proof_and_undo()
     ):
         assert said in text
     assert "not taken back by itself" in text
+
+
+def test_an_undo_that_is_riskier_than_its_act_says_so() -> None:
+    riskier = UndoPlan({"how": "x"}, warn().call, 60.0, risk=Risk.DESTRUCTIVE)
+    assert "taken back after 1m, which is destructive while the act is not" in literal(
+        card(waiting(gate(pause(undo=riskier))))
+    )
 
 
 def test_a_written_undo_shows_its_resolved_call() -> None:

@@ -5,14 +5,23 @@ from __future__ import annotations
 import msgspec
 
 from remediator.core import bounds
-from remediator.core.calls import previews
+from remediator.core.calls import call_risk, previews
 from remediator.core.catalog import Risk
 from remediator.core.expression import format_duration
 from remediator.core.failure import alert_over, deadline_over, stop_before, time_box_over
 from remediator.core.gate import covers, needed
 from remediator.core.messages import Event
 from remediator.core.planning import intentions, spread_out
-from remediator.core.repeating import begun, keeps_version, named, names_of, passed, risk_of_all, stopped
+from remediator.core.repeating import (
+    begun,
+    items,
+    keeps_version,
+    named,
+    names_of,
+    passed,
+    risk_of_all,
+    stopped,
+)
 from remediator.core.run import Outcome, Refusal, Stage, StepState
 from remediator.core.stages import holding
 from remediator.core.steps import base_of
@@ -138,8 +147,16 @@ def _resolve(turn: Turn, names: list[str]) -> None:
 
 def _ungated(turn: Turn) -> None:
     if risk_of_all(turn.run, turn.step.name) is Risk.DESTRUCTIVE and not _waived(turn):
-        return stop_before(turn, "gate", f"{base_of(turn.step.name)} is destructive and has no gate")
+        return stop_before(turn, "gate", f"{_destructive(turn)} is destructive and has no gate")
     return turn.enter(Stage.PREPARING)
+
+
+def _destructive(turn: Turn) -> str:
+    """The step, or what takes it back where that alone is."""
+    base, catalog = base_of(turn.step.name), turn.facts.catalog
+    acts = [one.intention.call for one in items(turn.run, base) if one.intention is not None]
+    own = any(call_risk(one, catalog) is Risk.DESTRUCTIVE for one in acts)
+    return base if own else f"the undo of {base}"
 
 
 def _waived(turn: Turn) -> bool:

@@ -9,14 +9,16 @@ from __future__ import annotations
 from datetime import timedelta
 
 from remediator.core import bounds, gate
-from remediator.core.calls import call_risk, offered
+from remediator.core.calls import offered
 from remediator.core.catalog import Risk
 from remediator.core.failure import alert_over, stop_before
 from remediator.core.intention import Intention
 from remediator.core.messages import Event
+from remediator.core.planning import risk_now
 from remediator.core.repeating import keeps_version
 from remediator.core.run import Gate, Refusal, Stage, StepState, gate_hash
 from remediator.core.turn import Turn
+from remediator.errors import EvaluationError
 
 
 def hear(turn: Turn, event: Event) -> None:
@@ -57,7 +59,11 @@ def _unapproved(turn: Turn, intention: Intention) -> str:
     run, catalog = turn.run, turn.facts.catalog
     if not offered(intention.call, catalog):
         return f"the connection {intention.call.connection} is not there any more"
-    if call_risk(intention.call, catalog).rank > intention.risk.rank:
+    try:
+        riskier = risk_now(turn.policy, intention, catalog).rank > intention.risk.rank
+    except EvaluationError as error:
+        return str(error)
+    if riskier:
         return f"{intention.step} is riskier now than when it was planned"
     wanted = gate.needed(run, turn.policy)
     if wanted is None:

@@ -13,8 +13,8 @@ from remediator.core.catalog import Risk
 from remediator.core.gate import DEFAULT_VOTES, need
 from remediator.documents.finding import nearest
 from remediator.documents.reading import Place
-from remediator.policyfiles.checks.safety import step_risks
-from remediator.policyfiles.checks.uses import Look, Problem
+from remediator.policyfiles.checks.safety import costs, step_risks
+from remediator.policyfiles.checks.uses import Look, Problem, Use
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,38 @@ def unknown_role(look: Look) -> Iterator[Problem]:
 
 
 def ungated(look: Look) -> Iterator[Problem]:
-    """P150: a destructive step that some case would start without asking anybody."""
-    for name, risk in step_risks(look).items():
+    """P150: a step that is destructive, or has such an undo, and that some case would start unasked."""
+    told: set[str] = set()
+    for name, use, risk, endpoint in costs(look):
         open_cases = [case for case in look.policy.decide if name in case.steps and case.gate is None]
-        if risk is Risk.DESTRUCTIVE and look.policy.steps[name].gate is None and open_cases:
+        unasked = look.policy.steps[name].gate is None and open_cases
+        if risk is Risk.DESTRUCTIVE and unasked and name not in told:
+            told.add(name)
             remedy = "write gate: {votes: {oncall: 1}} on the step, or on each case that uses it"
-            yield Problem(("steps", name), f"{name} is destructive and has no gate", remedy, on_key=True)
+            yield Problem(use.place, f"{_said(name, use, endpoint)} and has no gate", remedy, on_key=True)
+
+
+def _said(name: str, use: Use, endpoint: str) -> str:
+    who = f"the undo of {name}" if use.place[-1] == "undo" else name
+    path = str(use.arguments.get("path", ""))
+    if {*endpoint.split("/")[1:]} - {*path.split("/"), "*", ""}:
+        return f"{who} may come to be {endpoint}, which is destructive,"
+    return f"{who} is destructive"
+
+
+def waters_down(look: Look) -> Iterator[Problem]:
+    """P166: a case whose gate, which stands for all its steps, asks less than one of them asks by itself."""
+    for number, case in enumerate(look.policy.decide):
+        given = (case.gate.votes if case.gate is not None else None) or {}
+        for name in case.steps if given else ():
+            own = look.policy.steps[name].gate if name in look.policy.steps else None
+            asked = (own.votes if own is not None else None) or {}
+            short = [f"{role}: {count}" for role, count in asked.items() if given.get(role, 0) < count]
+            if short:
+                problem = f"this gate stands for all steps of its case, and {name} asks by itself for "
+                problem += ", ".join(short)
+                remedy = f"ask for that here too, or take the gate of {name} out"
+                yield Problem(("decide", number, "gate"), problem, remedy, on_key=True)
 
 
 def _roles(look: Look) -> Mapping[str, frozenset[str]]:

@@ -2,42 +2,49 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 from remediator.core.breaker import lower
+from remediator.core.calls import highest_risk
 from remediator.core.catalog import Kind, Risk
-from remediator.core.expression import Expression, Template, format_duration
+from remediator.core.expression import Expression, format_duration
 from remediator.core.policy import Case, Policy
-from remediator.core.risk import risk_of
+from remediator.core.risk import worst
 from remediator.core.steps import Gate
 from remediator.policyfiles.checks.uses import Look, Problem, Use
 
-_ANY_SEGMENT = "\N{HORIZONTAL ELLIPSIS}"
-"""Stands for an expression in a path: no endpoint of a connection is spelled like this."""
-
 
 def step_risks(look: Look) -> dict[str, Risk]:
-    """Step → its risk, for the steps whose operation and connection are known."""
-    risks: dict[str, Risk] = {}
+    """Step → what it may cost at the most, its undo included, where operations and connections are known."""
+    risks: dict[str, list[Risk]] = {}
+    for name, _, risk, _ in costs(look):
+        risks.setdefault(name, []).append(risk)
+    acts = Counter(str(use.place[1]) for use in look.uses if use.wants is Kind.ACTION)
+    return {name: worst(known) for name, known in risks.items() if len(known) == acts[name]}
+
+
+def costs(look: Look) -> Iterator[tuple[str, Use, Risk, str]]:
+    """Each act of a step, and each undo, with what it may cost; and the endpoint that says so, or ""."""
     for use in look.uses:
-        if len(use.place) == 2 and use.place[0] == "steps" and (risk := _risk(look, use)):
-            risks[str(use.place[1])] = risk
-    return risks
+        operation, connection = look.operation(use), look.connection(use)
+        if use.wants is Kind.ACTION and operation is not None and connection is not None:
+            risk, endpoint = highest_risk(
+                operation, connection, use.arguments, lambda one: _values(look, one)
+            )
+            yield str(use.place[1]), use, risk, endpoint
 
 
-def _risk(look: Look, use: Use) -> Risk | None:
-    operation, connection = look.operation(use), look.connection(use)
-    if operation is None or connection is None:
-        return None
-    method, path = (_flat(use.arguments.get(name)) for name in ("method", "path"))
-    return risk_of(operation, connection, method, path)
-
-
-def _flat(value: object) -> str:
-    if not isinstance(value, Template):
-        return ""
-    return "".join(_ANY_SEGMENT if isinstance(piece, Expression) else piece for piece in value.pieces)
+def _values(look: Look, expression: Expression) -> str:
+    """What an expression in a path may give, as a regular expression: of a param that is what it allows."""
+    param = look.policy.params.get(expression.text.strip())
+    if param is not None and param.type == "enum":
+        return "|".join(map(re.escape, param.values))
+    if param is not None and param.pattern is not None:
+        return param.pattern.text
+    return ".+"
 
 
 # ── Proofs and bounds ────────────────────────────────────────────────────────────────────────────

@@ -68,6 +68,7 @@ CHECKS: tuple[Check, ...] = (
     Check("P163", "warning", lasting.masked),
     Check("P164", "warning", lasting.undoes_nothing),
     Check("P165", "error", lasting.unrestorable),
+    Check("P166", "error", gates.waters_down),
     Check("P201", "error", statements.no_sql),
     Check("P202", "error", statements.several),
     Check("P203", "error", statements.wrong_kind),

@@ -444,7 +444,7 @@ def stopping(name: str = "stop", **changes: object) -> dict[str, Any]:
     """A policy with two steps, both with all safeguards; the first is safe, the second is not."""
     proof = {"use": "http.get", "via": "api", "with": {"path": "/v"}, "until": "verify.ok"}
     kept = {"gate": {"votes": {"oncall": 1}}, "verify": proof}
-    back = {"use": "http.request", "via": "api", "with": {"method": "POST", "path": "/back"}, "after": "1h"}
+    back = {"use": "http.request", "via": "api", "with": {"method": "POST", "path": "/safe"}, "after": "1h"}
     return {
         "policy": name,
         "summary": "x",
