@@ -32,7 +32,7 @@ CATALOG = Catalog.of(
         name: frozenset({f"{name}-1", f"{name}-2"}) for name in ("oncall", "finance_ops", "ops_marketing")
     },
     targets=frozenset({"loyalty-program", "campaign"}),
-    escalations=frozenset({"default"}),
+    escalations={"default": {}},
 )
 
 _POLICY = """\

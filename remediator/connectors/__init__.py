@@ -5,13 +5,14 @@ A new kind is one file here and one line in `KINDS`; the contract tests then hol
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from difflib import get_close_matches
 from typing import Any
 
 from pydantic import ValidationError
 
-from remediator.config import Config
+from remediator.config import Config, Rung
 from remediator.connectors import http, people, postgres, prometheus, slack
 from remediator.connectors.settings import BLIND, Settings
 from remediator.core.catalog import BUILT_IN, Catalog, Connection, Operation
@@ -47,7 +48,15 @@ def catalog(config: Config, *, blind: bool = False) -> Catalog:
     blind: the config was read so, and nothing outside it is looked at (see `config_file.load`).
     """
     connections = {
-        name: Connection(name, kind.name, settings.risks, settings.fence, settings.digest(), settings.reach)
+        name: Connection(
+            name,
+            kind.name,
+            settings.risks,
+            settings.fence,
+            settings.digest(),
+            settings.reach,
+            settings.limits,
+        )
         for name, (kind, settings) in _settled(config, blind=blind).items()
     }
     return Catalog.of(
@@ -56,10 +65,14 @@ def catalog(config: Config, *, blind: bool = False) -> Catalog:
         roles={name: frozenset(role.people) for name, role in config.roles.items()},
         covers={name: role.covers for name, role in config.roles.items() if role.cover},
         targets=frozenset(config.targets),
-        escalations=frozenset(config.escalations),
-        told={name: frozenset(one.role for one in chain) for name, chain in config.escalations.items()},
+        escalations={name: _reached(rungs) for name, rungs in config.escalations.items()},
         budgets={name: budget.rate for name, budget in config.budgets.items()},
     )
+
+
+def _reached(rungs: Iterable[Rung]) -> dict[str, timedelta]:
+    """Role → when it is first reached."""
+    return {one.role: one.after for one in sorted(rungs, key=lambda one: one.after, reverse=True)}
 
 
 def build(config: Config) -> dict[str, Connector]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated
@@ -39,6 +40,11 @@ class Settings(Section):
     def reach(self) -> Reach:
         """How far SQL may go there."""
         return Reach()
+
+    @property
+    def limits(self) -> Mapping[str, int | timedelta]:
+        """How much one answer may hold and how long one call may take, by the setting's name."""
+        return MappingProxyType({})
 
     def digest(self) -> str:
         """Changes when anything that is not secret changes: part of the version of policies."""

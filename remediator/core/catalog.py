@@ -136,7 +136,8 @@ class Connection:
 
     risks: patterns such as ``POST /api/workers/*`` (one ``*`` is one path segment) that lower or
     raise the risk of an endpoint; fence: what the service honours; digest: a hash of the settings
-    that matter to a policy's version; reach: what SQL may touch there.
+    that matter to a policy's version; reach: what SQL may touch there; limits: how much one answer
+    may hold and how long one call may take, by the setting's name.
     """
 
     name: str
@@ -145,6 +146,7 @@ class Connection:
     fence: Fence = Fence.NONE
     digest: str = ""
     reach: Reach = field(default_factory=Reach)
+    limits: Mapping[str, int | timedelta] = field(default_factory=lambda: MappingProxyType({}))
 
 
 BUILT_IN = MappingProxyType({"slack": "slack", "people": "people"})
@@ -185,6 +187,10 @@ class Cover:
         return f"{self.by}{since} until {self.until.isoformat()}"
 
 
+Chain = Mapping[str, timedelta]
+"""An escalation chain: role → how long after a page opened it is reached."""
+
+
 @dataclass(frozen=True)
 class Catalog:
     """Everything that a policy may name: operations, connections, roles, target kinds."""
@@ -194,8 +200,7 @@ class Catalog:
     roles: Mapping[str, frozenset[str]] = field(default_factory=dict)  # role → people, whatever the time
     covers: Mapping[str, tuple[Cover, ...]] = field(default_factory=dict)  # role → who stands in, and when
     targets: frozenset[str] = frozenset()
-    escalations: frozenset[str] = frozenset()
-    told: Mapping[str, frozenset[str]] = field(default_factory=dict)  # chain → roles that its pages reach
+    escalations: Mapping[str, Chain] = field(default_factory=dict)
     budgets: Mapping[str, Rate] = field(default_factory=dict)  # shared by policies: how many runs may act
 
     @classmethod

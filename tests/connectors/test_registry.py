@@ -126,7 +126,7 @@ def test_the_catalogue_knows_what_policies_may_name() -> None:
     assert found.operations.keys() >= {"http.get", "http.request", "prometheus.query", "slack.message"}
     assert found.roles == {"oncall": frozenset({"bob"})}
     assert found.targets == frozenset({"campaign"})
-    assert found.escalations == frozenset({"default"})
+    assert found.escalations == {"default": {"oncall": timedelta()}}
     assert found.budgets == {"earn-rates": Rate(5, timedelta(hours=24))}
 
 

@@ -55,7 +55,7 @@ CATALOG = Catalog.of(
         "ledger": Connection("ledger", "ledger"),
     },
     roles=ROLES,
-    told={"default": frozenset({"oncall", "lead"})},
+    escalations={"default": {"oncall": timedelta(), "lead": timedelta(minutes=15)}},
     targets=frozenset({"campaign"}),
     budgets={"pauses": Rate(2, timedelta(hours=1))},
 )

@@ -106,7 +106,7 @@ def test_whoever_its_gates_ask_may_settle_it() -> None:
 
 
 def test_without_a_chain_the_on_call_settles_it() -> None:
-    story = Story(policy({"pause": post("/a")}), catalog=replace(CATALOG, told={})).unknown()
+    story = Story(policy({"pause": post("/a")}), catalog=replace(CATALOG, escalations={})).unknown()
     story.settled("happened", by="amina").in_stage(Stage.ASKING).settled("happened").closes("fixed")
 
 

@@ -90,7 +90,7 @@ CATALOG = Catalog.of(
         "nobody": frozenset(),
     },
     targets=frozenset({"loyalty-program", "worker"}),
-    escalations=frozenset({"default"}),
+    escalations={"default": {}},
     budgets={"restarts": Rate(5, HOUR), "loyalty-earn-rates": Rate(5, 24 * HOUR)},
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -31,6 +32,10 @@ def _address(value: SecretStr) -> SecretStr:
     if not whole:
         raise ValueError("write postgresql://login:password@host:port/database")
     return value
+
+
+LIMITS = ("statement_timeout", "lock_timeout", "upkeep_timeout", "rows", "bytes")
+"""Settings that bound what one call may do."""
 
 
 class PostgresSettings(Settings):
@@ -71,6 +76,11 @@ class PostgresSettings(Settings):
     def reach(self) -> Reach:
         """As written in the config."""
         return Reach(frozenset(self.tables), frozenset(self.hidden), frozenset(self.functions))
+
+    @property
+    def limits(self) -> Mapping[str, int | timedelta]:
+        """As written in the config, or by default."""
+        return {name: getattr(self, name) for name in LIMITS}
 
 
 def _fitting(names: tuple[str, ...], pattern: re.Pattern[str], what: str) -> tuple[str, ...]:

@@ -79,5 +79,5 @@ def _meant(run: Run, question: str) -> Question | None:
 
 def may_settle(run: Run, chain: str, catalog: Catalog) -> frozenset[str]:
     """The roles whose people may say what became of it: who is paged, and whom its gates ask."""
-    told = catalog.told.get(chain) or catalog.told.get("default") or frozenset({ANYBODY})
+    told = frozenset(catalog.escalations.get(chain) or catalog.escalations.get("default") or {ANYBODY})
     return told.union(*(gate.required for gate in run.all_gates))

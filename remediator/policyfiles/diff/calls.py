@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from remediator.connectors.http import statuses
 from remediator.policyfiles.diff.change import Change, Direction, spelled, text_difference
 from remediator.policyfiles.diff.connections import reach
 from remediator.policyfiles.diff.judges import LONG, At, Judge, always, arrow
 
+DONE = "ok"
+"""The argument of `http.request` that says what counts as done."""
+
 
 def arguments(
-    at: At, old: Mapping[str, Any], new: Mapping[str, Any], direction: Direction
+    at: At, old: Mapping[str, Any], new: Mapping[str, Any], otherwise: Direction
 ) -> Iterator[Change]:
     """The changes of an operation's ``with``, one per parameter."""
     whose = at.where.rpartition(".")[2]
     for name in sorted(old.keys() | new.keys()):
+        direction = _done(old, new) if name == DONE else otherwise
         if name not in old:
             yield Change(at.where, f"with.{name} added: {spelled(new[name])[:LONG]}", direction)
         elif name not in new:
@@ -26,6 +31,18 @@ def arguments(
         elif old[name] != new[name]:
             words, detail = arrow(f"with.{name}", old[name], new[name])
             yield Change(at.where, words, direction, detail)
+
+
+def _done(old: Mapping[str, Any], new: Mapping[str, Any]) -> Direction:
+    """More statuses that count as done: what failed before is taken for a success."""
+    try:
+        before, after = (statuses(side.get(DONE)) for side in (old, new))
+    except ValueError:
+        return Direction.UNCLEAR
+    if before == after:
+        return Direction.NEUTRAL
+    narrower, wider = after < before, before < after
+    return Direction.LOOSENED if wider else Direction.TIGHTENED if narrower else Direction.UNCLEAR
 
 
 def call(direction: Direction) -> dict[str, Judge]:

@@ -133,22 +133,28 @@ class _Sides:
     base: Side
     head: Side
 
-    def lost(self, policy: Policy, names: Iterable[str]) -> Iterator[Change]:
+    def lost(self, policy: Policy, names: Iterable[str], was: str = "") -> Iterator[Change]:
         """What these new steps lost that stood elsewhere, or under another name, before."""
         risks = step_risks(Look(policy, self.head.catalog))
-        for name in names:
-            new = Placed(policy, name, risks)
-            yield from lost(new, self.touched, (self.base.catalog, self.head.catalog))
+        news = [Placed(policy, name, risks) for name in names]
+        yield from lost(news, self.touched if news else (), (self.base.catalog, self.head.catalog), was)
 
     @cached_property
     def touched(self) -> list[Placed]:
-        """Every step of the policies that are not what they were."""
+        """Every step of the policies that do not mean what they meant."""
         found = []
         for name, written in self.base.policies.items():
-            if name not in self.head.policies or self.head.policies[name].policy != written.policy:
+            if self._means_another(name, written.policy):
                 risks = step_risks(Look(written.policy, self.base.catalog))
                 found += [Placed(written.policy, step, risks) for step in written.policy.steps]
         return found
+
+    def _means_another(self, name: str, policy: Policy) -> bool:
+        now = self.head.policies.get(name)
+        if now is None or now.policy == policy:
+            return now is None
+        changes = compare(policy, now.policy, (self.base.catalog, self.head.catalog))
+        return any(one.direction is not Direction.NEUTRAL for one in changes)
 
 
 def _changed(old: Policy, new: Written, sides: _Sides) -> PolicyChange | None:
@@ -156,7 +162,7 @@ def _changed(old: Policy, new: Written, sides: _Sides) -> PolicyChange | None:
     changes = compare(old, new.policy, catalogs)
     known = {*old.steps, *renamed(old, new.policy, step_risks(Look(new.policy, catalogs[1]))).values()}
     came = [name for name in new.policy.steps if name not in known]
-    changes = (*changes, *sides.lost(new.policy, came))
+    changes = (*changes, *sides.lost(new.policy, came, old.name))
     note = new.policy.allow_loosening or ""
     fresh = is_fresh(note, sides.base.said)
     words = f"renamed from {old.name}: its counters, halts and breaker start anew"

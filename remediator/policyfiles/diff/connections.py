@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from remediator.core.catalog import Catalog, Connection, Kind, Operation, Risk
 from remediator.core.risk import meeting, risk_of
 from remediator.policyfiles.diff.change import Change, Direction
-from remediator.policyfiles.diff.judges import At, subset
+from remediator.policyfiles.diff.judges import At, more_is_looser, subset
 
 
 def endpoints(at: At, old: Connection, new: Connection) -> Iterator[Change]:
@@ -64,7 +64,10 @@ def _riskiest(catalog: Catalog, kind: str) -> Operation:
 
 
 def reach(at: At, old: Connection, new: Connection) -> Iterator[Change]:
-    """How far SQL may go, and whether a second execution is prevented."""
+    """How far SQL may go, how much and how long, and whether a second execution is prevented."""
+    for name in sorted(old.limits.keys() & new.limits.keys()):
+        if old.limits[name] != new.limits[name]:
+            yield from more_is_looser(name)(at, old.limits[name], new.limits[name])
     if old.fence is not new.fence:
         yield Change(at.where, f"fence {old.fence} → {new.fence}", Direction.UNCLEAR)
     for name, loosens in (

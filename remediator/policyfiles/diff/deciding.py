@@ -114,7 +114,7 @@ def _case(at: At, cases: Sequence[Case], number: int, risks: Risks, *, removed: 
         added = Direction.ACTS
     else:
         added = Direction.LOOSENED if number == len(cases) - 1 else Direction.UNCLEAR
-    what = f"{'removed' if removed else 'added'}: when {_condition(case)}, {_doing(case)}"
+    what = f"{'removed' if removed else 'added'}: when {condition(case)}, {doing(case)}"
     return Change(
         at.inside("decide").where, f"case {number + 1} {what}", added.reversed if removed else added
     )
@@ -134,16 +134,18 @@ def _steps(at: At, old: Case, new: Case, risks: Risks) -> Iterator[Change]:
         words = f"steps in another order: {', '.join(old.steps)} → {', '.join(new.steps)}"
         yield Change(at.where, words, Direction.ACTS)
     if old.steps and new.steps and old.rungs is not new.rungs:
-        yield Change(at.where, f"{_doing(old)} → {_doing(new)}", Direction.UNCLEAR)
+        yield Change(at.where, f"{doing(old)} → {doing(new)}", Direction.UNCLEAR)
 
 
 def _safe(name: str, risks: Risks) -> bool:
     return risks.get(name) is Risk.SAFE
 
 
-def _condition(case: Case) -> str:
+def condition(case: Case) -> str:
+    """When it holds."""
     return spelled(case.when) if case.when is not None else "(always)"
 
 
-def _doing(case: Case) -> str:
+def doing(case: Case) -> str:
+    """What is done then."""
     return f"{'try' if case.rungs else 'do'} {', '.join(case.steps) or 'nothing'}"

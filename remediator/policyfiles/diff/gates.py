@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from remediator.core.catalog import Risk
-from remediator.core.gate import need
+from remediator.core.gate import Need, need
 from remediator.core.policy import Case, Policy
 from remediator.core.steps import Gate
 from remediator.policyfiles.diff.change import Change, Direction, spelled
-from remediator.policyfiles.diff.judges import At, Table, elsewhere, fields, neutral, scale
+from remediator.policyfiles.diff.judges import At, Table, elsewhere, fields, neutral
 
 Votes = Mapping[str, int]
 
@@ -23,13 +23,13 @@ def _waived(at: At, old: str | None, new: str | None) -> Iterator[Change]:
 GATE: Table = {
     "votes": elsewhere,  # by `asked`, for each step that it concerns
     "within": neutral("within"),
-    "late": scale("late", "page", "deny"),  # denied in silence: nobody is told that nobody came
+    "late": elsewhere,  # likewise
     "waived": _waived,
 }
 
 
 def written(at: At, old: Gate | None, new: Gate | None) -> Iterator[Change]:
-    """How long a gate waits and what its end does, where both sides have one."""
+    """How long a gate waits, where both sides have one."""
     if old is not None and new is not None:
         yield from fields(at.inside("gate"), old, new, GATE)
 
@@ -42,9 +42,13 @@ class Scene:
     case: Case
     risks: Mapping[str, Risk]
 
+    def need(self, step: str) -> Need | None:
+        """What gate a step has here. A step that nobody knows is taken for a destructive one."""
+        return need(self.policy, self.case, step, self.risks.get(step, Risk.DESTRUCTIVE), "act")
+
     def votes(self, step: str) -> Votes:
-        """Whom a step needs here; nobody: empty. A step that nobody knows is taken for a destructive one."""
-        needed = need(self.policy, self.case, step, self.risks.get(step, Risk.DESTRUCTIVE), "act")
+        """Whom it needs; nobody: empty."""
+        needed = self.need(step)
         return dict(sorted(needed.votes.items())) if needed is not None else {}
 
     def waiver(self, step: str) -> str | None:
@@ -58,30 +62,36 @@ def asked(at: At, scenes: Iterable[tuple[Scene, Scene]]) -> Iterator[Change]:
     told: dict[tuple[str, Direction], dict[str, None]] = {}
     for before, after in scenes:
         for name in after.case.steps:
-            if name in before.case.steps and (found := _judged(before, after, name)):
+            for found in judged((before, name), (after, name)) if name in before.case.steps else ():
                 told.setdefault(found, {})[name] = None
     for (words, direction), names in told.items():
         yield Change(at.inside(f"steps.{', '.join(names)}").where, words, direction)
 
 
-def _judged(before: Scene, after: Scene, step: str) -> tuple[str, Direction] | None:
-    was, now = before.votes(step), after.votes(step)
-    if was != now:
-        looser, tighter = covers(was, now), covers(now, was)
+def judged(old: tuple[Scene, str], new: tuple[Scene, str]) -> Iterator[tuple[str, Direction]]:
+    """What became of a step's gate, in words: two steps, each in a case."""
+    (before, was), (after, now) = old, new
+    needed, needs = before.need(was), after.need(now)
+    asked, asks = before.votes(was), after.votes(now)
+    if asked != asks:
+        looser, tighter = _covers(asked, asks), _covers(asks, asked)
         direction = Direction.LOOSENED if looser else Direction.TIGHTENED if tighter else Direction.UNCLEAR
-        return in_words(was, now), direction
-    if before.waiver(step) != after.waiver(step):
-        words = f"gate waived: {spelled(before.waiver(step))} → {spelled(after.waiver(step))}"
-        return words, Direction.NEUTRAL
-    return None
+        yield _in_words(asked, asks), direction
+    elif before.waiver(was) != after.waiver(now):
+        words = f"gate waived: {spelled(before.waiver(was))} → {spelled(after.waiver(now))}"
+        yield words, Direction.NEUTRAL
+    if needed is not None and needs is not None and needed.late != needs.late:
+        silent = needs.late == "deny"  # denied in silence: nobody is told that nobody came
+        words = f"gate late {needed.late} → {needs.late}"
+        yield words, Direction.LOOSENED if silent else Direction.TIGHTENED
 
 
-def covers(strong: Votes, weak: Votes) -> bool:
+def _covers(strong: Votes, weak: Votes) -> bool:
     """Does the one ask everybody whom the other asks?"""
     return all(strong.get(role, 0) >= count for role, count in weak.items())
 
 
-def in_words(was: Votes, now: Votes) -> str:
+def _in_words(was: Votes, now: Votes) -> str:
     """Who is asked no longer, and who is besides."""
     if not now:
         return f"gate removed (was {_listed(was)})"

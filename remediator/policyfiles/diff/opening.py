@@ -107,13 +107,17 @@ PARAM: Table = {
 
 
 def params(at: At, old: Mapping[str, Param], new: Mapping[str, Param]) -> Iterator[Change]:
-    """What of the alert may reach an action."""
-    for name in sorted(old.keys() | new.keys()):
-        if name not in old:
+    """What of the alert may reach an action. What is taken from the same place is compared."""
+    places = {str(one.from_): name for name, one in reversed(list(old.items()))}
+    known = {name: name if name in old else places.get(str(one.from_)) for name, one in new.items()}
+    for name, was in sorted(known.items()):
+        if was is None:
             yield Change(at.where, f"param {name} added: {spelled(new[name])}", Direction.ACTS)
-        elif name not in new:
-            yield Change(at.where, f"param {name} removed", Direction.ACTS)
-        else:
-            here = at.inside(f"params.{name}")
-            yield from fields(here, old[name], new[name], PARAM)
-            yield from _default(here, old[name], new[name])
+            continue
+        here = at.inside(f"params.{name}")
+        if was != name:
+            yield Change(here.where, f"takes what {was} took", Direction.ACTS)
+        yield from fields(here, old[was], new[name], PARAM)
+        yield from _default(here, old[was], new[name])
+    for name in sorted(old.keys() - known.values()):
+        yield Change(at.where, f"param {name} removed", Direction.ACTS)

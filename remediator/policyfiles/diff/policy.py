@@ -14,12 +14,12 @@ from remediator.policyfiles.checks.safety import step_risks
 from remediator.policyfiles.checks.uses import Look
 from remediator.policyfiles.diff import gates
 from remediator.policyfiles.diff.bounds import BOUNDS, BREAKER, WINDOWS
+from remediator.policyfiles.diff.chains import chain
 from remediator.policyfiles.diff.change import Change, Direction
 from remediator.policyfiles.diff.deciding import CASE, PROBE, decided, diagnosed
 from remediator.policyfiles.diff.judges import (
     At,
     Table,
-    acts,
     elsewhere,
     fields,
     neutral,
@@ -32,7 +32,7 @@ from remediator.policyfiles.diff.opening import PARAM, WATCH, matched, params, w
 from remediator.policyfiles.diff.proofs import EARLY, UNDO, VERIFY
 from remediator.policyfiles.diff.steps import STEP, steps
 
-PAGE: Table = {"chain": acts("chain")}
+PAGE: Table = {"chain": chain}
 POLICY: Table = {
     "policy": elsewhere,  # the name and the note are told with the policy
     "allow_loosening": elsewhere,

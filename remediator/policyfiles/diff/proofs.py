@@ -20,18 +20,24 @@ from remediator.policyfiles.diff.judges import (
     unclear,
 )
 
+
+def _looks(at: At, old: timedelta, new: timedelta) -> Iterator[Change]:
+    """Seldom looks make little of how long it must hold; where nothing must, they find it later only."""
+    yield from (more_is_looser if at.old.for_ or at.new.for_ else neutral)("every")(at, old, new)
+
+
 VERIFY: Table = {
     **call(Direction.UNCLEAR),
     "until": unclear("until"),
     "within": more_is_looser("within"),
-    "every": neutral("every"),
+    "every": _looks,
     "for_": less_is_looser("for"),
     "none": neutral("none"),
 }
 EARLY: Table = {
     **call(Direction.UNCLEAR),
     "until": unclear("until"),
-    "every": neutral("every"),
+    "every": more_is_looser("every"),  # what is looked for seldom comes late
     "for_": more_is_looser("for"),
 }
 

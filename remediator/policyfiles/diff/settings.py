@@ -11,6 +11,7 @@ from typing import Any
 from remediator.config import Budget, Config, Hook, Person, Role, Rung
 from remediator.core.catalog import Catalog
 from remediator.policyfiles.diff.bounds import rate
+from remediator.policyfiles.diff.chains import reached
 from remediator.policyfiles.diff.change import Change, Direction, spelled
 from remediator.policyfiles.diff.connections import endpoints, reach
 from remediator.policyfiles.diff.judges import (
@@ -73,10 +74,8 @@ def _budget(at: At, old: Budget, new: Budget) -> Iterator[Change]:
 
 def _chain(at: At, old: Sequence[Rung], new: Sequence[Rung]) -> Iterator[Change]:
     words = [", ".join(f"{one.role} after {spelled(one.after)}" for one in chain) for chain in (old, new)]
-    same = [one.role for one in old] == [one.role for one in new]
-    later = same and all(a.after <= b.after for a, b in zip(old, new, strict=True))
-    sooner = same and all(a.after >= b.after for a, b in zip(old, new, strict=True))
-    direction = Direction.LOOSENED if later else Direction.TIGHTENED if sooner else Direction.UNCLEAR
+    name = at.where.partition(".")[2]
+    direction = reached(at.before.escalations[name], at.after.escalations[name])
     yield Change(at.where, f"{words[0] or 'nobody'} → {words[1] or 'nobody'}", direction)
 
 
@@ -136,6 +135,11 @@ PAGE_HOOK: Table = {
     "url": _told("url", Direction.ACTS),
     "headers": _told("headers", Direction.ACTS),
 }
+LIMITS: Table = {
+    "inbox": acts("inbox"),
+    "probes_at_once": acts("probes_at_once"),
+    "acts_at_once": more_is_looser("acts_at_once"),
+}
 CONFIG: Table = {
     "listen": acts("listen"),
     "public_url": neutral("public_url"),
@@ -152,8 +156,8 @@ CONFIG: Table = {
     "page_webhook": part("page_webhook", PAGE_HOOK),
     "escalations": _named("escalations", "chain", _chain, added=Direction.TIGHTENED),
     "budgets": _named("budgets", "budget", _budget, added=Direction.TIGHTENED),
-    "limits": acts("limits"),
-    "resolved_debounce": acts("resolved_debounce"),
+    "limits": part("limits", LIMITS),
+    "resolved_debounce": more_is_looser("resolved_debounce"),  # what has resolved goes on so long
     "page_repeat": more_is_looser("page_repeat"),
     "allow_loosening": elsewhere,  # told with the settings
 }
@@ -179,8 +183,9 @@ def _connections(at: At, old: tuple[Config, Catalog], new: tuple[Config, Catalog
         yield from endpoints(here, before[name], after[name])
         yield from reach(here, before[name], after[name])
         written = [side[0].connections[name] for side in (old, new)]
+        judged = JUDGED | before[name].limits.keys() | after[name].limits.keys()
         for key in sorted(written[0].keys() | written[1].keys()):
-            if written[0].get(key) != written[1].get(key) and key not in JUDGED:
+            if written[0].get(key) != written[1].get(key) and key not in judged:
                 yield Change(here.where, f"{key} changed", Direction.ACTS)  # never a value: it may be secret
 
 

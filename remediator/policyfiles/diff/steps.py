@@ -60,8 +60,9 @@ def _at_most(at: At, old: int | None, new: int | None) -> Iterator[Change]:
 
 
 def _stop_after(at: At, old: int | None, new: int | None) -> Iterator[Change]:
-    if at.old.for_each is not None and at.new.for_each is not None:
-        yield from more_is_looser("stop_after")(at, old or 1, new or 1)  # not written: at the first
+    before, after = old or 1, new or 1  # not written: at the first
+    if at.old.for_each is not None and at.new.for_each is not None and before != after:
+        yield from more_is_looser("stop_after")(at, before, after)
 
 
 STEP: Table = {
@@ -88,14 +89,19 @@ def steps(
     for name in [*new, *(name for name in old if name not in new)]:
         if name in old and name in new:
             here = at.inside(f"steps.{name}")
-            yield from fields(here, old[name], new[name], STEP)
-            yield from _risk(here, old[name], new[name], (before.get(name), after.get(name)))
+            yield from step(here, (old[name], new[name]), (before.get(name), after.get(name)))
             continue
-        step, risk = (new[name], after.get(name)) if name in new else (old[name], before.get(name))
+        one, risk = (new[name], after.get(name)) if name in new else (old[name], before.get(name))
         added = Direction.ACTS if risk is Risk.SAFE else Direction.LOOSENED
         how = f"{'new' if name in new else 'removed'} {risk or 'unknown'} step {name}"
-        on = f" on {step.via}" if step.via else ""
-        yield Change(at.where, f"{how}: {step.use}{on}", added if name in new else added.reversed)
+        on = f" on {one.via}" if one.via else ""
+        yield Change(at.where, f"{how}: {one.use}{on}", added if name in new else added.reversed)
+
+
+def step(at: At, pair: tuple[Step, Step], risks: tuple[Risk | None, Risk | None]) -> Iterator[Change]:
+    """One step against another, or its older self; its gate is judged with the cases that name it."""
+    yield from fields(at, *pair, STEP)
+    yield from _risk(at, *pair, risks)
 
 
 def _risk(at: At, old: Step, new: Step, risks: tuple[Risk | None, Risk | None]) -> Iterator[Change]:

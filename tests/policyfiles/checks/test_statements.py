@@ -23,7 +23,7 @@ CATALOG = Catalog.of(
     },
     roles={"oncall": frozenset({"bob"})},
     targets=frozenset({"loyalty-program"}),
-    escalations=frozenset({"default"}),
+    escalations={"default": {}},
 )
 SQL = "UPDATE loyalty_programs SET earn_rate = $2 WHERE id = $1"
 POLICY = f"""\

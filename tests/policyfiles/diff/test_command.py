@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from remediator.cli import main
-from remediator.config import Config, Hook, Hooks, PageHook, Slack
+from remediator.config import Config, Hook, Hooks, Limits, PageHook, Slack
 from remediator.config_file import load as load_config
 from remediator.connectors import catalog, problems
 from remediator.core.catalog import Catalog
@@ -200,6 +200,15 @@ def test_a_policy_that_moved_to_another_file_is_the_same(repo: Repo, diff: Any) 
         (("budgets",), {}, "budget pauses removed", LOOSENED),
         (("people", "bob"), {"slack": "T01/U0EVE"}, "people.bob: slack changed", UNCLEAR),
         (("escalations", "default", 1, "after"), "1h", "lead after 1h", LOOSENED),
+        (("escalations", "default"), [{"role": "oncall"}], "oncall after 0s", LOOSENED),
+        (("escalations", "default", 0, "after"), "5m", "oncall after 5m", LOOSENED),
+        (("escalations", "default"), [{"role": "oncall", "after": "5m"}, {"role": "lead"}], "oncall after 5m", UNCLEAR),
+        (("connections", "db", "rows"), 5000, "connections.db: rows 1000 → 5000", LOOSENED),
+        (("connections", "db", "bytes"), 2_000_000, "connections.db: bytes 1048576 → 2000000", LOOSENED),
+        (("connections", "db", "lock_timeout"), "500ms", "connections.db: lock_timeout 1s → 500ms", TIGHTENED),
+        (("limits",), {"acts_at_once": 100}, "limits: acts_at_once 8 → 100", LOOSENED),
+        (("limits",), {"inbox": 100}, "limits: inbox 50000 → 100", ACTS),
+        (("resolved_debounce",), "23h", "resolved_debounce 1m → 23h", LOOSENED),
         (("targets",), ["campaign", "worker"], "targets gained worker", LOOSENED),
         (("connections", "api", "endpoints"), {}, "POST /pause is disruptive, was destructive", LOOSENED),
         (("page_webhook", "url"), "https://evil.example", "page_webhook: url changed", ACTS),
@@ -248,6 +257,7 @@ def test_no_setting_is_without_a_judge() -> None:
     assert settings.CONFIG.keys() == Config.model_fields.keys()
     assert settings.HOOKS.keys() == Hooks.model_fields.keys()
     assert settings.HOOK.keys() == Hook.model_fields.keys()
+    assert settings.LIMITS.keys() == Limits.model_fields.keys()
     assert settings.SLACK.keys() == Slack.model_fields.keys()
     assert settings.PAGE_HOOK.keys() == PageHook.model_fields.keys()
 

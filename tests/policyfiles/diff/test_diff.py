@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from itertools import product
 from typing import Any, get_args
 
@@ -39,6 +40,13 @@ CATALOG = Catalog.of(
         ),
         "db": Connection("db", "postgres"),
         "slack": Connection("slack", "slack"),
+    },
+    escalations={
+        "default": {"oncall": timedelta(), "lead": timedelta(minutes=15)},
+        "slow": {"oncall": timedelta(hours=48)},
+        "quick": {"oncall": timedelta(), "lead": timedelta(minutes=5)},
+        "again": {"oncall": timedelta(), "lead": timedelta(minutes=15)},
+        "other": {"oncall": timedelta(minutes=5), "lead": timedelta(minutes=5)},
     },
 )
 
@@ -198,7 +206,7 @@ TABLE: list[tuple[str, str, object, Direction, str]] = [
     ("Verify.with_", f"{HALVE}.verify.with.path", "/z", UNCLEAR, "with.path /v → /z"),
     ("Verify.until", f"{HALVE}.verify.until", "true", UNCLEAR, "until verify.ok → true"),
     ("Verify.within", f"{HALVE}.verify.within", "1h", LOOSENED, "within 10m → 1h"),
-    ("Verify.every", f"{HALVE}.verify.every", "1m", NEUTRAL, "every 30s → 1m"),
+    ("Verify.every", f"{HALVE}.verify.every", "1m", LOOSENED, "every 30s → 1m"),
     ("Verify.for_", f"{HALVE}.verify.for", "0s", LOOSENED, "for 1m → 0s"),
     ("Verify.none", f"{UNDO}.verify.none", "hope", NEUTRAL, "none trust → hope"),
     ("Step.undo", f"{HALVE}.undo", {"none": "stays"}, LOOSENED, "undo removed: stays"),
@@ -217,15 +225,21 @@ TABLE: list[tuple[str, str, object, Direction, str]] = [
     ("EarlyProbe.via", f"{EARLY}.via", "db", UNCLEAR, "via api → db"),
     ("EarlyProbe.with_", f"{EARLY}.with.path", "/f", UNCLEAR, "with.path /e → /f"),
     ("EarlyProbe.until", f"{EARLY}.until", "true", UNCLEAR, "steps.halve.undo.early: until verify.ok → true"),
-    ("EarlyProbe.every", f"{EARLY}.every", "1m", NEUTRAL, "every 30s → 1m"),
+    ("EarlyProbe.every", f"{EARLY}.every", "1m", LOOSENED, "every 30s → 1m"),
     ("EarlyProbe.for_", f"{EARLY}.for", "5m", LOOSENED, "for 2m → 5m"),
     ("Step.on_failure", f"{HALVE}.on_failure", "continue", LOOSENED, "on_failure page → continue"),
     ("Step.on_failure", f"{HALVE}.on_failure", "undo_all", UNCLEAR, "on_failure page → undo_all"),
     ("Step.for_each", f"{HALVE}.for_each", "${budget.row.items}", ACTS, "for_each ${budget.rows} → ${budget.row.items}"),
     ("Step.at_most", f"{HALVE}.at_most", 11, LOOSENED, "at_most 10 → 11"),
     ("Step.stop_after", f"{HALVE}.stop_after", GONE, TIGHTENED, "stop_after 3 → 1"),
-    ("Policy.page", "page.chain", "other", ACTS, "page: chain default → other"),
-    ("Page.chain", "page.chain", "other", ACTS, "chain default → other"),
+    ("Step.with_", f"{HALVE}.with.ok", [200, 404], UNCLEAR, "with.ok added: [200, 404]"),
+    ("Step.with_", f"{HALVE}.with.ok", [*range(200, 300), 404], LOOSENED, "with.ok added"),
+    ("Step.with_", f"{HALVE}.with.ok", [200], TIGHTENED, "with.ok added: [200]"),
+    ("Policy.page", "page.chain", "slow", LOOSENED, "page: chain default → slow"),
+    ("Page.chain", "page.chain", "other", UNCLEAR, "chain default → other"),
+    ("Page.chain", "page.chain", "quick", TIGHTENED, "chain default → quick"),
+    ("Page.chain", "page.chain", "again", NEUTRAL, "chain default → again"),
+    ("Page.chain", "page.chain", "unknown", UNCLEAR, "chain default → unknown"),
 ]  # fmt: skip
 
 WATCHED = {**{key: value for key, value in WHOLE.items() if key != "match"}, "watch": WATCH}
@@ -332,6 +346,37 @@ def test_gates_that_moved_from_the_step_to_the_case_ask_the_same() -> None:
     moved = copy.deepcopy(document)
     moved["decide"][0]["gate"] = moved["steps"]["halve"].pop("gate")
     assert compare(policy(document), policy(moved), BOTH) == ()
+
+
+def test_a_gate_that_moved_and_denies_in_silence_now_tells_so() -> None:
+    document = copy.deepcopy(WHOLE)
+    document["decide"] = [{"do": ["halve"]}]
+    moved = copy.deepcopy(document)
+    moved["decide"][0]["gate"] = {**moved["steps"]["halve"].pop("gate"), "late": "deny"}
+    told = [(str(one), one.direction) for one in compare(policy(document), policy(moved), BOTH)]
+    assert told == [("steps.halve: gate late page → deny", LOOSENED)]
+
+
+def test_a_param_under_another_name_is_the_same() -> None:
+    document = copy.deepcopy(WHOLE)
+    document["params"]["item"] = {**document["params"].pop("program"), "pattern": ".*"}
+    there = compare(policy(), policy(document), BOTH)
+    assert ("params.item: pattern a|b → .*", UNCLEAR) in [(str(one), one.direction) for one in there]
+    assert "params.item: takes what program took" in map(str, there)
+
+
+def test_what_is_not_written_means_its_default() -> None:
+    written = changed("steps.halve.stop_after", 1)
+    assert compare(written, changed("steps.halve.stop_after", GONE), BOTH) == ()
+
+
+def test_seldom_looks_for_a_proof_that_need_not_last_find_it_later_only() -> None:
+    brief = changed("steps.halve.verify.for", GONE)
+    document = copy.deepcopy(WHOLE)
+    del document["steps"]["halve"]["verify"]["for"]
+    document["steps"]["halve"]["verify"]["every"] = "5m"
+    (change,) = compare(brief, policy(document), BOTH)
+    assert (str(change), change.direction) == ("steps.halve.verify: every 30s → 5m", NEUTRAL)
 
 
 def test_a_gate_tells_whom_it_lost() -> None:
@@ -484,7 +529,7 @@ def test_a_new_name_of_a_step_does_not_wash_off_its_safeguards() -> None:
 
 
 def test_a_policy_in_two_loses_nothing_on_the_way() -> None:
-    first, second = stopping(), stopping("other", match=["alertname=Other"])
+    first, second = stopping(), stopping("other", match=["alertname=Stop,env=prod"])
     del first["steps"]["stop"], second["steps"]["calm"]
     first["decide"], second["decide"] = [{"do": ["calm"]}], [{"do": ["stop"]}]
     whole = side(policy(stopping()))
@@ -502,6 +547,56 @@ def test_a_policy_in_two_loses_nothing_on_the_way() -> None:
         assert [words in one for one in told].count(True) == 1, told
     assert told_of(whole, side(policy(first), policy({**second, "mode": "observe"}))) == []
     assert not difference(whole, side(policy(first), policy({**second, "allow-loosening": "it is quick by now"}))).loosened  # fmt: skip
+
+
+def test_a_policy_whose_every_name_is_new_is_compared_all_the_same() -> None:
+    """No part of it is written as before, and it lies in another file."""
+    document = stopping("gone-over", match=["alertname=~Stop|Halt"], summary="y", bounds={"cooldown": "2h"})
+    document["steps"]["end"] = document["steps"].pop("stop")
+    document["steps"]["end"]["on_failure"] = "continue"
+    document["decide"] = [{"do": ["end"]}]
+    del document["steps"]["calm"]
+    found = difference(side(policy(stopping())), side(policy(document), file="elsewhere.yaml"))
+    assert [one.kind for one in found.all] == ["added", "removed"]
+    told = [str(change) for change in found.all[0].changes if change.direction is LOOSENED]
+    assert told == [
+        "steps.end: stood in stop before, and on_failure page → continue",
+        "stood in stop before, and also matches alertname=~Stop|Halt",
+    ]
+
+
+def test_a_policy_that_means_the_same_takes_nothing_from_a_new_one() -> None:
+    other = policy({**stopping("other"), "bounds": {"cooldown": "1s"}})
+    base = side(policy(stopping()))
+    assert not difference(base, side(policy(stopping(summary="in other words")), other)).loosened
+    assert difference(base, side(policy(stopping(mode="suggest")), other)).loosened
+
+
+# What another policy does is told, and needs no note: a new step, another operation.
+HELD = [row for row in TABLE if row[3].needs_note and row[0] not in ("Policy.steps", "Step.use")]
+
+
+@pytest.mark.parametrize(
+    ("field", "place", "value"),
+    [row[:3] for row in HELD],
+    ids=[f"{row[0]}-{number}" for number, row in enumerate(HELD)],
+)
+@pytest.mark.parametrize("how", ["observed", "narrowed", "removed"])
+def test_what_needs_a_note_in_place_needs_one_in_another_policy(
+    how: str, field: str, place: str, value: object
+) -> None:
+    """The weaker copy of a policy that stops acting, or acts on less, or is gone."""
+    document: Any = copy.deepcopy(WHOLE)
+    put(document, place, value)
+    weaker, same = policy({**document, "policy": "copy"}), policy({**WHOLE, "policy": "copy"})
+    left = {
+        "observed": [changed("mode", "observe")],
+        "narrowed": [changed("match", [f'{WHOLE["match"][0][:-1]}, never="1"}}'])],
+        "removed": [],
+    }[how]
+    base = side(policy(), file="elsewhere.yaml")
+    assert not difference(base, side(*left, same)).loosened
+    assert difference(base, side(*left, weaker)).loosened
 
 
 def test_a_new_policy_that_destroys_unasked_needs_a_note() -> None:
