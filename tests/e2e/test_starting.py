@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import socket
+import sqlite3
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from remediator.clock import SystemClock
+from remediator.store.sqlite import SqliteStore
 from tests.e2e.policies import pausing, text
 from tests.e2e.stage import Said, stage, terminal
 from tests.rig.daemon import SECRETS, settings
@@ -140,6 +144,17 @@ async def test_a_store_that_cannot_be_is_told(folder: Folder) -> None:
     assert "state.db" in (await folder.serve()).err
     folder.config["store"] = "mysql://nope"
     _told(await folder.serve(), "store", "sqlite:///")
+
+
+async def test_a_store_of_a_newer_version_is_left_as_it_is(folder: Folder) -> None:
+    store = SqliteStore(folder.path / "state.db", SystemClock())
+    await store.open()
+    await store.close()
+    with contextlib.closing(sqlite3.connect(folder.path / "state.db")) as file, file:
+        file.execute("UPDATE meta SET value = value + 1 WHERE key = 'schema'")
+    said = await folder.serve()
+    for words in ("state.db: has schema version", "this program knows", "install the newer version again"):
+        assert words in said.err
 
 
 async def test_a_port_in_use_is_told(folder: Folder) -> None:
