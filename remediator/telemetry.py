@@ -335,6 +335,10 @@ class TimedStore:
         """See `remediator.ports.Store`."""
         self._store.write_as(replica)
 
+    def follow(self, woken: Callable[[], None]) -> None:
+        """See `remediator.ports.Store`."""
+        self._store.follow(woken)
+
     async def open(self) -> None:
         """See `remediator.ports.Store`."""
         await self._store.open()

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.rig.components import how_to_install, missing
+from tests.rig.postgres import Server, running_postgres
 from tests.rig.slack import FakeSlack, running_slack
 from tests.rig.world import LoyaltyWorld, running_world
 
@@ -46,6 +47,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     )
     for reason in reasons:
         terminalreporter.write_line(f"missing: {reason}", red=True)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """One PostgreSQL for all tests of a worker; each has databases of its own."""
+    with running_postgres() as running:
+        yield running
 
 
 @pytest.fixture

@@ -114,8 +114,8 @@ class Tx(Protocol):
         """All of an alert, or all that stand; oldest first."""
         ...
 
-    async def wake_waiting(self, waits_for: str) -> int:
-        """Set ``again_at`` to now for every disposition that waits for this; returns how many."""
+    async def wake_waiting(self, waits_for: str) -> None:
+        """Set ``again_at`` to now for every disposition that waits for this and would be later."""
         ...
 
     # Runs
@@ -315,6 +315,10 @@ class Store(Protocol):
 
     def write_as(self, replica: str) -> None:
         """Whose writes these are from now on, as `Tx.beat` names it."""
+        ...
+
+    def follow(self, woken: Callable[[], None]) -> None:
+        """Call this when another daemon has left something to do; it may be late, or not come at all."""
         ...
 
     async def transact(self, work: Callable[[Tx], Awaitable[T]], ahead: Ahead = NOTHING) -> T:

@@ -170,9 +170,8 @@ class MemoryTx(PruneChanges):
             found = (one for one in found if one.kind == "refused")
         return sorted(found, key=lambda one: (one.since, one.policy, one.fingerprint))
 
-    async def wake_waiting(self, waits_for: str) -> int:
+    async def wake_waiting(self, waits_for: str) -> None:
         tables, changes = self._tables, self._changes
-        woken = 0
         for key in list(tables.waiting.get(waits_for) or ()):
             changes.drop(tables.waiting[waits_for], key)
             one = tables.dispositions[key]
@@ -180,8 +179,6 @@ class MemoryTx(PruneChanges):
             if one.again_at is None or one.again_at > self.now:
                 changes.set(tables.dispositions, key, msgspec.structs.replace(one, again_at=self.now))
                 changes.set(tables.again, key, self.now)
-                woken += 1
-        return woken
 
     # ── Journals ──────────────────────────────────────────────────────────────────────────────────
 
@@ -414,6 +411,9 @@ class MemoryStore:
 
     async def close(self) -> None:
         """Nothing is lost: opened again, it holds what it held."""
+
+    def follow(self, woken: Callable[[], None]) -> None:
+        """There is nobody to wake: in virtual time everything is looked at."""
 
     async def transact(self, work: Callable[[Tx], Awaitable[T]], ahead: Ahead = NOTHING) -> T:  # noqa: ARG002 - nothing is far
         """See `remediator.ports.Store`."""

@@ -96,6 +96,9 @@ class SqliteStore:
         """See `remediator.ports.Store`."""
         self._replica = replica
 
+    def follow(self, woken: Callable[[], None]) -> None:
+        """Nobody else writes this file."""
+
     async def open(self) -> None:
         """Lock the file, create or check its tables, start the two threads."""
         await asyncio.to_thread(self._open)

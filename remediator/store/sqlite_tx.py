@@ -155,15 +155,15 @@ class SqliteTx(RunStatements, PruneStatements):
         )
         return [_as_disposition(row) for row in rows]
 
-    async def wake_waiting(self, waits_for: str) -> int:
+    async def wake_waiting(self, waits_for: str) -> None:
         if not waits_for:
-            return 0
+            return
         # Those who were woken before keep their place: in a storm the last must have their turn, too.
-        return self._execute(
+        self._execute(
             "UPDATE dispositions SET again_at = :now WHERE waits_for = :waits_for AND waits_for <> '' "
             "AND (again_at IS NULL OR again_at > :now)",
             {"now": micros(self.now), "waits_for": waits_for},
-        ).rowcount
+        )
 
     # ── Journals ──────────────────────────────────────────────────────────────────────────────────
 

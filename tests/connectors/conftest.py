@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
 from remediator.connectors.postgres import Postgres, PostgresSettings
-from tests.rig.postgres import Server, running_postgres
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[Server]:
-    with running_postgres() as running:
-        yield running
+from tests.rig.postgres import Server
 
 
 @pytest.fixture

@@ -93,11 +93,11 @@ class Server:
         self.child.end()
         self.child = start(self.recipe, self.child.folder, port=self.child.port)
 
-    async def copy(self) -> str:
-        """The name of a fresh database with the loyalty tables."""
-        name = f"loyalty_{next(self._numbers)}"
+    async def copy(self, template: str = TEMPLATE) -> str:
+        """The name of a fresh database with the tables of this one; by default the loyalty tables."""
+        name = f"{template.removesuffix('_template')}_{next(self._numbers)}"
         async with self.connected() as connection:
-            await connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+            await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return name
 
 

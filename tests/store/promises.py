@@ -19,7 +19,7 @@ from remediator.store.journal import verify
 from tests.store.contract import store
 from tests.store.samples import HOUR, NOON, Rig, a_page, a_run, delivery, disposition, heard, scope
 
-__all__ = ["PromiseContract", "store"]
+__all__ = ["OneWriterContract", "PromiseContract", "store"]
 
 
 async def whole_decision(tx: Tx) -> None:
@@ -95,25 +95,14 @@ class PromiseContract:
             await store.transact(work)
         assert await store.read(lambda tx: tx.inbox_depth()) == 0
 
-    async def test_calls_that_wait_are_run_in_the_order_they_came(self, store: Store) -> None:
-        async def put(tx: Tx, name: str) -> int:
-            return await tx.put_delivery(delivery(name))
-
-        names = [f"f{number}" for number in range(2000)]
-        numbers = await asyncio.gather(
-            *(store.transact(lambda tx, name=name: put(tx, name)) for name in names)  # type: ignore[misc]
-        )
-        assert numbers == sorted(numbers)
-        inbox = await store.read(lambda tx: tx.inbox(5000))
-        assert [one.delivery.alerts[0].fingerprint for one in inbox] == names
-
     async def test_each_call_sees_those_before_it(self, store: Store) -> None:
         async def add(tx: Tx) -> int:
             acts = (await tx.seen(scope("me"))).use.open_runs
             await tx.save_run(a_run(f"r{acts}", target=f"t{acts}"), None)
             return acts
 
-        assert await asyncio.gather(*(store.transact(add) for _ in range(50))) == list(range(50))
+        counted = await asyncio.gather(*(store.transact(add) for _ in range(50)))
+        assert (sorted(counted) if store.shared else counted) == list(range(50))
 
     async def test_what_transact_returned_is_visible_to_every_read_after_it(self, store: Store) -> None:
         for number in range(100):
@@ -172,7 +161,7 @@ class PromiseContract:
             else:
                 failed = rig.heal()
                 assert not failed, f"statement {number} failed and nobody was told"
-        assert number > 20
+        assert number > rig.statements
         assert (await store.read(lambda tx: tx.run("r1"))) == a_run()
         assert verify(await store.read(lambda tx: tx.read_journal("r1"))) is None
 
@@ -193,7 +182,8 @@ class PromiseContract:
             assert all(isinstance(end, str | StoreError) for end in ends)
             kept += [end for end in ends if isinstance(end, str)]
         inbox = await store.read(lambda tx: tx.inbox(1000))
-        assert [one.delivery.alerts[0].fingerprint for one in inbox] == kept
+        found = [one.delivery.alerts[0].fingerprint for one in inbox]
+        assert (sorted(found) if store.shared else found) == (sorted(kept) if store.shared else kept)
 
     async def test_the_store_works_again_once_the_cause_is_gone(self, store: Store, rig: Rig) -> None:
         rig.fail_statement(1)
@@ -245,6 +235,22 @@ class PromiseContract:
             assert (await tx.seen(scope())).now == before
 
         await store.transact(work)
+
+
+class OneWriterContract:
+    """What only a store that belongs to one daemon promises."""
+
+    async def test_calls_that_wait_are_run_in_the_order_they_came(self, store: Store) -> None:
+        async def put(tx: Tx, name: str) -> int:
+            return await tx.put_delivery(delivery(name))
+
+        names = [f"f{number}" for number in range(2000)]
+        numbers = await asyncio.gather(
+            *(store.transact(lambda tx, name=name: put(tx, name)) for name in names)  # type: ignore[misc]
+        )
+        assert numbers == sorted(numbers)
+        inbox = await store.read(lambda tx: tx.inbox(5000))
+        assert [one.delivery.alerts[0].fingerprint for one in inbox] == names
 
 
 async def now_only(tx: Tx) -> object:

@@ -38,6 +38,7 @@ class Rig(Protocol):
 
     clock: HandClock
     url: str  # for another process
+    statements: int  # that a whole decision takes, at least
 
     async def opened(self) -> Store:
         """The store, opened; the rig closes it."""

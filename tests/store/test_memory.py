@@ -50,6 +50,7 @@ class MemoryRig:
     """No disk, so nothing breaks; what is tampered with is written to a table and read back."""
 
     url = ""
+    statements = 0
 
     def __init__(self) -> None:
         self.clock = HandClock()

@@ -21,7 +21,7 @@ from remediator.store import open_store
 from remediator.store.sqlite import SqliteStore
 from tests.store.contract import TxContract, store
 from tests.store.doubting import DoubtContract
-from tests.store.promises import PromiseContract, traces, whole_decision
+from tests.store.promises import OneWriterContract, PromiseContract, traces, whole_decision
 from tests.store.pruning import PruneContract
 from tests.store.samples import HOUR, HandClock, Rig, a_run, delivery, scope
 
@@ -36,6 +36,8 @@ class Trouble:
 
 
 class SqliteRig:
+    statements = 20
+
     def __init__(self, path: Path) -> None:
         self.clock = HandClock()
         self.path = path
@@ -103,7 +105,7 @@ class TestPruning(PruneContract):
     pass
 
 
-class TestPromises(PromiseContract):
+class TestPromises(PromiseContract, OneWriterContract):
     pass
 
 
@@ -216,7 +218,7 @@ async def test_nobody_else_on_the_machine_may_read_it(store: Store, rig: SqliteR
 @pytest.mark.parametrize(
     ("url", "problem"),
     [
-        ("postgresql://ann:secret@db/state", "not supported yet"),
+        ("postgresql://ann:secret@db:port/state", "not the address of a PostgreSQL database"),
         ("mysql://ann:secret@db/state", "not a store that is known"),
         ("state.db", "not a store that is known"),
         ("sqlite://state.db", "not the address"),

@@ -1,0 +1,499 @@
+"""One transaction on PostgreSQL: every question and change that `remediator.ports.Tx` offers.
+
+Changes wait, and go to the server in one statement; questions are answered by the look, by what is known
+already, or by the server. See `remediator.store.postgres` for the round trips of a decision.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+
+from remediator.core.alert import Delivery
+from remediator.core.canonical import canonical, digest, inert
+from remediator.core.messages import Effect, Entry
+from remediator.core.run import Halt, Page
+from remediator.ports import (
+    SYSTEM,
+    AlertRow,
+    CardRef,
+    Disposition,
+    Due,
+    JournalEntry,
+    KeptPolicy,
+    Pending,
+    Received,
+    Rejected,
+    Replica,
+)
+from remediator.store.journal import START, link
+from remediator.store.portions import together
+from remediator.store.postgres_pruning import PruneQuestions
+from remediator.store.postgres_runs import RunQuestions
+from remediator.store.postgres_session import Numbers, Row, dispositions_in
+from remediator.store.postgres_writes import alert_key, plain
+from remediator.store.sqlite_rows import (
+    as_json,
+    micros,
+    micros_or_none,
+    moment,
+    moment_or_none,
+    where_all,
+)
+
+CLAIM_INBOX = """SELECT id, doc FROM waiting JOIN inbox USING (id) ORDER BY waiting.id LIMIT $1
+ FOR UPDATE OF waiting SKIP LOCKED"""
+DUE_RUNS = "SELECT id FROM runs WHERE wake_at <= $1 ORDER BY wake_at, id LIMIT $2"
+DUE_AGAIN = """SELECT doc, again_at FROM dispositions WHERE again_at <= $1
+ ORDER BY again_at, policy, fingerprint LIMIT $2"""
+DUE_PAGES = "SELECT doc FROM pages WHERE open AND next_at <= $1 ORDER BY next_at, id LIMIT $2"
+NEXT_DUE = """SELECT least((SELECT min(wake_at) FROM runs WHERE wake_at IS NOT NULL),
+ (SELECT min(again_at) FROM dispositions WHERE again_at IS NOT NULL),
+ (SELECT min(next_at) FROM pages WHERE open AND next_at IS NOT NULL)) AS at"""
+LAPSED = """WITH RECURSIVE each (holder) AS (
+  (SELECT holder FROM effects ORDER BY holder LIMIT 1)
+  UNION ALL SELECT (SELECT holder FROM effects WHERE holder > each.holder ORDER BY holder LIMIT 1)
+  FROM each WHERE each.holder IS NOT NULL)
+SELECT holder FROM each WHERE holder <> $1 AND NOT EXISTS
+ (SELECT FROM replicas WHERE id = holder AND NOT gone AND until > $2) ORDER BY holder"""
+TAKE_OVER = """WITH over AS (
+  INSERT INTO replicas (id, host, policies, since, until, gone)
+  SELECT $1, '', '', 0, 0, true WHERE $1 <> ''
+  ON CONFLICT (id) DO UPDATE SET gone = true WHERE replicas.gone OR replicas.until <= $3 RETURNING id)
+UPDATE effects SET holder = $2 WHERE holder = $1 AND ($1 = '' OR EXISTS (SELECT FROM over))
+ RETURNING id, run, doc"""
+CLAIM_FIRING = "INSERT INTO firings (watch, at) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING watch"
+_JOURNAL = "SELECT run, seq, at, kind, data, previous, hash FROM journal"
+_DISPOSITION = "SELECT doc, again_at FROM dispositions"
+
+_FIRINGS_KEPT = timedelta(days=30)
+
+_delivery = msgspec.json.Decoder(Delivery)
+_rejected = msgspec.json.Decoder(Rejected)
+_alert_row = msgspec.json.Decoder(AlertRow)
+_disposition = msgspec.json.Decoder(Disposition)
+_effect: msgspec.json.Decoder[Effect] = msgspec.json.Decoder(Effect)
+_halt = msgspec.json.Decoder(Halt)
+_page = msgspec.json.Decoder(Page)
+
+
+class PostgresTx(RunQuestions, PruneQuestions):
+    """A `remediator.ports.Tx`."""
+
+    __slots__ = ()
+
+    def learn(self, row: Row) -> None:
+        """What the look brought of the run that was asked for ahead; its row is locked."""
+        if row["doc"] is None:
+            return
+        run, known = self._learn_run(row), self._known
+        known.mine.add(run.id)
+        known.heads[run.id] = (row["head_seq"] or 0, row["head_hash"] or START)
+        known.dispositions = {one: {} for one in run.members}
+        for one in dispositions_in(row["dispositions"]):
+            known.dispositions[one.fingerprint][one.policy] = one
+
+    async def _numbered(self, numbers: Numbers, sequence: str) -> int:
+        number = numbers.next()
+        while number is None:
+            ((first,),) = await self._done((), f"SELECT nextval('{sequence}')")
+            numbers.add(first)
+            number = numbers.next()
+        return number
+
+    # ── The inbox ─────────────────────────────────────────────────────────────────────────────────
+
+    async def put_delivery(self, delivery: Delivery) -> int:
+        self._may_write()
+        number = await self._numbered(self._deliveries, "delivery_numbers")
+        self._put("inbox", "delivery", number, as_json(delivery), micros(delivery.received_at))
+        self.news = True
+        return number
+
+    async def inbox(self, limit: int) -> list[Received]:
+        sql = CLAIM_INBOX.partition("\n")[0]
+        rows = await self._rows({"inbox"}, sql, limit)
+        return [Received(row["id"], _delivery.decode(row["doc"])) for row in rows]
+
+    async def claim_inbox(self, limit: int, alerts: int) -> list[Received]:
+        rows = await self._done({"inbox"}, CLAIM_INBOX, limit)
+        few = together((Received(row["id"], _delivery.decode(row["doc"])) for row in rows), alerts)
+        await self._hear(one.fingerprint for received in few for one in received.delivery.alerts)
+        return few
+
+    async def inbox_depth(self) -> int:
+        ((depth,),) = await self._rows({"inbox"}, "SELECT count(*) FROM waiting")
+        return int(depth)
+
+    async def settle_delivery(self, number: int) -> None:
+        self._put("inbox", "settled", number)
+
+    async def deliveries(self, *, after: int = 0, limit: int = 1000) -> list[Received]:
+        sql = "SELECT id, doc FROM inbox WHERE id > $1 ORDER BY id LIMIT $2"
+        rows = await self._rows({"inbox"}, sql, after, limit)
+        return [Received(row["id"], _delivery.decode(row["doc"])) for row in rows]
+
+    async def last_delivery(self) -> int:
+        ((last,),) = await self._rows({"inbox"}, "SELECT coalesce(max(id), 0) FROM inbox")
+        return int(last)
+
+    async def put_rejected(self, rejected: Rejected) -> None:
+        self._put("rejected", "rejected", as_json(rejected))
+
+    async def rejected(self) -> list[Rejected]:
+        rows = await self._rows({"rejected"}, "SELECT id, doc FROM rejected ORDER BY id DESC")
+        return [msgspec.structs.replace(_rejected.decode(row["doc"]), id=row["id"]) for row in rows]
+
+    # ── Alerts and dispositions ───────────────────────────────────────────────────────────────────
+
+    async def _hear(self, fingerprints: Iterable[str]) -> None:
+        """Whoever decides on an alert has it alone: read in one question, with its runs and refusals."""
+        known = self._known
+        wanted = sorted({one for one in fingerprints if one not in known.alerts})
+        if not wanted:
+            return
+        keys = sorted({alert_key(one) for one in wanted} - self._held)
+        wait = not self._held or not keys or keys[0] > max(self._held)
+        self._held.update(keys)
+        tables = {"alerts", "runs", "dispositions"}
+        sql = "SELECT * FROM hear($1, $2, $3)"
+        rows = await self._rows(tables, sql, keys, wait, [plain(one) for one in wanted])
+        for fingerprint, row in zip(wanted, rows, strict=True):
+            known.alerts[fingerprint] = _alert_row.decode(row["alert"]) if row["alert"] else None
+            known.runs_of[fingerprint] = [run.id for run in self._learn_runs(row["runs"])]
+            found = dispositions_in(row["dispositions"])
+            known.dispositions[fingerprint] = {one.policy: one for one in found}
+
+    async def alert(self, fingerprint: str) -> AlertRow | None:
+        if self._looked.writes:
+            await self._hear([fingerprint])
+            row: AlertRow | None = self._known.alerts[fingerprint]
+            return row
+        found = await self._row((), "SELECT doc FROM alerts WHERE fingerprint = $1", plain(fingerprint))
+        return _alert_row.decode(found["doc"]) if found is not None else None
+
+    async def put_alert(self, row: AlertRow) -> None:
+        alert = row.alert
+        self._put(
+            "alerts",
+            "alert",
+            alert.fingerprint,
+            alert.firing,
+            alert.source,
+            micros(row.last_at),
+            as_json(row),
+        )
+        if alert.fingerprint in self._known.alerts:
+            self._known.alerts[alert.fingerprint] = row
+
+    async def alerts(self, *, firing_only: bool, source: str = "", limit: int = 500) -> list[AlertRow]:
+        where = ["firing"] * firing_only + ["source = $1"] * bool(source)
+        rows = await self._rows(
+            {"alerts"},
+            "WITH given AS (SELECT $1::text) "  # noqa: S608 - fixed pieces
+            f"SELECT doc FROM alerts {where_all(where)} ORDER BY last_at DESC, fingerprint LIMIT $2",
+            plain(source),
+            limit,
+        )
+        return [_alert_row.decode(row["doc"]) for row in rows]
+
+    async def disposition(self, policy: str, fingerprint: str) -> Disposition | None:
+        if fingerprint in self._known.dispositions:
+            return self._known.dispositions[fingerprint].get(policy)
+        sql = _DISPOSITION + " WHERE policy = $1 AND fingerprint = $2"
+        row = await self._row({"dispositions"}, sql, plain(policy), plain(fingerprint))
+        return _as_disposition(row) if row is not None else None
+
+    async def put_disposition(self, disposition: Disposition) -> None:
+        one = disposition
+        self._put(
+            "dispositions", "disposition", one.policy, one.fingerprint, one.kind, micros(one.since),
+            micros_or_none(one.again_at), one.waits_for, as_json(one),
+        )  # fmt: skip
+        if one.fingerprint in self._known.dispositions:
+            self._known.dispositions[one.fingerprint][one.policy] = one
+        if one.waits_for:
+            self._waits(one.waits_for, woken=False)
+
+    async def drop_dispositions(self, fingerprint: str) -> None:
+        self._put("dispositions", "resolved", fingerprint)
+        self._known.dispositions[fingerprint] = {}
+
+    async def dispositions(self, *, fingerprint: str = "", refused_only: bool = False) -> list[Disposition]:
+        where = ["fingerprint = $1"] * bool(fingerprint) + ["kind = 'refused'"] * refused_only
+        rows = await self._rows(
+            {"dispositions"},
+            f"WITH given AS (SELECT $1::text) {_DISPOSITION} {where_all(where)} "
+            "ORDER BY since, policy, fingerprint",
+            plain(fingerprint),
+        )
+        return [_as_disposition(row) for row in rows]
+
+    async def wake_waiting(self, waits_for: str) -> None:
+        if not waits_for:
+            return
+        self._put("dispositions", "wake", waits_for)
+        self._waits(waits_for, woken=True)
+        self.news = True
+        for known in self._known.dispositions.values():
+            for policy, one in known.items():
+                if one.waits_for == waits_for and (one.again_at is None or one.again_at > self.now):
+                    known[policy] = msgspec.structs.replace(one, again_at=self.now)
+
+    # ── Journals ──────────────────────────────────────────────────────────────────────────────────
+
+    async def journal(self, run_id: str, entries: Sequence[Entry]) -> None:
+        self._may_write()
+        if run_id == SYSTEM:
+            for entry in entries:
+                data = inert(entry.data)
+                rest = canonical([self.now, entry.kind, digest(data)])[1:]
+                self.writes.lines(entry.kind, json.dumps(data), rest)
+            return
+        if not entries:
+            return
+        head = self._known.heads.get(run_id) or await self._head(run_id)
+        seq, previous = head
+        for seq, entry in enumerate(entries, start=seq + 1):  # noqa: B020 - it goes on from the head
+            line = link(previous, run_id, seq, self.now, entry)
+            data = json.dumps(line.data)
+            self._put("journal", "line", run_id, seq, line.kind, data, previous, line.hash)
+            previous = line.hash
+        self._put("journal", "head", run_id, seq, previous, head[0])
+        self._known.heads[run_id] = (seq, previous)
+
+    async def _head(self, run_id: str) -> tuple[int, str]:
+        row = await self._row((), "SELECT seq, hash FROM heads WHERE run = $1", plain(run_id))
+        return (row["seq"], row["hash"]) if row is not None else (0, START)
+
+    async def read_journal(self, run_id: str, *, after: int = 0, limit: int = 10_000) -> list[JournalEntry]:
+        await self._settle_system()
+        sql = f"{_JOURNAL} WHERE run = $1 AND seq > $2 ORDER BY seq LIMIT $3"
+        return [_as_line(row) for row in await self._rows({"journal"}, sql, plain(run_id), after, limit)]
+
+    async def journal_head(self, run_id: str) -> JournalEntry | None:
+        await self._settle_system()
+        sql = f"{_JOURNAL} WHERE run = $1 ORDER BY seq DESC LIMIT 1"
+        row = await self._row({"journal"}, sql, plain(run_id))
+        return _as_line(row) if row is not None else None
+
+    async def journals(self) -> list[str]:
+        await self._settle_system()
+        return [row["run"] for row in await self._rows({"journal"}, "SELECT run FROM heads ORDER BY run")]
+
+    async def _settle_system(self) -> None:
+        if self.writes.system:
+            await self.flush(last=True)
+
+    # ── Effects ───────────────────────────────────────────────────────────────────────────────────
+
+    async def put_effects(self, run_id: str, effects: Sequence[Effect]) -> list[Pending]:
+        self._may_write()
+        put = []
+        for one in effects:
+            number = await self._numbered(self._effects, "effect_numbers")
+            self._put("effects", "effect", number, run_id, type(one).__name__, as_json(one))
+            put.append(Pending(number, run_id, one))
+        return put
+
+    async def drop_effect(self, number: int) -> bool:
+        ahead = self._looked.effect
+        if ahead is not None and ahead[0] == number and "effects" not in self._changed | self.writes.tables:
+            there = ahead[1]
+        else:
+            sql = "SELECT FROM effects WHERE id = $1"
+            there = await self._row({"effects"}, sql, number) is not None
+        if there:
+            self._put("effects", "result", number)
+        return there
+
+    async def drop_repeatable(self, run_id: str) -> None:
+        self._put("effects", "repeatable", run_id)
+
+    async def pending(self) -> list[Pending]:
+        rows = await self._rows({"effects"}, "SELECT id, run, doc FROM effects ORDER BY id")
+        return [_as_pending(row) for row in rows]
+
+    # ── Replicas ──────────────────────────────────────────────────────────────────────────────────
+
+    async def beat(self, replica: Replica, lasts: timedelta) -> None:
+        since, until = micros(replica.since), micros(self.now + lasts)
+        self._put("replicas", "beat", replica.id, replica.host, replica.policies, since, until)
+
+    async def replicas(self) -> list[Replica]:
+        rows = await self._rows(
+            {"replicas", "effects"},
+            "SELECT id, host, policies, since, until FROM replicas WHERE host <> '' AND "
+            "(until > $1 OR EXISTS (SELECT FROM effects WHERE holder = replicas.id)) ORDER BY since, id",
+            micros(self.now),
+        )
+        return [
+            Replica(
+                id=row["id"],
+                host=row["host"],
+                policies=row["policies"],
+                since=moment(row["since"]),
+                until=moment(row["until"]),
+            )
+            for row in rows
+        ]
+
+    async def lapsed(self) -> list[str]:
+        me = self._looked.replica
+        rows = await self._rows({"replicas", "effects"}, LAPSED, me, micros(self.now))
+        return [row["holder"] for row in rows]
+
+    async def take_over(self, replica: str) -> list[Pending]:
+        me = self._looked.replica
+        if replica == me:
+            return []
+        rows = await self._done({"replicas", "effects"}, TAKE_OVER, replica, me, micros(self.now))
+        return sorted((_as_pending(row) for row in rows), key=lambda one: one.id)
+
+    async def let_go(self) -> int:
+        sql = "UPDATE effects SET holder = '' WHERE holder = $1 RETURNING id"
+        self.news = True
+        return len(await self._done({"effects"}, sql, self._looked.replica))
+
+    async def current_set(self) -> str:
+        if "sets" in self._changed | self.writes.tables:
+            sql = "SELECT version FROM sets ORDER BY number DESC LIMIT 1"
+            row = await self._row({"sets"}, sql)
+            return row["version"] if row is not None else ""
+        return self._looked.current_set
+
+    async def announce_set(self, version: str) -> None:
+        self._put("sets", "set", version)
+
+    async def known_set(self, version: str) -> bool:
+        row = await self._row({"sets"}, "SELECT FROM sets WHERE version = $1", version)
+        return row is not None
+
+    # ── Halts ─────────────────────────────────────────────────────────────────────────────────────
+
+    async def put_halt(self, halt: Halt) -> None:
+        self._put("halts", "halt", halt.id, halt.scope, micros(halt.at), as_json(halt))
+        self.writes.keys.add("2halt!")
+
+    async def lift_halt(self, halt_id: str, by: str) -> Halt | None:
+        rows = await self._done(
+            {"halts"},
+            "UPDATE halts SET lifted_at = $1, lifted_by = $2 WHERE id = $3 AND lifted_at IS NULL "
+            "RETURNING doc",
+            micros(self.now),
+            by,
+            plain(halt_id),
+        )
+        return _halt.decode(rows[0]["doc"]) if rows else None
+
+    async def halts(self) -> list[Halt]:
+        rows = await self._rows({"halts"}, "SELECT doc FROM halts WHERE lifted_at IS NULL ORDER BY at, id")
+        return [_halt.decode(row["doc"]) for row in rows]
+
+    async def doubts(self) -> list[Halt]:
+        found = self._looked.instant.doubts
+        if not found:
+            return []
+        ids = [one.id for one in found]
+        rows = await self._rows({"halts"}, "SELECT id FROM halts WHERE id = ANY ($1)", ids)
+        told = {row["id"] for row in rows}
+        return [one for one in found if one.id not in told]
+
+    # ── Pages ─────────────────────────────────────────────────────────────────────────────────────
+
+    async def put_page(self, page: Page) -> bool:
+        self._may_write()
+        if (
+            await self._row({"pages"}, "SELECT FROM pages WHERE key = $1 AND open", plain(page.key))
+            is not None
+        ):
+            return False
+        self._put("pages", "page", page.id, *_page_columns(page))
+        return True
+
+    async def save_page(self, page: Page) -> None:
+        self._put("pages", "saved-page", page.id, *_page_columns(page))
+
+    async def page(self, page_id: str) -> Page | None:
+        row = await self._row({"pages"}, "SELECT doc FROM pages WHERE id = $1", plain(page_id))
+        return _page.decode(row["doc"]) if row is not None else None
+
+    async def pages(self, *, open_only: bool = True, run: str = "") -> list[Page]:
+        where = ["open"] * open_only + ["run = $1"] * bool(run)
+        sql = (
+            f"WITH given AS (SELECT $1::text) SELECT doc FROM pages {where_all(where)} ORDER BY opened_at, id"  # noqa: S608 - fixed pieces
+        )
+        return [_page.decode(row["doc"]) for row in await self._rows({"pages"}, sql, plain(run))]
+
+    # ── The rest ──────────────────────────────────────────────────────────────────────────────────
+
+    async def due(self, limit: int) -> Due:
+        until = (micros(self.now), limit)
+        runs = await self._rows({"runs"}, DUE_RUNS, *until)
+        again = await self._rows({"dispositions"}, DUE_AGAIN, *until)
+        pages = await self._rows({"pages"}, DUE_PAGES, *until)
+        return Due(
+            runs=tuple(row["id"] for row in runs),
+            dispositions=tuple(_as_disposition(row) for row in again),
+            pages=tuple(_page.decode(row["doc"]) for row in pages),
+        )
+
+    async def next_due(self) -> datetime | None:
+        ((at,),) = await self._rows({"runs", "dispositions", "pages"}, NEXT_DUE)
+        return moment_or_none(at)
+
+    async def claim_firing(self, watch: str, scheduled_at: datetime) -> bool:
+        oldest = self.now - _FIRINGS_KEPT
+        if scheduled_at < oldest:
+            return False  # whether it was claimed is forgotten
+        await self._done((), "DELETE FROM firings WHERE watch = $1 AND at < $2", watch, micros(oldest))
+        return bool(await self._done((), CLAIM_FIRING, watch, micros(scheduled_at)))
+
+    async def keep_policy(self, policy: KeptPolicy) -> None:
+        self._put("policies", "policy", policy.version, policy.name, policy.text, policy.file)
+        self.writes.keys.add(f"3policy:{policy.name}")  # nobody forgets it while a run is opened
+
+    async def kept_policy(self, version: str) -> KeptPolicy | None:
+        sql = "SELECT version, name, text, file FROM policies WHERE version = $1"
+        row = await self._row({"policies"}, sql, version)
+        return KeptPolicy(*row) if row is not None else None
+
+    async def card(self, gate: str) -> CardRef | None:
+        sql = "SELECT gate, channel, ts, digest, attached FROM cards WHERE gate = $1"
+        row = await self._row({"cards"}, sql, plain(gate))
+        return CardRef(*row) if row is not None else None
+
+    async def put_card(self, card: CardRef) -> None:
+        self._put("cards", "card", card.gate, card.channel, card.ts, card.digest, card.attached)
+
+    async def keep_time(self) -> None:
+        """So much has passed: it does not go back, not for another daemon either."""
+        self._put("meta", "time")
+
+
+def _page_columns(page: Page) -> tuple[object, ...]:
+    opened_at, next_at = micros(page.opened_at), micros_or_none(page.next_at)
+    return page.key, page.run, page.acked_at is None, opened_at, next_at, as_json(page)
+
+
+def _as_disposition(row: Row) -> Disposition:
+    return msgspec.structs.replace(_disposition.decode(row["doc"]), again_at=moment_or_none(row["again_at"]))
+
+
+def _as_pending(row: Row) -> Pending:
+    return Pending(row["id"], row["run"], _effect.decode(row["doc"]))
+
+
+def _as_line(row: Row) -> JournalEntry:
+    return JournalEntry(
+        run=row["run"],
+        seq=row["seq"],
+        at=moment(row["at"]),
+        kind=row["kind"],
+        data=json.loads(row["data"]),
+        previous=row["previous"],
+        hash=row["hash"],
+    )

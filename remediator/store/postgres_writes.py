@@ -1,0 +1,99 @@
+"""What a transaction on PostgreSQL has written so far, not sent yet, and the locks that this takes.
+
+A decision is made without locks, on what was seen. Where what it writes depends on that (something
+starts, a run opens, a refusal waits), the locks are taken with the write, and what was seen is compared:
+if it has changed, the whole work runs again, and takes the locks first. Locks have one order, that of
+their keys; whoever holds a later one does not wait for an earlier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from remediator.core.run import Run, Stage
+from remediator.ports import Scope
+
+HALT = "2halt"
+"""Shared by all who start something; with ``!`` alone."""
+
+
+def alert_key(fingerprint: str) -> str:
+    """Whoever decides on this alert."""
+    return f"1alert:{fingerprint}"
+
+
+def scope_keys(scope: Scope) -> set[str]:
+    """Whoever starts or counts something there."""
+    keys = {HALT, f"3policy:{scope.policy}", f"4target:{scope.target}"}
+    return keys | {f"5budget:{scope.budget}"} if scope.budget else keys
+
+
+def waiting_key(waits_for: str) -> str:
+    """Whoever waits there, and whoever wakes them: ``halt``, ``policy:…`` or ``target:…``."""
+    kind, _, name = waits_for.partition(":")
+    return {"policy": f"3policy:{name}", "target": f"4target:{name}"}.get(kind, HALT)
+
+
+def plain(text: str) -> str:
+    """As a column can hold it: PostgreSQL has no text with a NUL; ``doc`` has the value whole."""
+    return text.replace("\0", "␀")
+
+
+def array(texts: Iterable[str]) -> str:
+    """An array of texts as the server reads it."""
+    quoted = (plain(one).replace("\\", "\\\\").replace('"', '\\"') for one in texts)
+    return "{" + ",".join(f'"{one}"' for one in quoted) + "}"
+
+
+Standing = tuple[bool, bool, bool]
+
+
+def standing(run: Run) -> Standing:
+    """What others see of a run: whether it is open, locks its target, has changes that stand."""
+    return run.open, locks(run), run.stage in (Stage.HOLDING, Stage.UNDOING)
+
+
+def locks(run: Run) -> bool:
+    """Whether its target is taken."""
+    return run.locks_target and not run.observes
+
+
+@dataclass
+class Writes:
+    """The statements that wait, in order."""
+
+    kinds: list[str] = field(default_factory=list)
+    arguments: list[str | None] = field(default_factory=list)
+    system: list[str] = field(default_factory=list)  # lines of the system's journal: they come last
+    tables: set[str] = field(default_factory=set)  # which are changed
+    keys: set[str] = field(default_factory=set)  # locks to take
+    bound: bool = False  # what was seen must still be so
+    unlocked: list[str] = field(default_factory=list)  # runs that were read without a lock
+    runs: list[Run] = field(default_factory=list)  # that are saved, for a breach's words
+
+    def put(self, table: str, kind: str, *arguments: object) -> None:
+        """One more."""
+        self.tables.add(table)
+        self.kinds.append(kind)
+        self.arguments += [_text(one) for one in arguments]
+
+    def lines(self, kind: str, *arguments: str) -> None:
+        """One more line of the system's journal."""
+        self.system += [kind, *arguments]
+
+    def __bool__(self) -> bool:
+        return bool(self.kinds or self.system)
+
+
+def _text(value: object) -> str | None:
+    match value:
+        case None:
+            return None
+        case str():
+            return plain(value)
+        case bytes():
+            return value.decode()
+        case bool():
+            return "t" if value else "f"
+    return str(value)
