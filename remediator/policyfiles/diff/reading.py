@@ -52,25 +52,48 @@ def compared(asked: Asked) -> Compared:
     with TemporaryDirectory(prefix="remediator-base-") as folder:
         before = _settled(repository, commit, asked.config, now, Path(folder) / "settings")
         places = _places(repository, asked, before.settings[0], now[0])
+        folders = _folders(asked, before.settings[0], now[0])
+        stood = (*[at for at in [repository.within(folders[0])] if at is not None], *places.base)
         top = Path(folder) / "policies"
-        unfollowed = _restore(repository, commit, places.base, top)
-        base = _base(top, places.base, before.settings[1])
-    notes = _notes(repository, {commit, repository.merge_base(commit) or commit}, asked, places)
+        unfollowed = _restore(repository, commit, stood, top)
+        base = _base(top, stood, before.settings[1])
+    notes = _notes(repository, {commit, repository.merge_base(commit) or commit}, asked, stood)
     base = replace(base, unreadable={**base.unreadable, **unfollowed}, notes=notes)
-    head = _head(places.head, now[1], repository)
+    head, broken = _head(places.head, folders[1], now[1], repository)
     for path in asked.paths:
         if not path.exists() and not any(
             _lies(one.file, repository.within(path)) for one in base.policies.values()
         ):
             problem = f"is neither in the work tree nor at {asked.base}"
             raise PolicyError(str(path), problem, remedy="name files and folders of policies")
-    told = replace(difference(base, head), untold=before.untold)
+    told = replace(difference(base, head), untold=(*before.untold, *broken))
+    told, names = _asked_for(
+        told, (base, head), (*places.base, *(_within(repository, one) for one in places.head))
+    )
     changes = (*before.changes, *places.changes, *settings.compare(before.settings, now))
     if changes:
         note, name = now[0].allow_loosening or "", asked.config.name
         fresh = is_fresh(note, base.said)
         told = replace(told, settings=PolicyChange(name, "changed", changes, name, "", note, fresh))
-    return Compared(commit, base, head, told)
+    return Compared(commit, _of(base, names), _of(head, names), told)
+
+
+def _asked_for(
+    told: Difference, sides: tuple[Side, Side], inside: Sequence[str]
+) -> tuple[Difference, frozenset[str]]:
+    """What changed of the policies that lie there, or lay there; and their names."""
+    names = {
+        name
+        for side in sides
+        for name, one in side.policies.items()
+        if any(_lies(one.file, path) for path in inside)
+    }
+    found = tuple(one for one in told.policies if not names.isdisjoint((one.name, one.was)))
+    return replace(told, policies=found), frozenset(names | {one.was for one in found})
+
+
+def _of(side: Side, names: frozenset[str]) -> Side:
+    return replace(side, policies={name: one for name, one in side.policies.items() if name in names})
 
 
 @dataclass(frozen=True)
@@ -114,7 +137,7 @@ def _places(repository: Repository, asked: Asked, before: Config, now: Config) -
     inside = tuple(_within(repository, path) for path in asked.paths)
     if before.policies == now.policies:
         return _Places(inside, asked.paths)
-    was, is_ = (asked.config.absolute().parent / one.policies for one in (before, now))
+    was, is_ = _folders(asked, before, now)
     old, new = repository.within(was), repository.within(is_)
     if old is None or new is None:
         words = f"the policies lie in {now.policies} now, which is not compared with {before.policies}"
@@ -126,10 +149,18 @@ def _places(repository: Repository, asked: Asked, before: Config, now: Config) -
     return _Places(tuple(stood), tuple(stands))
 
 
-def _notes(repository: Repository, commits: Iterable[str], asked: Asked, places: _Places) -> frozenset[str]:
+def _folders(asked: Asked, before: Config, now: Config) -> tuple[Path, Path]:
+    """All policies of the daemon, on both sides: one that was not asked for may have moved to what was."""
+    was, is_ = (asked.config.absolute().parent / one.policies for one in (before, now))
+    return was, is_
+
+
+def _notes(
+    repository: Repository, commits: Iterable[str], asked: Asked, stood: Sequence[str]
+) -> frozenset[str]:
     """Every note that stood there at one of the commits, of policies and settings."""
     config = repository.within(asked.config)
-    inside = [*places.base, *([config] if config else [])]
+    inside = [*stood, *([config] if config else [])]
     files = [found for commit in commits for one in inside for found in repository.files(commit, one).items()]
     return frozenset(
         str(document.value[NOTE.decode()])
@@ -149,20 +180,27 @@ def _settings(file: Path) -> tuple[Config, Catalog]:
     return config, catalog(config, blind=True)
 
 
-def _head(paths: Sequence[Path], known: Catalog, repository: Repository) -> Side:
-    """The work tree, which must be without errors: what cannot run cannot be compared."""
+def _head(
+    paths: Sequence[Path], folder: Path, known: Catalog, repository: Repository
+) -> tuple[Side, tuple[str, ...]]:
+    """The work tree, and what could not be read of the folder that it belongs to.
+
+    What is asked for must be without errors: what cannot run cannot be compared.
+    """
     there = [path for path in paths if path.exists()]
     loaded = load(there, known)
     if loaded.errors:
         told = "\n".join(map(str, loaded.errors))
         raise PolicyError("", told, remedy="the policies must pass `remediator policy lint` first")
-    return Side(
-        {
-            one.policy.name: Written(one.policy, repository.within(Path(one.file)) or one.file)
-            for one in loaded.policies
-        },
-        known,
-    )
+    ours = {file.resolve() for path in there for file in policy_files(path)}
+    others = [file for file in policy_files(folder) if file.resolve() not in ours] if folder.exists() else []
+    beside = load(others, known)
+    policies = {
+        one.policy.name: Written(one.policy, repository.within(Path(one.file)) or one.file)
+        for one in (*beside.policies, *loaded.policies)
+    }
+    errors = (replace(one, file=repository.within(Path(one.file)) or one.file) for one in beside.errors)
+    return Side(policies, known), tuple(map(str, errors))
 
 
 def _base(top: Path, inside: Iterable[str], known: Catalog) -> Side:

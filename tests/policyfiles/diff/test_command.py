@@ -366,6 +366,28 @@ def test_another_folder_in_the_settings_is_compared_with_the_former_one(repo: Re
     assert (status, "in /etc/elsewhere now, which is not compared" in out) == (1, True)
 
 
+def test_a_policy_that_moved_between_folders_checked_apart_is_the_same(repo: Repo, diff: Any) -> None:
+    repo.git("mv", "policies/pause.yaml", "policies/moved.yaml")
+    repo.write("policies/a/one.yaml", POLICY.replace("policy: pause", "policy: one"))
+    repo.write("policies/b/two.yaml", POLICY.replace("policy: pause", "policy: two"))
+    repo.commit()
+    repo.git("mv", "policies/a/one.yaml", "policies/b/one.yaml")
+    repo.edit(", lead: 1", "", "policies/b/one.yaml")
+    repo.edit("cooldown: 30m", "cooldown: 5m", "policies/moved.yaml")
+    for path in ("policies/a", "policies/b"):
+        status, out, _ = diff(path)
+        assert (status, "steps.pause: gate lost lead" in out) == (1, True)
+        assert "cooldown" not in out  # of a policy that was not asked for
+    repo.write("policies/broken.yaml", "policy: [")
+    status, out, _ = diff("policies/b", "--json")
+    (broken,) = json.loads(out)["untold"]
+    assert (status, broken.startswith("policies/broken.yaml:1:")) == (1, True)
+    # Both sides are played with it: it runs as often as before.
+    repo.write("alerts.jsonl", as_line(BURNING, burning()))
+    played = json.loads(diff("policies/b", "--from-file", "alerts.jsonl", "--quiet", "--json")[1])
+    assert played["backtest"]["policies"] == []
+
+
 def test_a_note_that_stood_at_the_merge_base_is_old(repo: Repo, diff: Any) -> None:
     noted = POLICY + "allow-loosening: the lead is away\n"
     repo.write("policies/pause.yaml", noted)
