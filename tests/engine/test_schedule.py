@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from remediator.core.evidence import Reading
 from remediator.core.opening import Watch
 from remediator.core.policy import Policy
-from remediator.engine.schedule import named_weekdays, rows_of, trigger_of, watched_alerts
+from remediator.core.policyset import PolicySet, Versioned
+from remediator.engine.driver import Driver
+from remediator.engine.perform import Performer
+from remediator.engine.schedule import Schedule, named_weekdays, rows_of, slot, trigger_of, watched_alerts
+from remediator.store.memory import MemoryStore
+from tests.core.campaign import CATALOG
+from tests.store.samples import HandClock
 
 NOW = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)  # a Saturday
 
@@ -98,3 +105,45 @@ def test_a_failed_probe_is_no_empty_list() -> None:
         {"a": "b"}
     ]
     assert rows_of(Reading(NOW, ok=True, value={"json": {"no": "list"}})) is None
+
+
+@pytest.mark.parametrize(
+    ("at", "belongs"),
+    [(0.0, 0), (0.2, 0), (-0.2, 0), (149.0, 0), (151.0, 300), (299.9, 300)],
+)
+def test_a_firing_belongs_to_the_nearest_slot_whichever_clock_is_a_little_ahead(
+    at: float, belongs: int
+) -> None:
+    assert slot(watch_of(watching()), NOW + timedelta(seconds=at)) == NOW + timedelta(seconds=belongs)
+
+
+async def test_after_the_clock_was_put_back_watches_do_not_wait_for_a_day() -> None:
+    clock = HandClock()
+    schedule = Schedule(MemoryStore(clock), clock, cast("Performer", None), cast("Driver", None))
+    chores: list[str] = []
+
+    async def chore() -> None:
+        chores.append("had its turn")
+        if len(chores) == 2:
+            raise LookupError("a chore that breaks has its turn again all the same")
+
+    schedule.start({"pulse": (0.01, chore)})
+    schedule.follow(PolicySet.of([Versioned(watching(every="5m"), "v1")], CATALOG))
+    scheduler = schedule._scheduler
+    assert scheduler is not None
+
+    def planned() -> datetime:
+        (job,) = scheduler.get_jobs()
+        return cast("datetime", job.next_run_time)
+
+    (job,) = scheduler.get_jobs()
+    job.modify(next_run_time=datetime.now(UTC) + timedelta(days=1))  # as it looks once the clock was put back
+    await schedule._keep_in_step()
+    assert planned() > datetime.now(UTC) + timedelta(hours=23), "nothing has jumped"
+    clock.wall -= timedelta(days=1)
+    await schedule._keep_in_step()
+    assert planned() <= datetime.now(UTC) + timedelta(minutes=5)
+    await asyncio.sleep(0.1)
+    assert len(chores) > 3
+    schedule.stop()
+    await asyncio.sleep(0)
