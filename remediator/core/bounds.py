@@ -144,7 +144,7 @@ class Budget:
         rate, spent = ask.budgets.get(name), ask.seen.use.budget_acts
         if rate is None:
             reason = f"the settings have no budget {name} any more"
-            return Refusal("budget", reason, again_at=now + ask.policy.recheck)
+            return Refusal("budget", reason, again_at=now + ask.policy.pause)
         no = _over(rate, [one.at for one in spent], now, "budget", f"of budget {name}")
         if no is None:
             return None

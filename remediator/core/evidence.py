@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from remediator.core.exact import revived, shown, spelled
+from remediator.core.operators import Unread
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -20,7 +21,8 @@ class Reading(msgspec.Struct, frozen=True):
 
     def as_seen(self) -> dict[str, Any]:
         """The reading as expressions see it."""
-        return {**revived(self.value), "ok": self.ok, "at": self.at}
+        seen = {**revived(self.value), "ok": self.ok, "at": self.at}
+        return seen if self.ok else Unread(seen)
 
     @property
     def shown(self) -> dict[str, Any]:

@@ -26,13 +26,17 @@ class Wrong(ValueError):
     """These values have no answer; the message says why."""
 
 
+class Unread(dict[str, Any]):
+    """A reading that failed: it is null, as each of its values is, and has nothing but ``ok`` and ``at``."""
+
+
 # ── Kinds of values ─────────────────────────────────────────────────────────────────────────────
 
 
 def kind_of(value: object) -> str:
     """The value's kind, in the words that people read."""
     match value:
-        case None:
+        case None | Unread():
             return "null"
         case bool():
             return "a boolean"

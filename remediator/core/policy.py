@@ -30,6 +30,8 @@ PATIENCE: Mapping[str, timedelta] = MappingProxyType(
     }
 )
 """Severity → how long a refusal may stand before it pages."""
+LEAST_RECHECK = timedelta(seconds=1)
+"""Runs that follow each other without a pause would never end."""
 
 
 class Probe(Calling):
@@ -39,7 +41,8 @@ class Probe(Calling):
         default=None, description="Rows the result must have; anything else refuses the run."
     )
     optional: StrictBool = Field(
-        default=False, description="If it fails it is null, rather than refusing the run."
+        default=False,
+        description="If it fails it is null, as each of its values is, and its ok is false; the run goes on.",
     )
 
 
@@ -111,7 +114,7 @@ class Policy(Part):
     watch: Watch | None = Field(default=None, description="Opens runs without Alertmanager.")
     recheck: Duration = Field(
         default=timedelta(minutes=5),
-        description="While the alert fires, decide again this long after a run closes.",
+        description="While the alert fires, decide again this long after a run closes; 1s at least.",
     )
     params: dict[Name, Param] = Field(default_factory=dict, description="Typed values taken from the alert.")
     target: Template = Field(description="What is acted on, as kind/id.")
@@ -152,6 +155,11 @@ class Policy(Part):
     def kind(self) -> str:
         """The kind of thing it acts on: the target's text before the first slash."""
         return self.target.text.partition("/")[0]
+
+    @property
+    def pause(self) -> timedelta:
+        """How long after a run closes it decides again; never at once, whatever an older version says."""
+        return max(self.recheck, LEAST_RECHECK)
 
     @property
     def patience(self) -> timedelta:

@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from importlib.machinery import PathFinder
-from typing import Any
+from typing import Any, Literal
 
 from remediator.core import operators, syntax
-from remediator.core.operators import Wrong
+from remediator.core.operators import Unread, Wrong
 from remediator.core.syntax import Node
 
 
@@ -130,11 +130,14 @@ _CALLBACKS: dict[str, Callable[..., Any]] = {
 }
 
 
+_Ask = Literal["value", "has", "null"]
+
+
 class _Writer:
     """Writes one tree; remembers the paths and functions that it came across."""
 
     def __init__(self) -> None:
-        self.slots: dict[tuple[Path, bool], int] = {}  # (path, asked with has?) → its number
+        self.slots: dict[tuple[Path, _Ask], int] = {}  # (path, what is asked of it) → its number
         self.functions: set[str] = set()
         self.paths: list[Path] = []
 
@@ -153,7 +156,7 @@ class _Writer:
                 return f"{write(of)}[{write(key)}]"
             case syntax.Has(item=item):
                 asked = _path(item, bound)
-                return self._slot(asked, has=True) if asked else f"({write(item.key)} in {write(item.of)})"
+                return self._slot(asked, "has") if asked else f"({write(item.key)} in {write(item.of)})"
             case syntax.Call(name=name, args=args) if name in _GETTERS:
                 return f"{write(args[0])}.{name}()"
             case syntax.Call(name=name, args=args):
@@ -164,7 +167,7 @@ class _Writer:
             case syntax.Unary(mark=mark, of=of):
                 return f"(!{write(of)})" if mark == "!" else self._call("__negate", write(of))
             case syntax.Binary(mark=mark, left=left, right=right):
-                return self._infix(mark, left, right, write)
+                return self._infix(mark, left, right, bound)
             case syntax.Choice(when=when, then=then, other=other):
                 return f"({write(when)} ? {write(then)} : {write(other)})"
             case syntax.Sequence(items=items):
@@ -172,12 +175,16 @@ class _Writer:
             case syntax.Mapping(entries=entries):
                 return f"{{{', '.join(f'{write(key)}: {write(value)}' for key, value in entries)}}}"
 
-    def _infix(self, mark: str, left: Node, right: Node, write: Callable[[Node], str]) -> str:
+    def _infix(self, mark: str, left: Node, right: Node, bound: frozenset[str]) -> str:
+        write = functools.partial(self.write, bound=bound)
         if mark == "&&":
             return f"({write(left)} ? {_boolean(right, write(right))} : false)"
         if mark == "||":
             return f"({write(left)} ? true : {_boolean(right, write(right))})"
         if mark in ("==", "!=") and (_is_null(left) or _is_null(right)):
+            path = _path(right if _is_null(left) else left, bound)
+            if path is not None:
+                return f"({self._slot(path, 'null')} {mark} true)"
             return f"({write(left)} {mark} {write(right)})"
         return self._call(operators.MARKS[mark][0], write(left), write(right))
 
@@ -185,9 +192,9 @@ class _Writer:
         self.functions.add(function)
         return f"{function}({', '.join(args)})"
 
-    def _slot(self, path: Path, *, has: bool = False) -> str:
+    def _slot(self, path: Path, ask: _Ask = "value") -> str:
         self.paths.append(path)
-        return f"__at({self.slots.setdefault((path, has), len(self.slots))})"
+        return f"__at({self.slots.setdefault((path, ask), len(self.slots))})"
 
 
 def _boolean(node: Node, text: str) -> str:
@@ -313,11 +320,11 @@ class Program:
         return answer
 
     def _look_up(self, slot: int, scope: Mapping[str, object], cell: _Cell) -> object:
-        path, asks_has = self._slots[slot]
-        if asks_has:
+        path, ask = self._slots[slot]
+        if ask == "has":
             return path.has(scope)
         cell.used[str(path)] = value = path.find(scope)
-        return _enter(value)
+        return value is None or isinstance(value, Unread) if ask == "null" else _enter(value)
 
 
 def _recording(function: Callable[..., Any], cell: _Cell) -> Callable[..., Any]:

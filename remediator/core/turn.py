@@ -248,7 +248,7 @@ class Turn:
         if outcome is Outcome.REFUSED and not told and self._agreed_in_vain():
             self.page("in-vain", f"people had agreed, and it was not done: {reason}")
         self._refusal = refusal
-        self._recheck_at = self.now + self.policy.recheck
+        self._recheck_at = self.now + self.policy.pause
         self.fail(Verdict(outcome, reason))
         self.note("closed", outcome=str(outcome), reason=reason)
         return self.show_card()
@@ -289,7 +289,7 @@ class Turn:
 
     def refuse(self, bound: str, reason: str) -> None:
         """Close as refused, to be decided again after ``recheck``."""
-        again_at = self.now + self.policy.recheck
+        again_at = self.now + self.policy.pause
         self.close(Outcome.REFUSED, f"{bound}: {reason}", Refusal(bound, reason, again_at))
 
     def decide_again(self, reason: str) -> None:

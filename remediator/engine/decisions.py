@@ -337,7 +337,7 @@ class Decisions:
 
     async def _held(self, tx: Tx, run: Run, policy: Policy) -> None:
         """A change stands for a time; whatever still fires is decided again meanwhile, by another run."""
-        again = Refusal("recheck", f"run {run.id} holds", again_at=tx.now + policy.recheck)
+        again = Refusal("recheck", f"run {run.id} holds", again_at=tx.now + policy.pause)
         for fingerprint, member in run.members.items():
             if member.firing:
                 about = {"target": run.target, "kind": "holding", "run": run.id}

@@ -234,6 +234,18 @@ def test_an_optional_probe_that_fails_reads_as_null() -> None:
     Story(careful, catalog=catalog).probe_fails("budget").starts("warn").done().closes("fixed")
 
 
+@pytest.mark.parametrize("when", ["budget == null", "null == budget", "!(budget != null)"])
+def test_an_optional_probe_that_fails_is_null(when: str) -> None:
+    table = [{"when": when, "do": "nothing"}, {"do": ["pause"]}]
+    rows = Operation(
+        "sql.query", Kind.PROBE, "", {"sql": Param("", escape=Escape.LITERAL)}, reads=("row", "count")
+    )
+    catalog = replace(CATALOG, operations={**CATALOG.operations, "sql.query": rows})
+    guarded = policy({"pause": post("/pause")}, diagnose=budget_probe(optional=True), decide=table)
+    Story(guarded, catalog=catalog).probe_fails("budget").closes("nothing-to-do").starts_nothing()
+    Story(guarded, catalog=catalog).probe("budget", row={"left": 1}, count=1).starts("pause")
+
+
 def test_any_rows_means_at_least_one() -> None:
     Story(budget_policy(diagnose=budget_probe(expect="any rows"))).probe("budget", count=0).refuses(
         "probe", "budget: expected rows, read none"

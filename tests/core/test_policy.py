@@ -172,6 +172,11 @@ def test_every_key_of_the_language_is_described() -> None:
     assert "with" in schema["$defs"]["Step"]["properties"]
 
 
+def test_no_run_follows_another_at_once_whatever_an_older_version_says() -> None:
+    assert policy(recheck="0s").pause == timedelta(seconds=1)
+    assert policy(recheck="7m").pause == timedelta(minutes=7)
+
+
 # ── Risk ────────────────────────────────────────────────────────────────────────────────────────
 
 REQUEST = Operation("http.request", Kind.ACTION, "", {}, risk=Risk.DISRUPTIVE)

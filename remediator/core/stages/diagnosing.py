@@ -100,5 +100,5 @@ def _observe(turn: Turn) -> None:
 
 
 def _pause(turn: Turn, no: Refusal | None) -> Refusal:
-    again_at = (no.again_at if no else None) or turn.now + turn.policy.recheck
+    again_at = (no.again_at if no else None) or turn.now + turn.policy.pause
     return Refusal("observe", "mode observe only says what it would do", again_at)

@@ -69,6 +69,8 @@ def _of_reading(look: Look, use: Use, name: str, *, optional: bool) -> Iterator[
     for field, kinds in SCALARS.get(operation.name if operation else "", {}).items():
         yield Fact(f"{name}.{field}", "of", (*kinds, "NoneType") if optional else kinds)
     yield Fact(f"{name}.ok", "of", ("bool",))
+    if not optional:
+        yield Fact(name, "of", ("map",))
     if operation is not None and not optional:
         yield from _bounds(operation, use, name)
 

@@ -11,7 +11,7 @@ from remediator.core.breaker import lower
 from remediator.core.calls import highest_risk
 from remediator.core.catalog import Kind, Risk
 from remediator.core.expression import Expression, format_duration
-from remediator.core.policy import Case, Policy
+from remediator.core.policy import LEAST_RECHECK, Case, Policy
 from remediator.core.risk import worst
 from remediator.core.steps import Gate
 from remediator.policyfiles.checks.uses import Look, Problem, Use
@@ -73,6 +73,13 @@ def senseless(look: Look) -> Iterator[Problem]:
     for place, gate in look.gates():
         if gate.votes and not gate.within:
             yield Problem((*place, "within"), "nobody has time to vote", "write a duration such as 15m")
+
+
+def restless(look: Look) -> Iterator[Problem]:
+    """P167: a recheck of less than a second: runs that follow each other without an end."""
+    if look.policy.recheck < LEAST_RECHECK:
+        problem = f"runs would follow each other every {format_duration(look.policy.recheck)}"
+        yield Problem(("recheck",), problem, "write a duration such as 5m, or 1s at the least")
 
 
 def idle_breaker(look: Look) -> Iterator[Problem]:

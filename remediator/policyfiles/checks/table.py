@@ -69,6 +69,7 @@ CHECKS: tuple[Check, ...] = (
     Check("P164", "warning", lasting.undoes_nothing),
     Check("P165", "error", lasting.unrestorable),
     Check("P166", "error", gates.waters_down),
+    Check("P167", "error", safety.restless),
     Check("P201", "error", statements.no_sql),
     Check("P202", "error", statements.several),
     Check("P203", "error", statements.wrong_kind),

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from remediator.connectors import http
+from remediator.connectors.postgres.bound import bound
+from remediator.connectors.postgres.change import EXECUTE
+from remediator.connectors.postgres.sessions import TERMINATE
 from remediator.core.catalog import Catalog, Fence
 from remediator.core.intention import Call
 from remediator.core.messages import Done, Refused, Result
@@ -29,9 +33,30 @@ def _check_http(call: Call, status: int) -> None:
     http.check_answered(call, str(call.args.get("path")), status)
 
 
+def unshown(call: Call, count: int) -> str:
+    """Why nobody would be asked about a change of so many rows or sessions, or "" when people would."""
+    match call.operation:
+        case EXECUTE.name:
+            return _miscounted(call, count, "would change") or ("" if count else "it would change no row")
+        case TERMINATE.name:
+            return _miscounted(call, count, "would end", "session")
+    return ""
+
+
+def _miscounted(call: Call, count: int, verb: str, noun: str = "row") -> str:
+    try:
+        return bound(call, sys.maxsize, noun).broken_by(count, verb)
+    except ConnectorError as error:
+        return str(error)
+
+
 def ended(call: Call, answer: dict[str, Any], catalog: Catalog) -> Result:
     """How an act ends that was answered so."""
     if call.operation != http.REQUEST.name:
+        count = answer.get("count", answer.get("rows"))
+        if call.operation == EXECUTE.name and isinstance(count, int):
+            problem = _miscounted(call, count, "changed")
+            return Refused(f"never committed: {problem}") if problem else Done(answer)
         return Done(answer)
     call = live(call)
     if problem := http.unsendable(call):

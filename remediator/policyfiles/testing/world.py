@@ -15,6 +15,7 @@ from remediator.core.catalog import Catalog, Fence
 from remediator.core.counting import counted
 from remediator.core.evidence import Picture, Reading
 from remediator.core.exact import kept
+from remediator.core.intention import Call
 from remediator.core.messages import (
     Act,
     Card,
@@ -75,8 +76,8 @@ class World:
         match effect:
             case Probe(round=number, key=key):
                 play.tell(run, ProbeRead(number, key, self._read(effect, key, play)), pending.id)
-            case Preview(round=number, step=step):
-                picture, problem = self._preview(step)
+            case Preview(round=number, step=step, call=call):
+                picture, problem = self._preview(step, call)
                 play.tell(run, Previewed(number, step, picture, problem), pending.id)
             case Act():
                 self._act(pending, effect, play)
@@ -114,13 +115,15 @@ class World:
         name = probe_name(key)
         return name if shapes.whole(name) in shapes.probes(self.policy) else name.rpartition(".")[0]
 
-    def _preview(self, step: str) -> tuple[Picture | None, str]:
+    def _preview(self, step: str, call: Call) -> tuple[Picture | None, str]:
         given = self._asked(f"{step}.preview")
         told = PictureText() if given is None else PictureText.model_validate(given.value)
         if told.error:
             return None, told.error
         rows = tuple(kept(shapes.exact(row)) for row in told.rows)
         count = told.count if told.count is not None else len(rows) or self._rows(step)
+        if problem := answers.unshown(call, count):
+            return None, problem
         return Picture(count, told.text or f"{counted(count, 'row')} of the story", rows), ""
 
     def _rows(self, step: str) -> int:

@@ -490,3 +490,59 @@ def test_a_request_that_no_connection_would_send_is_refused_as_in_production(tmp
         "- expect: {steps: {pause: refused}, pages: ['never sent: header Cookie cannot be set by a policy']}"
     )
     modes(tmp_path, hosted, lines)
+
+
+# ── Rows ────────────────────────────────────────────────────────────────────────────────────────
+
+HALVE = """\
+policy: pause-campaign
+summary: A program spends too much
+mode: act
+match: ['{alertname="CampaignLate"}']
+params:
+  campaign_id: {from: labels.campaign_id, pattern: '[a-z0-9-]{1,64}'}
+target: loyalty-program/${campaign_id}
+decide: [{do: [halve]}]
+steps:
+  halve:
+    use: postgres.execute
+    via: loyalty_db
+    with: {sql: UPDATE loyalty_programs SET earn_rate = $2 WHERE id = $1, args: ['${campaign_id}', 0.5]}
+    rows: ROWS
+    gate: {votes: {finance_ops: 1}}
+    verify: {none: it is in the transaction}
+    undo: {none: meant to stay}
+"""
+
+
+@pytest.mark.parametrize(
+    ("rows", "given", "outcome"),
+    [
+        ("1", "halve.preview: {count: 1}", "fixed"),
+        ("1", "halve.preview: {count: 2}", "refused, reason: it would change more than 1 row"),
+        ("1", "halve.preview: {count: 0}", 'refused, reason: "it would change 0 rows, not 1"'),
+        ("{at_most: 5}", "halve.preview: {count: 5}", "fixed"),
+        ("{at_most: 5}", "halve.preview: {count: 6}", "refused, reason: it would change more than 5 rows"),
+        ("{at_most: 5}", "halve.preview: {count: 0}", "refused, reason: it would change no row"),
+        ("1", "halve.result: {done: {count: 1}}", "fixed"),
+        (
+            "1",
+            "halve.result: {done: {count: 2}}",
+            'failed, reason: "never committed: it changed more than 1 row"',
+        ),
+        (
+            "1",
+            "halve.result: {done: {rows: 0}}",
+            'failed, reason: "never committed: it changed 0 rows, not 1"',
+        ),
+    ],
+)
+def test_no_more_rows_change_in_a_story_than_would_in_earnest(
+    rows: str, given: str, outcome: str, tmp_path: Path
+) -> None:
+    votes = "" if outcome.startswith("refused") else "approve: amina, "
+    line = f"- {{at: 1m, {votes}expect: {{outcome: {outcome}}}}}"
+    text = f"policy: pause-campaign\ngiven: {{{given}}}\ntests:\n" + story(line)
+    found = suite(tmp_path, text, {"pause.yaml": HALVE.replace("ROWS", rows)})
+    assert not found.findings, found.findings
+    assert not run(found, known()[0]).failed
