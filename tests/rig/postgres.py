@@ -97,7 +97,7 @@ class Server:
         """The name of a fresh database with the tables of this one; by default the loyalty tables."""
         name = f"{template.removesuffix('_template')}_{next(self._numbers)}"
         async with self.connected() as connection:
-            await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+            await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
         return name
 
 
@@ -124,6 +124,12 @@ def standby_of(primary: Server) -> Iterator[Server]:
 
 
 _NEW = ("-A", "trust", "-U", LOGIN, "--no-sync", "-E", "UTF8", "--locale=C", "-D", "data")
+_SETTINGS = (
+    "fsync=off",
+    "full_page_writes=off",
+    "autovacuum=off",  # it would visit each story's database, for ever
+    "timezone=Africa/Nairobi",
+)
 _FOLLOWING = ("-D", "data", "--write-recovery-conf", "--checkpoint=fast", "--no-sync")
 
 
@@ -133,7 +139,7 @@ def _running(postgres: Path, folder: Path) -> Iterator[Server]:
         return [
             str(postgres),
             *("-D", f"{folder}/data", "-h", "127.0.0.1", "-p", str(port), "-k", str(folder)),
-            *("-c", "fsync=off", "-c", "full_page_writes=off", "-c", "timezone=Africa/Nairobi"),
+            *(part for setting in _SETTINGS for part in ("-c", setting)),
         ]
 
     recipe = Program("postgres", argv, unprivileged=True, is_ready=_answers)
