@@ -66,7 +66,8 @@ class Book(MemoryStore):
         return _Kept()
 
     def _begin(self, changes: Changes) -> MemoryTx:
-        return _NotingTx(self._tables, changes, self._time.instant(), self)
+        now = self._clock.now()  # virtual, so it never jumps
+        return _NotingTx(self._tables, changes, Instant(now), self)
 
     # ── Asked by the replay ───────────────────────────────────────────────────────────────────────
 

@@ -188,6 +188,26 @@ def test_bad_lines_are_told_with_their_place_and_their_siblings_pass(tmp_path: P
     assert all(one.isprintable() for one in told)
 
 
+USUAL = (
+    json.dumps({"at": NOON.isoformat(), "body": body(0)}, separators=(",", ":")).encode().removesuffix(b"}")
+)
+LONG_WAY = USUAL.replace(b'{"at":', b'{ "at":')
+ENDS = (b"}", b"}  \r", b"", b"]", b"}}", b"} x", b',"body":{}}', b',"at":"2000-01-02T00:00:00Z"}')
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("change", [(b"alerts", b"alarms"), (b'"firing"', b'"\\ud800"'), (b"+00:00", b"")])
+def test_the_usual_line_is_read_as_any_other(tmp_path: Path, end: bytes, change: tuple[bytes, bytes]) -> None:
+    def read(line: bytes) -> tuple[list[Delivery], int]:
+        file, problems = tmp_path / "alerts.jsonl", Problems()
+        other = USUAL.replace(b"Stuck", b"Other") + b"}"
+        file.write_bytes(b"\n".join([other, line, line.replace(*change), other]))
+        return list(WebhookFile(file, problems=problems).deliveries()), problems.count
+
+    assert read(USUAL + end) == read(LONG_WAY + end)
+    assert len(read(USUAL + b"}")[0]) == 3
+
+
 @pytest.mark.parametrize("lines", [(), ("x", "y")])
 def test_a_file_without_one_webhook_is_an_error_with_a_remedy(tmp_path: Path, lines: tuple[str, ...]) -> None:
     with pytest.raises(IntakeError, match="write one a line"):
