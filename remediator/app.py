@@ -105,6 +105,7 @@ class App:
         )
         self.performer.on_step = self._step_ended
         self.driver.attach(self.performer)
+        self.store.follow(self._woken)
         host = f"{socket.gethostname()}:{os.getpid()}"
         self.membership = Membership(self.store, clock, lambda: self.shelf().version, new_id, host)
         self.membership.attach(self.driver, self.performer)
@@ -159,6 +160,11 @@ class App:
         """Why it is not ready; empty when it is."""
         works = self.driver.store_works and self._writable
         return [] if works else ["the store does not work: nothing starts"]
+
+    def _woken(self) -> None:
+        """Another daemon has left something to do."""
+        self.driver.woken()
+        self.paging.poke()
 
     def warnings(self) -> list[str]:
         """What lets it start, and may surprise somebody at night."""

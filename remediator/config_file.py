@@ -241,16 +241,17 @@ def _cross_checked(document: Document, config: Config, broken: Collection[object
         yield _finding(
             document, ("listen",), f"{config.host} is open to others and the hook has no secret", remedy
         )
-    if not config.store.startswith("sqlite:"):
+    if not config.store.startswith(("sqlite:", "postgresql:", "postgres:")):
         yield _finding(
             document,
             ("store",),
-            "only SQLite is supported yet",
-            "write sqlite:///PATH, or sqlite:state.db beside the settings",
+            "neither SQLite nor PostgreSQL",
+            "write sqlite:///PATH, sqlite:state.db beside the settings, or postgresql://LOGIN:${env:NAME}@HOST/DATABASE",
         )
 
 
 _SECRET_KEYS = frozenset({"bearer", "password", "bot_token", "app_token", "signing_secret", "dsn"})
+_PASSWORD_IN_URL = re.compile(r"[^:/]+://[^/@]*:[^/@]+@")
 _SECRET_HEADER = re.compile(r"authorization|token|secret|key|cookie|passw", re.IGNORECASE)
 
 
@@ -265,7 +266,7 @@ def _literal_secrets(document: Document, value: Any, place: Place) -> Iterator[F
     elif isinstance(value, str) and place and not _REFERENCE.search(value):
         name = str(place[-1])
         header = len(place) > 1 and place[-2] == "headers" and _SECRET_HEADER.search(name)
-        if header or name in _SECRET_KEYS:
+        if header or name in _SECRET_KEYS or (place == ("store",) and _PASSWORD_IN_URL.match(value)):
             remedy = "write ${env:NAME} or ${file:PATH}"
             yield _finding(document, place, "a secret may stand here by reference only", remedy)
 

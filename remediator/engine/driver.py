@@ -99,6 +99,11 @@ class Driver:
         """Some deadline may have moved."""
         self._deadlines.set()
 
+    def woken(self) -> None:
+        """Another daemon has left something to do."""
+        self._inbox.set()
+        self._deadlines.set()
+
     # ── Work that others bring ────────────────────────────────────────────────────────────────────
 
     async def tell(self, run_id: str, event: Event, effect: int | None = None) -> None:

@@ -56,7 +56,7 @@ def test_every_problem_is_told_at_once_with_its_place_and_remedy(tmp_path: Path)
         ("7:", "nobody is called aminaa; did you mean amina?"),
         ("9:", "there is no role leed; did you mean lead?"),
         ("11:", "unknown key; did you mean listen?"),
-        ("12:", "only SQLite is supported yet"),
+        ("12:", "neither SQLite nor PostgreSQL"),
     ):
         assert any(line.startswith(place) and words in line for line in told), (words, told)
 
