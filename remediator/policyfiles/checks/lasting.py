@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 
 from remediator.core.catalog import Risk
+from remediator.core.expression import format_duration
 from remediator.core.policy import Policy
-from remediator.core.steps import Step
+from remediator.core.steps import EarlyProbe, Step, Verify
+from remediator.documents import Place
 from remediator.policyfiles.checks.safety import step_risks
 from remediator.policyfiles.checks.uses import Look, Problem
 from remediator.policyfiles.checks.wording import LASTS_A_WHILE, STOPS, SWITCH, switched_off, words
@@ -77,6 +80,25 @@ def unrestorable(look: Look) -> Iterator[Problem]:
             problem = f"what {step.use} changes cannot be restored"
             remedy = "write an explicit undo: use, via, with"
             yield Problem(("steps", name, "undo", "how"), problem, remedy)
+
+
+def looks_seldom(look: Look) -> Iterator[Problem]:
+    """P168: a proof, or a probe that ends a hold, that looks too seldom to find anything in time."""
+    for name, step in look.policy.steps.items():
+        undo = step.undo
+        for place, proof in (("verify",), step.verify), (("undo", "verify"), undo.verify if undo else None):
+            if proof is not None and proof.use:
+                yield from _seldom(("steps", name, *place), proof, ("within", proof.within))
+        for number, early in enumerate(undo.early if undo else ()):
+            if isinstance(early, EarlyProbe) and undo is not None:
+                yield from _seldom(("steps", name, "undo", "early", number), early, ("after", undo.after))
+
+
+def _seldom(place: Place, probe: Verify | EarlyProbe, end: tuple[str, timedelta | None]) -> Iterator[Problem]:
+    for key, span in (("for", probe.for_), end):
+        if span and probe.every >= span:
+            problem = f"it looks every {format_duration(probe.every)}, and {key} is {format_duration(span)}"
+            yield Problem(place, problem, "look more often: every: 30s", on_key=True)
 
 
 def _undone_with(policy: Policy, name: str) -> Iterator[bool]:

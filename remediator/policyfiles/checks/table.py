@@ -70,6 +70,7 @@ CHECKS: tuple[Check, ...] = (
     Check("P165", "error", lasting.unrestorable),
     Check("P166", "error", gates.waters_down),
     Check("P167", "error", safety.restless),
+    Check("P168", "warning", lasting.looks_seldom),
     Check("P201", "error", statements.no_sql),
     Check("P202", "error", statements.several),
     Check("P203", "error", statements.wrong_kind),
