@@ -23,6 +23,7 @@ from remediator.store import postgres_schema as schema
 from remediator.store.postgres_news import News
 from remediator.store.postgres_pool import Address, Pool, errors
 from remediator.store.postgres_session import LOOK, Looked, Numbers
+from remediator.store.postgres_standing import Watch
 from remediator.store.postgres_time import ServerTime
 from remediator.store.postgres_tx import PostgresTx
 from remediator.store.postgres_writes import plain
@@ -66,6 +67,8 @@ class PostgresStore:
         self._address = Address(url)
         self._pool = Pool(self._address, connection)
         self._time = ServerTime(clock)
+        self._watch = Watch()
+        self._pool.greet = self._greet
         self._deliveries, self._effects = Numbers(), Numbers()
         self._news = News(self._pool)
         self._replica = ""
@@ -167,7 +170,7 @@ class PostgresStore:
                 tx = await self._looked(connection, ahead, keys, again=again)
                 value = await work(tx)
                 if not tx.wrote and ahead == NOTHING:
-                    await tx.keep_time()  # whoever writes nothing asks whether it could
+                    await self._keep(tx, connection)  # whoever writes nothing asks whether it could
                 await tx.flush(last=True)
                 await tx.commit()
             except BaseException as error:
@@ -213,16 +216,31 @@ class PostgresStore:
 
     async def _look(self, connection: Any, ahead: Ahead, keys: frozenset[str], *, writes: bool) -> Any:
         numbers = [writes and self._deliveries.few, writes and self._effects.few]
-        doubt = self._time.doubt.id if self._time.doubt is not None else None
+        doubts = [one.id for one in (self._time.doubt, self._watch.doubt) if one is not None]
         run = plain(ahead.run) if ahead.run else None
-        asked = (self._replica, doubt, sorted(keys), run, ahead.effect, numbers)
+        asked = (self._replica, doubts, sorted(keys), run, ahead.effect, numbers)
         (row,) = await connection.fetch(LOOK, *asked)
         return row
 
     def _instant(self, row: Any) -> Instant:
-        if row["looked_at"]:
+        looked_at, failover = row["looked_at"] or (), self._watch.doubt
+        if self._time.doubt is not None and self._time.doubt.id in looked_at:
             self._time.settle()
-        return self._time.read(row["now"], row["high_water"])
+        if failover is not None and failover.id in looked_at:
+            self._watch.settle()
+        instant = self._time.read(row["now"], row["high_water"])
+        failover = self._watch.doubt
+        return Instant(instant.now, (*instant.doubts, failover.halt)) if failover is not None else instant
+
+    async def _greet(self, connection: Any) -> None:
+        """A failover breaks all connections: who is it that answers now?"""
+        await self._watch.ask(connection, self._time.now())
+
+    async def _keep(self, tx: PostgresTx, connection: Any) -> None:
+        await tx.keep_time()
+        await self._greet(connection)
+        if self._watch.doubt is None and self._watch.last is not None:
+            await tx.keep_standing(self._watch.last)
 
     async def _read(self, work: Callable[[Tx], Awaitable[T]]) -> T:
         async with self._pool.lent(self.begin_reading) as connection:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -76,9 +76,13 @@ class Pool:
     """Connections, lent one by one."""
 
     def __init__(self, address: Address, connection: Any = None) -> None:
-        """``connection``: the class of its connections; tests make one that fails."""
+        """``connection``: the class of its connections; tests make one that fails.
+
+        ``greet``, once it is set, is called with each new one before it is lent.
+        """
         self.address = address
         self._class = connection
+        self.greet: Callable[[Any], Awaitable[None]] = _let_in
         self._idle: list[Any] = []
         self._turns = asyncio.Semaphore(AT_ONCE)
 
@@ -114,9 +118,13 @@ class Pool:
             self.forget()
         connection = await self.dial()
         try:
+            await self.greet(connection)
             await self._told(connection, begin)
-        except errors() as error:
-            raise self.explain(error) from error
+        except BaseException as error:
+            _end(connection)
+            if isinstance(error, errors()):
+                raise self.explain(error) from error
+            raise
         return connection
 
     async def _told(self, connection: Any, statement: str) -> None:
@@ -189,6 +197,10 @@ class Pool:
     def close(self) -> None:
         """At once."""
         self.forget()
+
+
+async def _let_in(_connection: Any) -> None:
+    """Nobody wants to know who answers."""
 
 
 def pooler(place: str) -> StoreError:

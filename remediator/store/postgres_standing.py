@@ -16,10 +16,15 @@ STANDING = """SELECT system_identifier::text AS system,
  (pg_current_wal_flush_lsn() - '0/0')::bigint AS position FROM pg_control_system()"""
 """Any login may ask it, on a primary. What was flushed never goes back, not by a power cut either."""
 
+KEPT = """SELECT (SELECT value::text FROM meta WHERE key = 'system') AS system,
+ (SELECT value FROM meta WHERE key = 'timeline') AS timeline,
+ (SELECT value FROM meta WHERE key = 'position') AS position"""
+"""Where it stood when a daemon last wrote that down."""
 
-def standing_in(row: Any) -> Standing:
-    """A row of `STANDING`."""
-    return Standing(row["system"], row["timeline"], row["position"])
+
+def standing_in(row: Any) -> Standing | None:
+    """A row of `STANDING` or `KEPT`; None where nothing was kept."""
+    return Standing(row["system"], row["timeline"], row["position"]) if row["system"] else None
 
 
 class Watch:
@@ -28,6 +33,17 @@ class Watch:
     def __init__(self) -> None:
         self.last: Standing | None = None
         self.doubt: Doubt | None = None
+
+    async def ask(self, connection: Any, at: datetime) -> None:
+        """Look at the server behind this connection."""
+        before = self.last
+        if before is None:
+            (kept,) = await connection.fetch(KEPT)
+            before = standing_in(kept)
+        (row,) = await connection.fetch(STANDING)
+        now = standing_in(row)
+        assert now is not None
+        self.hear(before, now, at)
 
     def hear(self, before: Standing | None, now: Standing, at: datetime) -> None:
         """``before``: `last` as it was when the server was asked, or else what the database had kept.

@@ -29,6 +29,7 @@ from remediator.ports import (
     Rejected,
     Replica,
 )
+from remediator.store.doubts import Standing
 from remediator.store.journal import START, link
 from remediator.store.portions import together
 from remediator.store.postgres_pruning import PruneQuestions
@@ -472,6 +473,10 @@ class PostgresTx(RunQuestions, PruneQuestions):
     async def keep_time(self) -> None:
         """So much has passed: it does not go back, not for another daemon either."""
         self._put("meta", "time")
+
+    async def keep_standing(self, standing: Standing) -> None:
+        """Where the server stands: daemons that start after a failover compare with it."""
+        self._put("meta", "standing", int(standing.system), standing.timeline, standing.position)
 
 
 def _page_columns(page: Page) -> tuple[object, ...]:

@@ -10,11 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from remediator.clock import SystemClock
+from remediator.core.run import Halt
+from remediator.ports import Store, Tx
 from remediator.store.doubts import Standing
+from remediator.store.postgres import PostgresStore
 from remediator.store.postgres_standing import STANDING, Watch, standing_in
 from tests.e2e.stage import until
 from tests.rig.postgres import Server, running_postgres, standby_of
-from tests.store.samples import NOON
+from tests.store.samples import NOON, delivery, scope
 
 pytestmark = [pytest.mark.real, pytest.mark.needs("postgresql")]
 
@@ -23,7 +27,9 @@ async def standing(server: Server) -> Standing:
     """As a login without any rights sees it."""
     connection = await asyncpg.connect(server.dsn(login="plain"))
     try:
-        return standing_in(await connection.fetchrow(STANDING))
+        found = standing_in(await connection.fetchrow(STANDING))
+        assert found is not None
+        return found
     finally:
         await connection.close()
 
@@ -66,6 +72,53 @@ async def test_a_promoted_standby_is_doubted_and_a_crash_is_not(pair: tuple[Serv
     watch.settle()
     watch.hear(watch.last, await standing(standby), NOON)
     assert doubts(watch) == []
+
+
+async def test_after_a_failover_nothing_starts_until_somebody_has_looked(
+    pair: tuple[Server, Server],
+) -> None:
+    primary, standby = pair
+    address = "{}?may_lose_data=yes"
+    live = PostgresStore(address.format(primary.dsn()), SystemClock())
+    await live.open()
+    await live.transact(_pulse)
+    assert await _halts(live) == []
+    async with primary.connected() as connection:
+        await _replayed(standby, await connection.fetchval("SELECT pg_current_wal_lsn()"))
+    await _cut_off(standby)
+    await live.transact(lambda tx: tx.put_delivery(delivery("lost")))
+    await asyncio.to_thread(primary.crash)
+    async with standby.connected() as connection:
+        assert await connection.fetchval("SELECT pg_promote()")
+    live._pool.address.dsn = standby.dsn()  # as if the address had moved with the role
+    new = PostgresStore(address.format(standby.dsn()), SystemClock())
+    await new.open()
+    for store in (live, new):
+        assert await store.read(lambda tx: tx.inbox_depth()) == 0, "what was answered 200 is lost"
+        (halt,) = await _halts(store)
+        assert "a standby was promoted" in halt.reason
+    (halt,) = await live.transact(lambda tx: tx.doubts())
+    await live.transact(lambda tx: tx.put_halt(halt))
+    assert await new.transact(lambda tx: tx.doubts()) == [], "both doubt the same, and one told of it"
+    await new.transact(_pulse)
+    later = PostgresStore(address.format(standby.dsn()), SystemClock())
+    await later.open()
+    assert await _halts(later) == [halt], "nobody has looked yet"
+    await new.transact(lambda tx: tx.lift_halt(halt.id, "ann"))
+    for store in (live, new, later):
+        assert await _halts(store) == []
+        await store.transact(_pulse)
+        assert await store.transact(lambda tx: tx.doubts()) == []
+        await store.close()
+
+
+async def _pulse(_tx: Tx) -> None:
+    """Whoever writes nothing asks whether it could."""
+
+
+async def _halts(store: Store) -> list[Halt]:
+    """As a decision sees them."""
+    return list((await store.transact(lambda tx: tx.seen(scope()))).halts)
 
 
 async def _replayed(standby: Server, position: str) -> None:

@@ -6,7 +6,7 @@
 -- each other while they are being replaced.
 
 CREATE TABLE meta (
-    key   text COLLATE "C" PRIMARY KEY,  -- schema | high_water
+    key   text COLLATE "C" PRIMARY KEY,  -- schema | high_water | system | timeline | position
     value bigint NOT NULL
 );
 
@@ -279,8 +279,8 @@ $$;
 
 -- The first question of every transaction: the time, the fence, and what its caller knows it will ask.
 CREATE FUNCTION look(
-    me text, doubt text, keys text[], run_id text, effect_id bigint, numbers boolean[],
-    OUT now bigint, OUT high_water bigint, OUT looked_at boolean, OUT gone boolean, OUT current_set text, OUT doc text, OUT rev bigint, OUT wake_at bigint,
+    me text, doubts text[], keys text[], run_id text, effect_id bigint, numbers boolean[],
+    OUT now bigint, OUT high_water bigint, OUT looked_at text[], OUT gone boolean, OUT current_set text, OUT doc text, OUT rev bigint, OUT wake_at bigint,
     OUT scope text[], OUT seen text, OUT head_seq bigint, OUT head_hash text, OUT there boolean,
     OUT dispositions text, OUT deliveries bigint, OUT effects bigint
 ) LANGUAGE plpgsql AS $$
@@ -288,7 +288,9 @@ BEGIN
     PERFORM take_locks(keys, true);
     now := clock();
     high_water := (SELECT value FROM meta WHERE key = 'high_water');
-    looked_at := doubt IS NOT NULL AND EXISTS (SELECT FROM halts WHERE id = doubt AND lifted_at IS NOT NULL);
+    IF doubts <> '{}' THEN
+        looked_at := ARRAY(SELECT id FROM halts WHERE id = ANY (doubts) AND lifted_at IS NOT NULL);
+    END IF;
     gone := coalesce((SELECT replicas.gone FROM replicas WHERE id = me), false);
     current_set := (SELECT version FROM sets ORDER BY number DESC LIMIT 1);
     IF numbers[1] THEN deliveries := nextval('delivery_numbers'); END IF;
@@ -491,6 +493,11 @@ BEGIN
             i := i + 5;
         WHEN 'time' THEN
             UPDATE meta SET value = greatest(value, now) WHERE key = 'high_water';
+        WHEN 'standing' THEN
+            INSERT INTO meta VALUES
+                ('system', a[i+1]::bigint), ('timeline', a[i+2]::bigint), ('position', a[i+3]::bigint)
+                ON CONFLICT (key) DO UPDATE SET value = excluded.value;
+            i := i + 3;
         END CASE;
     END LOOP;
 END
