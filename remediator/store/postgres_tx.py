@@ -14,7 +14,7 @@ import msgspec
 
 from remediator.core.alert import Delivery
 from remediator.core.canonical import canonical, digest, inert
-from remediator.core.messages import Effect, Entry
+from remediator.core.messages import Act, Effect, Entry
 from remediator.core.run import Halt, Page
 from remediator.ports import (
     SYSTEM,
@@ -297,6 +297,7 @@ class PostgresTx(RunQuestions, PruneQuestions):
         for one in effects:
             number = await self._numbered(self._effects, "effect_numbers")
             self._put("effects", "effect", number, run_id, type(one).__name__, as_json(one))
+            self.writes.bound = self.writes.bound or isinstance(one, Act)  # halts stop safe steps, too
             put.append(Pending(number, run_id, one))
         return put
 

@@ -1,0 +1,222 @@
+"""Two daemons at the same row: whoever decided on what is no longer so decides again, before it commits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import TypeVar
+
+import pytest
+
+from remediator.core.intention import Call
+from remediator.core.messages import Act, Card, Counted
+from remediator.core.run import Halt, Stage
+from remediator.errors import StoreError
+from remediator.ports import Ahead, Store, Tx
+from tests.store.samples import NOON, a_run, delivery, heard, scope
+from tests.store.test_postgres import database, rig, two
+
+__all__ = ["database", "rig", "two"]
+
+pytestmark = [pytest.mark.real, pytest.mark.needs("postgresql")]
+
+T = TypeVar("T")
+MINUTE = timedelta(minutes=1)
+HALT = Halt(id="h1", scope="all", reason="x", by="ann", at=NOON)
+CALL = Call("http.post", "shop_api", {"path": "/x"})
+
+
+async def met(
+    a: Store, work: Callable[[Tx, bool], Awaitable[T]], other: Callable[[], Awaitable[object]], ahead: Ahead
+) -> list[T]:
+    """Run the work; after its first reading somebody else commits. What it found each time it ran."""
+    found: list[T] = []
+
+    async def once(tx: Tx) -> None:
+        found.append(await work(tx, True))
+        if len(found) == 1:
+            await asyncio.wait_for(other(), 5)
+        await work(tx, False)
+
+    await a.transact(once, ahead)
+    return found
+
+
+@pytest.mark.parametrize("kind", ["act", "safe"])
+async def test_nothing_starts_after_a_halt_that_came_in_between(two: tuple[Store, Store], kind: str) -> None:
+    a, b = two
+    run = a_run(stage=Stage.DIAGNOSING)
+    await a.transact(lambda tx: tx.save_run(run, None))
+
+    async def start(tx: Tx, reads: bool) -> int:
+        if reads:
+            await tx.run("r1")
+            return len((await tx.seen(scope())).halts)
+        await tx.save_run(run, None)
+        await tx.count(scope(), Counted(kind, "warn"))  # type: ignore[arg-type]
+        await tx.put_effects("r1", [Act("pause", 1, CALL, "k", NOON + MINUTE)])
+        return 0
+
+    halts = await met(a, start, lambda: b.transact(lambda tx: tx.put_halt(HALT)), Ahead(run="r1"))
+    assert halts == [0, 1]
+
+
+async def test_bounds_are_counted_again(two: tuple[Store, Store]) -> None:
+    a, b = two
+
+    async def spend(tx: Tx, reads: bool) -> int:
+        if reads:
+            return len(
+                (
+                    await tx.seen(scope("mine", target="one", budget="rates", budget_window=MINUTE))
+                ).use.budget_acts
+            )
+        await tx.count(scope("mine", target="one", budget="rates", budget_window=MINUTE), Counted("act"))
+        return 0
+
+    def others() -> Awaitable[None]:
+        where = scope("other", policy="another", target="two", budget="rates", budget_window=MINUTE)
+        return b.transact(lambda tx: tx.count(where, Counted("act")))
+
+    assert await met(a, spend, others, Ahead()) == [0, 1]
+
+
+async def test_a_run_that_somebody_else_opened_is_found(two: tuple[Store, Store]) -> None:
+    a, b = two
+
+    async def open_one(tx: Tx, reads: bool) -> str:
+        if reads:
+            there = await tx.open_run("unstick", "deployment/shop/worker")
+            known.append(there.id if there is not None else "")
+        elif not known[-1]:
+            await tx.save_run(a_run("mine"), None)
+        return known[-1]
+
+    known: list[str] = []
+    others = a_run("others")
+    assert await met(a, open_one, lambda: b.transact(lambda tx: tx.save_run(others, None)), Ahead()) == [
+        "",
+        "others",
+    ]
+
+
+async def test_a_run_that_somebody_else_moved_is_read_again(two: tuple[Store, Store]) -> None:
+    """It was found by its alert, so its row was not locked."""
+    a, b = two
+    await a.transact(lambda tx: tx.save_run(a_run(), None))
+
+    async def hear(tx: Tx, reads: bool) -> str:
+        await tx.alert("f1")
+        (run,) = await tx.runs_of_alert("f1")
+        if not reads:
+            await tx.save_run(run, NOON)
+        return run.stage
+
+    moved = a_run(stage=Stage.VERIFYING)
+
+    async def move(tx: Tx) -> None:
+        await tx.run("r1")
+        await tx.save_run(moved, None)
+
+    stages = await met(a, hear, lambda: b.transact(move), Ahead())
+    assert stages == [Stage.DIAGNOSING, Stage.VERIFYING]
+    assert await b.read(lambda tx: tx.run("r1")) == moved
+
+
+async def test_a_result_counts_once(two: tuple[Store, Store]) -> None:
+    a, b = two
+    await a.transact(lambda tx: tx.save_run(a_run(), None))
+    (effect,) = await a.transact(lambda tx: tx.put_effects("r1", [Card("g1")]))
+    counted: list[bool] = []
+
+    async def result(tx: Tx) -> bool:
+        counts = await tx.drop_effect(effect.id)
+        await asyncio.sleep(0.05)
+        run = await tx.run("r1")
+        assert run is not None
+        if counts:
+            await tx.save_run(run, NOON)
+        return counts
+
+    ahead = Ahead(run="r1", effect=effect.id)
+    counted += await asyncio.gather(*(store.transact(result, ahead) for store in (a, b, a, b)))
+    assert sorted(counted) == [False, False, False, True]
+
+
+async def test_a_result_counts_once_whatever_else_is_written(two: tuple[Store, Store]) -> None:
+    a, b = two
+    (effect,) = await a.transact(lambda tx: tx.put_effects("r1", [Card("g1")]))
+
+    async def result(tx: Tx) -> bool:
+        counts = await tx.drop_effect(effect.id)
+        await asyncio.sleep(0.05)
+        return counts
+
+    assert sorted(await asyncio.gather(*(one.transact(result) for one in (a, b, a, b)))) == [
+        False, False, False, True
+    ]  # fmt: skip
+
+
+async def test_deliveries_are_claimed_by_one_each(two: tuple[Store, Store]) -> None:
+    a, b = two
+
+    async def put(tx: Tx) -> None:
+        for name in "abcdefgh":
+            await tx.put_delivery(delivery(name))
+
+    await a.transact(put)
+
+    async def claim(tx: Tx) -> list[int]:
+        few = await tx.claim_inbox(3, 100)
+        await asyncio.sleep(0.05)
+        for one in few:
+            await tx.settle_delivery(one.id)
+        return [one.id for one in few]
+
+    claims = await asyncio.gather(a.transact(claim), b.transact(claim))
+    assert len({number for few in claims for number in few}) == 6
+    assert await a.read(lambda tx: tx.inbox_depth()) == 2
+
+
+async def test_an_alert_is_heard_by_one_after_the_other(two: tuple[Store, Store]) -> None:
+    a, b = two
+    for _ in range(5):
+        await a.transact(lambda tx: tx.put_alert(heard()))
+
+        async def hear(tx: Tx) -> None:
+            row = await tx.alert("f1")
+            assert row is not None
+            await asyncio.sleep(0.01)
+            await tx.put_alert(
+                type(row)(
+                    **{one: getattr(row, one) for one in row.__struct_fields__}
+                    | {"deliveries": row.deliveries + 1}
+                )
+            )
+
+        await asyncio.gather(*(store.transact(hear) for store in (a, b, a, b)))
+        row = await a.read(lambda tx: tx.alert("f1"))
+        assert row is not None
+        assert row.deliveries == 5
+
+
+async def test_many_that_meet_at_several_places_all_end(two: tuple[Store, Store]) -> None:
+    """No deadlock, nothing lost: each counts an act at two targets, in either order."""
+    a, b = two
+
+    async def both(tx: Tx, number: int) -> None:
+        places = ["one", "two"] if number % 2 else ["two", "one"]
+        for target in places:
+            await tx.seen(scope(f"r{number}", target=target))
+            await tx.count(scope(f"r{number}", target=target), Counted("act"))
+
+    works = [
+        (a if number % 2 else b).transact(lambda tx, number=number: both(tx, number))  # type: ignore[misc]
+        for number in range(12)
+    ]
+    ends = await asyncio.gather(*works, return_exceptions=True)
+    assert [one for one in ends if one is not None and not isinstance(one, StoreError)] == []
+    acts = (await a.read(lambda tx: tx.seen(scope("me", target="one")))).use.target_acts
+    assert len(acts) == ends.count(None)
+    assert ends.count(None) >= 6
