@@ -159,7 +159,7 @@ class App:
     def problems(self) -> list[str]:
         """Why it is not ready; empty when it is."""
         works = self.driver.store_works and self._writable
-        return [] if works else ["the store does not work: nothing starts"]
+        return [*([] if works else ["the store does not work: nothing starts"]), *self.membership.problems()]
 
     def _woken(self) -> None:
         """Another daemon has left something to do."""
@@ -290,13 +290,14 @@ class App:
                     watch = Reloading(self.shelf, self._reload, self.config.reload.every.total_seconds())
                     loops.append(tasks.create_task(watch.run(), name="reloading"))
                 await self.membership.join()
-                loops.append(tasks.create_task(self.membership.run(), name="membership"))
+                member = tasks.create_task(self.membership.run(), name="membership")
                 async with self._hearing(tasks), self._listening():
                     yield self
                 self.schedule.stop()
                 for loop in loops:
                     loop.cancel()
                 await self.performer.finish(STOP_WITHIN_S)
+                member.cancel()  # only now: without a beat, others would take what is still on the wire
                 await self.membership.leave()
             await self.store.transact(lambda tx: tx.journal(SYSTEM, [Entry("stopped", {})]))
         finally:

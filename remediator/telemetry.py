@@ -140,6 +140,7 @@ class Census:
     gates: int
     pages: int
     refusals: int
+    replicas: int
 
 
 async def take_census(tx: Tx) -> Census:
@@ -152,6 +153,7 @@ async def take_census(tx: Tx) -> Census:
         gates=sum(runs for (_, stage), runs in stages.items() if stage == Stage.WAITING),
         pages=len(await tx.pages()),
         refusals=len(await tx.dispositions(refused_only=True)),
+        replicas=max(1, sum(one.until > tx.now for one in await tx.replicas())),
     )
 
 
@@ -258,6 +260,7 @@ class _Rows:
             ("gates_open", "Gates that wait for votes.", seen.gates),
             ("holds", "Runs whose temporary change stands.", _holding(seen)),
             ("pages_open", "Pages that nobody has acknowledged.", seen.pages),
+            ("replicas", "Daemons that live, of those that share the store.", seen.replicas),
             ("refusals_standing", "Alerts that a bound keeps from being acted on.", seen.refusals),
         ):
             yield GaugeMetricFamily(f"remediator_{name}", doc, value=number)

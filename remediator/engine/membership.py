@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from remediator.engine.driver import Driver, Performs
 from remediator.engine.recovery import recover, take_over
@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=9)
 BEAT_S = 2.5
+LOOK_S = 1.0
+"""How often it looks whether somebody has gone, or has let go of something."""
 MARGIN_S = 1.5
 """So much earlier it stops sending: what was sent must have left before others take over."""
 
@@ -59,6 +61,7 @@ class Membership:
         self._driver: Driver | None = None
         self._performer: Performs | None = None
         self.id = ""
+        self._since: datetime | None = None  # by the store's clock
         self.lease = Lease(clock, 0.0)
 
     def attach(self, driver: Driver, performer: Performs) -> None:
@@ -73,25 +76,46 @@ class Membership:
         await recover(self._store, self._driver, self._performer)
 
     async def run(self) -> None:
-        """Until cancelled."""
-        while self._store.shared:
-            await asyncio.sleep(BEAT_S)
+        """Until cancelled. The beat waits for nothing else: taking over may be long work."""
+        if self._store.shared:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._every(BEAT_S, self.renew), name="beat")
+                tasks.create_task(self._every(LOOK_S, self.look), name="look")
+
+    async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await asyncio.sleep(seconds)
             try:
-                await self.beat()
+                await work()
             except StoreError as error:
-                log.warning("the lease could not be renewed", extra={"problem": str(error)})
+                log.warning("this replica cannot reach the store as one", extra={"problem": str(error)})
 
     async def beat(self) -> None:
         """Renew the lease, and look whether somebody has gone. Raises StoreError."""
-        assert self._driver is not None
-        assert self._performer is not None
+        await self.renew()
+        await self.look()
+
+    async def renew(self) -> None:
+        """One sign of life; whoever was taken for gone begins anew. Raises StoreError."""
         try:
             await self._renew()
         except LeaseLost:
             log.warning("this replica was taken for gone, and begins anew", extra={"replica": self.id})
             self.lease.until = 0.0
             await self._begin()
+
+    async def look(self) -> None:
+        """Go on with what the others have left. Raises StoreError."""
+        assert self._driver is not None
+        assert self._performer is not None
         await take_over(self._store, self._driver, self._performer)
+
+    def problems(self) -> list[str]:
+        """Why this replica is of no use now; empty when it is."""
+        found = [] if self.lease.holds() else ["this replica's lease is over: it sends nothing"]
+        if self._driver is not None and self._driver.stale:
+            found.append("other replicas have newer policies: this one opens no run until it has read them")
+        return found
 
     async def leave(self) -> None:
         """What is left goes to the others at once. Raises StoreError."""
@@ -99,7 +123,7 @@ class Membership:
         await self._store.transact(lambda tx: tx.let_go())
 
     async def _begin(self) -> None:
-        self.id = self._new_id("d")
+        self.id, self._since = self._new_id("d"), None
         self._store.write_as(self.id)
         self.lease = Lease(self._clock, 0.0)
         await self._renew()
@@ -107,14 +131,18 @@ class Membership:
     async def _renew(self) -> None:
         assert self._driver is not None
         began = self._clock.monotonic()
-        self._driver.stale = await self._store.transact(self._beat)
+        stale = await self._store.transact(self._beat)
+        if stale and not self._driver.stale:
+            log.warning("other replicas have newer policies", extra={"replica": self.id})
+        self._driver.stale = stale
         lasts = LEASE.total_seconds() - MARGIN_S if self._store.shared else float("inf")
         self.lease.until = began + lasts
 
     async def _beat(self, tx: Tx) -> bool:
         """One sign of life; returns whether its policies are older than those of others."""
-        mine = self._policies()
-        await tx.beat(Replica(id=self.id, host=self._host, policies=mine, since=tx.now, until=tx.now), LEASE)
+        mine, since = self._policies(), self._since or tx.now
+        self._since = since
+        await tx.beat(Replica(id=self.id, host=self._host, policies=mine, since=since, until=tx.now), LEASE)
         current = await tx.current_set()
         if current == mine or not self._store.shared:
             return False

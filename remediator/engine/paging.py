@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from functools import partial
 
 import msgspec
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 
 POLL_S = 1.0
 BATCH = 32
+CLAIM = timedelta(seconds=30)
+"""Longer than a delivery takes, by all roads."""
 
 
 class Paging:
@@ -62,14 +65,27 @@ class Paging:
                     await self._wake.wait()
 
     async def deliver_due(self) -> None:
-        """Who was told is remembered here until it is kept: a full disk must not page every second."""
+        """Whoever claims a page delivers it; if that one dies on the way, another does, `CLAIM` later.
+
+        Who was told is remembered here until it is kept: a full disk must not page every second.
+        """
+        for told in list(self._unkept.values()):
+            await self._told(await self._deliver(told) if self._is_due(told) else told)
         due = await self._store.read(lambda tx: tx.due(BATCH))
         for page in due.pages:
-            told = self._unkept.get(page.id)
-            if told is None or self._is_due(told):
-                told = self._unkept[page.id] = await self._deliver(told or page)
-            await self._store.transact(partial(_keep, told=told))
-            del self._unkept[page.id]
+            if await self._is_mine(page):
+                await self._told(await self._deliver(page))
+
+    async def _is_mine(self, page: Page) -> bool:
+        """Where daemons share a store, one of them tells. One alone tells even when it can write nothing."""
+        if not self._store.shared:
+            return True
+        return await self._store.transact(lambda tx: tx.claim_page(page.id, tx.now + CLAIM)) is not None
+
+    async def _told(self, page: Page) -> None:
+        self._unkept[page.id] = page
+        await self._store.transact(partial(_keep, told=page))
+        del self._unkept[page.id]
 
     async def without_store(self, problem: str) -> None:
         """The store takes nothing, so this page is kept nowhere: told by what is left, until it is mended."""
@@ -105,8 +121,16 @@ class Paging:
             f"{policy.name}: an alert about {refused.target or refused.fingerprint} still fires, and has "
             f"been refused for {format_duration(policy.patience)}: {refused.bound}: {refused.reason}"
         )
-        await self.open(f"refused:{refused.policy}:{refused.fingerprint}", text, chain=policy.page.chain)
-        await self._store.transact(lambda tx: _mark(tx, refused))
+        key, chain = f"refused:{refused.policy}:{refused.fingerprint}", policy.page.chain
+
+        async def work(tx: Tx) -> None:
+            current = await tx.disposition(refused.policy, refused.fingerprint)
+            if current is not None and not current.paged:  # another replica may have been quicker
+                await tx.put_disposition(msgspec.structs.replace(current, paged=True))
+                await put_page(tx, self._new_id, key, text, chain=chain)
+
+        await self._store.transact(work)
+        self.poke()
 
 
 async def put_page(
@@ -123,12 +147,6 @@ def _is_overdue(one: Disposition, policies: PolicySet, clock: Clock) -> bool:
     if versioned is None or one.paged or one.refused_since is None:
         return False
     return clock.now() >= one.refused_since + versioned.policy.patience
-
-
-async def _mark(tx: Tx, refused: Disposition) -> None:
-    current = await tx.disposition(refused.policy, refused.fingerprint)
-    if current is not None:
-        await tx.put_disposition(msgspec.structs.replace(current, paged=True))
 
 
 async def _keep(tx: Tx, told: Page) -> None:

@@ -45,7 +45,7 @@ from remediator.core.repeating import enough
 from remediator.core.run import Run
 from remediator.engine.looking import GRACE_S, Looking, live, longest
 from remediator.errors import ConnectorError, StoreError
-from remediator.ports import CardRef, Clock, Connector, Notifier, Order, Pending, Store
+from remediator.ports import CardRef, Clock, Connector, Notifier, Order, Pending, Store, Tx
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +101,7 @@ class Performer:
         self._looking = Looking(connectors, clock, catalog)
         self._probes = asyncio.Semaphore(at_once[0])
         self._acts = asyncio.Semaphore(at_once[1])
+        self._stopping = asyncio.Event()
         self._lease: Callable[[], Holds] | None = None
         self.on_step: Callable[[Act, Result], None] = lambda _act, _result: None  # for metrics
         self._tasks: dict[asyncio.Task[None], Pending] = {}
@@ -131,8 +132,12 @@ class Performer:
         task.add_done_callback(self._tasks.pop)
 
     async def finish(self, within_s: float) -> None:
-        """Stop: let acts that are on the wire come home, for so long; what may be repeated, shorter."""
+        """Stop: let acts that are on the wire come home, for so long; what may be repeated, shorter.
+
+        Acts that wait for a place are not sent any more, and said not to be.
+        """
         began = self._clock.monotonic()
+        self._stopping.set()
         await self._settle(began + min(REPEATABLE_S, within_s), self._tasks.keys)
         for task, pending in self._tasks.items():
             if repeatable(pending.effect):
@@ -215,10 +220,32 @@ class Performer:
         assert isinstance(effect, Act)
         left = min(effect.start_by - self._clock.now(), START_WITHIN)  # a clock may have gone back
         deadline = self._clock.monotonic() + left.total_seconds()
-        async with self._acts:
-            result = _kept(await self._send(pending.run, effect, deadline, lease))
+        if await self._has_place():
+            try:
+                result = _kept(await self._send(pending.run, effect, deadline, lease))
+            finally:
+                self._acts.release()
+        else:
+            result = Refused("never sent: the daemon stopped")
         self.on_step(effect, result)
         return StepFinished(effect.step, effect.attempt, effect.undo, result)
+
+    async def _has_place(self) -> bool:
+        """Wait for one among the acts that may be on the wire at once. False when the stop comes first."""
+        if self._acts.locked() and not self._stopping.is_set():
+            place = asyncio.ensure_future(self._acts.acquire())
+            stop = asyncio.ensure_future(self._stopping.wait())
+            try:
+                await asyncio.wait((place, stop), return_when=asyncio.FIRST_COMPLETED)
+                if place.done():
+                    return True
+            finally:
+                stop.cancel()
+                if not place.done():
+                    place.cancel()
+        if self._acts.locked():
+            return False
+        return await self._acts.acquire()
 
     async def _send(self, run: str, effect: Act, deadline: float, lease: Holds) -> Result:
         """The lease, and the start deadline by both clocks, are asked immediately before sending."""
@@ -321,22 +348,36 @@ class Performer:
         )
 
     async def _show(self, run_id: str, gate: str) -> str:
-        """The problem, or "" when every road shows it."""
-        run = await self._store.read(lambda tx: tx.run(run_id))
-        ref = await self._store.read(lambda tx: tx.card(gate))
-        if run is None:
-            return ""
-        for notifier in self._notifiers:
-            try:
-                shown = await _shown(notifier, run, gate, ref)
-            except ConnectorError as error:
-                return str(error)
-            if shown is not None and shown != ref:
-                await self._keep(shown)
-        return ""
+        """The problem, or "" when every road shows the run as it is now.
 
-    async def _keep(self, card: CardRef) -> None:
-        await self._store.transact(lambda tx: tx.put_card(card))
+        Another replica may be showing it, too. Whoever finds that it was not alone shows it again.
+        """
+        alone = True
+        while True:
+            run, kept = await self._store.read(lambda tx: _card_of(tx, run_id, gate))
+            if run is None:
+                return ""
+            seen = kept if alone or kept is None else msgspec.structs.replace(kept, digest="")
+            alone = True
+            for notifier in self._notifiers:
+                try:
+                    shown = await _shown(notifier, run, gate, seen)
+                    if shown is not None and shown != kept and not await self._keep(notifier, shown, kept):
+                        alone = False
+                except ConnectorError as error:
+                    return str(error)
+            if alone and run == (await self._store.read(lambda tx: _card_of(tx, run_id, gate)))[0]:
+                return ""
+
+    async def _keep(self, notifier: Notifier, card: CardRef, old: CardRef | None) -> bool:
+        """False when another replica was quicker. Then its card stands, and a second one is taken back."""
+        if await self._store.transact(lambda tx: tx.put_card(card, old)):
+            return True
+        kept = await self._store.read(lambda tx: tx.card(card.gate))
+        if kept is not None and (kept.channel, kept.ts) != (card.channel, card.ts):
+            log.warning("a card was posted twice", extra={"gate": card.gate})
+            await notifier.withdraw(card)
+        return False
 
     async def _dropped(self, number: int) -> None:
         while True:
@@ -346,6 +387,10 @@ class Performer:
                 await asyncio.sleep(1.0)
             else:
                 return
+
+
+async def _card_of(tx: Tx, run_id: str, gate: str) -> tuple[Run | None, CardRef | None]:
+    return await tx.run(run_id), await tx.card(gate)
 
 
 async def _shown(notifier: Notifier, run: Run, subject: str, ref: CardRef | None) -> CardRef | None:

@@ -14,7 +14,7 @@ from remediator.config import Person
 from remediator.config import Slack as SlackApp
 from remediator.core.run import Gate, Page, Question, Run
 from remediator.errors import ConnectorError
-from remediator.people.blocks import Block, button, buttons, mrkdwn
+from remediator.people.blocks import Block, button, buttons, mrkdwn, section
 from remediator.people.calling import WITHIN, Answer, SlackCalls
 from remediator.people.cards import Card, again_button, gate_card
 from remediator.people.enclosing import LOST, enclose
@@ -87,6 +87,14 @@ class SlackRoad:
         if ref is None:
             raise ConnectorError("slack", f"the card of question {question.id} goes whenever it is shown")
         return ref
+
+    async def withdraw(self, ref: CardRef) -> None:
+        """Its buttons go; a line stays, so that nobody wonders."""
+        text = "This card was posted twice; the other one counts."
+        content = {"text": text, "blocks": [section(text)]}
+        answer = await self._slack.call("chat_update", {"channel": ref.channel, "ts": ref.ts, **content})
+        if answer.error:
+            log.warning("a second card stays", extra={"gate": ref.gate, "problem": answer.error})
 
     def _enclosure(self, gate: Gate, ref: CardRef | None) -> Enclosure:
         if ref is not None and ref.attached == LOST:

@@ -58,3 +58,6 @@ class WebhookRoad:
     async def question(self, run: Run, question: Question, ref: CardRef | None) -> CardRef | None:  # noqa: ARG002
         """A webhook has no buttons; the page says how to answer."""
         return None
+
+    async def withdraw(self, ref: CardRef) -> None:
+        """A webhook has no cards."""

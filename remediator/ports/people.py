@@ -36,6 +36,10 @@ class Notifier(Protocol):
         """The same, for what people are asked about an unknown outcome."""
         ...
 
+    async def withdraw(self, ref: CardRef) -> None:
+        """A card that another replica has posted, too: take this one back. Best effort."""
+        ...
+
 
 @dataclass(frozen=True)
 class Answer:

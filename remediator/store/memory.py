@@ -325,6 +325,13 @@ class MemoryTx(PruneChanges):
         self.failure = StoreError("store", problem)
         return self.failure
 
+    async def claim_page(self, page_id: str, until: datetime) -> Page | None:
+        page = self._tables.pages.get(page_id)
+        if page is None or page.acked_at is not None or page.next_at is None or page.next_at > self.now:
+            return None
+        self._keep_page(msgspec.structs.replace(page, next_at=until))
+        return page
+
     async def page(self, page_id: str) -> Page | None:
         return self._tables.pages.get(page_id)
 
@@ -369,8 +376,11 @@ class MemoryTx(PruneChanges):
     async def card(self, gate: str) -> CardRef | None:
         return self._tables.cards.get(gate)
 
-    async def put_card(self, card: CardRef) -> None:
+    async def put_card(self, card: CardRef, old: CardRef | None) -> bool:
+        if self._tables.cards.get(card.gate) != old:
+            return False
         self._changes.set(self._tables.cards, card.gate, card)
+        return True
 
 
 class MemoryStore:

@@ -297,6 +297,13 @@ class SqliteTx(RunStatements, PruneStatements):
             breach=f"{page.id}: another page is open for {page.key}",
         )
 
+    async def claim_page(self, page_id: str, until: datetime) -> Page | None:
+        page = await self.page(page_id)
+        if page is None or page.acked_at is not None or page.next_at is None or page.next_at > self.now:
+            return None
+        await self.save_page(msgspec.structs.replace(page, next_at=until))
+        return page
+
     async def page(self, page_id: str) -> Page | None:
         row = self._row("SELECT doc FROM pages WHERE id = ?", (page_id,))
         return _page.decode(row[0]) if row else None
@@ -353,11 +360,14 @@ class SqliteTx(RunStatements, PruneStatements):
         row = self._row("SELECT gate, channel, ts, digest, attached FROM cards WHERE gate = ?", (gate,))
         return CardRef(*row) if row else None
 
-    async def put_card(self, card: CardRef) -> None:
+    async def put_card(self, card: CardRef, old: CardRef | None) -> bool:
+        if await self.card(card.gate) != old:
+            return False
         self._execute(
             "INSERT OR REPLACE INTO cards (gate, channel, ts, digest, attached) VALUES (?, ?, ?, ?, ?)",
             (card.gate, card.channel, card.ts, card.digest, card.attached),
         )
+        return True
 
 
 def _page_columns(page: Page) -> Row:

@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 
 from remediator.core.evidence import Picture
 from remediator.core.run import Halt, Outcome, Page, Stage, Vote
-from remediator.ports import AlertRow, JournalEntry, Rejected
+from remediator.ports import AlertRow, JournalEntry, Rejected, Replica
 
 Reason = Annotated[str, Meta(max_length=500)]
 Given = Annotated[str, Meta(min_length=1, max_length=500)]
@@ -227,7 +227,10 @@ class RefusalRow(Struct, frozen=True, kw_only=True):
 
 
 class StatusShape(Struct, frozen=True, kw_only=True):
-    """The status page as data. ``you``: whose token came with the request."""
+    """The status page as data. ``you``: whose token came with the request.
+
+    replicas: the daemons that share the store, with their lease and the version of their policies.
+    """
 
     now: datetime
     healthy: bool
@@ -237,6 +240,7 @@ class StatusShape(Struct, frozen=True, kw_only=True):
     store: Literal["up", "down"]
     inbox: int
     truncated: int
+    replicas: list[Replica]
     halts: list[Halt]
     gates: list[GateRow]
     asking: list[RunRow]

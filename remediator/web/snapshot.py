@@ -12,7 +12,7 @@ from remediator.core.alert import Alert
 from remediator.core.policyset import PolicySet
 from remediator.core.run import Halt, Page, Run, Stage
 from remediator.errors import StoreError
-from remediator.ports import Disposition, PolicyCount, Rejected, RunFilter, Tx
+from remediator.ports import Disposition, PolicyCount, Rejected, Replica, RunFilter, Tx
 from remediator.web.services import Services
 from remediator.web.shapes import PolicyRow, RefusalRow, StatusShape
 from remediator.web.views import gate_row, open_gate, policy_rows, refusal_row, run_row
@@ -41,6 +41,7 @@ class Rows:
     rejected: Sequence[Rejected] = ()
     inbox: int = 0
     truncated: int = 0
+    replicas: Sequence[Replica] = ()  # none where the store is one daemon's own
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,7 @@ class Snapshot:
             store="up" if self.healthy else "down",
             inbox=rows.inbox,
             truncated=rows.truncated,
+            replicas=list(rows.replicas),
             halts=list(rows.halts),
             gates=[gate_row(run, gate, roles) for run in self.waiting if (gate := run.gate) is not None],
             asking=[run_row(run) for run in self.asking],
@@ -180,6 +182,7 @@ async def _read(tx: Tx) -> Rows:
         rejected=[_short(one) for one in (await tx.rejected())[:MOST_REJECTED]],
         inbox=await tx.inbox_depth(),
         truncated=max((row.alert.truncated for row in firing), default=0),
+        replicas=await tx.replicas(),
     )
 
 

@@ -39,6 +39,9 @@ class Road:
         del run, question, ref
         return None
 
+    async def withdraw(self, ref: CardRef) -> None:
+        raise AssertionError(ref)
+
     async def card(self, run: Run, ref: CardRef | None) -> CardRef | None:
         assert run.gate is not None
         gate = run.gate.id

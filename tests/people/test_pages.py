@@ -96,6 +96,9 @@ class Road:
         del run, question, ref
         return None
 
+    async def withdraw(self, ref: CardRef) -> None:
+        raise AssertionError(ref)
+
     async def card(self, run: Run, ref: CardRef | None) -> CardRef | None:
         return None
 

@@ -605,6 +605,21 @@ class RestContract:
         assert await store.read(lambda tx: tx.page("p1")) == acked
         assert await store.read(lambda tx: tx.page("p9")) is None
 
+    async def test_a_page_that_is_due_is_claimed_once_and_is_due_again(self, store: Store, rig: Rig) -> None:
+        page = a_page("p1", next_at=NOON + MINUTE)
+        await store.transact(lambda tx: tx.put_page(page))
+        assert await store.transact(lambda tx: tx.claim_page("p1", NOON + 2 * MINUTE)) is None
+        assert await store.transact(lambda tx: tx.claim_page("p9", NOON + 2 * MINUTE)) is None
+        rig.clock.advance(MINUTE)
+        assert await store.transact(lambda tx: tx.claim_page("p1", NOON + 2 * MINUTE)) == page
+        assert await store.transact(lambda tx: tx.claim_page("p1", NOON + 3 * MINUTE)) is None
+        assert (await store.read(lambda tx: tx.due(10))).pages == ()
+        rig.clock.advance(MINUTE)
+        assert [one.id for one in (await store.read(lambda tx: tx.due(10))).pages] == ["p1"]
+        acked = a_page("p1", acked_by="ann", acked_at=NOON)
+        await store.transact(lambda tx: tx.save_page(acked))
+        assert await store.transact(lambda tx: tx.claim_page("p1", NOON + 3 * MINUTE)) is None
+
     async def test_deadlines_are_due_oldest_first(self, store: Store, rig: Rig) -> None:
         assert await store.read(lambda tx: tx.next_due()) is None
 
@@ -642,8 +657,11 @@ class RestContract:
         card = CardRef("r1/g1", "C0OPS", "17.1", "d", "F01")
         await store.transact(lambda tx: tx.keep_policy(policy))
         await store.transact(lambda tx: tx.keep_policy(policy))
-        await store.transact(lambda tx: tx.put_card(CardRef("r1/g1", "C0OPS", "17.1")))
-        await store.transact(lambda tx: tx.put_card(card))
+        first = CardRef("r1/g1", "C0OPS", "17.1")
+        assert await store.transact(lambda tx: tx.put_card(first, None))
+        assert not await store.transact(lambda tx: tx.put_card(card, None)), "another was quicker"
+        assert not await store.transact(lambda tx: tx.put_card(first, card)), "it is not there any more"
+        assert await store.transact(lambda tx: tx.put_card(card, first))
         assert await store.read(lambda tx: tx.kept_policy("v1")) == policy
         assert await store.read(lambda tx: tx.kept_policy("v2")) is None
         assert await store.read(lambda tx: tx.card("r1/g1")) == card

@@ -119,7 +119,7 @@ class PruneContract:
             for run in ("r-1", "r-10")[: 1 + another]:
                 await tx.save_run(closed(run), None)
                 await tx.journal(run, [Entry("opened"), Entry("closed")])
-                await tx.put_card(CardRef(f"{run}.1", "C1", "1.0"))
+                await tx.put_card(CardRef(f"{run}.1", "C1", "1.0"), None)
                 await tx.save_page(a_page(f"p-{run}", run, run=run, acked_by="ann", acked_at=NOON))
             await tx.keep_policy(KeptPolicy("v1", "unstick", "text", "file"))
             await tx.journal(SYSTEM, [Entry("started")])

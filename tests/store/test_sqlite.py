@@ -157,7 +157,7 @@ async def test_a_file_of_a_newer_version_is_refused(store: Store, rig: SqliteRig
 async def test_a_file_of_an_older_version_is_brought_up_with_all_that_is_in_it(
     store: Store, rig: SqliteRig
 ) -> None:
-    await store.transact(lambda tx: tx.put_card(CardRef("g-1", "C1", "1.0", "digest")))
+    await store.transact(lambda tx: tx.put_card(CardRef("g-1", "C1", "1.0", "digest"), None))
     await store.transact(lambda tx: tx.count(scope("r1"), Counted("act")))
     await store.close()
     for index in ("runs_closed", "runs_of_version", "pages_over", "effects_held"):
