@@ -43,18 +43,26 @@ def add_command(commands: Any) -> None:
         "--cover-all", action="store_true", help="fail unless every case, step, gate and undo is reached"
     )
     test.add_argument(
-        "--fail-under", type=float, default=0.0, metavar="PERCENT", help="fail when less than this is reached"
+        "--fail-under",
+        type=_percent,
+        default=0.0,
+        metavar="PERCENT",
+        help="fail when less than this is reached",
     )
     test.set_defaults(run=run_test)
+
+
+def _percent(text: str) -> float:
+    number = float(text)
+    if not 0 <= number <= 100:
+        raise argparse.ArgumentTypeError(f"{text} is no percentage; write 0 to 100")
+    return number
 
 
 def run_test(args: argparse.Namespace) -> int:
     """0: every story went as it says; 1: not so; 2: nothing could be told."""
     try:
-        status = _once(args)
-        while args.watch:
-            _wait_for_change(args)
-            status = _once(args)
+        status = _watched(args) if args.watch else _once(args)
     except KeyboardInterrupt:
         return FINE
     except BrokenPipeError:  # whoever read along has heard enough
@@ -65,9 +73,22 @@ def run_test(args: argparse.Namespace) -> int:
     return status
 
 
+def _watched(args: argparse.Namespace) -> int:
+    """Until somebody stops it. What is broken for a moment is told, and mended by the next change."""
+    while True:
+        try:
+            _once(args)
+        except (RemediatorError, OSError) as error:
+            print(error, file=sys.stderr)
+        _wait_for_change(args)
+
+
 def _once(args: argparse.Namespace) -> int:
     from remediator.policyfiles.testing import reports, running
 
+    if args.words and (args.cover_all or args.fail_under):
+        print("-k leaves stories out, so what is reached is not known; leave it out, too", file=sys.stderr)
+        return COULD_NOT_RUN
     missing = [path for path in args.paths if not path.exists()]
     if missing:
         print(f"{missing[0]}: does not exist; name folders, test files or policies", file=sys.stderr)
@@ -84,9 +105,17 @@ def _once(args: argparse.Namespace) -> int:
     if args.words or suite.findings:  # what the other stories reach is not known
         report.coverage.clear()
     if args.junit is not None:
-        args.junit.write_text(reports.as_junit(report), encoding="utf-8")
+        _written(args.junit, reports.as_junit(report))
     print(reports.as_json(report) if args.json else reports.as_text(report))
     return PROBLEMS if report.failed or report.findings or _lacking(report, args) else FINE
+
+
+def _written(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        problem, remedy = f"cannot be written: {error.strerror}", "name a file in a folder that is there"
+        raise RemediatorError(str(path), problem, remedy=remedy) from error
 
 
 def _nothing_to_tell(args: argparse.Namespace, stories: int) -> str:

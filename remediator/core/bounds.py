@@ -186,7 +186,7 @@ def _over(rate: Rate, acts: Sequence[datetime], now: datetime, bound: str, whose
     inside = sorted((at for at in acts if at > now - rate.per), reverse=True)
     if len(inside) < rate.limit:
         return None
-    reason = f"{len(inside)} of {rate.limit} acts {whose} in {format_duration(rate.per)}"
+    reason = f"{len(inside)} of {rate.limit} runs {whose} in {format_duration(rate.per)}"
     last = inside[rate.limit - 1] if rate.limit else now  # a limit of none at all never ends
     return Refusal(bound, reason, again_at=last + rate.per)
 

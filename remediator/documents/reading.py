@@ -13,6 +13,7 @@ import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -174,6 +175,8 @@ def resolve(text: str) -> object:
     number = float(text)
     if not math.isfinite(number):
         raise ValueError(f"{text} is too large")
+    if Decimal(repr(number)) != Decimal(text):
+        raise ValueError(f"{text} has more digits than are kept: it would be {number!r}")
     return number
 
 

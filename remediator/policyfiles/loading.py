@@ -270,9 +270,9 @@ def _is_echo(error: dict[str, Any]) -> bool:
 
 
 _KINDS = {
-    "bool_type": ("true or false must stand here", "write it without quotes"),
+    "bool_type": ("true or false must stand here", "write one of them, without quotes"),
     "dict_type": ("a map must stand here", "write it as key: value"),
-    "int_type": ("a whole number must stand here", "write it without quotes"),
+    "int_type": ("a whole number must stand here", "write it in digits, without quotes: 3"),
     "list_type": ("a list must stand here", "write it as [one, other]"),
     "tuple_type": ("a list must stand here", "write it as [one, other]"),
 }
@@ -300,9 +300,8 @@ def _of_model(document: Document, error: dict[str, Any], model: type[BaseModel])
             choices = [
                 choice.strip("'") for choice in str(told["expected"]).replace(" or ", ", ").split(", ")
             ]
-            problem = Problem(
-                place, f"{error['input']!r} cannot stand here", nearest(error["input"], choices)
-            )
+            written = "nothing" if error["input"] is None else repr(error["input"])
+            problem = Problem(place, f"{written} cannot stand here", nearest(error["input"], choices))
             return placed(document, "P012", "error", problem)
         case "too_short":
             return placed(document, "P012", "error", Problem(place, "this may not be empty"))

@@ -123,7 +123,7 @@ def spent(*shares: tuple[str, float]) -> Use:
 def test_a_budget_is_shared_and_says_who_took_it() -> None:
     use = spent(("halve", 1), ("pause", 20), ("halve", 59), ("halve", 60))
     no = refusal(use, budget="pauses")
-    assert str(no) == "budget: 3 of 3 acts of budget pauses in 1h, by halve 2, pause 1"
+    assert str(no) == "budget: 3 of 3 runs of budget pauses in 1h, by halve 2, pause 1"
     assert no is not None
     assert no.again_at == START + timedelta(minutes=1)
     assert refusal(use) is None, "it has no budget"

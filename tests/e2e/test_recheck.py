@@ -193,7 +193,7 @@ async def test_a_rate_is_not_exceeded_and_says_so(play: Stage) -> None:
     await play.world.control(f"campaigns/{campaign}", status="running")
     await asyncio.sleep(2.5)
     refusal = await _refusal(play, "once-an-hour", campaign)
-    assert (refusal["bound"], "1 of 1 acts" in refusal["reason"]) == ("per_target", True)
+    assert (refusal["bound"], "1 of 1 runs" in refusal["reason"]) == ("per_target", True)
     assert await play.calls(campaign) == 1
 
 

@@ -41,7 +41,7 @@ async def test_two_policies_on_two_targets_cannot_pass_one_budget(tmp_path: Path
         standing = await one.stands(other)
         assert standing is not None
         assert standing.bound == "budget"
-        assert standing.reason == f"1 of 1 acts of budget pauses in 1h, by {run.policy} 1"
+        assert standing.reason == f"1 of 1 runs of budget pauses in 1h, by {run.policy} 1"
         assert standing.again_at == START + timedelta(hours=1)
         await one.answers()
         one.later(minutes=59)
@@ -66,7 +66,7 @@ async def test_of_two_runs_that_were_approved_only_one_takes_what_is_left(tmp_pa
         first, second = await one.runs()
         assert {first.stage, second.stage} == {Stage.ACTING, Stage.CLOSED}
         refused = first if first.stage is Stage.CLOSED else second
-        assert refused.reason.startswith("budget: 1 of 1 acts of budget pauses")
+        assert refused.reason.startswith("budget: 1 of 1 runs of budget pauses")
 
 
 async def test_an_act_of_which_nobody_knows_the_outcome_stays_in_the_budget(tmp_path: Path) -> None:
@@ -89,8 +89,8 @@ async def test_who_observes_has_a_budget_of_its_own(tmp_path: Path) -> None:
         assert outcomes["works", "campaign/b-c-1"] == "acting"
         noes = {name: await one.stands(name, "f2") for name in ("watches", "works")}
         assert {name: no.reason for name, no in noes.items() if no is not None} == {
-            "watches": "1 of 1 acts of budget pauses in 1h, by watches 1",
-            "works": "1 of 1 acts of budget pauses in 1h, by works 1",
+            "watches": "1 of 1 runs of budget pauses in 1h, by watches 1",
+            "works": "1 of 1 runs of budget pauses in 1h, by works 1",
         }
 
 

@@ -100,14 +100,14 @@ FIRST = {
         (pauses(bounds=GENEROUS | {"per_target": "1 in 6h"}),),
         acts_at_once,
         SAME,
-        "1 of 1 acts on campaign/c-1 in 6h",
+        "1 of 1 runs on campaign/c-1 in 6h",
         timedelta(hours=6),
     ),
     "per_policy": First(
         (pauses(bounds=GENEROUS | {"per_policy": "1 in 2h"}),),
         acts_at_once,
         OTHER,
-        "1 of 1 acts by late-campaign in 2h",
+        "1 of 1 runs by late-campaign in 2h",
         timedelta(hours=2),
     ),
 }

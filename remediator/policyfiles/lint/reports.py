@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -119,5 +120,5 @@ def _uri(file: str) -> str:
     path = Path(file)
     if path.is_absolute():
         here = Path.cwd()
-        return quote(path.relative_to(here).as_posix()) if path.is_relative_to(here) else path.as_uri()
-    return quote(path.as_posix())
+        return quote(os.fsencode(path.relative_to(here))) if path.is_relative_to(here) else path.as_uri()
+    return quote(os.fsencode(path))

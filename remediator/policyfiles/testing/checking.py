@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from remediator.core.policy import Policy
 from remediator.documents import nearest
 from remediator.documents.reading import Place
 from remediator.policyfiles.checks.uses import Problem
 from remediator.policyfiles.testing.expecting import Expectations
-from remediator.policyfiles.testing.givens import Givens
+from remediator.policyfiles.testing.givens import Givens, pictured
 from remediator.policyfiles.testing.models import HaltText, Line, Test, TestFile, listed, voters
 from remediator.policyfiles.testing.naming import Known, Names, blanks, named
 
@@ -52,7 +52,7 @@ KINDS = frozenset(
         "unverified",
         "verified",
     }
-    | {"vote", "vote-refused", "would"}
+    | {"late-result", "settle-refused", "settling", "vote", "vote-refused", "would"}
 )
 """Lines of a journal after which a story may crash."""
 
@@ -60,6 +60,8 @@ CRASH = re.compile(r"now|after ([a-z-]+)(?: ([a-z][a-z0-9_]*(?:\[[0-9]+\])?))?")
 SCOPES = re.compile(r"all|policy|target|policy:.+|target:.+")
 LONGEST = timedelta(days=400)
 """How long a story may last."""
+YEARS = range(1990, 2101)
+"""In which a story may begin: before and behind it there is time enough."""
 
 
 class Check:
@@ -74,6 +76,7 @@ class Check:
         """All that is wrong with it."""
         yield from blanks(file, ())
         yield from self._givens.given(file.given, ("given",))
+        yield from _begins(file.starts, ("starts",))
         names: set[str] = set()
         for number, test in enumerate(file.tests):
             place: Place = ("tests", number)
@@ -91,6 +94,8 @@ class Check:
             yield Problem(
                 (*place, "params"), "an alert brings its own params", "put them into its labels", on_key=True
             )
+        if test.starts is not None:
+            yield from _begins(test.starts, (*place, "starts"))
         if test.started_by is not None:
             yield from self._names.person(test.started_by, (*place, "started_by"))
         if test.expect is None and not any(line.expect for line in test.story):
@@ -113,16 +118,18 @@ class Check:
     def _line(self, line: Line, place: Place) -> Iterator[Problem]:
         if not line.model_fields_set:
             yield Problem(place, "nothing happens on this line", "take it out")
+        for key in ("reading", "result", "preview", "crash", "policy_changes", "approve", "deny"):
+            if key in line.model_fields_set and not getattr(line, key):
+                yield Problem(
+                    (*place, key), "nothing happens by this", "say what does, or take it out", on_key=True
+                )
         yield from self._givens.readings(line.reading, (*place, "reading"))
         yield from named(line.result, self._names.acts, "step", (*place, "result"))
         yield from self._names.steps(line.preview, (*place, "preview"))
         for name in line.preview:
             yield from self._givens.previewed(name, (*place, "preview", name))
         for name, picture in line.preview.items():
-            if picture.error and picture.model_fields_set != {"error"}:
-                yield Problem(
-                    (*place, "preview", name), "a preview that fails shows nothing", "keep error alone"
-                )
+            yield from pictured(picture, (*place, "preview", name))
         for crash in listed(line.crash):
             yield from self._crash(crash, (*place, "crash"))
         for key in ("approve", "deny"):
@@ -146,3 +153,8 @@ class Check:
             yield Problem(place, f"no journal says {found[1]!r}", nearest(found[1], KINDS))
         elif found[2]:
             yield from self._names.steps([found[2]], place)
+
+
+def _begins(at: datetime, place: Place) -> Iterator[Problem]:
+    if at.year not in YEARS:
+        yield Problem(place, f"no story begins in the year {at.year}", "write 2026-03-02T09:00:00Z")

@@ -30,13 +30,20 @@ def judge(expect: Expect, seen: Seen) -> list[Miss]:
     misses = [miss for key in ABOUT_ALL if (miss := _asked(key, ABOUT_ALL[key], expect, seen))]
     wanted = [key for key in ABOUT_RUN if key in expect.model_fields_set]
     run = _run(expect, seen)
-    if wanted and run is None:
+    meant = wanted or [key for key in ("run", "refused") if _means_a_run(key, expect)]
+    if meant and run is None:
         which = "a run" if expect.run in (1, "last") else f"run {expect.run}"
-        return [*misses, ((wanted[0],), which, _runs(seen))]
+        return [*misses, ((meant[0],), which, _runs(seen))]
     for key in wanted:
         assert run is not None
         misses += [((key, *place), one, other) for place, one, other in ABOUT_RUN[key](expect, run, seen)]
     return misses
+
+
+def _means_a_run(key: str, expect: Expect) -> bool:
+    """Nothing is refused to what was never opened: then ``refused: none`` would say nothing."""
+    bound = expect.refused.bound if isinstance(expect.refused, RefusalText) else expect.refused
+    return key in expect.model_fields_set and expect.runs != 0 and (key == "run" or bound == "none")
 
 
 def _asked(

@@ -68,8 +68,13 @@ class Expectations:
         texts: list[tuple[Place, OneOrAll | None]] = [(("refused", "reason"), refused)]
         texts += [((key,), getattr(expect, key)) for key in ("reason", "card", "pages")]
         for there, text in texts:
-            if text is not None and "" in listed(text):
+            if text is not None and not all(one.strip() for one in listed(text)):
                 yield Problem((*place, *there), "an empty text is part of every text", "write [] for none")
+        for key in ("gate", "refused"):
+            told = getattr(expect, key)
+            if isinstance(told, GateText | RefusalText) and not told.model_fields_set:
+                remedy = "write gate: {state: open}" if key == "gate" else "write the bound, or none"
+                yield Problem((*place, key), "this expects nothing", remedy)
         for key in ("steps", "args", "held"):
             if getattr(expect, key) == {}:
                 yield Problem(

@@ -7,11 +7,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from remediator.core.counting import counted
 from remediator.documents import nearest
 from remediator.documents.reading import Place
 from remediator.policyfiles.checks.uses import Problem
 from remediator.policyfiles.testing import shapes
-from remediator.policyfiles.testing.models import GIVEN
+from remediator.policyfiles.testing.models import GIVEN, PictureText
 from remediator.policyfiles.testing.naming import Names, named
 
 
@@ -21,10 +22,10 @@ class Givens:
     def __init__(self, names: Names) -> None:
         self._names = names
 
-    def given(self, given: Mapping[str, Any], place: Place) -> Iterator[Problem]:
+    def given(self, written: Mapping[str, Any], place: Place) -> Iterator[Problem]:
         """Readings by the names of probes; what steps come to by STEP.result and STEP.preview."""
-        readings = dict(given)
-        for name, value in given.items():
+        readings = dict(written)
+        for name, value in written.items():
             step, _, what = name.rpartition(".")
             if what not in GIVEN:
                 continue
@@ -37,10 +38,13 @@ class Givens:
             if what == "preview":
                 yield from self.previewed(step, (*place, name))
             try:
-                GIVEN[what].validate_python(value)
+                given = GIVEN[what].validate_python(value)
             except ValidationError:
                 remedy = "write it as on a line of the story, such as refused or {refused: why}"
                 yield Problem((*place, name), f"this is no {what}", remedy)
+                continue
+            if isinstance(given, PictureText):
+                yield from pictured(given, (*place, name))
         yield from self.readings(readings, place)
 
     def readings(self, readings: Mapping[str, Any], place: Place) -> Iterator[Problem]:
@@ -71,6 +75,18 @@ class Givens:
         """A row has the columns that its SELECT names, and no others; some may be left out."""
         rows: list[tuple[Place, Any]] = [(("row",), value.get("row"))]
         several = value.get("rows")
+        if isinstance(several, list):
+            first = several[0] if several else None
+            if "row" in value and value["row"] != first:
+                yield Problem(
+                    (*place, "row"), "row is the first of rows", "write one of the two", on_key=True
+                )
+            if value.get("count", len(several)) != len(several):
+                problem = f"{counted(len(several), 'row')} are not {value['count']}"
+                yield Problem((*place, "count"), problem, "leave count out", on_key=True)
+        elif value.get("row") is not None and value.get("count", 1) != 1:
+            problem = f"one row is not {value['count']}"
+            yield Problem((*place, "count"), problem, "write all of them under rows", on_key=True)
         if several is not None and not isinstance(several, list):
             yield Problem((*place, "rows"), "rows are a list of maps", "write [{column: value}]")
         elif several is not None:
@@ -101,3 +117,12 @@ class Givens:
         operation = self._names.known.catalog.operations.get(step.use) if step is not None else None
         if operation is not None and not operation.previews:
             yield Problem(place, f"{operation.name} is never previewed", "leave it out", on_key=True)
+
+
+def pictured(picture: PictureText, place: Place) -> Iterator[Problem]:
+    """A picture shows all that it counts; one that could not be made shows nothing."""
+    if picture.error and picture.model_fields_set != {"error"}:
+        yield Problem(place, "a preview that fails shows nothing", "keep error alone")
+    if picture.rows and picture.count is not None and picture.count != len(picture.rows):
+        problem = f"{counted(len(picture.rows), 'row')} are not {picture.count}"
+        yield Problem((*place, "count"), problem, "leave count out", on_key=True)

@@ -78,7 +78,7 @@ class Happenings:
             case "policy_changes" if line.policy_changes:
                 self._scene.change_policy()
             case "fires" | "resolves":
-                self._alerts_change(key, line)
+                self._alerts_change(key, line, place)
             case "busy" if line.busy is not None:
                 self._busy(line.busy, place)
             case "halt" if line.halt is not None:
@@ -104,12 +104,16 @@ class Happenings:
 
     # ── Alerts ─────────────────────────────────────────────────────────────────────────────────────
 
-    def _alerts_change(self, key: str, line: Line) -> None:
+    def _alerts_change(self, key: str, line: Line, place: Place) -> None:
         told = line.fires if key == "fires" else line.resolves
+        named = _identity(told) in self._alerts if isinstance(told, AlertText) else bool(self._alerts)
+        if not named and not (isinstance(told, AlertText) and key == "fires"):
+            self._scene.fail(place, key, "an alert that fired before", "it never did")
+            return
         if isinstance(told, AlertText) and key == "fires":
             self._fires(told)
         elif isinstance(told, AlertText):
-            self._resolve(self._alerts.get(_identity(told)) or self._made(told))
+            self._resolve(self._alerts[_identity(told)])
         else:
             for alert in list(self._alerts.values()):
                 if key == "resolves":

@@ -33,6 +33,8 @@ def _moment(value: object) -> object:
 
 Moment = Annotated[datetime, BeforeValidator(_moment)]
 OneOrAll = str | list[str]
+Whole = Annotated[int, Field(strict=True)]
+"""A count: true is not 1."""
 
 
 class AlertText(_Part):
@@ -67,7 +69,7 @@ class ResultText(_Part):
 class PictureText(_Part):
     """What a step would change, as its preview shows it."""
 
-    count: int | None = Field(default=None, description="How many rows.")
+    count: Whole | None = Field(default=None, description="How many rows.")
     rows: list[dict[str, Any]] = Field(default=[], description="Each as {key: …, before: …, after: …}.")
     text: str = Field(default="", description="What the preview says in words.")
     error: str = Field(default="", description="Why it cannot be shown.")
@@ -117,7 +119,7 @@ class GateText(_Part):
     """A gate as it should be."""
 
     steps: list[str] | None = Field(default=None, description="The steps that it covers, in order.")
-    votes: dict[str, int] | None = Field(default=None, description="Role → how many people.")
+    votes: dict[str, Whole] | None = Field(default=None, description="Role → how many people.")
     state: Literal["open", "approved", "denied", "expired", "void"] = Field(
         default="open", description="How it stands."
     )
@@ -138,17 +140,17 @@ class RefusalText(_Part):
 class Expect(_Part):
     """What should be so at this moment. About the first run, unless ``run`` names another."""
 
-    run: Annotated[int, Field(ge=1)] | Literal["last"] = Field(
+    run: Annotated[int, Field(strict=True, ge=1)] | Literal["last"] = Field(
         default=1, description="Which run is meant, counted from the first; or last."
     )
-    runs: int | None = Field(default=None, description="How many runs there were.")
+    runs: Whole | None = Field(default=None, description="How many runs there were.")
     mode: Literal["act", "suggest", "observe"] | None = Field(default=None, description="The run's mode.")
     stage: str | None = Field(default=None, description="Where the run stands: waiting, holding, closed …")
     outcome: str | None = Field(
         default=None, description="How the run ended: fixed, denied …; open if it has not."
     )
     reason: OneOrAll | None = Field(default=None, description="What the outcome's reason says, in parts.")
-    case: int | Literal["nothing"] | None = Field(
+    case: Whole | Literal["nothing"] | None = Field(
         default=None, description="The case that held, counted from 1; nothing: one that says so."
     )
     gate: GateText | Literal["none"] | None = Field(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,8 +65,8 @@ class Report:
         return percent(self.coverage.values())
 
 
-def find(paths: Iterable[Path], catalog: Catalog, people: frozenset[str]) -> Suite:
-    """The stories of these files and folders, with the policies of their folders."""
+def find(paths: Sequence[Path], catalog: Catalog, people: frozenset[str]) -> Suite:
+    """The stories of these files and folders, with the policies that are meant."""
     files = list(dict.fromkeys(file for path in paths for file in _test_files(path)))
     folders = _folders(list(paths), files)
     loaded = load(folders, catalog)
@@ -79,7 +79,15 @@ def find(paths: Iterable[Path], catalog: Catalog, people: frozenset[str]) -> Sui
         told += some
         findings += wrong
         untold += _written(file) if wrong else 0
-    return Suite(tuple(told), loaded.policies, tuple(sorted(findings)), tuple(files), untold)
+    meant = tuple(one for one in loaded.policies if _is_meant(one, paths, told))
+    return Suite(tuple(told), meant, tuple(sorted(findings)), tuple(files), untold)
+
+
+def _is_meant(policy: LoadedPolicy, paths: Iterable[Path], told: Iterable[Story]) -> bool:
+    """Is it asked what is reached of it? It is named, by itself or by its folder, or a story is about it."""
+    file = Path(policy.file)
+    named = any(file.is_relative_to(path) if path.is_dir() else file == path for path in paths)
+    return named or any(story.policy is policy for story in told)
 
 
 def _test_files(path: Path) -> Iterator[Path]:

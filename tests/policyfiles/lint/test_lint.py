@@ -270,3 +270,10 @@ def test_a_waived_gate_is_a_note_that_strict_does_not_count(
     assert found[1] == "1 policy without errors; 0 errors, 0 warnings, 1 note"
     assert run("lint", "--format", "github", "good.yaml") == 0
     assert lines(capsys)[0].startswith("::notice file=good.yaml")
+
+
+def test_a_file_whose_name_is_no_text_has_its_place_in_sarif() -> None:
+    finding = Finding("zz-\udcff.yaml", 1, 1, "P001", "error", "it is not UTF-8", "")
+    (result,) = json.loads(as_sarif(Loaded((), (finding,))))["runs"][0]["results"]
+    place = result["locations"][0]["physicalLocation"]
+    assert place["artifactLocation"]["uri"] == "zz-%FF.yaml"

@@ -54,6 +54,27 @@ steps:
 page: {chain: default}
 """
 
+HALVE = """\
+policy: pause-campaign
+summary: A program spends too much
+mode: act
+match: ['{alertname="CampaignLate"}']
+params:
+  campaign_id: {from: labels.campaign_id, pattern: '[a-z0-9-]{1,64}'}
+target: loyalty-program/${campaign_id}
+decide: [{do: [halve]}]
+steps:
+  halve:
+    use: postgres.execute
+    via: loyalty_db
+    with: {sql: UPDATE loyalty_programs SET earn_rate = $2 WHERE id = $1, args: ['${campaign_id}', 0.5]}
+    rows: ROWS
+    gate: {votes: {finance_ops: 1}}
+    verify: {none: it is in the transaction}
+    undo: {none: meant to stay}
+"""
+"""A policy that changes rows; ROWS: how many."""
+
 HEAD = """\
 policy: pause-campaign
 given:

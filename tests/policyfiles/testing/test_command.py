@@ -14,8 +14,9 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from remediator.cli import main
+from remediator.policyfiles.testing.running import find
 from remediator.policyfiles.testing.telling import failed
-from tests.policyfiles.testing.stage import CONFIG, HEAD, PAUSE, REPOSITORY, story, suite, tell
+from tests.policyfiles.testing.stage import CONFIG, HEAD, PAUSE, REPOSITORY, known, story, suite, tell
 
 RIGHT = story(
     "- {approve: bob, expect: {started: pause}}\n- {at: 12h, expect: {undone: pause}}", name="it pauses"
@@ -182,7 +183,8 @@ def test_a_timeline_speaks_in_sentences_and_tells_every_page(tmp_path: Path) -> 
         (["--cover-all"], 1),
         (["--fail-under", "81"], 1),
         (["--fail-under", "80"], 0),
-        (["-k", "it pauses", "--cover-all"], 0),
+        (["-k", "it pauses", "--cover-all"], 2),
+        (["-k", "it pauses", "--fail-under", "1"], 2),
     ],
 )
 def test_too_little_that_was_reached_is_a_failure_where_it_is_wanted(
@@ -269,6 +271,28 @@ def test_watching_tells_them_again_after_a_change(
     assert said.index("1 story, 0 failed") < said.index("2 stories, 0 failed")
 
 
+def test_watching_goes_on_when_the_settings_are_broken_for_a_moment(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite(tmp_path, HEAD + QUIET)
+    settings = tmp_path / "settings.yml"
+    settings.write_text("connections: [")
+    naps = iter([lambda: shutil.copy(CONFIG, settings)])
+
+    def nap(_seconds: float) -> None:
+        next(naps, _stop)()
+
+    monkeypatch.setattr(time, "sleep", nap)
+    assert main(["policy", "test", str(tmp_path), "--config", str(settings), "--watch"]) == 0
+    told = capsys.readouterr()
+    assert "settings.yml" in told.err
+    assert "1 story, 0 failed" in told.out
+
+
+def _stop() -> None:
+    raise KeyboardInterrupt
+
+
 def test_the_story_of_the_language_itself_holds(tmp_path: Path) -> None:
     """As the policy language tells it: what is read just before the act is given only after it."""
     shared = REPOSITORY / "tests" / "policyfiles"
@@ -278,3 +302,30 @@ def test_the_story_of_the_language_itself_holds(tmp_path: Path) -> None:
         shutil.copy(shared / name, folder)
     config.write_text(f"budgets: {{loyalty-earn-rates: {{limit: 5, per: 24h}}}}\n{CONFIG.read_text()}")
     assert main(["policy", "test", str(folder), "--config", str(config)]) == 0
+
+
+@pytest.mark.parametrize("percent", ["-1", "101", "nan", "many"])
+def test_what_is_no_percentage_is_told(
+    tmp_path: Path, percent: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite(tmp_path, HEAD + RIGHT)
+    with pytest.raises(SystemExit):
+        at(tmp_path, f"--fail-under={percent}")
+    assert "--fail-under" in capsys.readouterr().err
+
+
+def test_a_junit_file_that_cannot_be_written_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite(tmp_path, HEAD + RIGHT)
+    assert at(tmp_path, "--junit", str(tmp_path / "none" / "x.xml")) == 2
+    assert "x.xml: cannot be written: No such file or directory; name a file" in capsys.readouterr().err
+
+
+def test_only_what_is_named_is_asked_how_much_of_it_was_reached(tmp_path: Path) -> None:
+    other = PAUSE.replace("pause-campaign", "other")
+    suite(tmp_path, HEAD + RIGHT, {"pause.yaml": PAUSE, "other.yaml": other})
+    for named in ("pause.yaml", "pause.test.yaml"):
+        found = find([tmp_path / named], *known())
+        assert [one.policy.name for one in found.policies] == ["pause-campaign"]
+    assert len(find([tmp_path], *known()).policies) == 2

@@ -16,7 +16,7 @@ from remediator.policyfiles.testing.checking import KINDS
 from remediator.policyfiles.testing.expecting import BOUNDS
 from remediator.policyfiles.testing.models import Expect, Line, Test, TestFile
 from remediator.policyfiles.testing.running import run
-from tests.policyfiles.testing.stage import ALERT, HEAD, PAUSE, REPOSITORY, known, story, suite
+from tests.policyfiles.testing.stage import ALERT, HALVE, HEAD, PAUSE, REPOSITORY, known, story, suite
 
 WRONG = [
     # lines of a story, place, what is said
@@ -66,6 +66,13 @@ WRONG = [
     ("- expect: {card: ''}", "10:24", "an empty text is part of every text; write [] for none"),
     ("- expect: {pages: [a, '']}", "10:25", "an empty text is part of every text"),
     ("- expect: {refused: {reason: ''}}", "10:36", "an empty text is part of every text"),
+    ("- expect: {card: ' '}", "10:24", "an empty text is part of every text; write [] for none"),
+    ("- expect: {pages: [' ']}", "10:25", "an empty text is part of every text"),
+    ("- expect: {gate: {}}", "10:24", "this expects nothing; write gate: {state: open}"),
+    ("- expect: {refused: {}}", "10:27", "this expects nothing; write the bound, or none"),
+    ("- expect: {runs: true}", "10:24", "a whole number must stand here; write it in digits"),
+    ("- approve: []\n- expect: {runs: 1}", "10:9", "nothing happens by this; say what does, or take it out"),
+    ("- policy_changes: false\n- expect: {runs: 1}", "10:9", "nothing happens by this"),
     ("- expect: {steps: {}}", "10:25", "this expects nothing; name steps under steps, or leave it out"),
     ("- expect: {args: {pause: {}}}", "10:32", "this expects nothing; name its arguments"),
     ("- preview: {pause: {count: 1}}\n- expect: {runs: 1}", "10:19", "http.request is never previewed"),
@@ -303,3 +310,54 @@ def test_the_known_bounds_and_journal_lines_are_those_of_the_core() -> None:
 def test_every_key_is_described() -> None:
     for model in (TestFile, Test, Line, Expect):
         assert [name for name, one in model.model_fields.items() if not one.description] == []
+
+
+@pytest.mark.parametrize(
+    ("reading", "said"),
+    [
+        ("{row: {id: a}, rows: [{id: b}]}", "row is the first of rows; write one of the two"),
+        ("{rows: [{id: a}], count: 5}", "1 row are not 5; leave count out"),
+        ("{row: {id: a}, count: 5}", "one row is not 5; write all of them under rows"),
+        ("{rows: [{id: a}, {id: b}], row: {id: a}, count: 2}", ""),
+        ("{count: 5}", ""),
+    ],
+)
+def test_a_reading_does_not_contradict_itself(tmp_path: Path, reading: str, said: str) -> None:
+    counting = MEASURED_ROWS
+    text = f"policy: pause-campaign\ngiven: {{campaign: {reading}}}\ntests:\n" + story("- expect: {runs: 1}")
+    found = suite(tmp_path, text, {"pause.yaml": counting})
+    assert [said in str(one) for one in found.findings] == ([True] if said else [])
+
+
+MEASURED_ROWS = PAUSE.replace(
+    "{use: http.get, via: loyalty_api, with: {path: '/api/campaigns/${campaign_id}'}}\ndecide:",
+    "{use: postgres.query, via: loyalty_db, with: {sql: SELECT id FROM loyalty_programs}}\ndecide:",
+).replace('campaign.json.status != "late"', "campaign.count == 0")
+
+
+@pytest.mark.parametrize("year", ["0001", "9999"])
+@pytest.mark.parametrize("of_story", [True, False])
+def test_a_story_does_not_begin_at_the_end_of_time(tmp_path: Path, year: str, of_story: bool) -> None:
+    starts = f"starts: {year}-01-01T00:00:00Z"
+    text = HEAD + story("- expect: {runs: 1}", begins=f"{ALERT}\n    {starts}" if of_story else ALERT)
+    text = text if of_story else text.replace("tests:", f"{starts}\ntests:")
+    (finding,) = suite(tmp_path, text).findings
+    assert f"T001 no story begins in the year {int(year)}; write 2026" in str(finding)
+
+
+@pytest.mark.parametrize(
+    ("picture", "said"),
+    [
+        ("{count: 1, rows: [{key: {id: 1}}, {key: {id: 2}}]}", "2 rows are not 1; leave count out"),
+        ("{count: 1, error: gone}", "a preview that fails shows nothing"),
+    ],
+)
+@pytest.mark.parametrize("given", [True, False])
+def test_a_picture_does_not_contradict_itself(
+    tmp_path: Path, picture: str, said: str, *, given: bool
+) -> None:
+    line = "- expect: {runs: 1}" if given else f"- preview: {{halve: {picture}}}\n- expect: {{runs: 1}}"
+    head = f"policy: pause-campaign\ngiven: {{halve.preview: {picture}}}\ntests:\n"
+    text = (head if given else "policy: pause-campaign\ntests:\n") + story(line)
+    (finding,) = suite(tmp_path, text, {"pause.yaml": HALVE.replace("ROWS", "1")}).findings
+    assert said in str(finding)

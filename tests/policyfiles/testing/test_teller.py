@@ -10,7 +10,7 @@ from remediator.core import play
 from remediator.core.messages import Decision, Event, Facts
 from remediator.core.run import Run
 from remediator.policyfiles.testing.running import run
-from tests.policyfiles.testing.stage import ALERT, HEAD, PACK, PAUSE, known, story, suite, tell
+from tests.policyfiles.testing.stage import ALERT, HALVE, HEAD, PACK, PAUSE, known, story, suite, tell
 
 GOOD = {
     "a reading that changes leads to another case": """
@@ -177,6 +177,12 @@ WRONG = [
     ("- approve: {by: bob, counts: false}", "bob's vote", "does not count", "bob approved"),
     ("- resume: all", "resume", "something is halted", "nothing is"),
     ("- settle: happened", "settle", "a run that asks what became of it", "no run asks"),
+    (
+        "- resolves: {labels: {alertname: CampaignLate, campaign_id: c-9}}",
+        "resolves",
+        "an alert that fired before",
+        "it never did",
+    ),
     ("- halt: policy:another", "halt", "counts", "there is no policy another"),
     (
         "- busy: {until: 5m}\n  approve: bob\n- busy: {until: 6m}",
@@ -494,26 +500,6 @@ def test_a_request_that_no_connection_would_send_is_refused_as_in_production(tmp
 
 # ── Rows ────────────────────────────────────────────────────────────────────────────────────────
 
-HALVE = """\
-policy: pause-campaign
-summary: A program spends too much
-mode: act
-match: ['{alertname="CampaignLate"}']
-params:
-  campaign_id: {from: labels.campaign_id, pattern: '[a-z0-9-]{1,64}'}
-target: loyalty-program/${campaign_id}
-decide: [{do: [halve]}]
-steps:
-  halve:
-    use: postgres.execute
-    via: loyalty_db
-    with: {sql: UPDATE loyalty_programs SET earn_rate = $2 WHERE id = $1, args: ['${campaign_id}', 0.5]}
-    rows: ROWS
-    gate: {votes: {finance_ops: 1}}
-    verify: {none: it is in the transaction}
-    undo: {none: meant to stay}
-"""
-
 
 @pytest.mark.parametrize(
     ("rows", "given", "outcome"),
@@ -546,3 +532,15 @@ def test_no_more_rows_change_in_a_story_than_would_in_earnest(
     found = suite(tmp_path, text, {"pause.yaml": HALVE.replace("ROWS", rows)})
     assert not found.findings, found.findings
     assert not run(found, known()[0]).failed
+
+
+@pytest.mark.parametrize(
+    "expected", ["{refused: none}", "{run: 5, refused: none}", "{refused: {bound: none}}"]
+)
+def test_no_refusal_of_what_was_never_opened_says_nothing(tmp_path: Path, expected: str) -> None:
+    slip = ALERT.replace("CampaignLate", "CampaignLat")
+    (told,) = tell(tmp_path, story(f"- expect: {expected}", begins=slip)).told
+    (failure,) = told.failures
+    assert failure.actual.startswith("no run was opened")
+    (fine,) = tell(tmp_path, story("- expect: {runs: 0, refused: none}", begins=slip)).told
+    assert not fine.failures
