@@ -66,6 +66,11 @@ TAKE_OVER = """WITH over AS (
   ON CONFLICT (id) DO UPDATE SET gone = true WHERE replicas.gone OR replicas.until <= $3 RETURNING id)
 UPDATE effects SET holder = $2 WHERE holder = $1 AND ($1 = '' OR EXISTS (SELECT FROM over))
  RETURNING id, run, doc"""
+CLAIM_PAGE = "SELECT doc FROM pages WHERE id = $1 AND open AND next_at <= $2 FOR UPDATE SKIP LOCKED"
+FIRST_CARD = """INSERT INTO cards (gate, channel, ts, digest, attached) VALUES ($1, $2, $3, $4, $5)
+ ON CONFLICT DO NOTHING RETURNING gate"""
+NEXT_CARD = """UPDATE cards SET channel = $2, ts = $3, digest = $4, attached = $5
+ WHERE gate = $1 AND (channel, ts, digest, attached) = ($6, $7, $8, $9) RETURNING gate"""
 CLAIM_FIRING = "INSERT INTO firings (watch, at) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING watch"
 _JOURNAL = "SELECT run, seq, at, kind, data, previous, hash FROM journal"
 _DISPOSITION = "SELECT doc, again_at FROM dispositions"
@@ -419,6 +424,14 @@ class PostgresTx(RunQuestions, PruneQuestions):
     async def save_page(self, page: Page) -> None:
         self._put("pages", "saved-page", page.id, *_page_columns(page))
 
+    async def claim_page(self, page_id: str, until: datetime) -> Page | None:
+        row = await self._row({"pages"}, CLAIM_PAGE, plain(page_id), micros(self.now))
+        if row is None:
+            return None
+        page = _page.decode(row["doc"])
+        await self.save_page(msgspec.structs.replace(page, next_at=until))
+        return page
+
     async def page(self, page_id: str) -> Page | None:
         row = await self._row({"pages"}, "SELECT doc FROM pages WHERE id = $1", plain(page_id))
         return _page.decode(row["doc"]) if row is not None else None
@@ -468,8 +481,12 @@ class PostgresTx(RunQuestions, PruneQuestions):
         row = await self._row({"cards"}, sql, plain(gate))
         return CardRef(*row) if row is not None else None
 
-    async def put_card(self, card: CardRef) -> None:
-        self._put("cards", "card", card.gate, card.channel, card.ts, card.digest, card.attached)
+    async def put_card(self, card: CardRef, old: CardRef | None) -> bool:
+        new = (plain(card.gate), card.channel, card.ts, card.digest, card.attached)
+        if old is None:
+            return bool(await self._done({"cards"}, FIRST_CARD, *new))
+        then = (old.channel, old.ts, old.digest, old.attached)
+        return bool(await self._done({"cards"}, NEXT_CARD, *new, *then))
 
     async def keep_time(self) -> None:
         """So much has passed: it does not go back, not for another daemon either."""

@@ -18,7 +18,8 @@ from remediator.people.clicks import Click, Declined, parse_click, verify
 from remediator.people.slack import SlackRoad
 from remediator.ports import CardRef
 from tests.fakes.slack_clicks import Click as Press
-from tests.people.stories import HASH, PEOPLE, PUBLIC, gate, page, pause, slack_app, vote, waiting
+from tests.people.stories import HASH, NOW, PEOPLE, PUBLIC, gate, page, pause, slack_app, vote, waiting
+from tests.people.test_questions import ASKED, asking
 from tests.rig.slack import FakeSlack
 
 
@@ -290,3 +291,48 @@ async def test_a_replayed_click_is_the_same_click(
     first = await slack.click(Press(url=url, action_id="approve"))
     await slack.click(Press(url=url, replay=first.click))
     assert heard.clicks[0] == heard.clicks[1]
+
+
+# ── What people are asked about an unknown outcome ────────────────────────────────────────────────
+
+
+async def test_a_question_is_asked_once_and_its_card_follows_its_answer(
+    slack: FakeSlack, road: SlackRoad
+) -> None:
+    run = asking()
+    ref = await road.question(run, ASKED, None)
+    assert ref is not None
+    assert (ref.gate, ref.channel) == ("r-1.q1", "C0OPS")
+    assert await road.question(run, ASKED, ref) == ref, "the same card is not sent again"
+    settled = msgspec.structs.replace(ASKED, by="bob", verdict="happened", via="slack", at=NOW)
+    over = msgspec.structs.replace(run, questions=(settled,), stage=Stage.CLOSED)
+    second = await road.question(over, settled, ref)
+    assert second is not None
+    assert second.ts == ref.ts
+    (message,) = await slack.messages("C0OPS")
+    assert [block for block in message["blocks"] if block["type"] == "actions"] == []
+    assert "Settled" in message["text"]
+
+
+async def test_a_question_that_slack_does_not_take_is_told(slack: FakeSlack, road: SlackRoad) -> None:
+    await slack.mode("down")
+    with pytest.raises(ConnectorError, match=r"the card of question r-1\.q1 could not be shown"):
+        await road.question(asking(), ASKED, None)
+
+
+async def test_a_question_whose_card_is_gone_is_asked_anew(slack: FakeSlack, road: SlackRoad) -> None:
+    gone = CardRef("r-1.q1", "C0OPS", "1.000001", "other")
+    ref = await road.question(asking(), ASKED, gone)
+    assert ref is not None
+    assert ref.ts != gone.ts
+    assert len(await slack.messages("C0OPS")) == 1
+
+
+async def test_a_second_card_is_taken_back_and_has_no_buttons(slack: FakeSlack, road: SlackRoad) -> None:
+    ref = await road.card(waiting(), None)
+    assert ref is not None
+    await road.withdraw(ref)
+    (message,) = await slack.messages("C0OPS")
+    assert message["text"] == "This card was posted twice; the other one counts."
+    assert [block for block in message["blocks"] if block["type"] == "actions"] == []
+    await road.withdraw(CardRef("r-1.1", "C0OPS", "1.000001"))  # best effort: it is gone already

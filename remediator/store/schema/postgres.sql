@@ -485,12 +485,6 @@ BEGIN
             INSERT INTO policies (version, name, text, file) VALUES (a[i+1], a[i+2], a[i+3], a[i+4])
                 ON CONFLICT DO NOTHING;  -- a version is the hash of its text
             i := i + 4;
-        WHEN 'card' THEN
-            INSERT INTO cards (gate, channel, ts, digest, attached)
-                VALUES (a[i+1], a[i+2], a[i+3], a[i+4], a[i+5])
-                ON CONFLICT (gate) DO UPDATE SET channel = excluded.channel, ts = excluded.ts,
-                    digest = excluded.digest, attached = excluded.attached;
-            i := i + 5;
         WHEN 'time' THEN
             UPDATE meta SET value = greatest(value, now) WHERE key = 'high_water';
         WHEN 'standing' THEN
