@@ -5,7 +5,7 @@ BIN    := .venv/bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench screenshot lock clean
+.PHONY: help demo test check sim sim-bugs format bench screenshot lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,13 @@ check: .venv/.dev ## format, lint, types, import floors
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+
+sim: export PYTHONDONTWRITEBYTECODE :=
+sim: .venv/.dev ## simulate days with faults (SEED=7 | SEEDS=0-199, ALERTS=250, JOBS=1, ARGS="--json F --trace")
+	@$(BIN)/python -m tests.sim --seeds $(or $(SEED),$(SEEDS),0-199) --alerts $(or $(ALERTS),250) --jobs $(or $(JOBS),1) $(ARGS)
+
+sim-bugs: .venv/.dev ## plant bugs in the engine: the simulation must catch each (BUGS=no-fence, SEEDS=0-199)
+	@$(BIN)/python -m tests.sim --bugs $(or $(BUGS),all) --seeds $(or $(SEEDS),0-199) --alerts $(or $(ALERTS),100) $(ARGS)
 
 format: .venv/.dev ## format, and mend what ruff can mend
 	@$(BIN)/ruff format .

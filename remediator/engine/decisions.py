@@ -24,6 +24,7 @@ from remediator.core.messages import (
     Entry,
     Event,
     Facts,
+    ProbeRead,
     Seen,
     Settled,
     StepFinished,
@@ -212,8 +213,14 @@ class Decisions:
     # ── Runs ──────────────────────────────────────────────────────────────────────────────────────
 
     async def advance(self, tx: Tx, run_id: str, event: Event, effect: int | None = None) -> Committed:
-        """A run hears an event. ``effect``: the row whose result this is; a second result comes too late."""
+        """A run hears an event. ``effect``: the row whose result this is; a second result comes too late.
+
+        A reading is as old as its transaction: whoever read it may have another clock.
+        """
         done = Committed()
+        if isinstance(event, ProbeRead):
+            reading = msgspec.structs.replace(event.reading, at=tx.now)
+            event = msgspec.structs.replace(event, reading=reading)
         gone = effect is not None and not await tx.drop_effect(effect)
         if gone and isinstance(event, StepFinished):  # given up for lost: others have gone on without it
             event = CameLate(event.step, event.attempt, event.undo, event.result)

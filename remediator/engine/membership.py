@@ -13,9 +13,11 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 
+from remediator.core.messages import START_WITHIN
 from remediator.engine.driver import Driver, Performs
-from remediator.engine.recovery import recover, take_over
+from remediator.engine.recovery import go_on, recover, take_over
 from remediator.errors import LeaseLost, StoreError
 from remediator.ports import Clock, Replica, Store, Tx
 
@@ -25,6 +27,8 @@ LEASE = timedelta(seconds=9)
 BEAT_S = 2.5
 LOOK_S = 1.0
 """How often it looks whether somebody has gone, or has let go of something."""
+LOST_S = START_WITHIN.total_seconds() + 1.0
+"""After which an effect that nobody performs is taken for lost: should it come now, it is too late to act."""
 MARGIN_S = 1.5
 """So much earlier it stops sending: what was sent must have left before others take over."""
 
@@ -39,6 +43,14 @@ class Lease:
     def holds(self) -> bool:
         """Whether anything may still be sent under it. Asked immediately before."""
         return self.clock.monotonic() < self.until
+
+
+class Remembers(Performs, Protocol):
+    """What it asks of the performer."""
+
+    def knows(self, number: int) -> bool:
+        """Was it handed this effect, and is not through with it?"""
+        ...
 
 
 class Membership:
@@ -59,12 +71,13 @@ class Membership:
         self._new_id = new_id
         self._host = host
         self._driver: Driver | None = None
-        self._performer: Performs | None = None
+        self._performer: Remembers | None = None
         self.id = ""
         self._since: datetime | None = None  # by the store's clock
         self.lease = Lease(clock, 0.0)
+        self._unknown: dict[int, float] = {}  # effects held here that the performer does not know: since when
 
-    def attach(self, driver: Driver, performer: Performs) -> None:
+    def attach(self, driver: Driver, performer: Remembers) -> None:
         """Who goes on with what is taken over."""
         self._driver, self._performer = driver, performer
 
@@ -109,6 +122,22 @@ class Membership:
         assert self._driver is not None
         assert self._performer is not None
         await take_over(self._store, self._driver, self._performer)
+        await self._find_lost()
+
+    async def _find_lost(self) -> None:
+        """Effects that are held here and that nobody performs: the answer of their commit was lost.
+
+        Only those that were so for longer than an act may take to be sent: should they be handed on after
+        all, nothing is sent any more.
+        """
+        assert self._driver is not None
+        assert self._performer is not None
+        held = await self._store.read(lambda tx: tx.held())
+        now, performer = self._clock.monotonic(), self._performer
+        lost = {one.id: one for one in held if not performer.knows(one.id)}
+        self._unknown = {number: self._unknown.get(number, now) for number in lost}
+        old = [lost[number] for number, since in self._unknown.items() if now - since > LOST_S]
+        await go_on(self._driver, performer, old)
 
     def problems(self) -> list[str]:
         """Why this replica is of no use now; empty when it is."""

@@ -105,6 +105,7 @@ class Performer:
         self._lease: Callable[[], Holds] | None = None
         self.on_step: Callable[[Act, Result], None] = lambda _act, _result: None  # for metrics
         self._tasks: dict[asyncio.Task[None], Pending] = {}
+        self._begun: set[int] = set()  # effects that were handed to it and have no result yet
         self._cards: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # those being shown
         self._driver: Hears | None = None
         self._tell_people: Callable[[str, str, str], Awaitable[None]] | None = None
@@ -126,10 +127,15 @@ class Performer:
     def start(self, pending: Pending) -> None:
         """Perform it soon."""
         assert self._lease is not None
+        self._begun.add(pending.id)
         work = self._perform(pending, self._lease())
         task = asyncio.get_running_loop().create_task(work, name=f"effect-{pending.id}")
         self._tasks[task] = pending
         task.add_done_callback(self._tasks.pop)
+
+    def knows(self, number: int) -> bool:
+        """Whether it was handed this effect, and is not through with it."""
+        return number in self._begun
 
     async def finish(self, within_s: float) -> None:
         """Stop: let acts that are on the wire come home, for so long; what may be repeated, shorter.
@@ -158,16 +164,17 @@ class Performer:
     async def _perform(self, pending: Pending, lease: Holds) -> None:
         try:
             match pending.effect:
-                case Probe():
-                    await self._tell(pending, await self._probe(pending.effect))
-                case Preview():
-                    await self._tell(pending, await self._preview(pending.effect))
+                case Probe() as probe:
+                    await self._tell_fresh(pending, lambda: self._probe(probe))
+                case Preview() as preview:
+                    await self._tell_fresh(pending, lambda: self._preview(preview))
                 case Act():
                     await self._tell(pending, await self._act(pending, lease))
                 case Inquire():
                     await self._tell(pending, await self._inquire(pending))
                 case Card():
                     await self._card(pending, pending.effect)
+            self._begun.discard(pending.id)
         except asyncio.CancelledError:
             raise
         except Exception as error:  # a bug of ours: the row stays, and a restart looks at it again
@@ -183,6 +190,19 @@ class Performer:
             with contextlib.suppress(StoreError):
                 text = f"{what}. This is a defect of Remediator: see its log"
                 await self._tell_people(pending.run, "defect", text)
+
+    async def _tell_fresh(self, pending: Pending, look: Callable[[], Awaitable[Event]]) -> None:
+        """What was read counts as of its telling: should that not work, it is read again."""
+        assert self._driver is not None
+        while True:
+            event = await look()
+            try:
+                return await self._driver.tell(pending.run, event, pending.id)
+            except StoreError as error:
+                log.warning(
+                    "a reading cannot be stored yet", extra={"run": pending.run, "problem": str(error)}
+                )
+                await asyncio.sleep(1.0)
 
     async def _tell(self, pending: Pending, event: Event) -> None:
         """The result must reach the store, however long that takes; a crash before means unknown."""
@@ -320,17 +340,21 @@ class Performer:
         lock = self._cards.setdefault(effect.gate, asyncio.Lock())
         attempt = 0
         while True:
-            async with lock:
-                problem = await self._show(pending.run, effect.gate)
-            if not problem:
-                break
-            log.warning("a card cannot be shown", extra={"gate": effect.gate, "problem": problem})
-            if attempt == 1 and self._tell_people is not None:
-                await self._tell_people(
-                    pending.run, "card", await self._asked(pending.run, effect.gate, problem)
-                )
-            await asyncio.sleep(CARD_RETRY_S[min(attempt, len(CARD_RETRY_S) - 1)])
-            attempt += 1
+            try:
+                async with lock:
+                    problem = await self._show(pending.run, effect.gate)
+                if not problem:
+                    break
+                log.warning("a card cannot be shown", extra={"gate": effect.gate, "problem": problem})
+                if attempt == 1 and self._tell_people is not None:
+                    text = await self._asked(pending.run, effect.gate, problem)
+                    await self._tell_people(pending.run, "card", text)
+            except StoreError as error:
+                log.warning("a card cannot be shown yet", extra={"gate": effect.gate, "problem": str(error)})
+                await asyncio.sleep(1.0)
+            else:
+                await asyncio.sleep(CARD_RETRY_S[min(attempt, len(CARD_RETRY_S) - 1)])
+                attempt += 1
         await self._dropped(pending.id)
 
     async def _asked(self, run_id: str, gate_id: str, problem: str) -> str:

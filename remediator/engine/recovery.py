@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from remediator.core.play import lost
 from remediator.engine.driver import Driver, Performs
-from remediator.ports import Store
+from remediator.ports import Pending, Store
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +22,17 @@ async def recover(store: Store, driver: Driver, performer: Performs) -> int:
     return found
 
 
+async def go_on(driver: Driver, performer: Performs, pending: Sequence[Pending]) -> None:
+    """With effects of which nobody knows what became of them."""
+    for one in pending:
+        event = lost(one.effect)
+        if event is None:
+            performer.start(one)
+        else:
+            log.warning("an outcome was lost in a stop", extra={"run": one.run, "effect": one.id})
+            await driver.tell(one.run, event, one.id)
+
+
 async def take_over(store: Store, driver: Driver, performer: Performs) -> int:
     """Effects of replicas that live no more; returns how many there were."""
     found = 0
@@ -28,11 +40,5 @@ async def take_over(store: Store, driver: Driver, performer: Performs) -> int:
         pending = await store.transact(lambda tx, gone=gone: tx.take_over(gone))  # type: ignore[misc]
         log.info("taking over", extra={"replica": gone, "effects": len(pending)})
         found += len(pending)
-        for one in pending:
-            event = lost(one.effect)
-            if event is None:
-                performer.start(one)
-            else:
-                log.warning("an outcome was lost in a stop", extra={"run": one.run, "effect": one.id})
-                await driver.tell(one.run, event, one.id)
+        await go_on(driver, performer, pending)
     return found

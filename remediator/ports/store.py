@@ -209,6 +209,10 @@ class Tx(Protocol):
         """What it held is this one's now, oldest first; whatever it writes from now on is `LeaseLost`."""
         ...
 
+    async def held(self) -> list[Pending]:
+        """What this replica holds, oldest first."""
+        ...
+
     async def let_go(self) -> int:
         """This replica stops: what it holds is for any other; returns how many effects that are."""
         ...

@@ -260,6 +260,11 @@ class MemoryTx(PruneChanges):
             changes.set(tables.holders, number, self._replica)
         return [tables.effects[number] for number in held]
 
+    async def held(self) -> list[Pending]:
+        tables = self._tables
+        held = (number for number, holder in tables.holders.items() if holder == self._replica)
+        return [tables.effects[number] for number in sorted(held)]
+
     async def let_go(self) -> int:
         held = [number for number, holder in self._tables.holders.items() if holder == self._replica]
         for number in held:

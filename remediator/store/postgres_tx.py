@@ -360,6 +360,11 @@ class PostgresTx(RunQuestions, PruneQuestions):
         rows = await self._done({"replicas", "effects"}, TAKE_OVER, replica, me, micros(self.now))
         return sorted((_as_pending(row) for row in rows), key=lambda one: one.id)
 
+    async def held(self) -> list[Pending]:
+        sql = "SELECT id, run, doc FROM effects WHERE holder = $1 ORDER BY id"
+        rows = await self._rows({"effects"}, sql, self._looked.replica)
+        return [_as_pending(row) for row in rows]
+
     async def let_go(self) -> int:
         sql = "UPDATE effects SET holder = '' WHERE holder = $1 RETURNING id"
         self.news = True

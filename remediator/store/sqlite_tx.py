@@ -241,6 +241,10 @@ class SqliteTx(RunStatements, PruneStatements):
         self._execute("UPDATE effects SET holder = ?2 WHERE holder = ?1", where)
         return [Pending(number, run, _effect.decode(doc)) for number, run, doc in rows]
 
+    async def held(self) -> list[Pending]:
+        rows = self._rows("SELECT id, run, doc FROM effects WHERE holder = ? ORDER BY id", (self._replica,))
+        return [Pending(number, run, _effect.decode(doc)) for number, run, doc in rows]
+
     async def let_go(self) -> int:
         return self._execute("UPDATE effects SET holder = '' WHERE holder = ?", (self._replica,)).rowcount
 

@@ -103,7 +103,7 @@ def test_now_in_an_argument_voids_nothing_where_nobody_was_asked() -> None:
         .later("1m")
         .done()
     )
-    story.later("10s").reads_before(value=1).starts("pause")
+    story.later("9s").reads_before(value=1).starts("pause")
 
 
 def test_readings_that_are_just_made_are_not_read_again() -> None:
@@ -119,6 +119,19 @@ def test_old_readings_are_read_again_even_where_nobody_was_asked() -> None:
     story = Story(rate_policy(steps=steps, decide=case)).probe("budget", **RATE).starts("warn").later("11s")
     story.now_reads("budget", row={"left": 3, "rate": 6}).done().starts("halve")
     assert story.acts[-1].call.args["path"] == "/rate/3"
+
+
+def test_figures_that_grow_old_while_before_is_read_are_read_again() -> None:
+    steps = {"halve": post("/rate/${budget.row.rate / 2}", verify=proof())}
+    story = Story(rate_policy(steps=steps)).probe("budget", **RATE).later("11s").reads_before(value=1)
+    story.in_stage(Stage.PREPARING).starts_nothing().reads_before(value=1).starts("halve")
+    assert story.run.readings["budget"].at == story.now
+
+
+def test_nothing_begins_on_figures_that_grew_old_although_they_were_read_again() -> None:
+    story = waiting(steps={"halve": post("/rate", gate=votes(oncall=1), verify=proof())}).approve("bob")
+    story.later("11s").reads_before(value=1).starts_nothing().asks_people(oncall=1)
+    assert "too old" in story.entry("gate-void")["reason"]
 
 
 # ── Safe steps beside those that are not ──────────────────────────────────────────────────────────

@@ -67,6 +67,17 @@ class SharedContract:
         await beat(a, "a")
         assert await b.read(lambda tx: tx.lapsed()) == []
 
+    async def test_each_knows_what_it_holds(self, two: tuple[Store, Store]) -> None:
+        a, b = two
+        await beat(a, "a")
+        await beat(b, "b")
+        first = await a.transact(lambda tx: tx.put_effects("r1", [Card("g1"), Card("g2")]))
+        (other,) = await b.transact(lambda tx: tx.put_effects("r1", [Card("g3")]))
+        assert await a.read(lambda tx: tx.held()) == first
+        assert await b.read(lambda tx: tx.held()) == [other]
+        await a.transact(lambda tx: tx.let_go())
+        assert await a.read(lambda tx: tx.held()) == []
+
     async def test_those_who_live_are_listed(self, two: tuple[Store, Store], clock: HandClock) -> None:
         a, b = two
         await beat(a, "a", "v1")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from remediator.core.catalog import Risk
@@ -105,8 +107,12 @@ def _must_be_fresh(turn: Turn) -> bool:
 def _fresh(turn: Turn) -> bool:
     if turn.run.gate is not None:
         return False  # a person took time to think
+    return _young(turn, turn.run.readings)
+
+
+def _young(turn: Turn, readings: Mapping[str, Reading]) -> bool:
     limit = turn.now - turn.facts.freshness
-    return all(reading.at > limit for reading in turn.run.readings.values())
+    return all(reading.at > limit for reading in readings.values())
 
 
 def _gate(run: Run) -> Gate | None:
@@ -127,7 +133,10 @@ def _compare(turn: Turn) -> None:
     if not _must_be_fresh(turn):
         return turn.enter(Stage.STARTING)
     renewed = msgspec.structs.replace(turn.run, readings={**turn.run.readings, **turn.run.fresh})
-    change = _difference(turn, renewed)
+    old = not _young(turn, renewed.readings)
+    if old and not turn.run.fresh:
+        return enter(turn)  # they were young when this began, and `before` took its time
+    change = "what was read is too old by now" if old else _difference(turn, renewed)
     if turn.run.fresh or turn.run.pictures or change:
         readings = {name: reading.shown for name, reading in turn.run.fresh.items()}
         turn.note("fresh", same=not change, change=change, readings=readings)

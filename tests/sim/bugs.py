@@ -1,0 +1,375 @@
+"""Planted bugs: the engine, broken on purpose in one place each. A harness that misses one proves nothing.
+
+with planted("no-fence"):
+    ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from remediator.core import bounds, breaker, gate, play, turn
+from remediator.core.messages import Act, Counted, Effect, Event
+from remediator.core.play import News
+from remediator.core.run import Run, Vote
+from remediator.core.stages import acting, holding, preparing, waiting
+from remediator.engine import decisions, driver, membership, paging, perform, recovery
+from remediator.engine.decisions import Committed
+from remediator.errors import StoreError
+from remediator.ports import Scope
+from remediator.store import memory, memory_runs
+from remediator.store.steady import Steady
+from tests.sim import replica
+
+Patch = Callable[[pytest.MonkeyPatch], None]
+
+
+@dataclass(frozen=True)
+class Bug:
+    """What is wrong, in words, and how it is made so."""
+
+    what: str
+    plant: Patch
+
+
+BUGS: dict[str, Bug] = {}
+
+
+def bug(what: str) -> Callable[[Patch], Patch]:
+    """Registers one, by its function's name."""
+
+    def kept(plant: Patch) -> Patch:
+        BUGS[plant.__name__.replace("_", "-")] = Bug(what, plant)
+        return plant
+
+    return kept
+
+
+@contextmanager
+def planted(name: str) -> Iterator[None]:
+    """The engine with this bug in it."""
+    with pytest.MonkeyPatch.context() as patch:
+        BUGS[name].plant(patch)
+        yield
+
+
+def _never(*_: Any, **__: Any) -> Any:
+    return None
+
+
+@bug("effects are performed before their intent is committed")
+def effect_before_intent(patch: pytest.MonkeyPatch) -> None:
+    async def commit(self: driver.Driver, work: Any, ahead: Any = None) -> Committed:
+        async def early(tx: Any) -> Committed:
+            done: Committed = await work(tx)
+            self.follow(done)
+            return done
+
+        return await self._store.transact(early)
+
+    patch.setattr(driver.Driver, "commit", commit)
+
+
+@bug("whoever was taken over may go on writing, and renews its lease")
+def no_fence(patch: pytest.MonkeyPatch) -> None:
+    take_over = memory.MemoryTx.take_over
+
+    async def unfenced(self: memory.MemoryTx, one: str) -> Any:
+        held = await take_over(self, one)
+        self._tables.gone.pop(one, None)
+        return held
+
+    patch.setattr(memory.MemoryTx, "take_over", unfenced)
+
+
+@bug("deadlines are judged by each machine's own clock")
+def local_clock(patch: pytest.MonkeyPatch) -> None:
+    init = replica.Process.__init__
+
+    def local(self: replica.Process, *args: Any) -> None:
+        init(self, *args)
+        self.line._inner._time = Steady(self.replica.clock)
+
+    patch.setattr(replica.Process, "__init__", local)
+
+
+@bug("a vote on another plan than the one that is shown counts")
+def hash_not_checked(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(gate, "is_for", lambda *_: True)
+
+
+@bug("what bounds count was read some seconds before the deciding transaction")
+def bound_read_outside(patch: pytest.MonkeyPatch) -> None:
+    seen = memory_runs.RunChanges.seen
+    read: dict[tuple[int, Scope], Any] = {}
+
+    async def stale(self: memory_runs.RunChanges, scope: Scope) -> Any:
+        key = id(self._tables), msgspec.structs.replace(scope, run="")
+        fresh = await seen(self, scope)
+        old = read.get(key)
+        if old is None or old.now < self.now - timedelta(seconds=5):
+            read[key] = old = fresh
+        return _as_of(old, fresh)
+
+    patch.setattr(memory_runs.RunChanges, "seen", stale)
+
+
+def _as_of(old: Any, fresh: Any) -> Any:
+    fields = {"now": fresh.now, "use": old.use, "halts": fresh.halts, "holder": fresh.holder}
+    return type(fresh)(**fields, held=fresh.held)
+
+
+@bug("acts of a replica that has gone are sent once more")
+def takeover_acts_again(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(recovery, "lost", _never)
+
+
+@bug("undos of a replica that has gone are sent once more")
+def takeover_undoes_again(patch: pytest.MonkeyPatch) -> None:
+    lost = play.lost
+
+    def repeats(effect: Effect) -> Event | None:
+        return None if isinstance(effect, Act) and effect.undo else lost(effect)
+
+    patch.setattr(recovery, "lost", repeats)
+
+
+@bug("an unknown outcome of something that is not idempotent is tried again")
+def unknown_is_retried(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(acting, "_may_repeat", lambda _turn, step: step.attempt < acting.MOST_ATTEMPTS)
+
+
+@bug("a denial counts as a vote for it")
+def deny_ignored(patch: pytest.MonkeyPatch) -> None:
+    vote_on = waiting._vote
+
+    def blind(one: turn.Turn, about: Any, vote: Vote) -> None:
+        vote_on(one, about, msgspec.structs.replace(vote, approve=True))
+
+    patch.setattr(waiting, "_vote", blind)
+
+
+@bug("whoever started a run may approve it")
+def self_approval(patch: pytest.MonkeyPatch) -> None:
+    objection = gate.objection
+
+    def lenient(*args: Any) -> str:
+        found = objection(*args)
+        return "" if found.endswith("may not approve it") else found
+
+    patch.setattr(gate, "objection", lenient)
+
+
+@bug("as many votes as places are enough, whoever they are from")
+def roles_not_matched(patch: pytest.MonkeyPatch) -> None:
+    def counted(required: Any, approvers: Any, roles: Any) -> bool:
+        return bool(len(approvers) >= sum(required.values()))
+
+    patch.setattr(gate, "satisfied", counted)
+
+
+@bug("halts are not asked")
+def halts_not_asked(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(bounds.NotHalted, "refusal", _never)
+
+
+@bug("the target's lock is not taken")
+def lock_not_taken(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Run, "locks_target", property(lambda _run: False))
+
+
+@bug("the cooldown is not asked")
+def cooldown_not_asked(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(bounds.Cooldown, "refusal", _never)
+
+
+@bug("open runs are not counted")
+def at_once_not_asked(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(bounds.AtOnce, "refusal", _never)
+
+
+@bug("windows are not asked")
+def windows_not_asked(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(bounds.InWindows, "refusal", _never)
+
+
+@bug("what is taken from a shared budget is not counted")
+def budget_not_counted(patch: pytest.MonkeyPatch) -> None:
+    count = memory_runs.RunChanges.count
+
+    async def apart(self: memory_runs.RunChanges, scope: Scope, counted: Counted) -> None:
+        await count(self, msgspec.structs.replace(scope, budget=""), counted)
+
+    patch.setattr(memory_runs.RunChanges, "count", apart)
+
+
+@bug("the breaker never trips")
+def breaker_never_trips(patch: pytest.MonkeyPatch) -> None:
+    for module in (breaker, turn):
+        patch.setattr(module, "stepped_down", _never)
+
+
+@bug("temporary changes stand for ever")
+def undo_forgotten(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(holding, "due", lambda _turn: [])
+
+
+@bug("an alert counts as over at once")
+def debounce_skipped(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(replica, "DEBOUNCE", timedelta())
+
+
+@bug("nothing is read again before a run's first change")
+def freshness_skipped(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(preparing, "_must_be_fresh", lambda _turn: False)
+
+
+@bug("what became of an alert is not kept when its run closes")
+def disposition_dropped(patch: pytest.MonkeyPatch) -> None:
+    async def dropped(self: decisions.Decisions, tx: Any, decision: Any) -> None:
+        for fingerprint in decision.run.members:
+            await tx.drop_dispositions(fingerprint)
+
+    patch.setattr(decisions.Decisions, "_closed", dropped)
+
+
+@bug("an alert that still fires is not decided again")
+def recheck_forgotten(patch: pytest.MonkeyPatch) -> None:
+    close = turn.Turn.close
+
+    def for_good(self: turn.Turn, *args: Any) -> None:
+        close(self, *args)
+        self._recheck_at = None
+
+    patch.setattr(turn.Turn, "close", for_good)
+
+
+@bug("whoever waits for a target or a place is not woken")
+def waiters_not_woken(patch: pytest.MonkeyPatch) -> None:
+    async def nobody(self: memory.MemoryTx, waits_for: str) -> int:
+        return 0
+
+    patch.setattr(memory.MemoryTx, "wake_waiting", nobody)
+
+
+@bug("a delivery is settled before it is decided on")
+def inbox_settled_first(patch: pytest.MonkeyPatch) -> None:
+    async def admit(self: driver.Driver, limit: int) -> int:
+        async def settle(tx: Any) -> Any:
+            claimed = await tx.claim_inbox(limit, driver.PORTION)
+            for one in claimed:
+                await tx.settle_delivery(one.id)
+            return claimed
+
+        claimed = await self._store.transact(settle)
+        for one in claimed:
+            await self.commit(lambda tx, one=one: self.decisions.hear(tx, one.delivery))  # type: ignore[misc]
+        return len(claimed)
+
+    patch.setattr(driver.Driver, "_admit", admit)
+
+
+@bug("a late firing message of an alert that is over counts for nothing, and so does the next trouble")
+def doubt_is_stale(patch: pytest.MonkeyPatch) -> None:
+    news = play.news
+
+    def deaf(*args: Any) -> News:
+        found = news(*args)
+        return News.STALE if found is News.DOUBTFUL else found
+
+    patch.setattr(play, "news", deaf)
+
+
+@bug("a page is promised and not kept")
+def page_not_kept(patch: pytest.MonkeyPatch) -> None:
+    async def lost(self: memory.MemoryTx, page: Any) -> bool:
+        return True
+
+    patch.setattr(memory.MemoryTx, "put_page", lost)
+
+
+@bug("nobody delivers pages")
+def pages_not_told(patch: pytest.MonkeyPatch) -> None:
+    async def silent(self: paging.Paging) -> None: ...
+
+    patch.setattr(paging.Paging, "deliver_due", silent)
+
+
+@bug("the lease is not asked before sending")
+def lease_not_asked(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(membership.Lease, "holds", lambda _lease: True)
+
+
+@bug("the start deadline is not asked before sending")
+def deadline_not_asked(patch: pytest.MonkeyPatch) -> None:
+    send = perform.Performer._send
+
+    async def late(self: perform.Performer, run: str, effect: Act, _deadline: float, lease: Any) -> Any:
+        later = msgspec.structs.replace(effect, start_by=effect.start_by + timedelta(days=400))
+        return await send(self, run, later, float("inf"), lease)
+
+    patch.setattr(perform.Performer, "_send", late)
+
+
+@bug("a replica with older policies opens runs")
+def stale_replica_opens(patch: pytest.MonkeyPatch) -> None:
+    beat, open_run = membership.Membership._beat, decisions.Decisions.open
+
+    async def never_stale(self: membership.Membership, tx: Any) -> bool:
+        await beat(self, tx)
+        return False
+
+    async def opens(self: decisions.Decisions, tx: Any, *args: Any) -> Any:
+        class Mine:
+            def __getattr__(self, name: str) -> Any:
+                return getattr(tx, name)
+
+            async def current_set(self) -> str:
+                return ""
+
+        return await open_run(self, Mine(), *args)
+
+    patch.setattr(membership.Membership, "_beat", never_stale)
+    patch.setattr(decisions.Decisions, "open", opens)
+
+
+@bug("nobody takes over from a replica that has gone")
+def nobody_takes_over(patch: pytest.MonkeyPatch) -> None:
+    async def nobody(*_: Any) -> int:
+        return 0
+
+    patch.setattr(membership, "take_over", nobody)
+
+
+@bug("what was committed and never handed on, since the answer was lost, is not looked for")
+def lost_answers_forgotten(patch: pytest.MonkeyPatch) -> None:
+    async def forgets(self: membership.Membership) -> None: ...
+
+    patch.setattr(membership.Membership, "_find_lost", forgets)
+
+
+@bug("what is about to become final is not marked first")
+def mark_not_kept(patch: pytest.MonkeyPatch) -> None:
+    async def unmarked(self: perform.Performer, *_: Any) -> str:
+        return ""
+
+    patch.setattr(perform.Performer, "_mark", unmarked)
+
+
+@bug("a result that cannot be stored at once is thrown away")
+def result_thrown_away(patch: pytest.MonkeyPatch) -> None:
+    async def once(self: perform.Performer, pending: Any, event: Event) -> None:
+        assert self._driver is not None
+        try:
+            await self._driver.tell(pending.run, event, pending.id)
+        except StoreError:
+            return
+
+    patch.setattr(perform.Performer, "_tell", once)
