@@ -175,6 +175,12 @@ def test_an_answer_that_comes_late_while_it_is_proved_lets_the_proof_go_on() -> 
     story.reads_proof(value=1).passes("2m").in_stage(Stage.VERIFYING)
 
 
+def test_what_was_answered_is_not_taken_back_by_a_late_no() -> None:
+    story = lost().comes_late(Done()).comes_late(Refused("never sent"))
+    story.in_stage(Stage.VERIFYING).step_is("pause", StepState.DONE)
+    story.pages("it was not done, for certain: never sent. Look again")
+
+
 def test_a_late_refusal_while_it_is_proved_ends_the_proof() -> None:
     lost().comes_late(Refused("never sent")).closes("failed", "pause was refused: never sent")
 

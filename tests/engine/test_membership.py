@@ -21,10 +21,10 @@ from remediator.engine.membership import BEAT_S, LEASE, LOOK_S, MARGIN_S, Member
 from remediator.engine.paging import CLAIM, Paging
 from remediator.engine.perform import Performer
 from remediator.errors import LeaseLost, StoreError
-from remediator.ports import CardRef, Order, Replica, RunFilter, Told, Tx
+from remediator.ports import CardRef, Disposition, Order, Replica, RunFilter, Told, Tx
 from remediator.store.memory import MemoryStore
 from tests.core.campaign import CATALOG, policy, post, votes
-from tests.engine.world import Engine, HandClock, alert
+from tests.engine.world import START, Engine, HandClock, alert
 
 PAUSE = policy({"pause": post("/pause/${campaign}")})
 GATED = policy({"pause": post("/pause/${campaign}", gate=votes(oncall=1))})
@@ -446,3 +446,20 @@ async def test_a_refusal_that_outlasts_patience_is_paged_once_for_all_replicas(p
         await pages.of(one).page_impatient(one.engine.policies)
     found = await pair.a.store.read(lambda tx: tx.pages())
     assert [page.key for page in found if page.key.startswith("refused:")] == ["refused:late-campaign:f2"]
+
+
+async def test_a_refusal_that_somebody_has_read_about_meanwhile_is_not_paged_by_the_other(pair: Pair) -> None:
+    await pair.a.hears(alert("f1"))
+    pair.later(86_000)
+    running = pair.a.engine.policies
+    refused = Disposition(
+        policy="late-campaign", fingerprint="f9", kind="refused", since=START, refused_since=START
+    )
+    await pair.a.store.transact(lambda tx: tx.put_disposition(refused))
+    pages = Pages(pair)
+    await pages.of(pair.a)._page_refusal(refused, running)
+    (page,) = await pair.a.store.read(lambda tx: tx.pages())
+    acked = msgspec.structs.replace(page, acked_by="bob", acked_at=START)
+    await pair.a.store.transact(lambda tx: tx.save_page(acked))
+    await pages.of(pair.b)._page_refusal(refused, running)  # it had looked before
+    assert await pair.b.store.read(lambda tx: tx.pages()) == []
