@@ -10,10 +10,12 @@ from datetime import UTC, datetime, timedelta
 from remediator.core.breaker import lower
 from remediator.core.calls import highest_risk
 from remediator.core.catalog import Kind, Risk
+from remediator.core.counting import counted
 from remediator.core.expression import Expression, format_duration
 from remediator.core.policy import LEAST_RECHECK, Case, Policy
 from remediator.core.risk import worst
 from remediator.core.steps import Gate
+from remediator.documents.reading import Place
 from remediator.policyfiles.checks.uses import Look, Problem, Use
 
 
@@ -80,6 +82,28 @@ def restless(look: Look) -> Iterator[Problem]:
     if look.policy.recheck < LEAST_RECHECK:
         problem = f"runs would follow each other every {format_duration(look.policy.recheck)}"
         yield Problem(("recheck",), problem, "write a duration such as 5m, or 1s at the least")
+
+
+def unsaid(look: Look) -> Iterator[Problem]:
+    """P173: a reason of no letters: a gate that is waived, a proof or an undo left out, and no why."""
+    reasons: list[tuple[Place, str | None]] = [((*at, "waived"), gate.waived) for at, gate in look.gates()]
+    for name, step in look.policy.steps.items():
+        reasons.append((("steps", name, "verify", "none"), step.verify.none if step.verify else None))
+        reasons.append((("steps", name, "undo", "none"), step.undo.none if step.undo else None))
+    for place, reason in reasons:
+        if reason is not None and not any(map(str.isalpha, reason)):
+            yield Problem(place, "this says nothing", "write the reason, for whoever reads it in a year")
+
+
+def idle_figures(look: Look) -> Iterator[Problem]:
+    """P169: a figure that does nothing beside another: it looks like a limit, and is none."""
+    for name, step in look.policy.steps.items():
+        if step.stop_after is not None and step.at_most is not None and step.stop_after > step.at_most:
+            problem = f"{name} has at most {counted(step.at_most, 'item')}, so {step.stop_after} never fail"
+            yield Problem(("steps", name, "stop_after"), problem, "write fewer, or leave it out")
+        if step.undo and step.undo.after is not None and not step.undo.after:
+            problem = f"{name} would be taken back as soon as it is done"
+            yield Problem(("steps", name, "undo", "after"), problem, "write how long it stands, such as 1h")
 
 
 def idle_breaker(look: Look) -> Iterator[Problem]:
