@@ -154,7 +154,7 @@ class PostgresStore:
             if attempt:
                 await asyncio.sleep(PAUSE_S * 2**attempt * (1 + random.random()))  # noqa: S311 - not a secret
             try:
-                return await self._attempt(work, ahead, keys, again=attempt > 0)
+                return await self._attempt(work, ahead, keys, again=attempt > 1)
             except _Met as met:
                 if met.breach and breached:
                     raise met.error from None

@@ -88,7 +88,7 @@ class Pool:
 
     @contextlib.asynccontextmanager
     async def lent(self, begin: str) -> AsyncIterator[Any]:
-        """A connection on which this statement was done. Given back only if nothing went wrong with it."""
+        """A connection on which this statement was done. Used again if its transaction has had its end."""
         try:
             async with asyncio.timeout(TURN_S):
                 await self._turns.acquire()
@@ -96,15 +96,13 @@ class Pool:
             raise StoreError(self.address.shown, "is too busy", remedy="is the server slow?") from None
         try:
             connection = await self._begun(begin)
-            whole = False
             try:
                 yield connection
-                whole = not connection.is_closed() and not connection.is_in_transaction()
             finally:
-                if whole:
-                    self._idle.append(connection)
-                else:
+                if connection.is_closed() or connection.is_in_transaction():
                     _end(connection)
+                else:
+                    self._idle.append(connection)
         finally:
             self._turns.release()
 

@@ -49,4 +49,5 @@ class PruneQuestions(Session):
         if dropped:
             self._known.runs.pop(run_id, None)
             self._known.heads.pop(run_id, None)
+            self._known.lines.pop(run_id, None)
         return dropped

@@ -267,6 +267,7 @@ class PostgresTx(RunQuestions, PruneQuestions):
             line = link(previous, run_id, seq, self.now, entry)
             data = json.dumps(line.data)
             self._put("journal", "line", run_id, seq, line.kind, data, previous, line.hash)
+            self._known.lines[run_id] = line
             previous = line.hash
         self._put("journal", "head", run_id, seq, previous, head[0])
         self._known.heads[run_id] = (seq, previous)
@@ -281,6 +282,8 @@ class PostgresTx(RunQuestions, PruneQuestions):
         return [_as_line(row) for row in await self._rows({"journal"}, sql, plain(run_id), after, limit)]
 
     async def journal_head(self, run_id: str) -> JournalEntry | None:
+        if run_id in self._known.lines:
+            return self._known.lines[run_id]
         await self._settle_system()
         sql = f"{_JOURNAL} WHERE run = $1 ORDER BY seq DESC LIMIT 1"
         row = await self._row({"journal"}, sql, plain(run_id))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -11,7 +10,7 @@ from remediator.ports import Store
 from tests.rig.postgres import Server
 from tests.store.contract import TxContract, store
 from tests.store.doubting import DoubtContract
-from tests.store.postgres_rig import TEMPLATE, PostgresRig, lay_out_once
+from tests.store.postgres_rig import TEMPLATE, PostgresRig
 from tests.store.promises import PromiseContract
 from tests.store.pruning import PruneContract
 from tests.store.samples import HandClock
@@ -22,23 +21,16 @@ __all__ = ["store"]
 pytestmark = [pytest.mark.real, pytest.mark.needs("postgresql")]
 
 
-@pytest.fixture(scope="session")
-def database(server: Server) -> str:
-    """One for all that only change rows."""
-    lay_out_once(server)
-    return asyncio.run(server.copy(TEMPLATE))
-
-
 @pytest.fixture
-async def rig(server: Server, database: str) -> AsyncIterator[PostgresRig]:
-    rig = PostgresRig(server, database)
+async def rig(server: Server, store_database: str) -> AsyncIterator[PostgresRig]:
+    rig = PostgresRig(server, store_database)
     yield rig
     await rig.close()
     await rig.clean()
 
 
 @pytest.fixture
-async def own(server: Server, database: str) -> AsyncIterator[PostgresRig]:
+async def own(server: Server, store_database: str) -> AsyncIterator[PostgresRig]:
     """A database of the test's own, for whoever changes more than rows."""
     rig = PostgresRig(server, await server.copy(TEMPLATE))
     yield rig

@@ -83,6 +83,13 @@ CREATE INDEX runs_ended ON runs (policy, outcome) WHERE stage = 'closed';
 CREATE INDEX runs_closed ON runs (closed_at, id) WHERE stage = 'closed';
 CREATE INDEX runs_of_version ON runs (version);
 
+CREATE TABLE open_runs (         -- how many: counted as they open and close, for every decision asks
+    policy text COLLATE "C" NOT NULL,
+    shadow boolean NOT NULL,
+    runs   bigint NOT NULL,
+    PRIMARY KEY (policy, shadow)
+) WITH (fillfactor = 50);
+
 CREATE TABLE pruned (            -- how many runs ended so and are forgotten
     policy  text COLLATE "C" NOT NULL,
     outcome text COLLATE "C" NOT NULL,
@@ -208,6 +215,24 @@ CREATE FUNCTION clock() RETURNS bigint LANGUAGE sql VOLATILE AS $$
     SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
 $$;
 
+CREATE FUNCTION count_open() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP <> 'INSERT' AND OLD.open THEN
+        UPDATE remediator.open_runs SET runs = runs - 1 WHERE policy = OLD.policy AND shadow = OLD.shadow;
+    END IF;
+    IF TG_OP <> 'DELETE' AND NEW.open THEN
+        INSERT INTO remediator.open_runs (policy, shadow, runs) VALUES (NEW.policy, NEW.shadow, 1)
+            ON CONFLICT (policy, shadow) DO UPDATE SET runs = open_runs.runs + 1;
+    END IF;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER opens AFTER INSERT ON runs FOR EACH ROW WHEN (NEW.open) EXECUTE FUNCTION count_open();
+CREATE TRIGGER moves AFTER UPDATE OF open, policy, shadow ON runs FOR EACH ROW
+    WHEN ((OLD.open, OLD.policy, OLD.shadow) IS DISTINCT FROM (NEW.open, NEW.policy, NEW.shadow))
+    EXECUTE FUNCTION count_open();
+CREATE TRIGGER goes AFTER DELETE ON runs FOR EACH ROW WHEN (OLD.open) EXECUTE FUNCTION count_open();
+
 -- Until the end of the transaction. `wait`: whether to wait for somebody else's; nobody may who holds a
 -- later one already, or two would wait for each other. A halt is shared by all who start something.
 CREATE FUNCTION take_locks(keys text[], wait boolean) RETURNS void LANGUAGE plpgsql AS $$
@@ -250,7 +275,8 @@ BEGIN
                 SELECT FROM acts AS again WHERE again.policy = p AND again.target = t AND again.shadow = s
                 AND again.kind = 'asked' AND again.run = denial.run))
             ORDER BY at DESC LIMIT 1),
-        'open_runs', (SELECT count(*) FROM runs WHERE policy = p AND shadow = s AND open AND id <> me),
+        'open_runs', coalesce((SELECT runs FROM open_runs WHERE policy = p AND shadow = s), 0)
+            - (SELECT count(*) FROM runs WHERE id = me AND policy = p AND shadow = s AND open),
         'holder', (SELECT id FROM runs WHERE target = t AND locks AND id <> me),
         'target_acts', (SELECT coalesce(json_agg(last ORDER BY last DESC), '[]') FROM (
             SELECT max(at) AS last FROM acts WHERE policy = p AND target = t AND shadow = s AND kind = 'act'

@@ -5,7 +5,7 @@ GRANT INSERT ON ALL TABLES IN SCHEMA remediator TO remediator_daemon;
 GRANT UPDATE ON
     remediator.meta, remediator.alerts, remediator.dispositions, remediator.runs, remediator.heads,
     remediator.effects, remediator.replicas, remediator.halts, remediator.pages, remediator.cards,
-    remediator.waiting
+    remediator.waiting, remediator.open_runs
     TO remediator_daemon;
 GRANT DELETE ON
     remediator.waiting, remediator.rejected, remediator.dispositions, remediator.members, remediator.acts,
