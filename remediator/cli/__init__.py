@@ -20,7 +20,7 @@ remediator.yaml) and show who you are with the token in REMEDIATOR_TOKEN.
 
 def parser() -> argparse.ArgumentParser:
     """All commands."""
-    from remediator.cli import audit, demo, examples, gates, halts, pages, policy, runs, serve
+    from remediator.cli import audit, db, demo, examples, gates, halts, pages, policy, runs, serve
 
     top = argparse.ArgumentParser(
         prog="remediator",
@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"remediator {_version()}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for group in (serve, demo, policy, runs, gates, halts, pages, audit):
+    for group in (serve, demo, policy, runs, gates, halts, pages, audit, db):
         group.add_commands(commands)
     examples.teach(top)
     return top

@@ -63,6 +63,8 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "audit verify --store sqlite:///var/lib/remediator/state.db",
             "audit verify --head 812:",
         ),
+        "db status": ("db status", "db status --store sqlite:///var/lib/remediator/state.db --json"),
+        "db migrate": ("db migrate", "db migrate --grant remediator_daemon"),
     }
 )
 

@@ -174,9 +174,7 @@ class PostgresStore:
                 await tx.flush(last=True)
                 await tx.commit()
             except BaseException as error:
-                with contextlib.suppress(*errors()):
-                    if not connection.is_closed() and connection.is_in_transaction():
-                        await connection.execute("ROLLBACK")
+                await self._roll_back(connection, tx, error)
                 raise self._met(tx, error) from error
             finally:
                 if tx is not None:
@@ -256,15 +254,25 @@ class PostgresStore:
                 tx = PostgresTx(connection, looked, (self._deliveries, self._effects))
                 value = await work(tx)
                 tx.check()
-            except errors() as error:
-                raise self._pool.explain(error) from error
+                await connection.execute("ROLLBACK")
+            except BaseException as error:
+                await self._roll_back(connection, tx, error)
+                raise self._met(tx, error) from error
             finally:
-                with contextlib.suppress(*errors()):
-                    if not connection.is_closed():
-                        await connection.execute("ROLLBACK")
                 if tx is not None:
                     tx.trouble = tx.trouble or StoreError("store", "the transaction is over")
         return value
+
+    async def _roll_back(self, connection: Any, tx: PostgresTx | None, error: BaseException) -> None:
+        """A line that was silent is not asked again, and neither are the others that wait."""
+        told = tx.trouble if tx is not None and tx.trouble is not None else error
+        if isinstance(told, TimeoutError):
+            connection.terminate()
+            self._pool.forget()
+            return
+        with contextlib.suppress(*errors()):
+            if not connection.is_closed() and connection.is_in_transaction():
+                await connection.execute("ROLLBACK")
 
     def _met(self, tx: PostgresTx | None, error: BaseException) -> BaseException:
         """What became of a transaction that failed, in our words; whatever the work raised passes through."""

@@ -83,6 +83,11 @@ class SqliteStore:
         self._reads = _Calls("store-reader", self._read_together)
 
     @property
+    def path(self) -> Path:
+        """Where the file is."""
+        return self._path
+
+    @property
     def shared(self) -> bool:
         """The file belongs to one daemon."""
         return False

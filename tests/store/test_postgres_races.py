@@ -15,9 +15,9 @@ from remediator.core.run import Halt, Stage
 from remediator.errors import StoreError
 from remediator.ports import Ahead, Store, Tx
 from tests.store.samples import NOON, a_run, delivery, heard, scope
-from tests.store.test_postgres import database, rig, two
+from tests.store.test_postgres import rig, two
 
-__all__ = ["database", "rig", "two"]
+__all__ = ["rig", "two"]
 
 pytestmark = [pytest.mark.real, pytest.mark.needs("postgresql")]
 
