@@ -14,6 +14,7 @@ from remediator.core.messages import Act, Done, Probe, ProbeRead, StepFinished
 from remediator.core.policyset import PolicySet
 from remediator.ports import NOTHING, Ahead, Pending, Tx
 from remediator.store import postgres_session, postgres_tx
+from remediator.store.postgres_alerts import CLAIM_INBOX
 from remediator.store.postgres_runs import CLAIM_RUN, OPEN_RUN, RUNS_OF_ALERT
 from remediator.store.postgres_session import parts
 from tests.core.campaign import CATALOG, budget_probe, policy, post
@@ -106,7 +107,7 @@ INSERT INTO alerts SELECT 'f' || n, true, 's', n, '{}' FROM generate_series(1, 2
 ANALYZE"""
 
 ASKED: dict[str, tuple[Any, ...]] = {
-    postgres_tx.CLAIM_INBOX: (64,),
+    CLAIM_INBOX: (64,),
     postgres_tx.DUE_RUNS: (9000, 64),
     postgres_tx.DUE_AGAIN: (9000, 64),
     postgres_tx.DUE_PAGES: (9000, 64),
