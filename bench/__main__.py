@@ -7,7 +7,19 @@ import sys
 from collections.abc import Callable, Iterator
 from types import MappingProxyType
 
-from bench import accepting, backtesting, gates, linting, losing, matching, reading, starting, stories, wire
+from bench import (
+    accepting,
+    backtesting,
+    gates,
+    linting,
+    losing,
+    matching,
+    reading,
+    runs,
+    starting,
+    stories,
+    wire,
+)
 from bench.figures import Figure
 from bench.noise import Noise
 
@@ -29,6 +41,8 @@ MEASURES: MappingProxyType[str, Measure] = MappingProxyType(
         "lost": losing.lost,
         "gate": gates.gate,
         "probe_postgres": reading.probe_postgres,
+        "runs_sqlite": runs.runs_sqlite,
+        "runs_postgres": runs.runs_postgres,
     }
 )
 

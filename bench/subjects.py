@@ -78,8 +78,10 @@ class Daemon(Subject):
         return time.perf_counter() - began
 
 
-def program(folder: Path, policies: Sequence[str], peer: str = "http://127.0.0.1:9") -> Program:
-    """How to start the daemon over these policies; steps go to ``peer``."""
+def program(
+    folder: Path, policies: Sequence[str], peer: str = "http://127.0.0.1:9", store: str = ""
+) -> Program:
+    """How to start the daemon over these policies; steps go to ``peer``; ``store``: its URL."""
     (folder / "policies").mkdir(exist_ok=True)
     for number, text in enumerate(policies):
         (folder / "policies" / f"p{number:05}.yaml").write_text(text)
@@ -89,7 +91,7 @@ def program(folder: Path, policies: Sequence[str], peer: str = "http://127.0.0.1
         connection = {"kind": "http", "base_url": peer, "endpoints": {"POST /api/workers/*": "safe"}}
         settings = {
             "listen": f"127.0.0.1:{port}",
-            "store": f"sqlite:///{folder}/state.db",
+            "store": store or f"sqlite:///{folder}/state.db",
             "policies": str(folder / "policies"),
             "hooks": {"alertmanager": {"bearer": "${env:BENCH_TOKEN}"}},
             "connections": {"loyalty_api": connection},
@@ -105,9 +107,11 @@ def program(folder: Path, policies: Sequence[str], peer: str = "http://127.0.0.1
 
 
 @contextmanager
-def daemon(policies: Sequence[str] = (), peer: str = "http://127.0.0.1:9") -> Iterator[Daemon]:
-    """A daemon over an empty store."""
-    with scratch("bench") as folder, start(program(folder, policies, peer), folder) as child:
+def daemon(
+    policies: Sequence[str] = (), peer: str = "http://127.0.0.1:9", store: str = ""
+) -> Iterator[Daemon]:
+    """A daemon over an empty store: a file of its own, or the one with this URL."""
+    with scratch("bench") as folder, start(program(folder, policies, peer, store), folder) as child:
         yield Daemon(child, folder / "state.db")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -353,6 +354,8 @@ async def serve(app: App, ready: Callable[[App], None]) -> None:
     loop.add_signal_handler(signal.SIGHUP, reload)
     async with app.running():
         ready(app)
+        gc.collect()
+        gc.freeze()  # what was loaded stays: the collector need not visit it again and again
         await stop.wait()
         log.info("stopping")
 

@@ -7,6 +7,7 @@ config can lower a risk, never a policy.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from urllib.parse import quote, unquote_to_bytes
 
 from remediator.core.catalog import Connection, Operation, Risk
@@ -90,7 +91,9 @@ def _weight(pattern: str) -> tuple[int, int]:
     return sum(segment != "*" for segment in path), int(method != "*")
 
 
-def _split(pattern: str) -> tuple[str, list[str]]:
+@lru_cache(maxsize=4096)
+def _split(pattern: str) -> tuple[str, tuple[str, ...]]:
+    """Of a pattern in the config; there are few, and each is held against each path."""
     method, _, path = pattern.strip().partition(" ")
     parts = path.strip().removesuffix("/").split("/")
-    return method.upper(), [part if part == "*" else segments(part)[0] for part in parts]
+    return method.upper(), tuple(part if part == "*" else segments(part)[0] for part in parts)

@@ -39,6 +39,8 @@ T = TypeVar("T")
 
 POLL_S = 1.0
 BUSY_S = 0.1
+REST_S = 0.05
+"""Between two looks for deadlines: each commit may have moved one, and there may be hundreds in a second."""
 BATCH = 64
 PORTION = 100
 """Alerts that are decided on in one transaction, if they came in several deliveries: some milliseconds."""
@@ -142,10 +144,12 @@ class Driver:
         """Until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._forever(self._drain_inbox, self._inbox), name="inbox")
-            tasks.create_task(self._forever(self.meet_deadlines, self._deadlines), name="deadlines")
+            tasks.create_task(self._forever(self.meet_deadlines, self._deadlines, REST_S), name="deadlines")
 
-    async def _forever(self, work: Callable[[], Awaitable[float]], wake: asyncio.Event) -> None:
-        """Do the work; wait as long as it says, or until woken."""
+    async def _forever(
+        self, work: Callable[[], Awaitable[float]], wake: asyncio.Event, rest: float = 0.0
+    ) -> None:
+        """Do the work; wait as long as it says, or until woken, but never shorter than ``rest``."""
         while True:
             wake.clear()
             try:
@@ -155,8 +159,9 @@ class Driver:
                 self.store_works = False
                 log.warning("the store does not work: nothing starts", extra={"problem": str(error)})
                 pause = POLL_S
+            await asyncio.sleep(rest)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):  # wait_for may lose a cancellation (Python 3.11)
+                async with asyncio.timeout(pause - rest):  # wait_for may lose a cancellation (Python 3.11)
                     await wake.wait()
 
     async def _drain_inbox(self) -> float:

@@ -96,3 +96,20 @@ def test_an_unknown_name_is_refused() -> None:
     status, figures, said = bench("acept_1")
     assert (status, figures) == (2, [])
     assert "there is no acept_1" in said
+
+
+@pytest.mark.e2e
+def test_runs_are_measured_beside_their_bare_transactions() -> None:
+    _, (one,), said = bench("--quick", "runs_sqlite")
+    assert (one["name"], one["runs_each"]) == ("runs_sqlite", 60)
+    assert one["ratio"] > 0, said
+    assert one["value"] > 10, "a twentieth of the promise: not even a busy machine excuses that"
+
+
+@pytest.mark.real
+@pytest.mark.e2e
+@pytest.mark.needs("postgresql")
+def test_runs_on_postgresql_are_measured_beside_their_bare_transactions() -> None:
+    _, (one,), said = bench("--quick", "runs_postgres")
+    assert (one["name"], one["server_ms_per_run"][0] > 0) == ("runs_postgres", True), said
+    assert one["value"] > 3, "a fiftieth of the promise: not even a busy machine excuses that"

@@ -12,7 +12,7 @@ import pytest
 
 from remediator.core import play
 from remediator.core.alert import Delivery
-from remediator.engine.driver import Driver
+from remediator.engine.driver import REST_S, Driver
 from remediator.ports import Pending
 from tests.core.campaign import policy, post, votes
 from tests.engine.world import Engine, alert, engine
@@ -123,3 +123,27 @@ async def test_a_stop_that_comes_with_a_delivery_is_a_stop(bench: Bench, ticks: 
     done, _ = await asyncio.wait([loop], timeout=2)
     loop.cancel()
     assert done
+
+
+async def test_a_storm_of_commits_is_one_look_for_deadlines_in_a_while(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+    real = bench.driver.meet_deadlines
+
+    async def counted() -> float:
+        nonlocal looks
+        looks += 1
+        return await real()
+
+    monkeypatch.setattr(bench.driver, "meet_deadlines", counted)
+    loop = asyncio.get_running_loop()
+    driving = loop.create_task(bench.driver.run())
+    began = loop.time()
+    for _ in range(100):
+        bench.driver.look()
+        await asyncio.sleep(0.001)
+    most = (loop.time() - began) / REST_S + 1
+    driving.cancel()
+    await asyncio.wait([driving])
+    assert 1 < looks <= most

@@ -9,7 +9,7 @@ import signal
 import socket
 import struct
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,6 +93,13 @@ class Server:
         self.child.end()
         self.child = start(self.recipe, self.child.folder, port=self.child.port)
 
+    async def empty(self) -> str:
+        """The name of a fresh database with nothing in it."""
+        name = f"empty_{next(self._numbers)}"
+        async with self.connected() as connection:
+            await connection.execute(f"CREATE DATABASE {name}")
+        return name
+
     async def copy(self, template: str = TEMPLATE) -> str:
         """The name of a fresh database with the tables of this one; by default the loyalty tables."""
         name = f"{template.removesuffix('_template')}_{next(self._numbers)}"
@@ -102,12 +109,16 @@ class Server:
 
 
 @contextmanager
-def running_postgres() -> Iterator[Server]:
-    """Start one, with its template, and end it. Its files are in a temporary folder, also its socket."""
+def running_postgres(*, durable: bool = False) -> Iterator[Server]:
+    """Start one, with its template, and end it. Its files are in a temporary folder, also its socket.
+
+    durable: a commit is on the disk before it is answered, as in production; else a machine's crash may
+    lose it, which tests do not mind.
+    """
     with scratch("postgres") as folder:
         postgres = Path(program("postgresql"))
         _run(folder, postgres.with_name("initdb"), *_NEW)
-        with _running(postgres, folder) as server:
+        with _running(postgres, folder, _DURABLE if durable else _SETTINGS) as server:
             asyncio.run(_lay_out(server))
             yield server
 
@@ -130,16 +141,17 @@ _SETTINGS = (
     "autovacuum=off",  # it would visit each story's database, for ever
     "timezone=Africa/Nairobi",
 )
+_DURABLE = ("fsync=on", "full_page_writes=on", "synchronous_commit=on", "timezone=Africa/Nairobi")
 _FOLLOWING = ("-D", "data", "--write-recovery-conf", "--checkpoint=fast", "--no-sync")
 
 
 @contextmanager
-def _running(postgres: Path, folder: Path) -> Iterator[Server]:
+def _running(postgres: Path, folder: Path, settings: Sequence[str] = _SETTINGS) -> Iterator[Server]:
     def argv(port: int) -> list[str]:
         return [
             str(postgres),
             *("-D", f"{folder}/data", "-h", "127.0.0.1", "-p", str(port), "-k", str(folder)),
-            *(part for setting in _SETTINGS for part in ("-c", setting)),
+            *(part for setting in settings for part in ("-c", setting)),
         ]
 
     recipe = Program("postgres", argv, unprivileged=True, is_ready=_answers)
