@@ -273,6 +273,7 @@ class App:
             versions = {name: one.version for name, one in running.by_name.items()}
             started = {"version": running.version, "policies": versions}
             await self.store.transact(lambda tx: tx.journal(SYSTEM, [Entry("started", started)]))
+            await self.membership.begin()  # first: what the loops begin is begun under its lease
             async with asyncio.TaskGroup() as tasks:
                 loops = [
                     tasks.create_task(self.driver.run(), name="driver"),
@@ -290,8 +291,8 @@ class App:
                 if self.config.reload.watch:
                     watch = Reloading(self.shelf, self._reload, self.config.reload.every.total_seconds())
                     loops.append(tasks.create_task(watch.run(), name="reloading"))
-                await self.membership.join()
                 member = tasks.create_task(self.membership.run(), name="membership")
+                await self.membership.recover()
                 async with self._hearing(tasks), self._listening():
                     yield self
                 self.schedule.stop()

@@ -83,9 +83,13 @@ class Membership:
 
     async def join(self) -> None:
         """As a new replica; whatever was left behind goes on."""
+        await self.begin()
+        await self.recover()
+
+    async def recover(self) -> None:
+        """Go on with what was left behind: long work perhaps, so `run` should renew the lease meanwhile."""
         assert self._driver is not None
         assert self._performer is not None
-        await self._begin()
         await recover(self._store, self._driver, self._performer)
 
     async def run(self) -> None:
@@ -115,7 +119,7 @@ class Membership:
         except LeaseLost:
             log.warning("this replica was taken for gone, and begins anew", extra={"replica": self.id})
             self.lease.until = 0.0
-            await self._begin()
+            await self.begin()
 
     async def look(self) -> None:
         """Go on with what the others have left. Raises StoreError."""
@@ -151,7 +155,8 @@ class Membership:
         self.lease.until = 0.0
         await self._store.transact(lambda tx: tx.let_go())
 
-    async def _begin(self) -> None:
+    async def begin(self) -> None:
+        """Under a new name and lease. Raises StoreError."""
         self.id, self._since = self._new_id("d"), None
         self._store.write_as(self.id)
         self.lease = Lease(self._clock, 0.0)
