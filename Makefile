@@ -5,7 +5,7 @@ BIN    := .venv/bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check sim sim-bugs format bench screenshot lock clean
+.PHONY: help demo test check sim sim-bugs soak format bench screenshot lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,11 @@ sim: .venv/.dev ## simulate days with faults (SEED=7 | SEEDS=0-199, ALERTS=250, 
 
 sim-bugs: .venv/.dev ## plant bugs in the engine: the simulation must catch each (BUGS=no-fence, SEEDS=0-199)
 	@$(BIN)/python -m tests.sim --bugs $(or $(BUGS),all) --seeds $(or $(SEEDS),0-199) --alerts $(or $(ALERTS),100) $(ARGS)
+
+soak: export PYTHONDONTWRITEBYTECODE :=
+soak: .venv/.dev ## real faults and simulated ones for long (MINUTES=30, SEED=1, SIM=1000, JSON=soak.json)
+	@scripts/test-components
+	@$(BIN)/python -m tests.faults --minutes $(or $(MINUTES),30) --seed $(or $(SEED),1) --sim $(or $(SIM),1000) --json $(or $(JSON),soak.json) $(ARGS)
 
 format: .venv/.dev ## format, and mend what ruff can mend
 	@$(BIN)/ruff format .
