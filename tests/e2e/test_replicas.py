@@ -71,7 +71,7 @@ async def test_whoever_is_killed_in_the_middle_of_a_run_is_taken_over_within_15_
     first: Stage, second: Stage
 ) -> None:
     campaign = await first.campaign()
-    await first.world.fault("late", path=f"/api/campaigns/{campaign}/pause", seconds=1.0)
+    await first.world.fault("late", path=f"/api/campaigns/{campaign}/pause", seconds=5.0)
     await first.fire(PROVED, campaign)
     await until(lambda: first.calls(campaign), "the API was not called")
     run = await first.run_at("acting", campaign)
