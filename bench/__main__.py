@@ -10,6 +10,7 @@ from types import MappingProxyType
 from bench import (
     accepting,
     backtesting,
+    claims,
     gates,
     linting,
     losing,
@@ -43,6 +44,8 @@ MEASURES: MappingProxyType[str, Measure] = MappingProxyType(
         "probe_postgres": reading.probe_postgres,
         "runs_sqlite": runs.runs_sqlite,
         "runs_postgres": runs.runs_postgres,
+        "claims_sqlite": claims.claims_sqlite,
+        "claims_postgres": claims.claims_postgres,
     }
 )
 

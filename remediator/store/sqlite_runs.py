@@ -44,9 +44,8 @@ SELECT (SELECT at FROM acts WHERE policy = :policy AND target = :target AND shad
            SELECT 1 FROM acts WHERE policy = :policy AND target = :target AND shadow = :shadow
              AND kind = 'asked' AND run = denial.run))
          ORDER BY at DESC LIMIT 1),
-       (SELECT count(*) FROM runs INDEXED BY runs_one_open
-         WHERE policy = :policy AND shadow = :shadow AND open = 1
-         AND id <> :run),
+       coalesce((SELECT runs FROM open_runs WHERE policy = :policy AND shadow = :shadow), 0)
+         - (SELECT count(*) FROM runs WHERE id = :run AND policy = :policy AND shadow = :shadow AND open = 1),
        (SELECT id FROM runs WHERE target = :target AND locks = 1 AND id <> :run)
 """
 

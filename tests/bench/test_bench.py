@@ -113,3 +113,18 @@ def test_runs_on_postgresql_are_measured_beside_their_bare_transactions() -> Non
     _, (one,), said = bench("--quick", "runs_postgres")
     assert (one["name"], one["server_ms_per_run"][0] > 0) == ("runs_postgres", True), said
     assert one["value"] > 3, "a fiftieth of the promise: not even a busy machine excuses that"
+
+
+def test_questions_are_measured_beside_few_and_many_open_runs() -> None:
+    _, (one,), said = bench("--quick", "claims_sqlite")
+    assert (one["open_runs"], one["lines"]) == ([100, 1000], [5000, 50000]), said
+    assert {"claim_inbox", "due", "next_due", "claim_run", "seen", "lapsed", "decision"} <= set(one["ratios"])
+    assert one["value"] < 5, "ten times as many: no question reads them all, not even on a busy machine"
+
+
+@pytest.mark.real
+@pytest.mark.needs("postgresql")
+def test_questions_on_postgresql_are_measured_beside_few_and_many_open_runs() -> None:
+    _, (one,), said = bench("--quick", "claims_postgres")
+    assert one["open_runs"] == [100, 1000], said
+    assert one["value"] < 5, "ten times as many: no question reads them all, not even on a busy machine"

@@ -159,7 +159,11 @@ async def test_a_file_of_an_older_version_is_brought_up_with_all_that_is_in_it(
 ) -> None:
     await store.transact(lambda tx: tx.put_card(CardRef("g-1", "C1", "1.0", "digest"), None))
     await store.transact(lambda tx: tx.count(scope("r1"), Counted("act")))
+    await store.transact(lambda tx: tx.save_run(a_run("r1"), None))
     await store.close()
+    for trigger in ("runs_open", "runs_move", "runs_go"):
+        await rig.tamper(f"DROP TRIGGER {trigger}")
+    await rig.tamper("DROP TABLE open_runs")
     for index in ("runs_closed", "runs_of_version", "pages_over", "effects_held"):
         await rig.tamper(f"DROP INDEX {index}")
     await rig.tamper("DROP TABLE pruned")
@@ -177,7 +181,7 @@ async def test_a_file_of_an_older_version_is_brought_up_with_all_that_is_in_it(
     shared = scope("r2", budget="rates", budget_window=HOUR)
     await renewed.transact(lambda tx: tx.count(shared, Counted("act")))
     use = (await renewed.read(lambda tx: tx.seen(scope("r3", budget="rates", budget_window=HOUR)))).use
-    assert (len(use.policy_acts), len(use.budget_acts)) == (2, 1)
+    assert (len(use.policy_acts), len(use.budget_acts), use.open_runs) == (2, 1, 1)
 
 
 async def test_a_file_of_another_program_is_refused(rig: SqliteRig) -> None:
@@ -342,12 +346,16 @@ async def test_what_is_asked_while_the_daemon_works_never_scans_history(store: S
     await store.transact(whole_decision)
     await store.read(traces)
     await store.read(lambda tx: tx.due(10))
+    await store.read(lambda tx: tx.next_due())
+    await store.read(lambda tx: tx.lapsed())
+    await store.transact(lambda tx: tx.claim_inbox(64, 100))
+    await store.transact(lambda tx: tx.claim_run("r1"))
     await store.read(lambda tx: tx.open_run("unstick", "deployment/shop/worker"))
     shared = scope(budget="rates", budget_window=HOUR, failure_window=HOUR)
     await store.read(lambda tx: tx.seen(shared))
     assert any("acts WHERE budget =" in " ".join(one.split()) for one in statements)
     assert any("kind = 'failed'" in one for one in statements)
-    history = ("inbox", "runs", "acts", "journal", "pages", "alerts", "halts", "members")
+    history = ("inbox", "runs", "acts", "journal", "heads", "pages", "alerts", "halts", "members")
     questions = [one for one in statements if one.split()[0] in ("SELECT", "UPDATE", "DELETE")]
     assert len(questions) > 15
     for sql in questions:
