@@ -46,6 +46,11 @@ class Replica:
         """Its process does."""
         return self.daemon.child is not None and self.daemon.child.process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        """Of its process, or of the last."""
+        return self.daemon.child.pid if self.daemon.child is not None else 0
+
     async def start(self) -> None:
         """Until it is ready; tried again while its database is away."""
         while True:
@@ -129,7 +134,7 @@ class Cluster:
 
     async def crash_database(self, down_s: float) -> None:
         """``immediate`` stop, and start again."""
-        self.server.crash()
+        await asyncio.to_thread(self.server.crash)
         await asyncio.sleep(down_s)
         await asyncio.to_thread(self.server.start_again)
 
@@ -151,7 +156,7 @@ class Cluster:
 
     async def promote(self, standby: Server) -> None:
         """The primary dies, and all lines lead to the standby."""
-        self.server.crash()
+        await asyncio.to_thread(self.server.crash)
         await _sql(standby, "SELECT pg_promote()")
         self.server = standby
         for one in self.replicas:

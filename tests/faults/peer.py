@@ -63,6 +63,8 @@ class Peer:
     """What a watch finds."""
     moods: dict[str, Mood] = field(default_factory=dict)
     """Thing → how its next request is met; else by lot."""
+    mute: set[str] = field(default_factory=set)
+    """Things of which the next look is never answered."""
     on_request: Callable[[Effect], None] = lambda _effect: None
     """Called before anything is done about it."""
     _state: dict[str, str] = field(default_factory=dict)
@@ -80,6 +82,9 @@ class Peer:
     async def _show(self, request: web.Request) -> web.Response:
         thing = request.match_info["thing"]
         self.reads[thing] += 1
+        if thing in self.mute:
+            self.mute.discard(thing)
+            await asyncio.sleep(3600)
         return web.json_response({"status": self._state.get(thing, "running")})
 
     async def _troubles(self, _request: web.Request) -> web.Response:

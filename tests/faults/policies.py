@@ -14,6 +14,7 @@ HELD = "held"  # taken back after some seconds
 KEYED = "keyed"  # the service does a repeated request only once
 AWARDED = "awarded"  # a row more in a database: fenced by its transaction
 SCARCE = "scarce"  # few at once, few in an hour
+WATCHED = "watched"  # opened by what a schedule finds
 KINDS = (PROVED, BLIND, AGREED, HELD, KEYED, AWARDED, SCARCE)
 
 AT_ONCE, PER_HOUR = 3, 8
@@ -89,3 +90,17 @@ def policies() -> dict[str, str]:
         _policy(SCARCE, {**_post("pause"), "verify": proof}, bounds=_scarce()),
     )
     return {one["policy"]: json.dumps(one, indent=1) for one in every}
+
+
+def watching() -> dict[str, str]:
+    """A policy that looks around each second."""
+    look = {
+        "every": "1s",
+        "use": "http.get",
+        "via": "service",
+        "with": {"path": "/troubles"},
+        "key": ["thing"],
+    }
+    one = _policy(WATCHED, _post("pause"), watch=look)
+    one.pop("match")
+    return {WATCHED: json.dumps(one, indent=1)}

@@ -10,11 +10,12 @@ import contextlib
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from random import Random
+from types import MappingProxyType
 from typing import Any
 
 from tests.faults.checker import Heard, Verdict, check, keep
@@ -273,9 +274,18 @@ async def awards(server: Server, database: str) -> list[Effect]:
 
 @asynccontextmanager
 async def prepared(
-    server: Server, loyalty: Server, slack: FakeSlack, seed: int, *, troubled: float = 0.3, count: int = 3
+    server: Server,
+    loyalty: Server,
+    slack: FakeSlack,
+    seed: int,
+    *,
+    troubled: float = 0.3,
+    texts: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncIterator[tuple[Cluster, People, Webhook, str]]:
-    """A cluster, its people, their pager, and the name of the loyalty database."""
+    """A cluster, its people, their pager, and the name of the loyalty database.
+
+    troubled: how rude the service is; texts: further policies.
+    """
     database = f"awards_{seed}"
     async with loyalty.connected() as connection:
         await connection.execute(f"CREATE DATABASE {database}")
@@ -284,7 +294,8 @@ async def prepared(
     async with running_peer(Random(seed), troubled=troubled) as peer, running_webhook() as pager:
         given = config(peer, slack, pager.url)
         dsn = loyalty.dsn(database)
-        async with cluster(server, given, policies(), peer, slack, loyalty=dsn, count=count) as one:
+        every = {**policies(), **texts}
+        async with cluster(server, given, every, peer, slack, loyalty=dsn) as one:
             awarded: set[str] = set()
             people = People(one, Random(seed + 1), _seen(peer, awarded))
             looking = asyncio.create_task(_look_at_awards(loyalty, database, awarded))

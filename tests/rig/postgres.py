@@ -86,7 +86,7 @@ class Server:
     def crash(self) -> None:
         """As a power cut would: what was not written to the log is lost (``pg_ctl stop -m immediate``)."""
         self.child.process.send_signal(signal.SIGQUIT)
-        self.child.process.wait(10)
+        self.child.process.wait(30)
 
     def start_again(self) -> None:
         """After ``crash``, on the same port, with the same files."""
