@@ -5,7 +5,7 @@ BIN    := .venv/bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check sim sim-bugs soak format bench screenshot lock clean
+.PHONY: help demo test check sim sim-bugs soak failpoints format bench screenshot lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,11 @@ soak: export PYTHONDONTWRITEBYTECODE :=
 soak: .venv/.dev ## real faults and simulated ones for long (MINUTES=30, SEED=1, SIM=1000, JSON=soak.json)
 	@scripts/test-components
 	@$(BIN)/python -m tests.faults --minutes $(or $(MINUTES),30) --seed $(or $(SEED),1) --sim $(or $(SIM),1000) --json $(or $(JSON),soak.json) $(ARGS)
+
+failpoints: export PYTHONDONTWRITEBYTECODE :=
+failpoints: .venv/.dev ## SIGKILL at each COMMIT and each request, each kind of act, both stores
+	@scripts/test-components
+	@$(BIN)/python -m tests.faults --failpoints
 
 format: .venv/.dev ## format, and mend what ruff can mend
 	@$(BIN)/ruff format .

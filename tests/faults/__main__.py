@@ -20,6 +20,7 @@ from random import Random
 from subprocess import PIPE
 from typing import Any
 
+from tests.faults.failpoints import walk
 from tests.faults.storm import Plan, Report, storm
 from tests.rig.postgres import running_postgres
 from tests.rig.slack import running_slack
@@ -49,7 +50,12 @@ def main() -> int:
     parser.add_argument("--lasts", type=float, default=45.0, help="seconds of faults in one storm")
     parser.add_argument("--sim", type=int, metavar="SEED", help="simulate beside it, from this seed on")
     parser.add_argument("--json", type=Path, help="where the numbers go, beside the table")
+    parser.add_argument(
+        "--failpoints", action="store_true", help="instead: SIGKILL at each COMMIT and request"
+    )
     given = parser.parse_args()
+    if given.failpoints:
+        return asyncio.run(failpoints())
     until = time.monotonic() + given.minutes * 60
     with ThreadPoolExecutor(1) as beside:
         simulating = beside.submit(simulate, given.sim, until) if given.sim is not None else None
@@ -74,6 +80,20 @@ def storms(seed: int, lasts: float, until: float) -> list[Report]:
                 reports.append(asyncio.run(storm(plan, mortal, loyalty, slack)))
             print(json.dumps(asdict(reports[-1])), file=sys.stderr, flush=True)
     return reports
+
+
+async def failpoints() -> int:
+    """The whole matrix; 1 when something was broken."""
+    reached, broken = Counter[str](), 0
+    with running_postgres() as server, running_slack() as slack:
+        async for point, came in walk(2, server, server, slack):
+            reached[f"{point.store}, {point.act}: {point.moment}"] += came.reached
+            broken += bool(came.problems)
+            print("\n".join(came.problems) or f"{point}: {'whole' if came.reached else 'beyond'}", flush=True)
+    for kind, count in sorted(reached.items()):
+        print(f"{count:5}  {kind}")
+    print(f"{reached.total()} points, {broken} broken")
+    return 1 if broken else 0
 
 
 SEEDS_AT_ONCE = 10

@@ -93,13 +93,15 @@ class Cluster:
     peer: Peer
     slack: FakeSlack
     replicas: list[Replica] = field(default_factory=list)
+    address: str = ""
+    """Of the store, where it is not `DATABASE` of the server."""
     session: aiohttp.ClientSession = field(init=False)
     _stack: ExitStack = field(default_factory=ExitStack)
 
     @property
     def store(self) -> str:
         """The store, as the checker opens it: not through any line."""
-        return f"{self.server.dsn(DATABASE)}?may_lose_data=yes"
+        return self.address or f"{self.server.dsn(DATABASE)}?may_lose_data=yes"
 
     def port(self) -> int:
         """Of the primary, as of now."""

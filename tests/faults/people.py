@@ -26,6 +26,8 @@ class People:
     rng: Random
     happened: Callable[[str, str], bool | None]
     """``(thing, policy)`` → what they see at the service; None while it may still change."""
+    willing: float = 0.8
+    """How many gates of a hundred they approve, as a fraction."""
     approved: dict[str, set[str]] = field(default_factory=dict)
     """Run → who approved, and was told that it counts or got no answer."""
     refused: set[str] = field(default_factory=set)
@@ -57,7 +59,7 @@ class People:
             run, path = gate["run"], f"/api/v1/gates/{gate['id']}/votes"
             if run not in self._decided:
                 self._decided.add(run)
-                if self.rng.random() < 0.2:
+                if self.rng.random() > self.willing:
                     self.refused.add(run)
                     if self.rng.random() < 0.6:
                         await self._post(path, {"vote": "deny", "reason": "not now"}, "amina")

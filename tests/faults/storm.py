@@ -297,15 +297,17 @@ async def prepared(
         every = {**policies(), **texts}
         async with cluster(server, given, every, peer, slack, loyalty=dsn) as one:
             awarded: set[str] = set()
-            people = People(one, Random(seed + 1), _seen(peer, awarded))
-            looking = asyncio.create_task(_look_at_awards(loyalty, database, awarded))
+            people = People(one, Random(seed + 1), seen(peer, awarded))
+            looking = asyncio.create_task(look_at_awards(loyalty, database, awarded))
             try:
                 yield one, people, pager, database
             finally:
                 looking.cancel()
 
 
-def _seen(peer: Peer, awarded: set[str]) -> Callable[[str, str], bool | None]:
+def seen(peer: Peer, awarded: set[str]) -> Callable[[str, str], bool | None]:
+    """What people see when they look at a thing."""
+
     def happened(thing: str, policy: str) -> bool | None:
         if policy == AWARDED:
             return thing in awarded
@@ -314,7 +316,8 @@ def _seen(peer: Peer, awarded: set[str]) -> Callable[[str, str], bool | None]:
     return happened
 
 
-async def _look_at_awards(server: Server, database: str, awarded: set[str]) -> None:
+async def look_at_awards(server: Server, database: str, awarded: set[str]) -> None:
+    """Keep up with what was awarded."""
     while True:
         awarded |= {one.thing for one in await awards(server, database)}
         await asyncio.sleep(1.0)

@@ -1,4 +1,4 @@
-"""Three real daemons: one leaves and the others go on at once, a schedule fires once, a failover is doubted."""
+"""Three real daemons: one leaves, the others go on at once; a schedule fires once; a failover is doubted."""
 
 from __future__ import annotations
 

@@ -88,6 +88,8 @@ class Daemon:
     config: dict[str, Any]
     child: Child | None = None
     environment: dict[str, str] = field(default_factory=dict)
+    module: str = "remediator"
+    """What is run: this, or something that wraps it."""
 
     @property
     def url(self) -> str:
@@ -113,7 +115,7 @@ class Daemon:
         def argv(port: int) -> list[str]:
             file = self.folder / "remediator.yaml"
             file.write_text(json.dumps(self.config | {"listen": f"127.0.0.1:{port}"}))  # JSON is YAML
-            return python_module("remediator", "serve", "--config", str(file))
+            return python_module(self.module, "serve", "--config", str(file))
 
         self.child = start(
             Program("remediator", argv, "/readyz", environment=environment), self.folder, port=port

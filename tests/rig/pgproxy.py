@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import struct
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -33,6 +33,10 @@ class Proxy:
     commits: int = 0
     heard: asyncio.Event = field(default_factory=asyncio.Event)
     """A COMMIT has come from a client."""
+    met: Callable[[], None] = lambda: None
+    """Called when one comes, before it meets `cut`; may set that."""
+    broke: Callable[[], None] = lambda: None
+    """Called when the line is about to be cut: nobody knows of it yet."""
 
 
 @asynccontextmanager
@@ -83,6 +87,7 @@ class _Line:
             message = kind + length + body
             if (kind, body) == (b"Q", b"COMMIT\0"):
                 self.proxy.heard.set()
+                self.proxy.met()
                 await self._commit(message)
             else:
                 self.server.write(message)
@@ -91,6 +96,7 @@ class _Line:
     async def _commit(self, message: bytes) -> None:
         match self.proxy.cut:
             case Cut.BEFORE:
+                self.proxy.broke()
                 raise ConnectionAbortedError
             case Cut.HALF:
                 self.server.write(message[: len(message) // 2])
@@ -108,6 +114,7 @@ class _Line:
         while some := await reader.read(65536):
             if self.deaf and self.proxy.cut is Cut.AFTER:
                 self.broken = True
+                self.proxy.broke()
                 raise ConnectionAbortedError
             if not self.deaf:
                 self.client.write(some)
