@@ -178,7 +178,7 @@ class Session:
         self.check()
         if not writes:
             return
-        if last or "journal" in writes.tables:
+        if last:
             self._link_system()
         checked = [one for one in self._known.pending if writes.bound]
         keys = writes.keys.union(*(scope_keys(scope) for scope, _ in checked)) - self._held
