@@ -11,7 +11,7 @@ import asyncio
 import json
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from types import MappingProxyType
@@ -209,8 +209,8 @@ class Http(Unoffered):
         except (ValueError, TypeError) as error:
             return Refused(f"never sent: {error}")
         try:
-            answer = await self._send(request, timeout)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, _CannotSendOnceError) as error:
+            answer = await self._send(request, timeout, order.late)
+        except _NEVER_SENT as error:
             return Refused(f"never sent: {_words(error)}")
         except TimeoutError:
             return Unknown(f"no answer within {self._within(timeout):g} s")
@@ -241,9 +241,9 @@ class Http(Unoffered):
     def _within(self, timeout: float) -> float:
         return min(timeout, self._settings.timeout.total_seconds())
 
-    async def _send(self, request: _Request, timeout: float) -> _Answer:
+    async def _send(self, request: _Request, timeout: float, late: Callable[[], str] = lambda: "") -> _Answer:
         within = self._within(timeout)
-        async with asyncio.timeout(within), self._session(within) as session:
+        async with asyncio.timeout(within), self._session(within, late) as session:
             send_only_once(session)
             response = await session.request(
                 request.method,
@@ -258,9 +258,9 @@ class Http(Unoffered):
                 raw = await _first(response)
                 return _Answer(response.status, raw, "" if encoded == "identity" else encoded)
 
-    def _session(self, within: float) -> aiohttp.ClientSession:
+    def _session(self, within: float, late: Callable[[], str]) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(force_close=True, limit=1),
+            connector=_Punctual(late),
             timeout=aiohttp.ClientTimeout(total=within, connect=min(within / 2, CONNECT)),
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
@@ -313,8 +313,36 @@ def judged(shown: Mapping[str, Any], brief: str, ok: frozenset[int], *, keyed: b
     return Unknown(said)
 
 
+class _TooLateError(aiohttp.ClientError):
+    """The way is there, and nothing may be sent any more."""
+
+
+class _Punctual(aiohttp.TCPConnector):
+    """One fresh connection, on which nothing is sent if connecting took too long."""
+
+    def __init__(self, late: Callable[[], str]) -> None:
+        super().__init__(force_close=True, limit=1)
+        self._late = late
+
+    async def connect(self, *given: Any, **more: Any) -> Any:
+        """As ever; then asks whether it is too late."""
+        connection = await super().connect(*given, **more)
+        if why := self._late():
+            connection.close()
+            raise _TooLateError(why)
+        return connection
+
+
 class _CannotSendOnceError(aiohttp.ClientError):
     """This aiohttp cannot be kept from sending twice."""
+
+
+_NEVER_SENT = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+    _CannotSendOnceError,
+    _TooLateError,
+)
 
 
 def send_only_once(session: aiohttp.ClientSession) -> None:

@@ -270,11 +270,16 @@ class Performer:
     async def _send(self, run: str, effect: Act, deadline: float, lease: Holds) -> Result:
         """The lease, and the start deadline by both clocks, are asked immediately before sending."""
         call, limit = effect.call, self._limit(effect.call)
-        order = Order(effect.key, _revived(effect.shown), lambda about: self._mark(run, effect, about))
-        if self._clock.monotonic() >= deadline or self._clock.now() >= effect.start_by:
-            return Refused(f"never sent: not started by {_seconds(effect.start_by)}")
-        if not lease.holds():
-            return Refused("never sent: this replica's lease was over")
+
+        def late() -> str:
+            if self._clock.monotonic() >= deadline or self._clock.now() >= effect.start_by:
+                return f"not started by {_seconds(effect.start_by)}"
+            return "" if lease.holds() else "this replica's lease was over"
+
+        shown = _revived(effect.shown)
+        order = Order(effect.key, shown, lambda about: self._mark(run, effect, about), late)
+        if why := late():
+            return Refused(f"never sent: {why}")
         try:
             async with asyncio.timeout(limit + GRACE_S):
                 return await self._connectors[call.connection].act(live(call), order=order, timeout=limit)

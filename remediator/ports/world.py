@@ -32,12 +32,14 @@ class Order:
     key: the idempotency key, the same for every attempt at one step. shown: what people agreed to, its
     rows as plain values; an act that would change anything else must refuse. mark: commits a mark of what
     is about to become final, ``{"result": …}`` and whatever `Connector.inquire` needs; it returns "" or
-    why it may not become final.
+    why it may not become final. late: why it may not be sent any more, or ""; to be asked once more when the
+    way to the target is there, for that may take seconds.
     """
 
     key: str
     shown: Picture | None = None
     mark: Callable[[dict[str, Any]], Awaitable[str]] | None = None
+    late: Callable[[], str] = lambda: ""
 
 
 class Connector(Protocol):

@@ -128,6 +128,16 @@ async def test_a_peer_that_never_takes_the_call_was_never_sent_anything(name: st
     assert result.reason.startswith("never sent: ")
 
 
+@pytest.mark.parametrize("name", [name for name in ACTS if name.startswith("http.request")])
+async def test_what_became_too_late_while_connecting_is_not_sent(name: str) -> None:
+    make, call = ACTS[name]
+    async with peer(answers(200)) as other:
+        order = Order("run-1/pause", late=lambda: "this replica's lease was over")
+        result = await make(other.url).act(call, order=order, timeout=5)
+    assert result == Refused("never sent: this replica's lease was over")
+    assert other.heard == []
+
+
 @pytest.mark.parametrize("name", ACTS)
 async def test_a_peer_that_does_as_told_is_done_with_one_request(name: str) -> None:
     make, call = ACTS[name]

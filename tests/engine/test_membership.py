@@ -13,7 +13,7 @@ import pytest
 
 from remediator.core.alert import Delivery
 from remediator.core.intention import Call
-from remediator.core.messages import Done, Result
+from remediator.core.messages import Done, Refused, Result
 from remediator.core.policyset import PolicySet
 from remediator.core.run import Page, Question, Run, Stage
 from remediator.engine.driver import Driver
@@ -36,9 +36,14 @@ class World:
 
     sent: list[str] = field(default_factory=list)
     answers: asyncio.Event = field(default_factory=asyncio.Event)
+    connects: Callable[[], object] = lambda: None
+    """What happens while the way to it is made."""
 
     async def act(self, call: Call, *, order: Order, timeout: float) -> Result:
-        del order, timeout
+        del timeout
+        self.connects()
+        if why := order.late():
+            return Refused(f"never sent: {why}")
         self.sent.append(str(call.args["path"]))
         await self.answers.wait()
         return Done()
@@ -203,6 +208,13 @@ async def test_who_beats_in_time_keeps_what_it_does(pair: Pair) -> None:
 async def test_what_was_begun_under_a_lease_that_is_over_is_never_sent(pair: Pair) -> None:
     pair.later(LEASE.total_seconds() - MARGIN_S)
     assert pair.a.member.problems() == ["this replica's lease is over: it sends nothing"]
+    await pair.a.hears(alert())
+    assert pair.world.sent == []
+    assert "never sent: this replica's lease was over" in (await pair.a.run()).reason
+
+
+async def test_what_takes_so_long_to_connect_that_the_lease_ends_is_never_sent(pair: Pair) -> None:
+    pair.world.connects = lambda: pair.later(LEASE.total_seconds() - MARGIN_S)
     await pair.a.hears(alert())
     assert pair.world.sent == []
     assert "never sent: this replica's lease was over" in (await pair.a.run()).reason

@@ -22,8 +22,8 @@ from typing import Any
 
 from tests.faults.failpoints import walk
 from tests.faults.storm import Plan, Report, storm
-from tests.rig.postgres import running_postgres
-from tests.rig.slack import running_slack
+from tests.rig.postgres import Server, running_postgres
+from tests.rig.slack import FakeSlack, running_slack
 
 
 def plan_of(seed: int, lasts: float) -> Plan:
@@ -55,7 +55,8 @@ def main() -> int:
     )
     given = parser.parse_args()
     if given.failpoints:
-        return asyncio.run(failpoints())
+        with running_postgres() as server, running_slack() as slack:
+            return asyncio.run(failpoints(server, slack))
     until = time.monotonic() + given.minutes * 60
     with ThreadPoolExecutor(1) as beside:
         simulating = beside.submit(simulate, given.sim, until) if given.sim is not None else None
@@ -82,14 +83,13 @@ def storms(seed: int, lasts: float, until: float) -> list[Report]:
     return reports
 
 
-async def failpoints() -> int:
+async def failpoints(server: Server, slack: FakeSlack) -> int:
     """The whole matrix; 1 when something was broken."""
     reached, broken = Counter[str](), 0
-    with running_postgres() as server, running_slack() as slack:
-        async for point, came in walk(2, server, server, slack):
-            reached[f"{point.store}, {point.act}: {point.moment}"] += came.reached
-            broken += bool(came.problems)
-            print("\n".join(came.problems) or f"{point}: {'whole' if came.reached else 'beyond'}", flush=True)
+    async for point, came in walk(2, server, server, slack):
+        reached[f"{point.store}, {point.act}: {point.moment}"] += came.reached
+        broken += bool(came.problems)
+        print("\n".join(came.problems) or f"{point}: {'whole' if came.reached else 'beyond'}", flush=True)
     for kind, count in sorted(reached.items()):
         print(f"{count:5}  {kind}")
     print(f"{reached.total()} points, {broken} broken")
