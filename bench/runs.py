@@ -23,13 +23,14 @@ from msgspec.structs import replace
 from bench.alerts import bodies, fingerprint
 from bench.client import storm
 from bench.figures import Bar, Figure
-from bench.subjects import Daemon, daemon, policy
+from bench.subjects import Daemon, daemon, policy, policy_name
 from bench.wire import WANTED, peer
 from remediator.clock import SystemClock
 from remediator.core.alert import Delivery
 from remediator.core.intention import Call
 from remediator.core.messages import Act, Counted, Entry
 from remediator.core.run import Member, Run, Stage
+from remediator.errors import StoreError
 from remediator.ports import (
     SYSTEM,
     Ahead,
@@ -269,7 +270,8 @@ async def _one(store: Store, left: Left, number: int) -> None:
     await store.transact(lambda tx: tx.put_delivery(replace(left.delivery, alerts=(alert,))))
     begun = None
     while begun is None:
-        begun = await store.transact(lambda tx: _begin(tx, left))
+        with contextlib.suppress(StoreError):  # it met others too often; the daemon, too, tries again
+            begun = await store.transact(lambda tx: _begin(tx, left))
     run, act = begun
     await store.transact(lambda tx: _end(tx, left, run, act), Ahead(run=run.id, effect=act.id))
 
@@ -284,6 +286,7 @@ async def _begin(tx: Tx, left: Left) -> tuple[Run, Pending] | None:
     run = replace(
         left.run,
         id=f"r-{alert.fingerprint}",
+        policy=policy_name(int(alert.fingerprint, 16) % POLICIES),
         target=f"worker/{alert.fingerprint}",
         alert=alert,
         members={alert.fingerprint: Member(firing=True, since=alert.starts_at)},
@@ -294,7 +297,9 @@ async def _begin(tx: Tx, left: Left) -> tuple[Run, Pending] | None:
     scope = Scope(policy=run.policy, target=run.target, run=run.id, target_window=_HOUR, policy_window=_HOUR)
     await tx.seen(scope)
     await tx.put_disposition(
-        replace(left.standing, fingerprint=alert.fingerprint, run=run.id, kind="run-opened")
+        replace(
+            left.standing, policy=run.policy, fingerprint=alert.fingerprint, run=run.id, kind="run-opened"
+        )
     )
     await tx.save_run(run, tx.now + _HOUR)
     await tx.journal(run.id, left.opening)
@@ -312,7 +317,7 @@ async def _end(tx: Tx, left: Left, run: Run, act: Pending) -> None:
     await tx.journal(run.id, left.closing)
     await tx.journal(SYSTEM, [replace(left.closed, data=left.closed.data | {"run": run.id})])
     (one,) = run.members
-    await tx.put_disposition(replace(left.standing, fingerprint=one, run=run.id))
+    await tx.put_disposition(replace(left.standing, policy=run.policy, fingerprint=one, run=run.id))
 
 
 def _act(run: Run, host: str) -> Act:
