@@ -22,6 +22,8 @@ from tests.rig.slack import FakeSlack
 
 ASK_WITHIN = aiohttp.ClientTimeout(total=6.0)
 DATABASE = "remediator_faults"
+PATIENCE_S = 40.0
+"""For a start, while everything else starts too, or its database is away."""
 
 
 @dataclass
@@ -202,6 +204,7 @@ async def cluster(
             folder = stack.enter_context(scratch(f"replica{number}"))
             store = f"{server.dsn(DATABASE, port=way.port)}?may_lose_data=yes"
             daemon = Daemon(folder, dict(given), environment={"STORE": store, "LOYALTY_DSN": loyalty})
+            daemon.start_within = PATIENCE_S
             for name, text in texts.items():
                 daemon.policy(name, text)
             one.replicas.append(Replica(number, daemon, way, free_port()))

@@ -19,7 +19,7 @@ from random import Random
 import aiohttp
 
 from tests.faults.checker import Heard, check, keep
-from tests.faults.cluster import ASK_WITHIN, Cluster, Replica, config
+from tests.faults.cluster import ASK_WITHIN, PATIENCE_S, Cluster, Replica, config
 from tests.faults.dying import ARMED
 from tests.faults.lines import Line
 from tests.faults.peer import Effect, Mood, running_peer
@@ -158,6 +158,7 @@ async def _staged(point: Point, server: Server, loyalty: Server, slack: FakeSlac
         pager = await stack.enter_async_context(running_webhook())
         daemon = Daemon(stack.enter_context(scratch("struck")), config(peer, slack, pager.url))
         daemon.environment["LOYALTY_DSN"] = loyalty.dsn(f"{name}_awards")
+        daemon.start_within = PATIENCE_S
         for policy, text in policies().items():
             daemon.policy(policy, text)
         cluster = Cluster(server, peer, slack)

@@ -14,7 +14,7 @@ pytestmark = [
     pytest.mark.e2e,
     pytest.mark.real,
     pytest.mark.needs("postgresql"),
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(270),
 ]
 
 

@@ -90,6 +90,7 @@ class Daemon:
     environment: dict[str, str] = field(default_factory=dict)
     module: str = "remediator"
     """What is run: this, or something that wraps it."""
+    start_within: float = 15.0
 
     @property
     def url(self) -> str:
@@ -118,7 +119,9 @@ class Daemon:
             return python_module(self.module, "serve", "--config", str(file))
 
         self.child = start(
-            Program("remediator", argv, "/readyz", environment=environment), self.folder, port=port
+            Program("remediator", argv, "/readyz", environment=environment, start_within=self.start_within),
+            self.folder,
+            port=port,
         )
         return self.child
 
