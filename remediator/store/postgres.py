@@ -142,8 +142,14 @@ class PostgresStore:
             raise StoreError("store", "is not open")
         task = asyncio.get_running_loop().create_task(call)
         self._calls.add(task)
-        task.add_done_callback(self._calls.discard)
+        task.add_done_callback(self._over)
         return await asyncio.shield(task)
+
+    def _over(self, call: asyncio.Task[Any]) -> None:
+        """Whoever asked may have gone away meanwhile; then nobody hears of a failure, and nobody needs to."""
+        self._calls.discard(call)
+        if not call.cancelled():
+            call.exception()
 
     # ── Transactions ──────────────────────────────────────────────────────────────────────────────
 
