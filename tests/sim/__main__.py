@@ -6,6 +6,7 @@ A seed that fails is told as it happened, as far as the runs and alerts go that 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import logging
 import re
@@ -61,9 +62,13 @@ class Played:
 def play(seed: int, alerts: int, *, whole: bool = False) -> Played:
     """Play and check one seed."""
     logging.disable(logging.CRITICAL)
-    sim = Simulation(seed, alerts)
-    sim.play()
-    problems = check(sim)
+    gc.disable()  # a seed is over before its garbage is a burden; looking for it would cost a third more
+    try:
+        sim = Simulation(seed, alerts)
+        sim.play()
+        problems = check(sim)
+    finally:
+        gc.enable()
     promises = [one.split()[0] for one in problems]
     tables = sim.store._tables
     row = Row(

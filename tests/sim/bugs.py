@@ -6,6 +6,7 @@ with planted("no-fence"):
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,11 +16,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from remediator.core import bounds, breaker, gate, play, turn
-from remediator.core.messages import Act, Counted, Effect, Event
+from remediator.core import bounds, breaker, escaping, gate, play, turn
+from remediator.core.messages import Act, Counted, Done, Effect, Event, Refused, Result, StepFinished
 from remediator.core.play import News
 from remediator.core.run import Run, Vote
-from remediator.core.stages import acting, holding, preparing, waiting
+from remediator.core.stages import acting, asking, holding, preparing, waiting
 from remediator.engine import decisions, driver, membership, paging, perform, recovery
 from remediator.engine.decisions import Committed
 from remediator.errors import StoreError
@@ -129,6 +130,42 @@ def _as_of(old: Any, fresh: Any) -> Any:
 @bug("acts of a replica that has gone are sent once more")
 def takeover_acts_again(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(recovery, "lost", _never)
+
+
+def _lost_as(patch: pytest.MonkeyPatch, result: Result) -> None:
+    lost = play.lost
+
+    def sure(effect: Effect) -> Event | None:
+        event = lost(effect)
+        return msgspec.structs.replace(event, result=result) if isinstance(event, StepFinished) else event
+
+    patch.setattr(recovery, "lost", sure)
+
+
+@bug("an act of a replica that has gone counts as not done")
+def lost_is_not_done(patch: pytest.MonkeyPatch) -> None:
+    _lost_as(patch, Refused("its replica has gone"))
+
+
+@bug("an act of a replica that has gone counts as done")
+def lost_is_done(patch: pytest.MonkeyPatch) -> None:
+    _lost_as(patch, Done())
+
+
+@bug("anybody may say what became of an unknown outcome")
+def anybody_settles(patch: pytest.MonkeyPatch) -> None:
+    everybody = frozenset({"oncall", "lead", "finance"})
+    patch.setattr(asking, "may_settle", lambda *_: everybody)
+
+
+@bug("what an alert says becomes part of a path as it is")
+def path_not_escaped(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(escaping, "path_segment", str)
+
+
+@bug("what an alert says becomes part of a message as it is")
+def message_not_escaped(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(escaping, "mrkdwn", str)
 
 
 @bug("undos of a replica that has gone are sent once more")
@@ -363,13 +400,13 @@ def mark_not_kept(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(perform.Performer, "_mark", unmarked)
 
 
-@bug("a result that cannot be stored at once is thrown away")
+@bug("a result that cannot be stored at once is thrown away, and counts as being told")
 def result_thrown_away(patch: pytest.MonkeyPatch) -> None:
     async def once(self: perform.Performer, pending: Any, event: Event) -> None:
         assert self._driver is not None
         try:
             await self._driver.tell(pending.run, event, pending.id)
         except StoreError:
-            return
+            await asyncio.Event().wait()
 
     patch.setattr(perform.Performer, "_tell", once)

@@ -7,86 +7,39 @@ halts and pages from the people's log. What a policy asks for is read from its t
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from datetime import datetime, timedelta
-from itertools import pairwise, permutations
+from urllib.parse import unquote
 
 from remediator.core import gate as gates
 from remediator.core.canonical import digest
-from remediator.core.catalog import Risk
-from remediator.core.policy import Policy
 from remediator.core.run import Gate
-from remediator.core.steps import base_of
 from remediator.engine.virtual import driven
-from remediator.ports import SYSTEM, JournalEntry
+from remediator.ports import SYSTEM
 from remediator.store.audit import audit
 from tests.core.campaign import ROLES
 from tests.sim.moments import moment, seconds
-from tests.sim.policies import CATALOG, POLICIES
+from tests.sim.policies import CATALOG
 from tests.sim.replica import DEBOUNCE
 from tests.sim.simulation import Simulation
+from tests.sim.told import BY_NAME, Told, asked, fill, is_done, is_not_done, overlaps, tells, told, votes_of
 from tests.sim.world import Sent
 
-BY_NAME = {policy.name: policy for policy in POLICIES}
 SLACK = timedelta(seconds=1)
 START_WITHIN = timedelta(seconds=15)
 FRESH = timedelta(seconds=12)
+CALLS = frozenset(
+    "pause resume keyed soft -soft hard halve restore item -item retry".split(),
+).union(["UPDATE …"])
+"""What a policy's text may ask of the world, each on a campaign,"""
+NOTED, NUMBERED = ("soft",), ("item", "-item")
+"""and with a note, or a number, after it."""
 UNDO_LATE = timedelta(seconds=60 + 20)
 
 
 def check(sim: Simulation) -> list[str]:
     """Every broken promise, a line each."""
     return list(Checker(sim).problems())
-
-
-# ── The whole story ───────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass
-class Told:
-    """What the journal of one run tells."""
-
-    id: str
-    lines: list[JournalEntry]
-    policy: Policy
-    target: str
-    mode: str
-    by: str
-    opened: datetime
-    closed: datetime | None = None
-    outcome: str = ""
-    begun: list[JournalEntry] = field(default_factory=list)  # "started", in order
-
-    @property
-    def campaign(self) -> str:
-        return self.target.partition("/")[2]
-
-    @property
-    def first_change(self) -> JournalEntry | None:
-        """The first start of a step that is not safe."""
-        return next((one for one in self.begun if one.data["risk"] != Risk.SAFE), None)
-
-    def when(self, *kinds: str, step: str = "") -> list[datetime]:
-        return [
-            one.at for one in self.lines if one.kind in kinds and (not step or one.data.get("step") == step)
-        ]
-
-    @property
-    def spans(self) -> list[tuple[datetime, datetime]]:
-        """When it keeps all others from acting on its target."""
-        found: list[tuple[datetime, datetime]] = []
-        since: datetime | None = None
-        for line in self.lines:
-            starts = line.kind == "undo-started" or (
-                line.kind == "started" and line.data["risk"] != Risk.SAFE
-            )
-            if starts and since is None:
-                since = line.at
-            elif line.kind in ("holding", "closed", "undo-waits") and since is not None:
-                found.append((since, line.at))
-                since = None
-        return found if since is None else [*found, (since, datetime.max.replace(tzinfo=since.tzinfo))]
 
 
 class Checker:
@@ -96,7 +49,7 @@ class Checker:
         self.sim = sim
         self.journals = sim.store._tables.journal
         self.runs = {
-            name: _told(name, lines) for name, lines in self.journals.items() if lines and name != SYSTEM
+            name: told(name, lines) for name, lines in self.journals.items() if lines and name != SYSTEM
         }
         self.pages = sim.store._tables.pages
         self.paged = {page.key for page in self.pages.values()}
@@ -115,12 +68,14 @@ class Checker:
             yield from self._approved(run)
             yield from self._fresh(run)
             yield from self._debounced(run)
+            yield from self._known(run)
             yield from self._undone(run)
         yield from self._bounded()
         yield from self._halted()
-        yield from self._told()
+        yield from self._paged()
         yield from self._current_policies()
         yield from (f"19 {one}" for one in driven(audit(self.sim.store)).problems)
+        yield from self._inert()
         yield from self._ended()
 
     # 1 Durable 2xx.
@@ -148,7 +103,7 @@ class Checker:
             by_place[run.policy.name, run.target].append((run.opened, ends[0], run.id))
             by_target[run.target] += [(since, until, run.id) for since, until in run.spans]
         for where, spans in [*by_place.items(), *by_target.items()]:
-            yield from (f"2 {where}: {one} and {other} at once" for one, other in _overlaps(spans))
+            yield from (f"2 {where}: {one} and {other} at once" for one, other in overlaps(spans))
 
     # 3 No step without intent. 4 At most once. 6 No zombies.
     def _intended(self) -> Iterator[str]:
@@ -168,10 +123,51 @@ class Checker:
             if sent.unfenced:
                 yield f"6 {key} was sent by {sent.by}, though {sent.unfenced}"
 
+    # 5 Crash means unknown.
+    def _known(self, run: Told) -> Iterator[str]:
+        """What is written down as done was done; what is written down as not done was not.
+
+        A person's word stands, if it is theirs: what comes after they have looked, they cannot have seen.
+        """
+        for step in sorted({one.data["step"] for one in run.begun}):
+            effects = self.ledger.get(f"{run.id}/{step}", [])
+            words = [one for one in run.lines if tells(one, step)]
+            for word in words:
+                by = word.data.get("by")
+                if by is not None and by not in ROLES["oncall"] | ROLES["lead"] | asked(run):
+                    yield f"5 {run.id}/{step} was settled by {by}, who was not asked"
+                if is_done(word) and not any(moment(one.at) <= word.at for one in effects):
+                    yield f"5 {run.id}/{step} was taken for done at {seconds(word.at):.1f}, and was not"
+            if effects and words and is_not_done(words[-1]):
+                yield f"5 {run.id}/{step} was taken for not done, and happened at {effects[0].at:.1f}"
+        for line in run.lines:
+            undone = self.ledger.get(f"{run.id}/{line.data['step']}/undo") if line.kind == "undone" else None
+            if line.kind == "undone" and not undone:
+                yield f"5 the undo of {run.id}/{line.data['step']} was taken for done, and was not"
+
+    # 20 Data is inert.
+    def _inert(self) -> Iterator[str]:
+        """Each effect is one that its policy's text names, with the alert's words as one value."""
+        notes = {one.note for one in self.sim.episodes}
+        campaigns = {one.campaign for one in self.sim.episodes} | {f"c-{number}" for number in range(9)}
+        for sent in self.sim.world.ledger:
+            if sent.key.split("/")[1].startswith("warn") or sent.step == "tell":
+                if set(sent.path) & set("<>"):
+                    yield f"20 {sent.key} says {sent.path!r}"
+                continue
+            _, what, campaign, *rest = sent.path.split("/")
+            whole = [unquote(one) for one in rest]
+            noted = what in NOTED and len(whole) == 1 and whole[0] in notes
+            numbered = what in NUMBERED and len(whole) == 1 and whole[0] in ("1", "2", "3")
+            if what == "restore" and not campaign:
+                continue  # made by its connector, from what it had kept
+            if what not in CALLS or campaign not in campaigns or not (noted or numbered or not whole):
+                yield f"20 {sent.key} became {sent.path!r}"
+
     # 9 Exact approval. 10 No self-approval. 11 Deny and expiry are final.
     def _approved(self, run: Told) -> Iterator[str]:
         for start in run.begun:
-            wanted = _votes(run, start)
+            wanted = votes_of(run, start)
             if wanted is None:
                 continue
             name = start.data["step"]
@@ -196,7 +192,7 @@ class Checker:
             and len(one.seen) >= gates.SHORTEST_HASH
             and moment(one.at) < gate.expires_at
         }
-        return not denied and _fill(wanted, approvers)
+        return not denied and fill(wanted, approvers)
 
     # 12 Fresh.
     def _fresh(self, run: Told) -> Iterator[str]:
@@ -206,10 +202,22 @@ class Checker:
         reads = self.sim.world.read_at[run.campaign]
         if not any(first.at - FRESH <= moment(at) <= first.at for at in reads):
             yield f"12 {run.id} made its first change at {seconds(first.at):.1f} on old figures"
+        heard = [one for one in run.lines if "all_resolved" in one.data and one.seq < first.seq]
+        if heard and heard[-1].data["all_resolved"]:
+            yield f"12 {run.id} made its first change at {seconds(first.at):.1f}, when nothing fired"
 
     # 14 No flapping.
     def _debounced(self, run: Told) -> Iterator[str]:
-        """A hold ends early only once its alert has been over for some time."""
+        """A run recovers, and a hold ends early, only once its alert has been over for some time.
+
+        But whoever is about to begin, and finds that it does not fire at that moment, does not begin: that
+        is seen by what was heard at the same moment.
+        """
+        over = [one.at for one in run.lines if one.kind == "resolved" and one.data["all_resolved"]]
+        ends = {one.kind for one in run.lines if one.at == run.closed} <= {"resolved", "gate-void", "closed"}
+        recovered = run.closed if run.outcome == "recovered" and ends else None
+        if recovered is not None and (not over or recovered < over[-1] + DEBOUNCE):
+            yield f"14 {run.id} took the alert for over at {seconds(recovered):.1f}, too early"
         for undo in (one for one in run.lines if one.kind == "undo-started"):
             policy, start = (
                 run.policy.step(undo.data["step"]).undo,
@@ -218,7 +226,6 @@ class Checker:
             held = [at for at in run.when("holding") if at < undo.at]
             if not held or policy is None or policy.after is None or undo.at >= start[0] + policy.after:
                 continue
-            over = [one.at for one in run.lines if one.kind == "resolved" and one.data["all_resolved"]]
             if not over or undo.at < over[-1] + DEBOUNCE:
                 yield f"14 {run.id} took the alert for over at {seconds(undo.at):.1f}, too early"
 
@@ -304,19 +311,23 @@ class Checker:
             undo, done = run.policy.step(name).undo, self.ledger.get(f"{run.id}/{name}")
             if undo is None or undo.after is None or not done or run.outcome == "handed-over":
                 continue
-            settled = self.sim.people.settled.get((run.id, name))
-            if done[0].at > (seconds(run.closed) if run.closed else done[0].at) or (
-                settled is not None and done[0].at > settled
-            ):
-                continue  # it came after a person had looked, or after all was over
+            if self._looked(run, name) < done[0].at:
+                continue  # it came after a person had looked, and had said that it was not there
             undone = self.ledger.get(f"{run.id}/{name}/undo")
             told = any(key.startswith(f"{run.id}:undo") for key in self.paged)
             by = start.at + undo.after + UNDO_LATE
             if not told and (not undone or moment(undone[0].at) > by) and by < moment(self.sim.ended):
                 yield f"16 {run.id}/{name} was not undone in time, and nobody was told"
 
+    def _looked(self, run: Told, step: str) -> float:
+        """When a person looked who then settled what had become of a step."""
+        word = next((one for one in run.lines if one.kind == "settled" and one.data["step"] == step), None)
+        if word is None:
+            return float("inf")
+        return min((at for at in self.sim.people.looked[run.id, step] if at <= seconds(word.at)), default=0.0)
+
     # 17 Pages arrive.
-    def _told(self) -> Iterator[str]:
+    def _paged(self) -> Iterator[str]:
         for page in self.pages.values():
             if page.id not in self.sim.people.told and seconds(page.opened_at) < self.sim.ended - 30:
                 yield f"17 page {page.id} ({page.key}) reached nobody"
@@ -349,48 +360,3 @@ class Checker:
         left = [one for one in tables.effects.values() if one.run not in tables.live]
         if left:
             yield f"21 {len(left)} effects are left at the end: {left[0].run} {left[0].effect}"
-
-
-def _told(name: str, lines: list[JournalEntry]) -> Told:
-    opened = next(one for one in lines if one.kind == "opened")
-    closed = next((one for one in lines if one.kind == "closed"), None)
-    return Told(
-        id=name,
-        lines=lines,
-        policy=BY_NAME[opened.data["policy"]],
-        target=opened.data["target"],
-        mode=opened.data["mode"],
-        by=str(opened.data["by"]).removeprefix("person:"),
-        opened=opened.at,
-        closed=closed.at if closed is not None else None,
-        outcome=closed.data["outcome"] if closed is not None else "",
-        begun=[one for one in lines if one.kind == "started"],
-    )
-
-
-def _votes(run: Told, start: JournalEntry) -> dict[str, int] | None:
-    """Whom a step needs by the policy's text; None when nobody."""
-    name, risk = base_of(start.data["step"]), start.data["risk"]
-    case = next(one for one in run.policy.decide if name in one.steps)
-    for gate in (case.gate, run.policy.steps[name].gate):
-        if gate is not None and gate.votes:
-            return dict(gate.votes)
-    waived = any(gate is not None and gate.waived for gate in (case.gate, run.policy.steps[name].gate))
-    needs = run.mode == "suggest" or (risk != Risk.SAFE and not waived)
-    return {"oncall": 1} if needs else None
-
-
-def _fill(wanted: dict[str, int], approvers: Iterable[str]) -> bool:
-    """Can distinct people fill every place? Tried one by one: they are few."""
-    places = [role for role, count in wanted.items() for _ in range(count)]
-    return any(
-        all(person in ROLES[role] for person, role in zip(people, places, strict=True))
-        for people in permutations(sorted(approvers), len(places))
-    )
-
-
-def _overlaps(spans: list[tuple[datetime, datetime, str]]) -> Iterator[tuple[str, str]]:
-    ordered = sorted(spans)
-    for (_, until, one), (since, _, other) in pairwise(ordered):
-        if since < until and one != other:
-            yield one, other

@@ -11,8 +11,8 @@ import asyncio
 import heapq
 from asyncio import events
 from collections import deque
-from collections.abc import Callable, Coroutine
-from contextvars import Context, ContextVar
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import Context, ContextVar, copy_context
 from itertools import count
 from typing import Any
 
@@ -24,7 +24,7 @@ class Life:
         self.name = name
         self.dead = False
         self.frozen_until = 0.0
-        self.parked: list[asyncio.Handle] = []
+        self.parked: list[Handle] = []
         self.tasks: list[asyncio.Task[Any]] = []
 
     def adopt(self, task: asyncio.Task[Any]) -> None:
@@ -36,13 +36,71 @@ class Life:
 LIFE: ContextVar[Life | None] = ContextVar("life", default=None)
 
 
+class Handle:
+    """Something to be called, as `asyncio.Handle`: in Python, there are hundreds of thousands of them."""
+
+    __slots__ = ("args", "callback", "context", "is_cancelled")
+
+    def __init__(self, callback: Callable[..., object], args: tuple[Any, ...], context: Context) -> None:
+        self.callback = callback
+        self.args = args
+        self.context = context
+        self.is_cancelled = False
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
+
+    def cancelled(self) -> bool:
+        return self.is_cancelled
+
+
+class Pause:
+    """Some time that a task waits: as `asyncio.sleep`, which takes two turns of the loop and a timer."""
+
+    _asyncio_future_blocking = False
+
+    def __init__(self, loop: VirtualLoop, seconds: float) -> None:
+        self._loop = loop
+        self._seconds = seconds
+        self._handle: Handle | None = None
+        self._wake: tuple[Callable[[Pause], object], Context | None] | None = None
+        self._cancelled = False
+
+    def __await__(self) -> Generator[Pause, None, None]:
+        self._asyncio_future_blocking = True
+        yield self
+
+    def get_loop(self) -> VirtualLoop:
+        return self._loop
+
+    def add_done_callback(self, wake: Callable[[Pause], object], *, context: Context | None = None) -> None:
+        self._wake = wake, context
+        self._handle = self._loop.call_later(self._seconds, wake, self, context=context)
+
+    def cancel(self, msg: object = None) -> bool:
+        if self._cancelled or self._wake is None or self._handle is None:
+            return False
+        self._cancelled = True
+        self._handle.cancel()
+        wake, context = self._wake
+        self._loop.call_soon(wake, self, context=context)
+        return True
+
+    def cancelled(self) -> bool:
+        return self._cancelled
+
+    def result(self) -> None:
+        if self._cancelled:
+            raise asyncio.CancelledError
+
+
 class VirtualLoop(asyncio.AbstractEventLoop):
     """As much of a loop as tasks, locks and timeouts ask for."""
 
     def __init__(self) -> None:
         self._now = 0.0
-        self._ready: deque[asyncio.Handle] = deque()
-        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._ready: deque[Handle] = deque()
+        self._timers: list[tuple[float, int, Handle]] = []
         self._turn = count()
         self._world = Context()
         self.defects: list[str] = []
@@ -63,25 +121,22 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
     def call_soon(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
-    ) -> asyncio.Handle:
-        handle = asyncio.Handle(callback, args, self, context)
+    ) -> Handle:
+        handle = Handle(callback, args, copy_context() if context is None else context)
         self._ready.append(handle)
         return handle
 
     def call_later(  # type: ignore[override]
         self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
-    ) -> asyncio.TimerHandle:
+    ) -> Handle:
         return self.call_at(self._now + delay, callback, *args, context=context)
 
     def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
-    ) -> asyncio.TimerHandle:
-        handle = asyncio.TimerHandle(when, callback, args, self, context)
+    ) -> Handle:
+        handle = Handle(callback, args, copy_context() if context is None else context)
         heapq.heappush(self._timers, (when, next(self._turn), handle))
         return handle
-
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        """It is left out when its time comes."""
 
     def create_future(self) -> asyncio.Future[Any]:
         return asyncio.Future(loop=self)
@@ -99,6 +154,10 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self.defects.append(f"{context.get('message')}: {context.get('exception')!r}")
 
     # ── What the simulation asks of it ────────────────────────────────────────────────────────────
+
+    def pause(self, seconds: float) -> Pause:
+        """To be awaited by a task."""
+        return Pause(self, seconds)
 
     def later(self, delay: float, callback: Callable[..., object], *args: Any) -> None:
         """In the world, whoever asks: it happens even if that process stops meanwhile."""
@@ -129,6 +188,12 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         for task in life.tasks:
             task.cancel()
 
+    def _call(self, handle: Handle) -> None:
+        try:
+            handle.context.run(handle.callback, *handle.args)
+        except Exception as error:  # noqa: BLE001 - as asyncio: it is told, and the others go on
+            self.defects.append(f"{handle.callback}: {error!r}")
+
     def run(self, until: float) -> None:
         """Let time pass."""
         ready, timers = self._ready, self._timers
@@ -138,12 +203,13 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             while True:
                 while ready:
                     handle = ready.popleft()
-                    if not handle._cancelled:
-                        life = handle._context.get(LIFE)  # type: ignore[attr-defined]
-                        if life is not None and life.frozen_until > self._now:
-                            life.parked.append(handle)
-                        else:
-                            handle._run()
+                    if handle.is_cancelled:
+                        continue
+                    life = handle.context.get(LIFE)
+                    if life is not None and life.frozen_until > self._now:
+                        life.parked.append(handle)
+                    else:
+                        self._call(handle)
                 if not timers or timers[0][0] > until:
                     break
                 when, _, timer = heapq.heappop(timers)

@@ -6,7 +6,7 @@ against it. Whoever is paged about an unknown outcome looks at the world and say
 
 from __future__ import annotations
 
-import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -59,7 +59,9 @@ class People:
     votes: list[Cast] = field(default_factory=list)
     told: dict[str, list[float]] = field(default_factory=dict)  # page → when somebody was told
     halts: list[Switch] = field(default_factory=list)
-    settled: dict[tuple[str, str], float] = field(default_factory=dict)  # (run, step) → when they looked
+    looked: defaultdict[tuple[str, str], list[float]] = field(  # (run, step) → when they looked at the world
+        default_factory=lambda: defaultdict(list)
+    )
     _settling: set[str] = field(default_factory=set)
 
     def road(self, process: Process) -> Road:
@@ -164,12 +166,10 @@ class People:
         self._settles(run, step, self.sim.rng.choice(("bob", "carl")), verdict)
 
     def _settles(self, run: str, step: str, by: str, verdict: str) -> None:
-        looked_at = self.sim.loop.time()
+        self.looked[run, step].append(self.sim.loop.time())
 
         async def settle(process: Process) -> None:
-            answer = await process.desk.settle(run, by=by, verdict=verdict, reason="looked")
-            if answer.ok:
-                self.settled.setdefault((run, step), looked_at)
+            await process.desk.settle(run, by=by, verdict=verdict, reason="looked")
 
         self.asks(settle, tries=20)
 
@@ -200,10 +200,19 @@ class People:
         self.halts[number] = Switch(switch.id, switch.scope, switch.undos, switch.since, self.sim.loop.time())
 
         async def lift(process: Process) -> None:
-            await process.desk.resume(switch.id, by="amina")
+            await self._lifts(process, switch.id)
             self.sim.note("amina", f"resumed {switch.scope}")
 
         self.asks(lift, tries=50)
+
+    def look_at_halts(self) -> None:
+        """Lift those that nobody knows of: the answer to whoever threw the switch was lost."""
+        known = {one.id for one in self.halts}
+        for halt in [one for one in self.sim.store._tables.halts if one not in known]:
+            self.asks(lambda process, halt=halt: self._lifts(process, halt), tries=50)  # type: ignore[misc]
+
+    async def _lifts(self, process: Process, halt: str) -> None:
+        await process.desk.resume(halt, by="amina")
 
     def starts(self, policy: str, campaign: str, by: str) -> None:
         """Somebody starts a run by hand."""
@@ -227,7 +236,7 @@ class Road:
         self._process = process
 
     async def _goes(self) -> bool:
-        await asyncio.sleep(self._sim.latency(0.01, 0.3))
+        await self._sim.loop.pause(self._sim.latency(0.01, 0.3))
         return self._people.slack_down <= self._sim.loop.time() and not self._sim.odds(0.03)
 
     async def page(self, page: Page, people: Sequence[str]) -> Told:

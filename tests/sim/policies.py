@@ -22,6 +22,9 @@ _BOUNDS = {
     "at_once": 5,
     "deadline": "4m",
 }
+NOTE = {"from": "labels.note", "pattern": "(?s).{0,99}"}
+"""A parameter that takes whatever an alert says; it must arrive as it is, and as nothing else."""
+_NOTED = {"params": {"campaign": {"from": "labels.campaign", "pattern": "[a-z0-9-]{1,20}"}, "note": NOTE}}
 _DIAGNOSE = {"budget": {"use": "http.get", "via": "api", "with": {"path": "/budget/${campaign}"}}}
 
 
@@ -60,10 +63,13 @@ POLICIES: tuple[Policy, ...] = (
         "ladder",
         {
             "keyed": post("/keyed/${campaign}", via="keyed", verify=_proof()),
-            "soft": post("/soft/${campaign}", verify=_proof(), undo=undo("/-soft/${campaign}", after="40s")),
+            "soft": post(
+                "/soft/${campaign}/${note}", verify=_proof(), undo=undo("/-soft/${campaign}", after="40s")
+            ),
             "hard": post("/hard/${campaign}", gate=votes("40s", "deny", lead=1), verify=_proof()),
         },
         decide=[{"try": ["keyed", "soft", "hard"]}],
+        **_NOTED,
     ),
     _one(
         "halve",
@@ -98,12 +104,17 @@ POLICIES: tuple[Policy, ...] = (
         {"retry": post("/retry/${campaign}", verify=_proof())},
         bounds={
             "budget": "pauses",
-            "breaker": {"failures": 4, "within": "2m", "mode": "suggest", "for": "30s"},
+            "breaker": {"failures": 2, "within": "3m", "mode": "suggest", "for": "1m"},
             "windows": {"not": ["10:02-10:03 UTC"]},
             "cooldown": "20s",
         },
     ),
-    _one("notice", {"warn": say()}, decide=[{"when": "budget.row.left >= 0", "do": ["warn"]}]),
+    _one(
+        "notice",
+        {"warn": say("${campaign}: ${note}")},
+        decide=[{"when": "budget.row.left >= 0", "do": ["warn"]}],
+        **_NOTED,
+    ),
     _one(
         "advise",
         {"cut": change(undo=None, gate=votes("45s", oncall=2)), "tell": say()},

@@ -103,11 +103,11 @@ class Line:
         sim, process = self._sim, self._process
         if process.life.dead:
             raise asyncio.CancelledError
-        await asyncio.sleep(sim.latency(0.0005, 0.01))
+        await sim.loop.pause(sim.latency(0.0005, 0.01))
         if process.life.dead:
             raise asyncio.CancelledError
         if process.replica.without_store > sim.loop.time():
-            await asyncio.sleep(min(2.0, process.replica.without_store - sim.loop.time()))
+            await sim.loop.pause(min(2.0, process.replica.without_store - sim.loop.time()))
             raise StoreError("store", "it cannot be reached")
 
     async def transact(self, work: Callable[[Tx], Awaitable[T]], ahead: Ahead = NOTHING) -> T:
@@ -237,7 +237,7 @@ class Process:
             try:
                 return await self.driver.policies_changed()
             except StoreError:
-                await asyncio.sleep(2.0)
+                await self.sim.loop.pause(2.0)
 
     async def hook(self, delivery: Delivery) -> None:
         """A webhook: answered 2xx once this returns. Raises StoreError for 503."""

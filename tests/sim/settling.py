@@ -40,12 +40,14 @@ def _forgotten(sim: Simulation) -> Iterator[str]:
     """An alert that fires ends in a run, or in a refusal that says when it is considered again."""
     tables, now = sim.store._tables, sim.loop.time()
     for episode in sim.current.values():
-        since = sim.accepted.get((episode.fingerprint, episode.starts))
+        since = sim.accepted.get((episode.fingerprint, episode.began))
         if not episode.firing or since is None or now - since < 15.0:
             continue
         standing = tables.dispositions.get((episode.policy, episode.fingerprint))
         if standing is None:
             yield f"2 {episode.fingerprint} fires, and nothing was decided about it"
+        elif not episode.note.isprintable() and standing.bound == "params":
+            continue  # refused for what it says, until it says something else
         elif not _goes_on(sim, standing):
             yield f"2 {episode.fingerprint} fires, and is forgotten: {standing.kind} {standing.reason}"
 

@@ -21,6 +21,7 @@ from typing import Any
 from remediator.core.alert import Alert, Delivery
 from remediator.errors import StoreError
 from remediator.store.memory import MemoryStore
+from remediator.store.steady import Instant
 from tests.sim.loop import VirtualLoop
 from tests.sim.moments import moment, seconds
 from tests.sim.people import EVERYBODY, People
@@ -36,8 +37,22 @@ FAULTS_S = 210.0
 SETTLED_S = 60.0
 """and so long after the last of them everything is closed, or waits for somebody who was told."""
 DRAIN_S = 180.0
-"""So much later every alert is over and every hold, too."""
+"""So much later at the latest every alert is over and every hold, too."""
+FLAPS_S = 8.0
+"""A trouble that comes back so soon is the same one to Alertmanager: its alert keeps its start."""
 REPLICAS = ("a", "b", "c")
+NOTES = (
+    "all is well",
+    "'; DROP TABLE campaigns; --",
+    "../../admin",
+    "$(reboot) `id` ${campaign} {{ .Labels }}",
+    "a/b?c=d#e&f=%2e%2e%2f",
+    "<!channel> <https://evil|click> *bold*",
+    "\u202egnp.exe \u0000 \r\nHost: evil",
+    "-rf /",
+    "",
+)
+"""What alerts say besides: it reaches the world as data, or not at all."""
 MOST_RELOADS = 40
 SETS = {
     one.version: {name: versioned.version for name, versioned in one.by_name.items()}
@@ -47,10 +62,15 @@ SETS = {
 
 
 class TrueClock:
-    """The store's own."""
+    """The store's own: it never jumps, so nothing is in doubt."""
+
+    doubt = None
 
     def __init__(self, loop: VirtualLoop) -> None:
         self._loop = loop
+
+    def instant(self) -> Instant:
+        return Instant(self.now())
 
     def now(self) -> datetime:
         return moment(self._loop.time())
@@ -65,7 +85,10 @@ class Episode:
 
     policy: str
     campaign: str
-    starts: float
+    began: float
+    starts: float  # as Alertmanager tells it: of two troubles close together, when the first one began
+    note: str
+    repeats: bool  # it is told again every half minute; the other only until somebody has heard it
     over: float = 0.0  # when it ended
     firing: bool = False
 
@@ -83,13 +106,14 @@ class Simulation:
         self.rng = random.Random(f"remediator {seed}")
         self.loop = VirtualLoop()  # type: ignore[abstract]
         self.store = MemoryStore(TrueClock(self.loop))
+        self.store._time = TrueClock(self.loop)  # type: ignore[assignment]  # what a jump costs is lost on it
         self.troubled = True  # faults are being injected
         self.store_down = 0.0  # until when it refuses every commit
         self.crashes = 0
         self.calls = 0  # transactions that were asked for
         self.commits = 0
         self.planned: dict[int, str] = {}  # what befalls the n-th transaction; see `play_one`
-        self.accepted: dict[tuple[str, float], float] = {}  # (fingerprint, start) → when it was first taken
+        self.accepted: dict[tuple[str, float], float] = {}  # (fingerprint, began) → when it was first taken
         self.answered: Counter[str] = Counter()  # by fingerprint: deliveries that were answered 2xx
         self.sets: list[tuple[float, dict[str, str]]] = []  # when which policies became current
         self.ended = 0.0
@@ -175,7 +199,9 @@ class Simulation:
         self.stuck = unsettled(self)
         for episode in self.episodes:
             self._over(episode)
-        self.loop.run(self.loop.time() + DRAIN_S)
+        latest = self.loop.time() + DRAIN_S
+        while self.loop.time() < latest and not self._idle():
+            self.loop.run(self.loop.time() + 5.0)
         self.ended = self.loop.time()
         for replica in self.replicas:
             if replica.process is not None:
@@ -183,11 +209,20 @@ class Simulation:
         self.loop.run(self.ended)
         self.defects += self.loop.defects
 
+    def _idle(self) -> bool:
+        """Is there nothing left to come?"""
+        tables = self.store._tables
+        firing = any(row.alert.firing for row in tables.alerts.values())
+        untold = any(page.id not in self.people.told for page in tables.pages.values())
+        return not (tables.live or tables.effects or tables.unsettled or firing or untold)
+
     def _calm(self) -> None:
         """Faults are over: everything can be reached, and the world does what it is told."""
         self.note("-", "faults are over")
         self.troubled = False
-        self.store_down = self.people.slack_down = 0.0
+        for after in (0.0, 10.0):  # what was asked for when the faults ended may still be under way
+            self.later(after, self.people.look_at_halts)
+        self.store_down = self.people.slack_down = self.world.slow_until = 0.0
         for replica in self.replicas:
             replica.without_store = replica.without_world = 0.0
             replica.clock.off = timedelta(seconds=self.latency(-1, 1))
@@ -202,9 +237,12 @@ class Simulation:
         self._trouble(self.rng.choice(POLICIES).name, campaign)
 
     def _trouble(self, policy: str, campaign: str) -> None:
-        episode = Episode(policy, campaign, self.loop.time())
-        if (before := self.current.get(episode.fingerprint)) is not None and before.firing:
+        now, before = self.loop.time(), self.current.get(f"{policy}:{campaign}")
+        if before is not None and before.firing:
             self._over(before)
+        starts = before.starts if before is not None and now - before.over < FLAPS_S else now
+        note, repeats = self.rng.choice(NOTES), self.rng.random() < 0.5
+        episode = Episode(policy, campaign, now, starts, note, repeats)
         episode.firing = True
         self.episodes.append(episode)
         self.current[episode.fingerprint] = episode
@@ -235,6 +273,8 @@ class Simulation:
         self.later(self.latency(0.5, 5.0), self._send, episode, False)
         if self.rng.random() < 0.3:
             self.later(self.latency(5.0, 12.0), self._send, episode, False)
+        if self.odds(0.15) and self.loop.time() < ALERTS_S:
+            self.later(self.latency(2.0, FLAPS_S), self._trouble, episode.policy, episode.campaign)
 
     def _send(self, episode: Episode, firing: bool) -> None:
         """One webhook: sent again until it is answered 2xx, unless there is newer to tell."""
@@ -243,7 +283,7 @@ class Simulation:
         alert = Alert(
             fingerprint=episode.fingerprint,
             status="firing" if firing else "resolved",
-            labels={"alertname": episode.policy, "campaign": episode.campaign},
+            labels={"alertname": episode.policy, "campaign": episode.campaign, "note": episode.note},
             starts_at=moment(episode.starts),
             ends_at=None if firing else moment(episode.over),
         )
@@ -262,13 +302,14 @@ class Simulation:
             return True
 
         def answered(task: Any) -> None:
-            if firing and not episode.firing:  # it was overtaken by its end: whoever sent it tells that, too
+            if firing and not episode.firing:  # overtaken by its end: Alertmanager tells that after it
                 self.later(self.latency(0.5, 4.0), self._send, episode, False)
             elif task.cancelled() or not task.result():
                 self.later(self.latency(0.5, 4.0), self._send, episode, firing)
             elif firing:
-                self.accepted.setdefault((episode.fingerprint, episode.starts), self.loop.time())
-                self.later(self.latency(20.0, 40.0), self._send, episode, True)  # it repeats
+                self.accepted.setdefault((episode.fingerprint, episode.began), self.loop.time())
+                if episode.repeats:
+                    self.later(self.latency(20.0, 40.0), self._send, episode, True)
 
         self.loop.spawn(posted(), process.life).add_done_callback(answered)
         return None
@@ -282,7 +323,7 @@ class Simulation:
         self.later(self.latency(2.0, 9.0), self._fault)
         now, replica = self.loop.time(), self.rng.choice(self.replicas)
         process = replica.process
-        match self.rng.randrange(14):
+        match self.rng.randrange(15):
             case 0 | 1 if process is not None:
                 self.crash(process, "by chance")
             case 2 | 3 | 4 if process is not None:
@@ -311,6 +352,9 @@ class Simulation:
             case 12:
                 scope = self.rng.choice(("all", "policy:pause", f"target:campaign/c-{self.rng.randrange(9)}"))
                 self.people.halt(scope, self.latency(3.0, 20.0), undos=self.rng.random() < 0.3)
+            case 13:
+                self.world.slow_until = now + self.latency(10.0, 30.0)
+                self.note("-", f"the world is slow until {self.world.slow_until:.1f}")
             case _:
                 if process is not None and self.rng.random() < 0.5:
                     self.note(process.name, "SIGTERM")

@@ -75,6 +75,7 @@ class World:
     sim: Simulation
     ledger: list[Sent] = field(default_factory=list)
     requests: int = 0
+    slow_until: float = 0.0  # so long its answers take seconds: acts queue up
     campaigns: defaultdict[str, Campaign] = field(default_factory=lambda: defaultdict(Campaign))
     read_at: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     transactions: dict[str, Transaction] = field(default_factory=dict)
@@ -116,14 +117,14 @@ class Wire:
         """Nothing is held."""
 
     async def _goes(self, what: str) -> None:
-        await asyncio.sleep(self.sim.latency(0.005, 0.2))
+        await self.sim.loop.pause(self.sim.latency(0.005, 0.2))
         if self.process.replica.without_world > self.sim.loop.time():
             raise ConnectorError(self.name, f"{what}: no route to the world")
 
     async def read(self, call: Call, *, timeout: float) -> dict[str, Any]:
         await self._goes("read")
         if self.sim.odds(0.02):
-            await asyncio.sleep(timeout * 2)
+            await self.sim.loop.pause(timeout * 2)
         if self.sim.odds(0.04):
             raise ConnectorError(self.name, "503")
         _, what, name = call.args["path"].split("/")
@@ -168,23 +169,24 @@ class Wire:
         if fate < 0.05:
             return Refused("409")
         if fate < 0.08:  # taken, and never done
-            await asyncio.sleep(timeout * 2)
+            await self.sim.loop.pause(timeout * 2)
         wire = sim.latency(0.002, 0.1) + (sim.latency(12.0, 40.0) if fate < 0.11 else 0.0)
         sim.loop.later(frozen, self._leaves, sent, wire)
         if sim.odds(0.02):
             sim.crash(self.process, f"after sending {order.key}")
         if fate < 0.18:
-            await asyncio.sleep(sim.latency(0.1, timeout))
+            await self.sim.loop.pause(sim.latency(0.1, timeout))
             return Unknown("connection reset")
         if fate < 0.22:
-            await asyncio.sleep(timeout * 2)
-        await asyncio.sleep(frozen + wire + sim.latency(0.002, 0.1 if sim.odds(0.8) else 4.0))
+            await self.sim.loop.pause(timeout * 2)
+        slow = sim.latency(4.0, 9.0) if self.world.slow_until > sim.loop.time() else 0.0
+        await self.sim.loop.pause(frozen + wire + slow + sim.latency(0.002, 0.1 if sim.odds(0.8) else 4.0))
         return Done({"status": 200, "id": f"T-{order.key}"})
 
     def _sent(self, key: str, call: Call, fence: Fence, at: float, *, paused: bool) -> Sent:
-        path = call.args.get("path") or f"/{call.args.get('sql', 'restore')}/" + str(
-            (call.args.get("args") or [""])[0]
-        )
+        path = call.args.get("path") or call.args.get("text")
+        if path is None:
+            path = f"/{call.args.get('sql', 'restore')}/{(call.args.get('args') or [''])[0]}"
         name = self.process.name
         fenced = paused or fence is Fence.TRANSACTION  # its mark tells whether it may become final
         unfenced = "" if fenced else self.process.may_not_send(key)
@@ -202,7 +204,7 @@ class Wire:
 
     async def _transact(self, call: Call, order: Order, timeout: float, frozen: float) -> Result:
         sim, world = self.sim, self.world
-        await asyncio.sleep(sim.latency(0.002, 0.05))
+        await self.sim.loop.pause(sim.latency(0.002, 0.05))
         if self.process.replica.without_world > sim.loop.time():
             return Refused("never sent: no route to the world")
         fate = sim.rng.random() if sim.troubled else 1.0
@@ -230,9 +232,9 @@ class Wire:
         if sim.odds(0.03):
             sim.crash(self.process, f"after the commit of {order.key} was sent")
         if fate < 0.12:
-            await asyncio.sleep(sim.latency(0.1, timeout))
+            await self.sim.loop.pause(sim.latency(0.1, timeout))
             return Unknown("connection reset")
-        await asyncio.sleep(frozen + 0.06)
+        await self.sim.loop.pause(frozen + 0.06)
         return Done(result) if transaction.state == "committed" else Unknown("connection reset")
 
     def _commits(self, transaction: Transaction) -> None:
