@@ -21,7 +21,7 @@ from tests.sim.simulation import Simulation
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-SEEDS = range(4)
+SEEDS = range(8)
 ALERTS = 100
 KEPT = [line.split()[:2] for line in (HERE / "seeds.txt").read_text().splitlines() if line[:1].isdigit()]
 IN_CI = (
@@ -30,6 +30,8 @@ IN_CI = (
     "local-clock",
     "hash-not-checked",
     "bound-read-outside",
+    "lost-is-not-done",
+    "path-not-escaped",
 )
 TRANSACTIONS = 24
 """What one alert of the policy below takes, and some beats between."""
