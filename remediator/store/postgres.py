@@ -1,7 +1,7 @@
 """The store on PostgreSQL: many daemons share it, each transaction on a connection of its own.
 
 A decision takes four round trips: BEGIN, one look (the time, the fence, and whatever its caller said it
-will ask), all that was written in one statement, COMMIT. A question that the look did not answer is one
+will ask), all that was written (kept, not done yet), and that done with COMMIT at once. A question that the look did not answer is one
 more. The look takes no locks beyond the run's row: what was decided is compared with what is then so, under
 locks, as it is written (see `remediator.store.postgres_writes`); if somebody else was quicker, the work
 runs again, and takes first the locks that it turned out to need.
@@ -177,8 +177,7 @@ class PostgresStore:
                 value = await work(tx)
                 if not tx.wrote and ahead == NOTHING:
                     await self._keep(tx, connection)  # whoever writes nothing asks whether it could
-                await tx.flush(last=True)
-                await tx.commit()
+                await tx.finish()
             except BaseException as error:
                 await self._roll_back(connection, tx, error)
                 raise self._met(tx, error) from error

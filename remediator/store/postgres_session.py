@@ -23,6 +23,8 @@ from remediator.store.steady import Instant
 Row = Any
 
 LOOK = "SELECT * FROM look($1, $2, $3, $4, $5, $6)"
+KEEP = "SELECT keep($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+FINISH = "SELECT flush_kept(); COMMIT"
 FLUSH = "SELECT flush($1, $2, $3, $4, $5, $6, $7, $8, $9)"
 
 _runs = msgspec.json.Decoder(list[tuple[int, Run]])
@@ -172,14 +174,39 @@ class Session:
             self.trouble = error
             raise
 
-    async def flush(self, *, last: bool = False) -> None:
-        """Send what waits. Lines of the system's journal come last, for all wait who write one."""
-        writes = self.writes
+    async def flush(self) -> None:
+        """Send what waits, but the lines of the system's journal: all wait for whoever has written one."""
         self.check()
-        if not writes:
-            return
-        if last:
-            self._link_system()
+        if self.writes:
+            await self._fetch(FLUSH, *self._sent())
+
+    async def settle(self) -> None:
+        """Send what waits, those lines too."""
+        self._link_system()
+        await self.flush()
+
+    async def finish(self) -> None:
+        """Send what waits, and commit, durably, or raise.
+
+        Together, so that nothing is locked for longer than that takes. What was aborted answers ROLLBACK.
+        """
+        self._link_system()
+        self.check()
+        commit = "COMMIT"
+        if self.writes:
+            await self._fetch(KEEP, *self._sent())
+            commit = FINISH
+        try:
+            answer = await self._connection.execute(commit)
+        except BaseException as error:
+            self.trouble = error
+            raise
+        if answer != "COMMIT":
+            raise StoreError("store", "did not commit")
+
+    def _sent(self) -> tuple[object, ...]:
+        """What waits, as ``flush`` takes it; it waits no more."""
+        writes = self.writes
         checked = [one for one in self._known.pending if writes.bound]
         keys = writes.keys.union(*(scope_keys(scope) for scope, _ in checked)) - self._held
         if "2halt!" in keys:
@@ -190,8 +217,10 @@ class Session:
         self._held |= keys
         self._changed |= writes.tables
         self.sent_runs += writes.runs
-        await self._fetch(
-            FLUSH,
+        self._known.mine.update(writes.unlocked)
+        if writes.bound:
+            self._known.pending.clear()
+        return (
             self._looked.replica,
             micros(self.now),
             ordered,
@@ -202,19 +231,11 @@ class Session:
             writes.kinds,
             writes.arguments,
         )
-        self._known.mine.update(writes.unlocked)
-        if writes.bound:
-            self._known.pending.clear()
 
     def check(self) -> None:
         """Whatever failed cannot be committed whole, though the work may have swallowed it."""
         if self.trouble is not None:
             raise self.trouble
-
-    async def commit(self) -> None:
-        """Durably, or raise: an aborted transaction answers ROLLBACK."""
-        if await self._connection.execute("COMMIT") != "COMMIT":
-            raise StoreError("store", "did not commit")
 
     def _link_system(self) -> None:
         lines, self.writes.system = self.writes.system, []

@@ -135,7 +135,7 @@ class PostgresTx(AlertQuestions, PruneQuestions):
 
     async def _settle_system(self) -> None:
         if self.writes.system:
-            await self.flush(last=True)
+            await self.settle()
 
     # ── Effects ───────────────────────────────────────────────────────────────────────────────────
 

@@ -10,6 +10,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+_COMMITS = (b"COMMIT\0", b"SELECT flush_kept(); COMMIT\0")
+"""As a connection of a target sends it, and as the store does, with its last writes."""
+
 _STARTUP = 3 << 16
 
 
@@ -85,7 +88,7 @@ class _Line:
             body = await reader.readexactly(size - 4)
             started = started or struct.unpack("!I", body[:4])[0] == _STARTUP
             message = kind + length + body
-            if (kind, body) == (b"Q", b"COMMIT\0"):
+            if kind == b"Q" and body in _COMMITS:
                 self.proxy.heard.set()
                 self.proxy.met()
                 await self._commit(message)

@@ -83,6 +83,10 @@ async def test_a_decision_takes_four_round_trips(rig: PostgresRig) -> None:
     assert len(cost["advance"]) >= 2
     assert max(cost["advance"]) <= 4, cost
     assert cost["accept"] == [4]
+    ends = [sql for sql in rig.trouble.asked if "COMMIT" in sql]
+    assert set(ends[-3:]) == {postgres_session.FINISH}, (
+        "whoever waits for its locks would wait for the daemon"
+    )
     assert max(cost["open"]) <= 8, cost
 
 

@@ -523,6 +523,32 @@ BEGIN
 END
 $$;
 
+-- A transaction's last writes and its end are sent together: whoever waits for what they lock does not
+-- wait for the daemon. COMMIT goes with what has no arguments, so those are kept until then.
+CREATE FUNCTION keep(
+    me text, now bigint, keys text[], wait boolean, scopes text[], facts text[], unlocked text[],
+    kinds text[], a text[]
+) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM set_config('remediator.me', me, true), set_config('remediator.now', now::text, true),
+        set_config('remediator.keys', keys::text, true), set_config('remediator.wait', wait::text, true),
+        set_config('remediator.scopes', scopes::text, true), set_config('remediator.facts', facts::text, true),
+        set_config('remediator.unlocked', unlocked::text, true),
+        set_config('remediator.kinds', kinds::text, true), set_config('remediator.a', a::text, true);
+END
+$$;
+
+CREATE FUNCTION flush_kept() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM flush(
+        current_setting('remediator.me'), current_setting('remediator.now')::bigint,
+        current_setting('remediator.keys')::text[], current_setting('remediator.wait')::boolean,
+        current_setting('remediator.scopes')::text[], current_setting('remediator.facts')::text[],
+        current_setting('remediator.unlocked')::text[], current_setting('remediator.kinds')::text[],
+        current_setting('remediator.a')::text[]);
+END
+$$;
+
 -- Whoever may only add to journals forgets a closed run through this, whole, and in no other way. The lock
 -- is the one of those who open runs: a version of a policy stays while a run follows it.
 CREATE FUNCTION drop_run(run_id text) RETURNS boolean LANGUAGE plpgsql
