@@ -1,10 +1,10 @@
 """The store on PostgreSQL: many daemons share it, each transaction on a connection of its own.
 
 A decision takes four round trips: BEGIN, one look (the time, the fence, and whatever its caller said it
-will ask), all that was written (kept, not done yet), and that done with COMMIT at once. A question that the look did not answer is one
-more. The look takes no locks beyond the run's row: what was decided is compared with what is then so, under
-locks, as it is written (see `remediator.store.postgres_writes`); if somebody else was quicker, the work
-runs again, and takes first the locks that it turned out to need.
+will ask), all that was written, which is kept until it is done together with COMMIT. A question that the
+look did not answer is one more. The look takes no locks beyond the run's row: what was decided is compared
+with what is then so, under locks, as it is written (see `remediator.store.postgres_writes`); if somebody
+else was quicker, the work runs again, and takes first the locks that it turned out to need.
 
 A COMMIT whose answer is lost raises `StoreError` like any other: whoever got it must not have acted.
 """
