@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import pairwise
 
 from remediator.clock import SystemClock
 from remediator.core.run import Outcome, Run, Stage
@@ -180,11 +181,11 @@ def _beyond_bounds(kept: Kept) -> Iterator[str]:
         lines = kept.journals[run.id]
         changes += [(lines[0].at, 1), *((line.at, -1) for line in lines if line.kind == "closed")]
         acted += [line.at for line in lines if line.kind == "started"][:1]
-    count = 0
-    for _, change in sorted(changes):
+    count, ordered = 0, sorted(changes)
+    for (at, change), (until, _) in pairwise([*ordered, (datetime.max.replace(tzinfo=UTC), 0)]):
         count += change
-        if count > AT_ONCE:
-            yield f"13 {count} runs of {SCARCE} were open at once"
+        if count > AT_ONCE and until > at:
+            yield f"13 {count} runs of {SCARCE} at once, {at:%H:%M:%S.%f} to {until:%H:%M:%S.%f}"
     acted.sort()
     for first, last in zip(acted, acted[PER_HOUR:], strict=False):
         if last - first < timedelta(hours=1):
