@@ -20,8 +20,8 @@ pytestmark = [
 
 BEFORE, AFTER, DONE, NOT_DONE = MOMENTS
 SLICE = {
-    "sqlite": [(PROVED, BEFORE, 5), (HELD, AFTER, 6), (KEYED, NOT_DONE, 1)],
-    "postgres": [(AWARDED, BEFORE, 6), (BLIND, DONE, 1), (AGREED, AFTER, 5)],
+    "sqlite": [(PROVED, BEFORE, 4), (HELD, AFTER, 5), (KEYED, NOT_DONE, 1)],
+    "postgres": [(AWARDED, BEFORE, 3), (BLIND, DONE, 1), (AGREED, AFTER, 3)],
 }
 
 
