@@ -1,0 +1,115 @@
+"""Stories of what is performed while the store fails for a moment, or while a machine's clock is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from remediator.core.evidence import Reading
+from remediator.core.intention import Call
+from remediator.core.messages import Event, Probe, ProbeRead
+from remediator.engine.perform import Performer
+from remediator.errors import StoreError
+from remediator.ports import CardRef, Pending
+from remediator.store.memory import MemoryStore, MemoryTx
+from tests.core.campaign import CATALOG, budget_probe, policy, post, votes
+from tests.engine.test_membership import Channel, Daemon, World, settled
+from tests.engine.world import HandClock, alert, engine
+
+GATED = policy({"pause": post("/pause/${campaign}", gate=votes(oncall=1))})
+BUDGET = Pending(7, "r-1", Probe(1, "diagnose:budget", Call("http.get", "api", {"path": "/budget"})))
+
+
+@dataclass
+class Figures:
+    """A service whose figure moves with each look."""
+
+    looks: int = 0
+
+    async def read(self, call: Call, *, timeout: float) -> dict[str, Any]:
+        del call, timeout
+        self.looks += 1
+        return {"left": self.looks}
+
+
+@dataclass
+class Outage:
+    """A driver whose store fails so many times."""
+
+    times: int
+    heard: list[Event] = field(default_factory=list)
+
+    async def tell(self, run_id: str, event: Event, effect: int | None = None) -> None:
+        assert (run_id, effect) == (BUDGET.run, BUDGET.id)
+        if self.times:
+            self.times -= 1
+            raise StoreError("store", "no route")
+        self.heard.append(event)
+
+
+@pytest.fixture
+def no_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever sleeps wakes up at once."""
+    sleep = asyncio.sleep
+    monkeypatch.setattr(asyncio, "sleep", lambda _seconds: sleep(0))
+
+
+@pytest.mark.usefixtures("no_time_passes")
+async def test_a_card_outlasts_a_store_that_fails_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, channel, look = HandClock(), Channel(), MemoryTx.card
+    one = Daemon("a", MemoryStore(clock), clock, World(), channel)
+    one.engine.runs_with(GATED)
+    await one.member.join()
+    failures = [StoreError("store", "no route"), StoreError("store", "no route")]
+
+    async def fails_first(tx: MemoryTx, gate: str) -> CardRef | None:
+        if failures:
+            raise failures.pop()
+        return await look(tx, gate)
+
+    monkeypatch.setattr(MemoryTx, "card", fails_first)
+    await one.hears(alert())
+    await settled()
+    assert channel.cards == {"1": "open 0"}
+    assert await one.store.read(lambda tx: tx.pending()) == [], "it is shown, and no longer to be shown"
+
+
+@pytest.mark.usefixtures("no_time_passes")
+async def test_a_reading_that_could_not_be_told_is_read_again() -> None:
+    figures, outage, clock = Figures(), Outage(times=2), HandClock()
+    performer = Performer(
+        MemoryStore(clock),
+        clock,
+        {"api": figures},  # type: ignore[dict-item]
+        [],
+        catalog=lambda: CATALOG,
+        at_once=(1, 1),
+    )
+    performer.attach(outage, None, lambda: None)  # type: ignore[arg-type, return-value]
+    performer.start(BUDGET)
+    await settled()
+    (told,) = outage.heard
+    assert isinstance(told, ProbeRead)
+    assert told.reading.value == {"left": 3}, "what was read before the outage is not what is so after it"
+    assert not performer.knows(BUDGET.id)
+
+
+@pytest.mark.parametrize("ahead", [timedelta(hours=1), timedelta(hours=-1)])
+async def test_a_reading_is_as_old_as_the_store_says_whatever_its_reader_believes(
+    tmp_path: Path, ahead: timedelta
+) -> None:
+    asks = policy({"pause": post("/pause/${campaign}")}, diagnose=budget_probe())
+    async with engine(tmp_path, asks) as one:
+        await one.delivers(alert())
+        (pending,) = one.pending
+        assert isinstance(pending.effect, Probe)
+        one.later(seconds=3)
+        read = Reading(one.clock.now() + ahead, ok=True, value={"left": 1})
+        await one.tells(pending.run, ProbeRead(pending.effect.round, pending.effect.key, read), pending.id)
+        (run,) = await one.runs()
+        assert run.readings["budget"].at == one.clock.now()
