@@ -29,8 +29,8 @@ sim: export PYTHONDONTWRITEBYTECODE :=
 sim: .venv/.dev ## simulate days with faults (SEED=7 | SEEDS=0-199, ALERTS=250, JOBS=1, ARGS="--json F --trace")
 	@$(BIN)/python -m tests.sim --seeds $(or $(SEED),$(SEEDS),0-199) --alerts $(or $(ALERTS),250) --jobs $(or $(JOBS),1) $(ARGS)
 
-sim-bugs: .venv/.dev ## plant bugs in the engine: the simulation must catch each (BUGS=no-fence, SEEDS=0-199)
-	@$(BIN)/python -m tests.sim --bugs $(or $(BUGS),all) --seeds $(or $(SEEDS),0-199) --alerts $(or $(ALERTS),100) $(ARGS)
+sim-bugs: .venv/.dev ## plant bugs in the engine: the simulation must catch each (BUGS=no-fence, SEEDS=0-199, JOBS=1)
+	@$(BIN)/python -m tests.sim --bugs $(or $(BUGS),all) --seeds $(or $(SEEDS),0-199) --alerts $(or $(ALERTS),100) --jobs $(or $(JOBS),1) $(ARGS)
 
 soak: export PYTHONDONTWRITEBYTECODE :=
 soak: .venv/.dev ## real faults and simulated ones for long (MINUTES=30, SEED=1, SIM=1000, JSON=soak.json)

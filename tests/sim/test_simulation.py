@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.sim.__main__ import caught_by, play
 from tests.sim.bugs import BUGS
 from tests.sim.checker import check
+from tests.sim.playing import caught_by, play
 from tests.sim.simulation import Simulation
 
 HERE = Path(__file__).parent
@@ -98,5 +98,5 @@ def test_a_commit_of_a_run_may_go_wrong(first: int, fault: str) -> None:
 
 @pytest.mark.parametrize("name", IN_CI)
 def test_a_planted_bug_is_caught(name: str) -> None:
-    seeds, _ = caught_by(name, 4, ALERTS)
+    seeds, _ = caught_by(name, range(4), ALERTS)
     assert seeds, f"nobody noticed: {BUGS[name].what}"
