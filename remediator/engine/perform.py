@@ -351,9 +351,8 @@ class Performer:
                 if not problem:
                     break
                 log.warning("a card cannot be shown", extra={"gate": effect.gate, "problem": problem})
-                if attempt == 1 and self._tell_people is not None:
-                    text = await self._asked(pending.run, effect.gate, problem)
-                    await self._tell_people(pending.run, "card", text)
+                if attempt == 1:
+                    await self._page_instead(pending.run, effect.gate, problem)
             except StoreError as error:
                 log.warning("a card cannot be shown yet", extra={"gate": effect.gate, "problem": str(error)})
                 await asyncio.sleep(1.0)
@@ -362,19 +361,12 @@ class Performer:
                 attempt += 1
         await self._dropped(pending.id)
 
-    async def _asked(self, run_id: str, gate_id: str, problem: str) -> str:
-        """What a card that cannot be shown would have said, for a page."""
+    async def _page_instead(self, run_id: str, gate_id: str, problem: str) -> None:
+        """What a card that cannot be shown would have said. A question has its page already."""
         run = await self._store.read(lambda tx: tx.run(run_id))
-        gate = next((one for one in run.all_gates if one.id == gate_id), None) if run is not None else None
-        if run is None or gate is None or gate.state != "open":
-            return f"the card of gate {gate_id} cannot be brought up to date: {problem}"
-        roles = ", ".join(f"{count} of {role}" for role, count in gate.required.items())
-        what = enough([one.summary for one in gate.intentions])
-        return (
-            f"{run.policy} asks for approval on {run.target} and Slack cannot show it ({problem}). "
-            f"It would do: {what}. It needs {roles} until {_seconds(gate.expires_at)}. "
-            f"Vote on the status page, or: remediator gates approve {gate.id}"
-        )
+        asks = run is not None and any(one.id == gate_id for one in run.questions)
+        if self._tell_people is not None and not asks:
+            await self._tell_people(run_id, "card", _in_words(run, gate_id, problem))
 
     async def _show(self, run_id: str, gate: str) -> str:
         """The problem, or "" when every road shows the run as it is now.
@@ -428,6 +420,19 @@ async def _shown(notifier: Notifier, run: Run, subject: str, ref: CardRef | None
     if question is not None:
         return await notifier.question(run, question, ref)
     return await notifier.card(with_gate(run, subject), ref)
+
+
+def _in_words(run: Run | None, gate_id: str, problem: str) -> str:
+    gate = next((one for one in run.all_gates if one.id == gate_id), None) if run is not None else None
+    if run is None or gate is None or gate.state != "open":
+        return f"the card of gate {gate_id} cannot be brought up to date: {problem}"
+    roles = ", ".join(f"{count} of {role}" for role, count in gate.required.items())
+    what = enough([one.summary for one in gate.intentions])
+    return (
+        f"{run.policy} asks for approval on {run.target} and Slack cannot show it ({problem}). "
+        f"It would do: {what}. It needs {roles} until {_seconds(gate.expires_at)}. "
+        f"Vote on the status page, or: remediator gates approve {gate.id}"
+    )
 
 
 def _kept(result: Result) -> Result:

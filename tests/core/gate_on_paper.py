@@ -15,6 +15,8 @@ from typing import Any
 
 DEBOUNCE = 60
 MOST_VOIDS = 3
+STALE = 10
+"""Seconds after which figures are too old to begin anything on."""
 
 # ── Who holds which role ──────────────────────────────────────────────────────────────────────────
 
@@ -173,6 +175,7 @@ class PaperRun:
     phase: str = ""  # figures | pictures | open | checking | acting | proving | over
     wants: set[str] = field(default_factory=set)
     read: dict[str, Any] = field(default_factory=dict)
+    read_at: int = 0  # when the figures came
     figure: int = 0  # on which it was decided
     seen: int | None = None  # what a later card shows: the steps before it may have moved the figure
     case: Case | None = None
@@ -318,10 +321,14 @@ class PaperRun:
     def _checked(self) -> None:
         """Everything was read again."""
         paper = self._approval(self.step)
-        if paper is not None and self._looks_again() and self._differs(paper):
+        if paper is not None and self._looks_again() and (self._too_old() or self._differs(paper)):
             return self._void()
         self.figure = self.read.get("figures", self.figure)
         return self._start()
+
+    def _too_old(self) -> bool:
+        """Were the figures read long ago, since something else took its time?"""
+        return "figures" in self.read and self.now >= self.read_at + STALE
 
     def _differs(self, paper: Paper) -> bool:
         """Has anything moved since people saw it?"""
@@ -447,6 +454,8 @@ class PaperRun:
             return None
         self.wants.discard(what)
         self.read[what] = value
+        if what == "figures":
+            self.read_at = self.now
         if value is None and self.phase == "figures":
             return self._refused()
         if value is None and what.startswith("picture:") and self.phase == "checking":

@@ -306,7 +306,7 @@ def test_a_list_that_stopped_stays_so_when_the_run_is_decided_again() -> None:
 
 def test_a_kept_list_that_another_run_has_come_to_hold_is_not_gone_on_with() -> None:
     steps = {
-        "retry": each("/safe/${each.id}", gate=None, undo=undo("/-r", after="1h")),
+        "retry": each("/safe/${each.id}", gate=None, undo=undo("/safe/-r", after="1h")),
         "cut": post("/cut/${string(failed.count)}"),
     }
     told = story("a", "b", steps=steps, decide=[{"do": ["retry", "cut"], "gate": votes(oncall=1)}])
