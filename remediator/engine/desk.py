@@ -83,7 +83,7 @@ class PeoplesDesk:
         found = _gate(run, gate)
         assert run is not None
         assert found is not None
-        counted = _voted(found, vote.by) and not _voted(before, vote.by)
+        counted = _voted(found, vote) and not _voted(before, vote)
         data = {
             "gate": gate,
             "state": found.state,
@@ -239,8 +239,9 @@ def _gate(run: Run | None, gate: str) -> Gate | None:
     return next((one for one in run.all_gates if one.id == gate), None) if run is not None else None
 
 
-def _voted(gate: Gate, person: str) -> bool:
-    return any(vote.by == person for vote in gate.votes)
+def _voted(gate: Gate, vote: Vote) -> bool:
+    """Is this among the votes that count? Somebody's yes and no may be under way at once."""
+    return any((one.by, one.approve) == (vote.by, vote.approve) for one in gate.votes)
 
 
 async def _now(tx: Tx) -> datetime:

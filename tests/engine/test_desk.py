@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -243,3 +244,23 @@ async def test_an_answer_that_comes_after_the_end_is_written_down_and_told(
     assert [line.kind for line in lines][-2:] == ["late-result", "paged"]
     system = await one.store.read(lambda tx: tx.read_journal("system"))
     assert [entry.kind for entry in system].count("run-closed") == 1
+
+
+async def test_a_no_that_came_after_the_same_persons_yes_is_not_said_to_count(
+    desk: tuple[PeoplesDesk, Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people, one = desk
+    one.runs_with(policy({"pause": post("/pause/${campaign}", gate=votes(oncall=1))}))
+    await one.delivers(alert())
+    (run,) = await one.runs()
+    gate, tell = f"{run.id}.1", Driver.tell
+
+    async def overtaken(driver: Driver, *about: Any) -> None:
+        monkeypatch.setattr(Driver, "tell", tell)
+        assert (await people.vote(gate, by="bob", approve=True, via="slack")).ok
+        await tell(driver, *about)
+
+    monkeypatch.setattr(Driver, "tell", overtaken)
+    answer = await people.vote(gate, by="bob", approve=False, via="slack")
+    assert (answer.ok, answer.status) == (False, 409)
+    assert "no longer open: approved by bob" in answer.text

@@ -302,8 +302,9 @@ class Simulation:
             return True
 
         def answered(task: Any) -> None:
-            if firing and not episode.firing:  # overtaken by its end: Alertmanager tells that after it
-                self.later(self.latency(0.5, 4.0), self._send, episode, False)
+            newest = self.current[episode.fingerprint]
+            if firing is not newest.firing:  # it was overtaken, perhaps: the newest is told once more
+                self.later(self.latency(0.5, 4.0), self._send, newest, newest.firing)
             elif task.cancelled() or not task.result():
                 self.later(self.latency(0.5, 4.0), self._send, episode, firing)
             elif firing:
