@@ -61,6 +61,7 @@ class Checker:
         """Each promise in turn."""
         yield from (f"0 {one}" for one in self.sim.defects)
         yield from self.sim.stuck
+        yield from (f"6 {one}" for one in self.sim.zombies)
         yield from self._durable()
         yield from self._one_at_a_time()
         yield from self._intended()
@@ -315,7 +316,8 @@ class Checker:
                 continue  # it came after a person had looked, and had said that it was not there
             undone = self.ledger.get(f"{run.id}/{name}/undo")
             told = any(key.startswith(f"{run.id}:undo") for key in self.paged)
-            by = start.at + undo.after + UNDO_LATE
+            word = next((one.at for one in run.lines if tells(one, name) and one.kind == "settled"), start.at)
+            by = max(start.at + undo.after, word) + UNDO_LATE  # before that nobody knew of anything to undo
             if not told and (not undone or moment(undone[0].at) > by) and by < moment(self.sim.ended):
                 yield f"16 {run.id}/{name} was not undone in time, and nobody was told"
 

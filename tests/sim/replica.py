@@ -122,8 +122,9 @@ class Line:
             raise StoreError("store", "it takes no commit")
         if sim.odds(0.02):
             self._rolled_back(work)
+        writes_as = self._inner._replica
         value = self._inner.do(work)
-        sim.committed()
+        sim.committed(writes_as)
         self._reads_time()
         if planned == "crash after" or sim.odds(0.003):
             sim.crash(process, "after a commit")

@@ -120,8 +120,11 @@ class Simulation:
         self.episodes: list[Episode] = []
         self.current: dict[str, Episode] = {}  # fingerprint → the episode that its senders tell of
         self.defects: list[str] = []
+        self.taken_over: set[str] = set()  # by their lease's name
+        self.zombies: list[str] = []
         self.stuck: list[str] = []
         self._ids = 0
+        self._held: dict[int, str] = {}  # effect → who held it after the last commit
         self._current = ""  # the set of policies that is
         self._notes: list[tuple[float, str, str]] = []
         self.world = World(self)
@@ -158,9 +161,16 @@ class Simulation:
         alive = [one.process for one in self.replicas if one.process is not None and one.process.joined]
         return self.rng.choice(alive) if alive else None
 
-    def committed(self) -> None:
-        """A replica's transaction was committed."""
+    def committed(self, by: str) -> None:
+        """A replica's transaction was committed. Whose work others went on with may not write any more."""
         self.commits += 1
+        if by in self.taken_over:
+            self.zombies.append(f"{by} wrote at {self.loop.time():.1f}, after others had taken over from it")
+        holders = self.store._tables.holders
+        self.taken_over |= {
+            old for number, old in self._held.items() if old and holders.get(number, old) not in (old, "")
+        }
+        self._held = dict(holders)
         current = next(reversed(self.store._tables.sets), "")
         if current != self._current:
             self._current = current
