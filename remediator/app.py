@@ -108,7 +108,7 @@ class App:
         self.driver.attach(self.performer)
         self.store.follow(self._woken)
         host = f"{socket.gethostname()}:{os.getpid()}"
-        self.membership = Membership(self.store, clock, lambda: self.shelf().version, new_id, host)
+        self.membership = Membership(self.store, clock, self.shelf, new_id, host)
         self.membership.attach(self.driver, self.performer)
         people = self.connections[BUILT_IN["people"]]
         assert isinstance(people, People)
@@ -238,6 +238,7 @@ class App:
     async def _policies_changed(self, policies: PolicySet) -> None:
         self.metrics.policies(policies)
         self.schedule.follow(policies)
+        await self.membership.renew()  # they are current from now on, before anybody is told
         await self.driver.policies_changed()
 
     async def _pulse(self) -> None:

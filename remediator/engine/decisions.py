@@ -192,13 +192,14 @@ class Decisions:
     ) -> Refusal | None:
         """Open a run, for an alert or for a person, unless a bound says no. Nobody works on it yet."""
         policy, address = versioned.policy, opening.address
-        if await tx.current_set() not in ("", self._policies().version):
+        newest = await tx.current_set()
+        if newest and newest != self._policies().version:
             return Refusal("policy", "this replica has not read the newest policies", tx.now + STALE_PAUSE)
         catalog = self._policies().catalog
         _, seen, no = await asked(tx, policy, catalog, address, opening.run_id)
         if no is not None:
             return no
-        facts = self._facts(policy, seen)
+        facts = await self._facts(tx, policy, seen)
         decision = play.begin(opening, facts)
         await tx.keep_policy(KeptPolicy(versioned.version, policy.name, versioned.text, versioned.file))
         for fingerprint in opening.members:
@@ -236,13 +237,13 @@ class Decisions:
     async def objection(self, tx: Tx, run: Run, word: Settled) -> str:
         """Why a person's word on an unknown outcome does not count, or ""."""
         policy = await self._policy_of(tx, run)
-        facts = self._facts(policy, await tx.seen(self._scope(policy, run)))
+        facts = await self._facts(tx, policy, await tx.seen(self._scope(policy, run)))
         return asking.objection(run, word, facts)
 
     async def _hear_closed(self, tx: Tx, run: Run, event: CameLate, done: Committed) -> None:
         """It changes nothing any more: it is only written down, and told."""
         policy = await self._policy_of(tx, run)
-        facts = self._facts(policy, await tx.seen(self._scope(policy, run)))
+        facts = await self._facts(tx, policy, await tx.seen(self._scope(policy, run)))
         decision = play.decide(run, event, facts)
         await tx.journal(run.id, decision.entries)
         await self._page(tx, decision, done)
@@ -260,7 +261,7 @@ class Decisions:
         if run is None or any(who in old for old in _remarks(run, gate_id, who)):
             return done
         policy = await self._policy_of(tx, run)
-        facts = self._facts(policy, await tx.seen(self._scope(policy, run)))
+        facts = await self._facts(tx, policy, await tx.seen(self._scope(policy, run)))
         turn = Turn(run, facts)
         turn.note("turned-away", gate=gate_id, by=who, reason=why)
         turn.remark(gate_id, f"{who} was turned away: {why}")
@@ -269,7 +270,7 @@ class Decisions:
 
     async def _advance(self, tx: Tx, run: Run, event: Event, done: Committed) -> None:
         policy = await self._policy_of(tx, run)
-        facts = self._facts(policy, await tx.seen(self._scope(policy, run)))
+        facts = await self._facts(tx, policy, await tx.seen(self._scope(policy, run)))
         await self._commit(tx, run, play.decide(run, event, facts), facts, done)
 
     async def _policy_of(self, tx: Tx, run: Run) -> Policy:
@@ -284,8 +285,12 @@ class Decisions:
             self._old[run.version] = self._read_old(kept)
         return self._old[run.version]
 
-    def _facts(self, policy: Policy, seen: Seen) -> Facts:
+    async def _facts(self, tx: Tx, policy: Policy, seen: Seen) -> Facts:
         policies = self._policies()
+        current = policies.version_of(policy.name)
+        newest = await tx.current_set()
+        if newest and newest != policies.version:  # others read theirs later: those count
+            current = (await tx.announced()).get(policy.name)
         return Facts(
             now=seen.now,
             use=seen.use,
@@ -293,7 +298,7 @@ class Decisions:
             holder=seen.holder,
             held=seen.held,
             policy=policy,
-            current=policies.version_of(policy.name),
+            current=current,
             catalog=policies.catalog,
             debounce=self._terms.debounce,
             freshness=self._terms.freshness,

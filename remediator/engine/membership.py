@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from remediator.core.messages import START_WITHIN
+from remediator.core.policyset import PolicySet
 from remediator.engine.driver import Driver, Performs
 from remediator.engine.recovery import go_on, recover, take_over
 from remediator.errors import LeaseLost, StoreError
@@ -60,11 +61,11 @@ class Membership:
         self,
         store: Store,
         clock: Clock,
-        policies: Callable[[], str],
+        policies: Callable[[], PolicySet],
         new_id: Callable[[str], str],
         host: str,
     ) -> None:
-        """``policies``: the version of the running set; ``host``: where it runs, for people."""
+        """``policies``: the running set; ``host``: where it runs, for people."""
         self._store = store
         self._clock = clock
         self._policies = policies
@@ -75,6 +76,7 @@ class Membership:
         self.id = ""
         self._since: datetime | None = None  # by the store's clock
         self.lease = Lease(clock, 0.0)
+        self._ran = ""  # the version of the policies when it beat last
         self._unknown: dict[int, float] = {}  # effects held here that the performer does not know: since when
 
     def attach(self, driver: Driver, performer: Remembers) -> None:
@@ -147,7 +149,9 @@ class Membership:
         """Why this replica is of no use now; empty when it is."""
         found = [] if self.lease.holds() else ["this replica's lease is over: it sends nothing"]
         if self._driver is not None and self._driver.stale:
-            found.append("other replicas have newer policies: this one opens no run until it has read them")
+            found.append(
+                "other replicas read other policies later: this one opens no run until it has read them"
+            )
         return found
 
     async def leave(self) -> None:
@@ -164,24 +168,31 @@ class Membership:
 
     async def _renew(self) -> None:
         assert self._driver is not None
-        began = self._clock.monotonic()
-        stale = await self._store.transact(self._beat)
+        began, policies = self._clock.monotonic(), self._policies()
+        stale = await self._store.transact(lambda tx: self._beat(tx, policies))
+        self._ran = policies.version
         if stale and not self._driver.stale:
-            log.warning("other replicas have newer policies", extra={"replica": self.id})
+            log.warning("other replicas read other policies later", extra={"replica": self.id})
         self._driver.stale = stale
         lasts = LEASE.total_seconds() - MARGIN_S if self._store.shared else float("inf")
         self.lease.until = began + lasts
 
-    async def _beat(self, tx: Tx) -> bool:
-        """One sign of life; returns whether its policies are older than those of others."""
-        mine, since = self._policies(), self._since or tx.now
+    async def _beat(self, tx: Tx, policies: PolicySet) -> bool:
+        """One sign of life; returns whether others read other policies later.
+
+        Whoever reads others while it runs was told to: they are current from then on, older ones too.
+        Whoever starts with older ones may only have been forgotten.
+        """
+        mine, since = policies.version, self._since or tx.now
         self._since = since
         await tx.beat(Replica(id=self.id, host=self._host, policies=mine, since=since, until=tx.now), LEASE)
         current = await tx.current_set()
         if current == mine or not self._store.shared:
             return False
-        lives = (one for one in await tx.replicas() if one.id != self.id and one.until > tx.now)
-        if await tx.known_set(mine) and any(one.policies == current for one in lives):
-            return True
-        await tx.announce_set(mine)  # newer than all, or nobody has the current ones any more
+        read_now = self._ran not in ("", mine)
+        if not read_now and await tx.known_set(mine):
+            lives = (one for one in await tx.replicas() if one.id != self.id and one.until > tx.now)
+            if any(one.policies == current for one in lives):
+                return True
+        await tx.announce_set(mine, {name: one.version for name, one in policies.by_name.items()})
         return False

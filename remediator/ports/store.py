@@ -8,7 +8,7 @@ once, and both stores stay thin.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
@@ -221,8 +221,12 @@ class Tx(Protocol):
         """The version of the policies that replicas must have to open runs; "" for any."""
         ...
 
-    async def announce_set(self, version: str) -> None:
-        """This one is current from now on."""
+    async def announced(self) -> Mapping[str, str]:
+        """The versions of the policies in the current set, by name."""
+        ...
+
+    async def announce_set(self, version: str, policies: Mapping[str, str]) -> None:
+        """This one is current from now on. ``policies``: version of each, by name."""
         ...
 
     async def known_set(self, version: str) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import heapq
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -274,9 +274,12 @@ class MemoryTx(PruneChanges):
     async def current_set(self) -> str:
         return next(reversed(self._tables.sets), "") if self._shared else ""
 
-    async def announce_set(self, version: str) -> None:
+    async def announced(self) -> Mapping[str, str]:
+        return self._tables.sets.get(await self.current_set(), {})
+
+    async def announce_set(self, version: str, policies: Mapping[str, str]) -> None:
         self._changes.drop(self._tables.sets, version)
-        self._changes.set(self._tables.sets, version, None)
+        self._changes.set(self._tables.sets, version, dict(policies))
 
     async def known_set(self, version: str) -> bool:
         return version in self._tables.sets

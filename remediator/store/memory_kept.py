@@ -42,7 +42,7 @@ class Tables(RunTables):
         self.holders: dict[int, str] = {}  # effect → the replica that performs it
         self.replicas: dict[str, Replica] = {}
         self.gone: dict[str, None] = {}  # replicas whose effects were taken over
-        self.sets: dict[str, None] = {}  # versions of the policies, as announced; the last is current
+        self.sets: dict[str, dict[str, str]] = {}  # version → its policies, as announced; the last is current
         self.pages: dict[str, Page] = {}
         self.open_pages: dict[str, str] = {}  # key → page
         self.next_pages: Deadlines[str] = Deadlines()

@@ -7,7 +7,7 @@ already, or by the server. See `remediator.store.postgres` for the round trips o
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -220,8 +220,13 @@ class PostgresTx(AlertQuestions, PruneQuestions):
             return row["version"] if row is not None else ""
         return self._looked.current_set
 
-    async def announce_set(self, version: str) -> None:
-        self._put("sets", "set", version)
+    async def announced(self) -> Mapping[str, str]:
+        row = await self._row({"sets"}, "SELECT policies FROM sets ORDER BY number DESC LIMIT 1")
+        found: dict[str, str] = json.loads(row["policies"]) if row is not None else {}
+        return found
+
+    async def announce_set(self, version: str, policies: Mapping[str, str]) -> None:
+        self._put("sets", "set", version, json.dumps(dict(policies)))
 
     async def known_set(self, version: str) -> bool:
         row = await self._row({"sets"}, "SELECT FROM sets WHERE version = $1", version)

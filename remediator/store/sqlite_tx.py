@@ -7,7 +7,7 @@ coroutines only because the same work runs on stores where they are round trips.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -251,7 +251,10 @@ class SqliteTx(RunStatements, PruneStatements):
     async def current_set(self) -> str:
         return ""
 
-    async def announce_set(self, version: str) -> None:
+    async def announced(self) -> Mapping[str, str]:
+        return {}
+
+    async def announce_set(self, version: str, policies: Mapping[str, str]) -> None:
         pass
 
     async def known_set(self, version: str) -> bool:  # noqa: ARG002 - nobody else could have announced one

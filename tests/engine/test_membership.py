@@ -13,7 +13,7 @@ import pytest
 
 from remediator.core.alert import Delivery
 from remediator.core.intention import Call
-from remediator.core.messages import Done, Refused, Result
+from remediator.core.messages import Done, Refused, Result, Seen
 from remediator.core.policyset import PolicySet
 from remediator.core.run import Page, Question, Run, Stage
 from remediator.engine.driver import Driver
@@ -106,7 +106,7 @@ class Daemon:
         )
         self.driver.attach(self.performer)
         self.member = Membership(
-            self.store, self.clock, lambda: self.engine.policies.version, self._new_id, f"host:{self.name}"
+            self.store, self.clock, lambda: self.engine.policies, self._new_id, f"host:{self.name}"
         )
         self.member.attach(self.driver, self.performer)
         self.performer.attach(self.driver, self._never, lambda: self.member.lease)
@@ -318,13 +318,46 @@ async def test_older_policies_open_nothing_and_leave_the_inbox_alone(pair: Pair)
     await pair.b.member.beat()
     await pair.a.member.beat()
     assert pair.a.stale
-    assert "newer policies" in pair.a.member.problems()[0]
+    assert "other policies later" in pair.a.member.problems()[0]
     await pair.a.hears(alert())
     assert await pair.a.store.read(lambda tx: tx.runs(RunFilter())) == []
     assert await pair.a.store.read(lambda tx: tx.inbox_depth()) == 1
     pair.a.reads("v2")
     await pair.a.member.beat()
     assert (pair.a.stale, pair.a.member.problems()) == (False, [])
+
+
+async def test_whoever_reads_older_policies_again_was_told_to(pair: Pair) -> None:
+    """A revert: what was current is withdrawn at once, and the others wait until they have read it, too."""
+    for one in (pair.a, pair.b):
+        one.reads("v2")
+        await one.member.beat()
+    pair.b.reads("v1")
+    await pair.b.member.renew()
+    assert not pair.b.stale
+    await pair.a.hears(alert())
+    assert await pair.a.store.read(lambda tx: tx.runs(RunFilter())) == [], "before its own next beat, too"
+    await pair.a.member.beat()
+    assert pair.a.stale
+
+
+async def test_a_run_goes_on_by_the_newest_policies_wherever_it_is_decided(pair: Pair) -> None:
+    pair.b.reads("v2")
+    await pair.b.member.beat()
+    await pair.b.hears(alert())
+    (run,) = await pair.b.store.read(lambda tx: tx.runs(RunFilter()))
+    await pair.a.member.beat()
+    assert pair.a.stale
+
+    async def current(one: Any) -> str | None:
+        async def work(tx: Any) -> Any:
+            policy = one.engine.policies.by_name[run.policy].policy
+            return (await one.engine.decisions._facts(tx, policy, Seen(now=tx.now))).current
+
+        found: str | None = await one.store.transact(work)
+        return found
+
+    assert await current(pair.a) == await current(pair.b) == run.version
 
 
 async def test_when_nobody_has_the_newest_any_more_older_ones_are_current_again(pair: Pair) -> None:

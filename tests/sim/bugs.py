@@ -359,8 +359,8 @@ def deadline_not_asked(patch: pytest.MonkeyPatch) -> None:
 def stale_replica_opens(patch: pytest.MonkeyPatch) -> None:
     beat, open_run = membership.Membership._beat, decisions.Decisions.open
 
-    async def never_stale(self: membership.Membership, tx: Any) -> bool:
-        await beat(self, tx)
+    async def never_stale(self: membership.Membership, tx: Any, policies: Any) -> bool:
+        await beat(self, tx, policies)
         return False
 
     async def opens(self: decisions.Decisions, tx: Any, *args: Any) -> Any:

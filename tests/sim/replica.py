@@ -175,9 +175,7 @@ class Process:
         wires = {name: Wire(name, self) for name in ("db", "api", "keyed", "slack", "ledger")}
         self.performer = Performer(self.line, clock, wires, [slack], catalog=lambda: CATALOG, at_once=(32, 2))
         self.driver.attach(self.performer)
-        self.membership = Membership(
-            self.line, clock, lambda: self.policies.version, sim.new_id, replica.name
-        )
+        self.membership = Membership(self.line, clock, lambda: self.policies, sim.new_id, replica.name)
         self.membership.attach(self.driver, self.performer)
         self.performer.attach(self.driver, self._page_about, lambda: self.membership.lease)
         self.desk = PeoplesDesk(self.line, self.driver, sim.new_id, self.running_set, self._no_reload)

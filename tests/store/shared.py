@@ -94,7 +94,9 @@ class SharedContract:
         a, b = two
         assert await b.read(lambda tx: tx.current_set()) == ""
         for version in ("v1", "v2", "v1"):
-            await a.transact(lambda tx, version=version: tx.announce_set(version))  # type: ignore[misc]
+            policies = {"unstick": f"{version}/unstick"}
+            await a.transact(lambda tx, version=version, these=policies: tx.announce_set(version, these))  # type: ignore[misc]
+            assert await b.read(lambda tx: tx.announced()) == policies
             assert await b.read(lambda tx: tx.current_set()) == version
         assert await b.read(lambda tx: tx.known_set("v2"))
         assert not await b.read(lambda tx: tx.known_set("v3"))

@@ -157,8 +157,9 @@ CREATE TABLE replicas (
 );
 
 CREATE TABLE sets (              -- versions of the policies, as announced; the last is current
-    version text COLLATE "C" PRIMARY KEY,
-    number  bigint GENERATED ALWAYS AS IDENTITY UNIQUE
+    version  text COLLATE "C" PRIMARY KEY,
+    policies text NOT NULL,      -- the version of each, by name, as JSON
+    number   bigint GENERATED ALWAYS AS IDENTITY UNIQUE
 );
 
 CREATE TABLE halts (
@@ -490,8 +491,8 @@ BEGIN
             i := i + 5;
         WHEN 'set' THEN
             DELETE FROM sets WHERE version = a[i+1];
-            INSERT INTO sets (version) VALUES (a[i+1]);
-            i := i + 1;
+            INSERT INTO sets (version, policies) VALUES (a[i+1], a[i+2]);
+            i := i + 2;
         WHEN 'halt' THEN
             INSERT INTO halts (id, scope, at, doc) VALUES (a[i+1], a[i+2], a[i+3]::bigint, a[i+4])
                 ON CONFLICT (id) DO UPDATE SET scope = excluded.scope, at = excluded.at, doc = excluded.doc,
