@@ -73,6 +73,7 @@ class PostgresStore:
         self._news = News(self._pool)
         self._replica = ""
         self._open = False
+        self._reads_only = False
         self._calls: set[asyncio.Task[Any]] = set()
 
     @property
@@ -112,6 +113,7 @@ class PostgresStore:
 
     async def open_reading(self) -> None:
         """See `remediator.ports.Store`."""
+        self._reads_only = True
         with self._explained():
             connection = await self._pool.dial()
             try:
@@ -236,8 +238,18 @@ class PostgresStore:
         return Instant(instant.now, (*instant.doubts, failover.halt)) if failover is not None else instant
 
     async def _greet(self, connection: Any) -> None:
-        """A failover breaks all connections: who is it that answers now?"""
+        """A failover breaks all connections: who answers now, and does it keep what it confirms?"""
+        if not self._reads_only:
+            await self._refuse_unsafe(connection)
         await self._watch.ask(connection, self._time.now())
+
+    async def _refuse_unsafe(self, connection: Any) -> None:
+        """It may be set otherwise at any time: then nobody writes, on whichever connection."""
+        try:
+            await schema.refuse_unsafe(connection, self._address.shown, may_lose=self._address.may_lose)
+        except StoreError:
+            self._pool.forget()
+            raise
 
     async def _keep(self, tx: PostgresTx, connection: Any) -> None:
         await tx.keep_time()

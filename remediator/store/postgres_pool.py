@@ -34,6 +34,12 @@ SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives
 """
 # Plans are made once, and the tables may be small then: so indices are always taken.
 
+_SURE = """
+SELECT set_config('synchronous_commit', 'on', false)
+ WHERE current_setting('synchronous_commit') <> 'remote_apply'
+"""
+"""What was confirmed is on the disk, whatever the server is set to meanwhile."""
+
 _REMEDIES = {
     "53100": "free some space on its disk",
     "53300": "let it take more connections (max_connections)",
@@ -84,6 +90,7 @@ class Pool:
         self._class = connection
         self.greet: Callable[[Any], Awaitable[None]] = _let_in
         self._idle: list[Any] = []
+        self._trust = object()  # another one since something was wrong with the way to the server
         self._turns = asyncio.Semaphore(AT_ONCE)
 
     @contextlib.asynccontextmanager
@@ -95,11 +102,11 @@ class Pool:
         except TimeoutError:
             raise StoreError(self.address.shown, "is too busy", remedy="is the server slow?") from None
         try:
-            connection = await self._begun(begin)
+            connection, trust = await self._begun(begin), self._trust
             try:
                 yield connection
             finally:
-                if connection.is_closed() or connection.is_in_transaction():
+                if trust is not self._trust or connection.is_closed() or connection.is_in_transaction():
                     _end(connection)
                 else:
                     self._idle.append(connection)
@@ -149,7 +156,7 @@ class Pool:
                     server_settings={"application_name": NAME},
                 )
             try:
-                await connection.execute(_SESSION)
+                await connection.execute(_SESSION if self.address.may_lose else f"{_SESSION};{_SURE}")
             except BaseException:
                 _end(connection)
                 raise
@@ -160,7 +167,8 @@ class Pool:
         return connection
 
     def forget(self) -> None:
-        """Something is wrong with the way to the server: whatever waits is not trusted."""
+        """Something is wrong with the server or the way to it: no connection is used again."""
+        self._trust = object()
         idle, self._idle = self._idle, []
         for connection in idle:
             _end(connection)

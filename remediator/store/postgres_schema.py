@@ -21,10 +21,9 @@ VERSION = 1
 _OLDEST = 130000
 _MIGRATING_S = 600.0
 _LOCK = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock(4711001)"
-_SURE = ("on", "remote_apply", "remote_write")
 
 _SETTINGS = """SELECT current_setting('server_version_num')::int AS version,
- current_setting('server_encoding') AS encoding, current_setting('synchronous_commit') AS commit,
+ current_setting('server_encoding') AS encoding,
  current_setting('fsync') AS fsync, current_setting('full_page_writes') AS pages,
  current_setting('transaction_read_only') = 'on' OR pg_is_in_recovery() AS read_only"""
 
@@ -88,7 +87,11 @@ async def current(connection: Any, place: str) -> None:
 
 
 async def refuse_unsafe(connection: Any, place: str, *, may_lose: bool) -> None:
-    """A server that could forget what it has confirmed. Raises StoreError with a remedy."""
+    """A server that could forget what it has confirmed. Raises StoreError with a remedy.
+
+    Asked again and again: it may be set otherwise while it runs. What a session can set for itself it does,
+    see `remediator.store.postgres_pool`.
+    """
     (found,) = await connection.fetch(_SETTINGS)
     problems = (
         (found["version"] < _OLDEST, "is older than PostgreSQL 13", "upgrade it"),
@@ -96,11 +99,6 @@ async def refuse_unsafe(connection: Any, place: str, *, may_lose: bool) -> None:
         (found["read_only"], "is read-only, or a standby", "name the primary"),
     )
     forgets = (
-        (
-            found["commit"] not in _SURE,
-            f"may forget what it has confirmed: synchronous_commit is {found['commit']}",
-            "set synchronous_commit = on for it",
-        ),
         (found["fsync"] != "on", "may forget what it has confirmed: fsync is off", "set fsync = on"),
         (
             found["pages"] != "on",

@@ -141,7 +141,7 @@ _SETTINGS = (
     "autovacuum=off",  # it would visit each story's database, for ever
     "timezone=Africa/Nairobi",
 )
-_DURABLE = ("fsync=on", "full_page_writes=on", "synchronous_commit=on", "timezone=Africa/Nairobi")
+_DURABLE = ("timezone=Africa/Nairobi",)  # by default all is; what is said here no ALTER SYSTEM changes
 _FOLLOWING = ("-D", "data", "--write-recovery-conf", "--checkpoint=fast", "--no-sync")
 
 

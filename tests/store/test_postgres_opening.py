@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import asyncpg
 import pytest
@@ -12,12 +12,14 @@ import pytest
 from remediator.cli import main
 from remediator.core.messages import Entry
 from remediator.errors import SchemaTooNew, StoreError
-from remediator.ports import SYSTEM
+from remediator.ports import SYSTEM, Tx
 from remediator.store import open_store
+from remediator.store.postgres_pool import Address, Pool
 from remediator.store.postgres_schema import refuse_pooler
 from tests.connectors.peers import a_port_where_nobody_answers, a_port_where_nobody_listens
+from tests.e2e.stage import until
 from tests.rig.pgproxy import Cut, proxy_to
-from tests.rig.postgres import Server
+from tests.rig.postgres import Server, running_postgres
 from tests.store.postgres_rig import TEMPLATE, PostgresRig
 from tests.store.promises import traces, whole_decision
 from tests.store.samples import HandClock, delivery
@@ -44,11 +46,65 @@ async def test_a_server_that_may_forget_is_refused(own: PostgresRig) -> None:
     sure = own.url.partition("?")[0]
     assert "fsync is off" in str(await refused(sure))
     async with own.server.connected() as connection:
-        await connection.execute(f"ALTER DATABASE {own.database} SET synchronous_commit = off")
-    assert "synchronous_commit is off; set" in str(await refused(sure))
-    async with own.server.connected() as connection:
         await connection.execute(f"ALTER DATABASE {own.database} SET default_transaction_read_only = on")
     assert "name the primary" in str(await refused(own.url))
+
+
+@pytest.mark.parametrize(("server_says", "kept"), [("off", "on"), ("remote_apply", "remote_apply")])
+async def test_each_session_sees_to_it_that_commits_are_on_the_disk(
+    own: PostgresRig, server_says: str, kept: str
+) -> None:
+    async with own.server.connected() as connection:
+        await connection.execute(f"ALTER DATABASE {own.database} SET synchronous_commit = {server_says}")
+    connection = await Pool(Address(own.url.partition("?")[0])).dial()
+    assert await connection.fetchval("SHOW synchronous_commit") == kept
+    await connection.close()
+
+
+@pytest.fixture
+def durable() -> Iterator[Server]:
+    """A server of the test's own, whose commits are on the disk."""
+    with running_postgres(durable=True) as server:
+        yield server
+
+
+async def test_a_server_that_becomes_forgetful_while_it_runs(durable: Server) -> None:
+    store = open_store(durable.dsn(), HandClock())
+    await store.open()
+    await _set(durable, "synchronous_commit = off", "wal_writer_delay = '10s'")
+    await store.transact(lambda tx: tx.put_delivery(delivery("confirmed")))
+    await asyncio.to_thread(durable.crash)
+    await asyncio.to_thread(durable.start_again)
+    assert await store.read(lambda tx: tx.inbox_depth()) == 1, "what was confirmed is kept"
+    for setting in ("fsync", "full_page_writes"):
+        await _set(durable, f"{setting} = off")
+        for work in (_pulse, _accept, _accept):
+            with pytest.raises(StoreError, match=f"set {setting} = on"):
+                await store.transact(work)
+        await _set(durable, f"{setting} = on")
+        await store.transact(_pulse)
+    assert await store.transact(_accept)
+    await store.close()
+
+
+async def _pulse(_tx: Tx) -> int:
+    """Whoever writes nothing asks whether it could."""
+    return 0
+
+
+async def _accept(tx: Tx) -> int:
+    return await tx.put_delivery(delivery())
+
+
+async def _set(server: Server, *settings: str) -> None:
+    """While it runs; a session hears of it before its next statement."""
+    async with server.connected() as connection:
+        for one in settings:
+            await connection.execute(f"ALTER SYSTEM SET {one}")
+        await connection.execute("SELECT pg_reload_conf()")
+    name, _, value = settings[0].partition(" = ")
+    async with server.connected() as connection:
+        await until(lambda: connection.fetchval(f"SELECT current_setting('{name}') = '{value}'"), "not set")
 
 
 async def test_a_server_that_is_not_there_shows_at_once_and_without_the_password() -> None:
