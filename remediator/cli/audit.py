@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-from pathlib import Path
 from typing import Any
 
-from remediator.errors import ConfigError
+from remediator.cli.db import named_store, names_store
 
 
 def add_commands(subparsers: Any) -> None:
@@ -21,12 +20,8 @@ def add_commands(subparsers: Any) -> None:
         description="Follow every journal link by link and compare the runs' with the system's. Keep the "
         "head that it prints somewhere else: given back with --head it shows whether the tail was cut.",
     )
-    verify.add_argument(
-        "--config", type=Path, default=Path("remediator.yaml"), help="where the store is named"
-    )
-    verify.add_argument("--store", help="the store itself, such as sqlite:state.db")
+    names_store(verify)
     verify.add_argument("--head", type=_head, metavar="SEQ:HASH", help="a head that was kept before")
-    verify.add_argument("--json", action="store_true", help="print the findings as JSON")
     verify.set_defaults(run=run_verify)
 
 
@@ -40,9 +35,7 @@ async def _verify(args: argparse.Namespace) -> int:
     from remediator.store import open_store
     from remediator.store.audit import audit
 
-    url, folder = (
-        (args.store, Path()) if args.store else (_from_config(args.config), args.config.resolve().parent)
-    )
+    url, folder = named_store(args)
     store = open_store(url, SystemClock(), folder)
     await store.open_reading()
     try:
@@ -66,13 +59,3 @@ def _head(text: str) -> tuple[int, str]:
     if not (colon and seq.isdigit() and len(digest) in (0, 64)):
         raise argparse.ArgumentTypeError("write SEQ:HASH as `audit verify` prints it")
     return int(seq), digest
-
-
-def _from_config(path: Path) -> str:
-    from remediator.documents import read
-
-    try:
-        documents, _ = read(path.read_bytes(), str(path))
-        return str(documents[0].value["store"])
-    except (OSError, IndexError, TypeError, KeyError) as error:
-        raise ConfigError(str(path), "names no store", remedy="give --config or --store") from error
