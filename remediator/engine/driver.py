@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Protocol, TypeVar
@@ -82,6 +83,7 @@ class Driver:
         self.depth = 0  # deliveries that wait, as far as is known
         self.stale = False  # other replicas have newer policies: nothing is opened here
         self.store_works = True
+        self.life: Callable[[], object] = lambda: None  # of this replica: another object once it began anew
 
     def attach(self, performer: Performs) -> None:
         """The performer needs the driver and the driver needs it: tied here, once."""
@@ -115,9 +117,13 @@ class Driver:
         )
 
     async def commit(self, work: Callable[[Tx], Awaitable[Committed]], ahead: Ahead = NOTHING) -> Committed:
-        """One deciding transaction, and what follows from it."""
+        """One deciding transaction, and what follows from it.
+
+        Where this replica has begun anew meanwhile, what its earlier life decided was taken over by others.
+        """
+        life = self.life()
         done = await self._store.transact(work, ahead)
-        self.follow(done)
+        self.follow(done if self.life() is life else replace(done, pending=[]))
         return done
 
     def follow(self, done: Committed) -> None:

@@ -77,11 +77,13 @@ class Membership:
         self._since: datetime | None = None  # by the store's clock
         self.lease = Lease(clock, 0.0)
         self._ran = ""  # the version of the policies when it beat last
+        self._renewing = asyncio.Lock()
         self._unknown: dict[int, float] = {}  # effects held here that the performer does not know: since when
 
     def attach(self, driver: Driver, performer: Remembers) -> None:
         """Who goes on with what is taken over."""
         self._driver, self._performer = driver, performer
+        driver.life = lambda: self.lease
 
     async def join(self) -> None:
         """As a new replica; whatever was left behind goes on."""
@@ -116,12 +118,13 @@ class Membership:
 
     async def renew(self) -> None:
         """One sign of life; whoever was taken for gone begins anew. Raises StoreError."""
-        try:
-            await self._renew()
-        except LeaseLost:
-            log.warning("this replica was taken for gone, and begins anew", extra={"replica": self.id})
-            self.lease.until = 0.0
-            await self.begin()
+        async with self._renewing:
+            try:
+                await self._renew()
+            except LeaseLost:
+                log.warning("this replica was taken for gone, and begins anew", extra={"replica": self.id})
+                self.lease.until = 0.0
+                await self.begin()
 
     async def look(self) -> None:
         """Go on with what the others have left. Raises StoreError."""

@@ -73,14 +73,18 @@ class Paging:
             await self._told(await self._deliver(told) if self._is_due(told) else told)
         due = await self._store.read(lambda tx: tx.due(BATCH))
         for page in due.pages:
-            if await self._is_mine(page):
-                await self._told(await self._deliver(page))
+            mine = await self._claimed(page)
+            if mine is not None:
+                await self._told(await self._deliver(mine))
 
-    async def _is_mine(self, page: Page) -> bool:
-        """Where daemons share a store, one of them tells. One alone tells even when it can write nothing."""
+    async def _claimed(self, page: Page) -> Page | None:
+        """Where daemons share a store, one of them tells, and goes on from what the others have told.
+
+        One alone tells even when it can write nothing.
+        """
         if not self._store.shared:
-            return True
-        return await self._store.transact(lambda tx: tx.claim_page(page.id, tx.now + CLAIM)) is not None
+            return page
+        return await self._store.transact(lambda tx: tx.claim_page(page.id, tx.now + CLAIM))
 
     async def _told(self, page: Page) -> None:
         self._unkept[page.id] = page

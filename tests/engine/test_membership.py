@@ -508,3 +508,47 @@ async def test_a_refusal_that_somebody_has_read_about_meanwhile_is_not_paged_by_
     await pair.a.store.transact(lambda tx: tx.save_page(acked))
     await pages.of(pair.b)._page_refusal(refused, running)  # it had looked before
     assert await pair.b.store.read(lambda tx: tx.pages()) == []
+
+
+async def test_what_an_earlier_life_decided_is_not_begun_in_the_next(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer of its commit comes late: meanwhile it was taken over, and has begun anew."""
+    real = pair.a.store.transact
+
+    async def late(*asked: Any) -> Any:
+        done = await real(*asked)
+        if done is not None and getattr(done, "pending", None):
+            pair.later(LEASE.total_seconds())
+            await pair.b.member.beat()
+            monkeypatch.undo()
+            await pair.a.member.renew()
+        return done
+
+    monkeypatch.setattr(pair.a.store, "transact", late)
+    await pair.a.hears(alert())
+    assert pair.a.member.problems() == []
+    assert pair.world.sent == []
+    assert (await pair.b.run()).stage is Stage.ASKING
+
+
+async def test_a_page_goes_on_from_what_the_others_have_told(pair: Pair) -> None:
+    """It was listed long ago; since then another replica has told it, and it is due again."""
+    pages = Pages(pair)
+    a, b = pages.of(pair.a), pages.of(pair.b)
+    await a.open("trouble", "look at this")
+    await a.open("more", "and at this")
+    real = a._deliver
+    met: list[Page] = []
+
+    async def slow(page: Page) -> Page:
+        if not met:
+            met.append(page)
+            await b.deliver_due()
+            pair.later(61)
+        return await real(page)
+
+    a._deliver = slow
+    await a.deliver_due()
+    found = await pair.a.store.read(lambda tx: tx.pages())
+    assert [page.sent for page in found] == [("by a",), ("by b", "by a")]

@@ -293,3 +293,21 @@ async def test_a_daemon_lets_them_try_again(tmp_path: Path, monkeypatch: pytest.
         for _ in range(2):
             await chores["reload"][1]()
         assert len(heard) == 3
+
+
+async def test_new_policies_are_announced_before_open_runs_hear_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or another replica opens one by the old policies in between, and that never hears of it."""
+    (tmp_path / "policies").mkdir()
+    app = App(Config.model_validate({"listen": "127.0.0.1:0"}), tmp_path)
+    heard: list[str] = []
+
+    async def noted(what: str) -> None:
+        heard.append(what)
+
+    async with app.running():
+        monkeypatch.setattr(app.membership, "renew", lambda: noted("announced"))
+        monkeypatch.setattr(app.driver, "policies_changed", lambda: noted("told"))
+        await app.shelf.reload()
+    assert heard == ["announced", "told"]
