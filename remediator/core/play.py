@@ -42,7 +42,13 @@ class News(StrEnum):
 
 
 def news(
-    known: Alert | None, changed_at: datetime | None, heard: Alert, now: datetime, debounce: timedelta
+    known: Alert | None,
+    changed_at: datetime | None,
+    heard: Alert,
+    now: datetime,
+    debounce: timedelta,
+    *,
+    overtaken: bool = False,
 ) -> News:
     """What a delivery tells beside what is known. Status counts first; starts only settle the order.
 
@@ -51,7 +57,8 @@ def news(
     trouble. Only an end that was over before the known trouble began is an old message.
 
     An alert that fires just after its end, and began no later, may be a duplicate that was overtaken.
-    It is taken as firing, so that nothing is forgotten, but the decision waits.
+    It is taken as firing, so that nothing is forgotten, but the decision waits. Where it is known to be
+    overtaken (it was received before the end), it is an old message.
     """
     if known is None or changed_at is None:
         return News.FIRST if heard.firing else News.RESOLVED
@@ -61,6 +68,8 @@ def news(
         began = min(known.starts_at, changed_at)
         old = heard.starts_at < known.starts_at and heard.ends_at is not None and heard.ends_at < began
         return News.STALE if old else News.RESOLVED
+    if overtaken and heard.starts_at <= known.starts_at:
+        return News.STALE
     just_ended = now < changed_at + debounce and heard.starts_at <= known.starts_at
     return News.DOUBTFUL if just_ended else News.FIRST
 

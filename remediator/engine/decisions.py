@@ -96,14 +96,17 @@ class Decisions:
         """Everything that some alerts mean."""
         done = Committed()
         for alert in delivery.alerts:
-            await self._hear(tx, alert, done)
+            await self._hear(tx, alert, delivery.received_at, done)
         return done
 
-    async def _hear(self, tx: Tx, alert: Alert, done: Committed) -> None:
+    async def _hear(self, tx: Tx, alert: Alert, at: datetime, done: Committed) -> None:
+        """``at``: when it was received. Replicas drain the inbox side by side: an older one may come later."""
         row = await tx.alert(alert.fingerprint)
         known, changed_at = (row.alert, row.changed_at) if row else (None, None)
-        what = play.news(known, changed_at, alert, tx.now, self._terms.debounce)
-        await tx.put_alert(heard(row, alert, what, tx.now))
+        overtaken = row is not None and row.received_at is not None and at < row.received_at
+        what = play.news(known, changed_at, alert, tx.now, self._terms.debounce, overtaken=overtaken)
+        latest = row.received_at if row is not None and overtaken else at
+        await tx.put_alert(msgspec.structs.replace(heard(row, alert, what, tx.now), received_at=latest))
         match what:
             case News.REPEAT | News.STALE:
                 return
@@ -139,8 +142,11 @@ class Decisions:
         for row in await tx.alerts(firing_only=True, limit=100_000):
             for versioned in self._policies().matching(row.alert):
                 standing = await tx.disposition(versioned.policy.name, row.alert.fingerprint)
-                if standing is None or standing.kind == "refused" or standing.bound == "policy":
-                    await self._consider(tx, versioned, row.alert, done)
+                if standing is not None and standing.kind != "refused" and standing.bound != "policy":
+                    continue
+                now = await tx.alert(row.alert.fingerprint)  # it may have ended since they were listed
+                if now is not None and now.alert.firing:
+                    await self._consider(tx, versioned, now.alert, done)
         return done
 
     async def reconsider(self, tx: Tx, standing: Disposition) -> Committed:

@@ -41,6 +41,7 @@ class AlertRow(msgspec.Struct, frozen=True, kw_only=True):
     last_at: datetime
     changed_at: datetime  # when its status or its starts_at last changed
     deliveries: int = 1
+    received_at: datetime | None = None  # of the newest delivery with it
 
 
 class Disposition(msgspec.Struct, frozen=True, kw_only=True):

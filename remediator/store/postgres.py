@@ -193,6 +193,7 @@ class PostgresStore:
     async def _looked(
         self, connection: Any, ahead: Ahead, keys: frozenset[str], *, again: bool
     ) -> PostgresTx:
+        asked = self._time.monotonic()
         row = await self._look(connection, ahead, keys, writes=True)
         if row["gone"]:
             raise LeaseLost("store", f"others have taken over from {self._replica}")
@@ -200,7 +201,7 @@ class PostgresStore:
             self._deliveries.add(row["deliveries"])
         if row["effects"] is not None:
             self._effects.add(row["effects"])
-        instant = self._instant(row)
+        instant = self._instant(row, asked)
         as_asked = row["seen"] is not None and micros(instant.now) == row["now"]
         looked = Looked(
             instant,
@@ -227,13 +228,13 @@ class PostgresStore:
         (row,) = await connection.fetch(LOOK, *asked)
         return row
 
-    def _instant(self, row: Any) -> Instant:
+    def _instant(self, row: Any, asked: float) -> Instant:
         looked_at, failover = row["looked_at"] or (), self._watch.doubt
         if self._time.doubt is not None and self._time.doubt.id in looked_at:
             self._time.settle()
         if failover is not None and failover.id in looked_at:
             self._watch.settle()
-        instant = self._time.read(row["now"], row["high_water"])
+        instant = self._time.read(row["now"], row["high_water"], asked)
         failover = self._watch.doubt
         return Instant(instant.now, (*instant.doubts, failover.halt)) if failover is not None else instant
 
@@ -261,9 +262,10 @@ class PostgresStore:
         async with self._pool.lent(self.begin_reading) as connection:
             tx: PostgresTx | None = None
             try:
+                asked = self._time.monotonic()
                 row = await self._look(connection, NOTHING, frozenset(), writes=False)
                 looked = Looked(
-                    self._instant(row),
+                    self._instant(row, asked),
                     replica=self._replica,
                     writes=False,
                     current_set=row["current_set"] or "",

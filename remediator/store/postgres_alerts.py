@@ -136,7 +136,7 @@ class AlertQuestions(RunQuestions):
     async def disposition(self, policy: str, fingerprint: str) -> Disposition | None:
         if fingerprint in self._known.dispositions:
             return self._known.dispositions[fingerprint].get(policy)
-        sql = _DISPOSITION + " WHERE policy = $1 AND fingerprint = $2"
+        sql = f"{_DISPOSITION} WHERE policy = $1 AND fingerprint = $2{self._for_update}"
         row = await self._row({"dispositions"}, sql, plain(policy), plain(fingerprint))
         return as_disposition(row) if row is not None else None
 

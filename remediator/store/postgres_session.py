@@ -94,6 +94,7 @@ class Known:
     dispositions: dict[str, dict[str, Disposition]] = field(default_factory=dict)  # alert → policy → it
     scopes: dict[str, Scope] = field(default_factory=dict)  # run → what its decision counts
     pending: list[tuple[Scope, str]] = field(default_factory=list)  # seen without a lock
+    current_set: str | None = None  # the version of the policies, if it was asked for; no lock is held on it
 
 
 class Session:
@@ -137,6 +138,11 @@ class Session:
     def wrote(self) -> bool:
         """Whether there is anything to commit."""
         return bool(self._changed) or bool(self.writes)
+
+    @property
+    def _for_update(self) -> str:
+        """Of a question whose answer is written anew: nobody else changes the row meanwhile."""
+        return " FOR UPDATE" if self._looked.writes else ""
 
     def _put(self, table: str, kind: str, *arguments: object) -> None:
         """Something is to be written; see ``schema/postgres.sql`` for the kinds and their arguments."""
@@ -207,6 +213,8 @@ class Session:
     def _sent(self) -> tuple[object, ...]:
         """What waits, as ``flush`` takes it; it waits no more."""
         writes = self.writes
+        if writes.bound and self._known.current_set is not None:
+            writes.first("current", self._known.current_set)
         checked = [one for one in self._known.pending if writes.bound]
         keys = writes.keys.union(*(scope_keys(scope) for scope, _ in checked)) - self._held
         if "2halt!" in keys:

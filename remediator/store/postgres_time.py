@@ -16,6 +16,7 @@ from remediator.store.sqlite_rows import moment
 from remediator.store.steady import Instant
 
 _SLIGHT = timedelta(seconds=1)
+_NONE = timedelta()
 
 
 class ServerTime:
@@ -35,13 +36,17 @@ class ServerTime:
         """Whether the server's clock is."""
         return self._last - self._server > _SLIGHT
 
-    def read(self, server: int, high_water: int) -> Instant:
-        """The time now, by what the server says, and the latest that was kept: microseconds since 1970."""
+    def read(self, server: int, high_water: int, asked: float | None = None) -> Instant:
+        """The time now, by what the server says, and the latest that was kept: microseconds since 1970.
+
+        ``asked``: when the question was sent, by this machine's monotonic clock. The answer may have lain
+        here for long while this process was frozen.
+        """
         wall, monotonic = moment(server), self._clock.monotonic()
         if self._pace is None:
             self._begin(wall, monotonic, moment(high_water))
         else:
-            self._follow(self._pace, wall, monotonic)
+            self._follow(self._pace, wall, monotonic, monotonic if asked is None else asked)
         self._server, self._monotonic = wall, monotonic
         return Instant(self._last, (self.doubt.halt,) if self.doubt is not None else ())
 
@@ -50,12 +55,12 @@ class ServerTime:
         if high_water - wall > doubts.JUMP:
             self.doubt = doubts.of_past(high_water - wall, self._last)
 
-    def _follow(self, pace: Pace, wall: datetime, monotonic: float) -> None:
+    def _follow(self, pace: Pace, wall: datetime, monotonic: float, asked: float) -> None:
         smooth = self._last + timedelta(seconds=max(0.0, monotonic - self._monotonic))
-        jump = pace.jump(wall, monotonic)
+        jump = max(pace.jump(wall, monotonic), _NONE) or min(pace.jump(wall, asked), _NONE)
         if self.doubt is None and jump:
             self.doubt = doubts.of_clock(jump, smooth)
-        self._pace = pace.later(wall, monotonic)
+        self._pace = pace.later(wall, asked)
         if self.doubt is not None or self._last - wall > _SLIGHT:
             self._last = smooth
         else:

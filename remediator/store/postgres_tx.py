@@ -218,6 +218,7 @@ class PostgresTx(AlertQuestions, PruneQuestions):
             sql = "SELECT version FROM sets ORDER BY number DESC LIMIT 1"
             row = await self._row({"sets"}, sql)
             return row["version"] if row is not None else ""
+        self._known.current_set = self._looked.current_set
         return self._looked.current_set
 
     async def announced(self) -> Mapping[str, str]:
@@ -227,6 +228,7 @@ class PostgresTx(AlertQuestions, PruneQuestions):
 
     async def announce_set(self, version: str, policies: Mapping[str, str]) -> None:
         self._put("sets", "set", version, json.dumps(dict(policies)))
+        self.writes.keys.add("2halt!")  # whoever opens a run meanwhile shares it
 
     async def known_set(self, version: str) -> bool:
         row = await self._row({"sets"}, "SELECT FROM sets WHERE version = $1", version)
@@ -286,13 +288,15 @@ class PostgresTx(AlertQuestions, PruneQuestions):
         return page
 
     async def page(self, page_id: str) -> Page | None:
-        row = await self._row({"pages"}, "SELECT doc FROM pages WHERE id = $1", plain(page_id))
+        sql = f"SELECT doc FROM pages WHERE id = $1{self._for_update}"  # noqa: S608 - fixed pieces
+        row = await self._row({"pages"}, sql, plain(page_id))
         return _page.decode(row["doc"]) if row is not None else None
 
     async def pages(self, *, open_only: bool = True, run: str = "") -> list[Page]:
         where = ["open"] * open_only + ["run = $1"] * bool(run)
         sql = (
-            f"WITH given AS (SELECT $1::text) SELECT doc FROM pages {where_all(where)} ORDER BY opened_at, id"  # noqa: S608 - fixed pieces
+            f"WITH given AS (SELECT $1::text) SELECT doc FROM pages {where_all(where)} "  # noqa: S608 - fixed pieces
+            f"ORDER BY opened_at, id{self._for_update if run else ''}"
         )
         return [_page.decode(row["doc"]) for row in await self._rows({"pages"}, sql, plain(run))]
 

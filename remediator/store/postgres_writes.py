@@ -78,6 +78,11 @@ class Writes:
         self.kinds.append(kind)
         self.arguments += [_text(one) for one in arguments]
 
+    def first(self, kind: str, *arguments: str) -> None:
+        """What must be so before anything is written."""
+        self.kinds.insert(0, kind)
+        self.arguments[:0] = arguments
+
     def lines(self, kind: str, *arguments: str) -> None:
         """One more line of the system's journal."""
         self.system += [kind, *arguments]

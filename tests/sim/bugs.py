@@ -317,8 +317,8 @@ def inbox_settled_first(patch: pytest.MonkeyPatch) -> None:
 def doubt_is_stale(patch: pytest.MonkeyPatch) -> None:
     news = play.news
 
-    def deaf(*args: Any) -> News:
-        found = news(*args)
+    def deaf(*args: Any, **more: Any) -> News:
+        found = news(*args, **more)
         return News.STALE if found is News.DOUBTFUL else found
 
     patch.setattr(play, "news", deaf)

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from remediator.store.doubts import JUMP, LOOKS_BACK, Standing, of_failover
+from remediator.store.postgres_time import ServerTime
 from remediator.store.sqlite import SqliteStore
+from remediator.store.sqlite_rows import micros
 from remediator.store.steady import Steady
 from tests.store.doubting import DAY, SECOND, halts, now, own_up
 from tests.store.samples import HOUR, NOON, HandClock
@@ -95,3 +97,20 @@ async def test_a_clock_that_is_behind_what_was_kept_is_doubted_from_the_start(tm
             assert await halts(store) == ()
             assert await store.transact(now) == latest, "it never goes back"
         await store.close()
+
+
+def test_an_answer_that_lay_there_while_the_daemon_was_frozen_is_no_jump() -> None:
+    clock = HandClock()
+    one = ServerTime(clock)
+    one.read(micros(clock.wall), 0, clock.monotonic())
+    asked, wall = clock.monotonic(), clock.wall
+    clock.advance(timedelta(seconds=90))
+    assert one.read(micros(wall), 0, asked).doubts == ()
+    assert one.read(micros(clock.wall), 0, clock.monotonic()).doubts == ()
+    assert one.now() == clock.wall
+    for jump in (-HOUR, HOUR):
+        asked = clock.monotonic()
+        clock.advance(timedelta(seconds=90))
+        clock.wall += jump
+        assert len(one.read(micros(clock.wall), 0, asked).doubts) == 1
+        one.settle()

@@ -482,13 +482,19 @@ BEGIN
             i := i + 1;
         WHEN 'beat' THEN
             INSERT INTO replicas (id, host, policies, since, until, gone)
-                VALUES (a[i+1], a[i+2], a[i+3], a[i+4]::bigint, a[i+5]::bigint, false)
+                VALUES (a[i+1], a[i+2], a[i+3], a[i+4]::bigint, greatest(a[i+5]::bigint,
+                    a[i+5]::bigint - now + clock()), false)  -- its time may be behind that of the others
                 ON CONFLICT (id) DO UPDATE SET host = excluded.host, policies = excluded.policies,
                     until = excluded.until WHERE NOT replicas.gone;
             IF NOT FOUND THEN
                 RAISE EXCEPTION 'taken over' USING ERRCODE = 'RM001';
             END IF;
             i := i + 5;
+        WHEN 'current' THEN  -- who opens a run had these policies; who announces newer ones waits, or is first
+            IF a[i+1] <> coalesce((SELECT version FROM sets ORDER BY number DESC LIMIT 1), '') THEN
+                RAISE EXCEPTION 'there are newer policies' USING ERRCODE = '40001';
+            END IF;
+            i := i + 1;
         WHEN 'set' THEN
             DELETE FROM sets WHERE version = a[i+1];
             INSERT INTO sets (version, policies) VALUES (a[i+1], a[i+2]);
