@@ -100,7 +100,7 @@ class Decisions:
         return done
 
     async def _hear(self, tx: Tx, alert: Alert, at: datetime, done: Committed) -> None:
-        """``at``: when it was received. Replicas drain the inbox side by side: an older one may come later."""
+        """``at``: when it was received. Replicas drain side by side: an older one may come later."""
         row = await tx.alert(alert.fingerprint)
         known, changed_at = (row.alert, row.changed_at) if row else (None, None)
         overtaken = row is not None and row.received_at is not None and at < row.received_at
