@@ -11,7 +11,7 @@ from remediator.ports import AlertRow, Disposition, Received, Rejected
 from remediator.store.portions import together
 from remediator.store.postgres_runs import RunQuestions
 from remediator.store.postgres_session import Numbers, Row, dispositions_in
-from remediator.store.postgres_writes import alert_key, plain
+from remediator.store.postgres_writes import alert_keys, plain
 from remediator.store.sqlite_rows import as_json, micros, micros_or_none, moment_or_none, where_all
 
 CLAIM_INBOX = """SELECT id, doc FROM waiting JOIN inbox USING (id) ORDER BY waiting.id LIMIT $1
@@ -88,7 +88,7 @@ class AlertQuestions(RunQuestions):
         wanted = sorted({one for one in fingerprints if one not in known.alerts})
         if not wanted:
             return
-        keys = sorted({alert_key(one) for one in wanted} - self._held)
+        keys = sorted(alert_keys(wanted, self._held))
         wait = not self._held or not keys or keys[0] > max(self._held)
         self._held.update(keys)
         tables = {"alerts", "runs", "dispositions"}

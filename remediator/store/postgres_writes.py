@@ -8,7 +8,7 @@ their keys; whoever holds a later one does not wait for an earlier.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from remediator.core.run import Run, Stage
@@ -18,9 +18,21 @@ HALT = "2halt"
 """Shared by all who start something; with ``!`` alone."""
 
 
-def alert_key(fingerprint: str) -> str:
-    """Whoever decides on this alert."""
-    return f"1alert:{fingerprint}"
+ALERTS = "1alert"
+"""Shared by all who decide on some alerts; with ``!`` by whoever decides on very many, alone."""
+
+MOST_ALERTS = 500
+"""That one transaction locks one by one: the server has room for some thousands, of all daemons together."""
+
+
+def alert_keys(fingerprints: Collection[str], held: Collection[str]) -> set[str]:
+    """Whoever decides on these alerts, and holds those locks already."""
+    if f"{ALERTS}!" in held:
+        return set()
+    ours = {f"{ALERTS}:{one}" for one in fingerprints}.difference(held)
+    if len(ours) + sum(one.startswith(f"{ALERTS}:") for one in held) > MOST_ALERTS:
+        return {f"{ALERTS}!"}
+    return {ALERTS}.difference(held) | ours if ours else set()
 
 
 def scope_keys(scope: Scope) -> set[str]:

@@ -22,7 +22,7 @@ from tests.core.campaign import CATALOG, policy, post
 from tests.engine.world import Engine, alert
 from tests.engine.world import HandClock as EngineClock
 from tests.store.postgres_rig import PostgresRig
-from tests.store.samples import NOON
+from tests.store.samples import NOON, heard
 from tests.store.shared import beat
 from tests.store.test_postgres import rig, two
 
@@ -183,3 +183,51 @@ async def test_who_started_after_the_clock_had_jumped_takes_nothing_from_those_w
     await a.transact(lambda tx: tx.put_effects("r1", [Card("g1")]))
     await beat(a, "a")
     assert await b.read(lambda tx: tx.lapsed()) == []
+
+
+async def test_very_many_alerts_at_once_leave_room_for_the_locks_of_others(two: tuple[Store, Store]) -> None:
+    a, b = two
+    ours, others = engine(a, "a"), engine(b, "b")
+    for part in range(3):
+        await keep(a, *(alert(f"{part}-{number}") for number in range(10_000)))
+
+    async def drain(tx: Tx, one: Engine) -> int:
+        (claimed,) = await tx.claim_inbox(1, 100)
+        await one.decisions.admit(tx, claimed)
+        ((locks,),) = await tx._fetch("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")  # type: ignore[attr-defined]
+        return int(locks)
+
+    works = [one.store.transact(lambda tx, one=one: drain(tx, one)) for one in (ours, others, others)]  # type: ignore[misc]
+    assert max(await asyncio.gather(*works)) < 1000
+    assert await a.read(lambda tx: tx.inbox_depth()) == 0
+
+
+async def test_who_decides_on_very_many_waits_for_who_decides_on_one_of_them(
+    two: tuple[Store, Store],
+) -> None:
+    a, b = two
+    await a.transact(lambda tx: tx.put_alert(heard("5")))
+    order: list[str] = []
+
+    async def few(tx: Tx) -> None:
+        row = await tx.alert("5")
+        assert row is not None
+        begun.set()
+        await asyncio.sleep(0.3)
+        await tx.put_alert(msgspec.structs.replace(row, deliveries=7))
+        order.append("few")
+
+    async def many(tx: Tx) -> None:
+        for number in range(600):
+            row = await tx.alert(str(number))
+            if number == 5:
+                assert row is not None
+                order.append(f"many saw {row.deliveries}")
+
+    begun = asyncio.Event()
+    first = asyncio.ensure_future(a.transact(few))
+    await begun.wait()
+    await b.transact(many)
+    await first
+    assert order[0] == "few"
+    assert order[-1] == "many saw 7"

@@ -235,7 +235,8 @@ CREATE TRIGGER moves AFTER UPDATE OF open, policy, shadow ON runs FOR EACH ROW
 CREATE TRIGGER goes AFTER DELETE ON runs FOR EACH ROW WHEN (OLD.open) EXECUTE FUNCTION count_open();
 
 -- Until the end of the transaction. `wait`: whether to wait for somebody else's; nobody may who holds a
--- later one already, or two would wait for each other. A halt is shared by all who start something.
+-- later one already, or two would wait for each other. A halt is shared by all who start something,
+-- and all alerts are by those who decide on a few.
 CREATE FUNCTION take_locks(keys text[], wait boolean) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     key text;
@@ -244,7 +245,7 @@ DECLARE
 BEGIN
     FOREACH key IN ARRAY keys LOOP
         number := hashtextextended(rtrim(key, '!'), 4711);
-        IF key = '2halt' THEN
+        IF key IN ('1alert', '2halt') THEN
             IF wait THEN PERFORM pg_advisory_xact_lock_shared(number);
             ELSE got := pg_try_advisory_xact_lock_shared(number);
             END IF;
