@@ -14,7 +14,7 @@ from remediator.core.messages import Act, Card, Counted
 from remediator.core.run import Halt, Stage
 from remediator.errors import StoreError
 from remediator.ports import Ahead, Store, Tx
-from tests.store.samples import NOON, a_run, delivery, heard, scope
+from tests.store.samples import NOON, a_run, delivery, disposition, heard, scope
 from tests.store.test_postgres import rig, two
 
 __all__ = ["rig", "two"]
@@ -60,6 +60,43 @@ async def test_nothing_starts_after_a_halt_that_came_in_between(two: tuple[Store
 
     halts = await met(a, start, lambda: b.transact(lambda tx: tx.put_halt(HALT)), Ahead(run="r1"))
     assert halts == [0, 1]
+
+
+async def test_a_halt_waits_for_whoever_is_starting_something(two: tuple[Store, Store]) -> None:
+    """Once it is committed nothing starts, so it is not committed between the last look and the start."""
+    a, b = two
+    await a.transact(lambda tx: tx.save_run(a_run(), None))
+
+    async def start(tx: Tx) -> bool:
+        await tx.seen(scope())
+        await tx.put_effects("r1", [Act("pause", 1, CALL, "k", NOON + MINUTE)])
+        await tx.flush()  # type: ignore[attr-defined]
+        halting.append(asyncio.ensure_future(b.transact(lambda tx: tx.put_halt(HALT))))
+        done, _ = await asyncio.wait(halting, timeout=0.3)
+        return bool(done)
+
+    halting: list[asyncio.Future[None]] = []
+    assert not await a.transact(start)
+    await asyncio.wait_for(halting[0], 5)
+
+
+async def test_nobody_begins_to_wait_for_what_has_just_come(two: tuple[Store, Store]) -> None:
+    a, b = two
+    holder = a_run("holder", stage=Stage.ACTING)
+    await a.transact(lambda tx: tx.save_run(holder, None))
+
+    async def refuse(tx: Tx, reads: bool) -> str | None:
+        if reads:
+            return (await tx.seen(scope("me"))).holder
+        await tx.put_disposition(disposition(waits_for="target:deployment/shop/worker"))
+        return None
+
+    async def end(tx: Tx) -> None:
+        await tx.run("holder")
+        await tx.save_run(a_run("holder", stage=Stage.CLOSED), None)
+        await tx.wake_waiting("target:deployment/shop/worker")
+
+    assert await met(a, refuse, lambda: b.transact(end), Ahead()) == ["holder", None]
 
 
 async def test_bounds_are_counted_again(two: tuple[Store, Store]) -> None:
