@@ -13,7 +13,7 @@ import pytest
 
 from remediator.core.alert import Delivery
 from remediator.core.intention import Call
-from remediator.core.messages import Done, Refused, Result, Seen
+from remediator.core.messages import START_WITHIN, Done, Refused, Result, Seen
 from remediator.core.policyset import PolicySet
 from remediator.core.run import Page, Question, Run, Stage
 from remediator.engine.driver import Driver
@@ -552,3 +552,33 @@ async def test_a_page_goes_on_from_what_the_others_have_told(pair: Pair) -> None
     await a.deliver_due()
     found = await pair.a.store.read(lambda tx: tx.pages())
     assert [page.sent for page in found] == [("by a",), ("by b", "by a")]
+
+
+async def test_an_act_that_waited_for_its_place_goes_by_the_lease_under_which_it_was_begun(
+    pair: Pair,
+) -> None:
+    pair.a.performer._acts = asyncio.Semaphore(1)
+    await pair.a.hears(alert("f1", campaign="c-1"), alert("f2", campaign="c-2"))
+    assert pair.world.sent == ["/pause/c-1"]
+    pair.later(LEASE.total_seconds())
+    await pair.b.member.beat()
+    await pair.a.member.beat()
+    assert pair.a.member.problems() == [], "it has begun anew"
+    pair.world.answers.set()
+    await settled()
+    assert pair.world.sent == ["/pause/c-1"]
+
+
+async def test_what_nobody_performs_is_lost_only_once_it_is_too_late_to_begin_it(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer of its commit may still be on its way."""
+    monkeypatch.setattr(pair.a.performer, "start", lambda _pending: None)
+    await pair.a.hears(alert())
+    waited = 0.0
+    while (await pair.a.run()).stage is Stage.ACTING and waited < 60:
+        pair.later(BEAT_S)
+        waited += BEAT_S
+        await pair.a.member.beat()
+    assert START_WITHIN.total_seconds() < waited < 30
+    assert pair.world.sent == []
