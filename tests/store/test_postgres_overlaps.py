@@ -17,7 +17,7 @@ from remediator.core.run import Page
 from remediator.engine import paging
 from remediator.engine.decisions import Committed
 from remediator.engine.paging import Paging
-from remediator.ports import Disposition, Store, Tx
+from remediator.ports import Ahead, Disposition, Store, Tx
 from tests.core.campaign import CATALOG, policy, post
 from tests.engine.world import Engine, alert
 from tests.engine.world import HandClock as EngineClock
@@ -231,3 +231,12 @@ async def test_who_decides_on_very_many_waits_for_who_decides_on_one_of_them(
     await first
     assert order[0] == "few"
     assert order[-1] == "many saw 7"
+
+
+async def test_a_result_is_not_taken_for_that_of_another_run(two: tuple[Store, Store]) -> None:
+    """A database that went back in time gives out its numbers once more, while old results still come."""
+    a, _ = two
+    (others,) = await a.transact(lambda tx: tx.put_effects("r2", [Card("g1")]))
+    ahead = Ahead(run="r1", effect=others.id)
+    assert not await a.transact(lambda tx: tx.drop_effect(others.id), ahead)
+    assert await a.read(lambda tx: tx.pending()) == [others]

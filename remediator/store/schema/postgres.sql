@@ -325,7 +325,7 @@ BEGIN
     IF numbers[2] THEN effects := nextval('effect_numbers'); END IF;
     IF run_id IS NULL OR gone THEN RETURN; END IF;
     IF effect_id IS NOT NULL THEN
-        there := EXISTS (SELECT FROM remediator.effects WHERE id = effect_id);
+        there := EXISTS (SELECT FROM remediator.effects AS one WHERE one.id = effect_id AND one.run = run_id);
     END IF;
     SELECT runs.doc, runs.rev, runs.wake_at, runs.scope INTO doc, rev, wake_at, scope
         FROM runs WHERE id = run_id FOR UPDATE SKIP LOCKED;
