@@ -13,7 +13,7 @@ from remediator.core.intention import Call
 from remediator.core.messages import Act, Card, Counted
 from remediator.core.run import Halt, Stage
 from remediator.errors import StoreError
-from remediator.ports import Ahead, Store, Tx
+from remediator.ports import Ahead, KeptPolicy, Store, Tx
 from tests.store.samples import NOON, a_run, delivery, disposition, heard, scope
 from tests.store.test_postgres import rig, two
 
@@ -257,3 +257,27 @@ async def test_many_that_meet_at_several_places_all_end(two: tuple[Store, Store]
     acts = (await a.read(lambda tx: tx.seen(scope("me", target="one")))).use.target_acts
     assert len(acts) == ends.count(None)
     assert ends.count(None) >= 6
+
+
+async def test_a_version_that_a_run_is_opening_with_is_not_forgotten_with_the_last_that_had_it(
+    two: tuple[Store, Store],
+) -> None:
+    a, b = two
+    kept = KeptPolicy("v1", "unstick", "name: unstick", "unstick.yaml")
+
+    async def old(tx: Tx) -> None:
+        await tx.keep_policy(kept)
+        await tx.save_run(a_run("old", stage=Stage.CLOSED, closed_at=NOON), None)
+
+    async def opening(tx: Tx) -> None:
+        await tx.keep_policy(kept)
+        await tx.save_run(a_run("new"), None)
+        await tx.flush()  # type: ignore[attr-defined]
+        dropping.append(asyncio.ensure_future(b.transact(lambda tx: tx.drop_run("old"))))
+        await asyncio.sleep(0.05)
+
+    dropping: list[asyncio.Future[bool]] = []
+    await a.transact(old)
+    await a.transact(opening)
+    assert await dropping[0]
+    assert await b.read(lambda tx: tx.kept_policy("v1")) == kept
