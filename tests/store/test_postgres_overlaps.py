@@ -138,8 +138,8 @@ async def test_no_run_is_opened_by_policies_that_became_old_meanwhile(two: tuple
     a, b = two
     ours = engine(a, "a")
     ours.runs_with(PAUSE)
-    await a.transact(lambda tx: tx.announce_set(ours.policies.version))
-    overlap = Overlapping("seen", lambda: b.transact(lambda tx: tx.announce_set("newer")))
+    await a.transact(lambda tx: tx.announce_set(ours.policies.version, {}))
+    overlap = Overlapping("seen", lambda: b.transact(lambda tx: tx.announce_set("newer", {})))
     one = Delivery(source="alertmanager", alerts=(alert(),), received_at=NOON)
     await ours._decides(lambda tx: ours.decisions.hear(overlap.over(tx), one))
     await overlap.end()
