@@ -205,6 +205,12 @@ def test_it_is_told_when_it_was_taken_for_done_and_never_sent() -> None:
     assert "it was not done, for certain: never sent. Look again" in story.paged[-1]
 
 
+def test_a_late_answer_of_an_undo_says_nothing_about_its_step() -> None:
+    story = asking()
+    story.hears(CameLate("pause", 1, undo=True, result=Done())).in_stage(Stage.ASKING)
+    assert story.entry("late-result")["settles"] is False
+
+
 def test_a_late_answer_of_an_undo_reaches_people() -> None:
     story = Story(policy({"pause": post("/a", undo=undo(after="1h"))})).done().passes("1h")
     story.undoes("pause").unknown().closes("failed").comes_late(Done(), undo=True)

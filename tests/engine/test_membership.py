@@ -279,9 +279,20 @@ async def test_a_replica_is_as_old_as_its_first_beat(pair: Pair) -> None:
     assert {one.id: one.since for one in await pair.b.replicas()} == before
 
 
+async def test_a_lease_is_over_as_soon_as_its_loss_is_known(pair: Pair) -> None:
+    """By its own clock it would hold: a clock of the store that was put forward may end it earlier."""
+    lease = pair.a.member.lease
+    await pair.b.store.transact(lambda tx: tx.take_over(pair.a.member.id))
+    assert lease.holds()
+    await pair.a.member.renew()
+    assert not lease.holds()
+    assert pair.a.member.lease.holds()
+
+
 async def test_who_leaves_hands_over_at_once(pair: Pair) -> None:
     await pair.a.hears(alert())
     await pair.a.member.leave()
+    assert not pair.a.member.lease.holds()
     await pair.b.member.look()
     assert (await pair.b.run()).stage is Stage.ASKING
     pair.world.answers.set()
