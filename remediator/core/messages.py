@@ -269,6 +269,7 @@ class PageWanted(msgspec.Struct, frozen=True):
     key: str
     chain: str
     text: str
+    heard_by: str = ""  # who has just said it, and need not be told
 
 
 class Counted(msgspec.Struct, frozen=True):

@@ -214,6 +214,13 @@ class Turn:
         self._pages.append(PageWanted(f"{self.run.id}:{key}", self.policy.page.chain, f"{where}: {text}"))
         self.note("paged", key=key, text=text)
 
+    def heard(self, text: str, by: str) -> None:
+        """A page that tells what somebody has just said has reached them already."""
+        self._pages = [
+            msgspec.structs.replace(one, heard_by=by) if one.text.endswith(f": {text}") else one
+            for one in self._pages
+        ]
+
     def count(self, kind: Any, what: str = "") -> None:
         """Something that the bounds count."""
         self._counted.append(Counted(kind, what))

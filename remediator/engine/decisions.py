@@ -37,7 +37,11 @@ from remediator.core.policyset import PolicySet, Versioned
 from remediator.core.run import Outcome, Page, Refusal, Run, Stage
 from remediator.core.stages import asking
 from remediator.core.turn import Turn
+from remediator.engine.paging import acknowledge
 from remediator.ports import SYSTEM, AlertRow, Disposition, KeptPolicy, Pending, Received, Scope, Tx
+
+OURSELVES = "remediator"
+"""Who acknowledges what needs nobody any more: as no person is called."""
 
 STALE_PAUSE = timedelta(seconds=5)
 """After which an alert is decided on again, by whoever has the newest policies then."""
@@ -326,6 +330,8 @@ class Decisions:
         for counted in decision.counted:
             await tx.count(self._scope(policy, old or run), counted)
         await self._page(tx, decision, done)
+        if old is not None:
+            await self._known(tx, old, run)
         await self._release(tx, old, run)
         if run.stage is Stage.CLOSED:
             await self._closed(tx, decision)
@@ -344,7 +350,22 @@ class Decisions:
                 run=decision.run.id,
                 next_at=tx.now,
             )
-            done.pages += await tx.put_page(page)
+            if not await tx.put_page(page):
+                continue
+            done.pages += 1
+            if wanted.heard_by:
+                await acknowledge(tx, page, wanted.heard_by)
+
+    async def _known(self, tx: Tx, old: Run, run: Run) -> None:
+        """An unknown outcome has become known, by a person's word or by its late answer: its page is over."""
+        waited = {one.id for one in old.questions if one.open}
+        for question in run.questions:
+            if question.id not in waited or question.open:
+                continue
+            why = {"reason": question.late} if question.late else {}
+            for page in await tx.pages(run=run.id):
+                if page.key == f"{run.id}:unknown:{question.step}":
+                    await acknowledge(tx, page, question.by or OURSELVES, **why)
 
     async def _release(self, tx: Tx, old: Run | None, run: Run) -> None:
         """Whoever waited for the target, or for a place, is decided again."""

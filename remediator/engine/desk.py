@@ -14,6 +14,7 @@ from remediator.core.run import Gate, Halt, Run, Stage, Vote
 from remediator.engine import again, byhand, settling
 from remediator.engine.decisions import Committed
 from remediator.engine.driver import Driver
+from remediator.engine.paging import acknowledge
 from remediator.errors import PolicyError
 from remediator.ports import SYSTEM, Ahead, Answer, Reloaded, RunFilter, Store, Tx
 
@@ -203,10 +204,7 @@ class PeoplesDesk:
                 return "unknown"
             if found.acked_by:
                 return found.acked_by
-            acked = msgspec.structs.replace(found, acked_by=by, acked_at=tx.now, next_at=None)
-            await tx.save_page(acked)
-            journal = found.run or SYSTEM
-            await tx.journal(journal, [Entry("acknowledged", {"page": page, "by": by})])
+            await acknowledge(tx, found, by)
             return ""
 
         before = await self._store.transact(work)

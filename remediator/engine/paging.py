@@ -146,6 +146,13 @@ async def put_page(
         await tx.journal(run or SYSTEM, [Entry("paged", {"key": key, "text": text})])
 
 
+async def acknowledge(tx: Tx, page: Page, by: str, **more: str) -> None:
+    """It has reached somebody, or is over: it escalates no further. ``more``: for the journal."""
+    await tx.save_page(msgspec.structs.replace(page, acked_by=by, acked_at=tx.now, next_at=None))
+    entry = Entry("acknowledged", {"page": page.id, "by": by, **more})
+    await tx.journal(page.run or SYSTEM, [entry])
+
+
 def _is_overdue(one: Disposition, policies: PolicySet, clock: Clock) -> bool:
     versioned = policies.by_name.get(one.policy)
     if versioned is None or one.paged or one.refused_since is None:

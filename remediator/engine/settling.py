@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import msgspec
-
-from remediator.core.messages import Entry, Settled
-from remediator.core.run import Question, Run
+from remediator.core.messages import Settled
 from remediator.engine.decisions import Committed, Decisions
 from remediator.ports import Answer, Tx
 
@@ -32,14 +29,5 @@ async def settle(tx: Tx, decisions: Decisions, run_id: str, word: Settled) -> Se
         late = asked is None or word.question not in ("", asked.id)
         text = f"this word does not count: {no}"
         return Settling(Answer(ok=False, text=text, status=409 if late else 403), done)
-    await _acknowledge(tx, run, asked, word.by)
     data = {"run": run_id, "question": asked.id}
     return Settling(Answer(ok=True, text=f"{word.by} says: {word.verdict}", data=data), done)
-
-
-async def _acknowledge(tx: Tx, run: Run, asked: Question, by: str) -> None:
-    """Whoever settles it has heard the page about it."""
-    for page in await tx.pages(run=run.id):
-        if page.key == f"{run.id}:unknown:{asked.step}":
-            await tx.save_page(msgspec.structs.replace(page, acked_by=by, acked_at=tx.now, next_at=None))
-            await tx.journal(run.id, [Entry("acknowledged", {"page": page.id, "by": by})])

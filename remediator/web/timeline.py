@@ -318,7 +318,7 @@ _KINDS: dict[str, tuple[Callable[[_Data], str], str]] = {
     ),
     "paged": (lambda data: f"Paged: {data['text']}", "bad"),
     "told": (_told, "calm"),
-    "acknowledged": (lambda data: f"{data['by']} acknowledged page {data['page']}", "busy"),
+    "acknowledged": (lambda data: f"{data['by']} acknowledged page {data['page']}{data.because()}", "busy"),
     "closed": (lambda data: f"Run closed, {data['outcome']}{data.because()}", "calm"),
 }
 

@@ -90,6 +90,25 @@ def test_a_question_has_a_card_that_says_who_settled_it() -> None:
     assert story.run.question is None
 
 
+def test_whoever_found_that_it_did_not_happen_is_not_paged_for_that() -> None:
+    story = asking().settled("not-happened").closes("failed")
+    asked, failed = (page for one in story.decisions for page in one.pages)
+    assert (asked.heard_by, failed.heard_by) == ("", "bob")
+    assert failed.text.endswith(": pause did not happen, says bob")
+
+
+def test_what_follows_from_their_word_beside_it_they_are_told() -> None:
+    steps = {"pause": post("/a/${string(each)}", for_each="${[1, 2]}", at_most=2)}
+    story = Story(policy(steps)).unknown().settled("not-happened").closes("failed")
+    assert [page.heard_by for one in story.decisions for page in one.pages] == ["", ""], story.paged
+
+
+def test_whoever_is_not_paged_and_found_that_it_did_not_happen_leaves_it_to_those_who_are() -> None:
+    story = Story(policy({"pause": post("/a", gate=votes(finance=1))})).approve("dora").unknown()
+    story.settled("not-happened", by="dora").closes("failed")
+    assert [page.heard_by for one in story.decisions for page in one.pages] == ["", ""]
+
+
 def test_whoever_is_not_paged_and_has_no_say_at_its_gates_settles_nothing() -> None:
     story = asking().settled("happened", by="dora").in_stage(Stage.ASKING)
     assert story.entry("settle-refused")["reason"] == "dora has none of the roles lead, oncall"

@@ -156,6 +156,36 @@ async def test_who_settles_an_outcome_has_heard_its_page(desk: tuple[PeoplesDesk
     assert kinds.count("acknowledged") == kinds.count("settled") == 1
 
 
+async def test_what_somebody_found_themselves_wakes_nobody(desk: tuple[PeoplesDesk, Engine]) -> None:
+    people, one = desk
+    run = await unknown(one)
+    assert (await people.settle(run.id, by="bob", verdict="not-happened")).ok
+    assert (await one.store.read(lambda tx: tx.due(9))).pages == ()
+    assert await one.store.read(lambda tx: tx.pages(run=run.id)) == []
+    failed, asked = await one.store.read(lambda tx: tx.pages(open_only=False, run=run.id))
+    assert {failed.acked_by, asked.acked_by} == {"bob"}
+    acknowledged = await lines(one, run, "acknowledged")
+    assert sorted(line["page"] for line in acknowledged) == sorted([failed.id, asked.id])
+
+
+async def test_the_page_about_what_is_known_by_a_late_answer_is_over(
+    desk: tuple[PeoplesDesk, Engine],
+) -> None:
+    _, one = desk
+    run = await unknown(one)
+    assert len(await one.store.read(lambda tx: tx.pages(run=run.id))) == 1
+    await one.tells(run.id, StepFinished("pause", 1, undo=False, result=Done()), 999)  # nobody waits for it
+    assert await one.store.read(lambda tx: tx.pages(run=run.id)) == []
+    (line,) = await lines(one, run, "acknowledged")
+    assert (line["by"], line["reason"]) == ("remediator", "its lost answer came after all: it was done")
+
+
+async def lines(one: Engine, run: Run, kind: str) -> list[dict[str, Any]]:
+    """What the run's journal says under this name."""
+    entries = await one.store.read(lambda tx: tx.read_journal(run.id))
+    return [entry.data for entry in entries if entry.kind == kind]
+
+
 @pytest.mark.parametrize(
     ("word", "status", "told"),
     [

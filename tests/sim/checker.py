@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from remediator.core import gate as gates
 from remediator.core.canonical import digest
-from remediator.core.run import Gate
+from remediator.core.run import Gate, Page
 from remediator.engine.virtual import driven
 from remediator.ports import SYSTEM
 from remediator.store.audit import audit
@@ -331,7 +331,8 @@ class Checker:
     # 17 Pages arrive.
     def _paged(self) -> Iterator[str]:
         for page in self.pages.values():
-            if page.id not in self.sim.people.told and seconds(page.opened_at) < self.sim.ended - 30:
+            heard = page.id in self.sim.people.told or self._needs_nobody(page)
+            if not heard and seconds(page.opened_at) < self.sim.ended - 30:
                 yield f"17 page {page.id} ({page.key}) reached nobody"
         for run in self.runs.values():
             for line in run.lines:
@@ -343,6 +344,16 @@ class Checker:
                 expired = line.kind == "gate-expired" and line.data["late"] == "page"
                 if expired and f"{run.id}:expired:{line.data['gate']}" not in self.paged:
                     yield f"17 {run.id}: nobody was paged for gate {line.data['gate']}"
+
+    def _needs_nobody(self, page: Page) -> bool:
+        """Its journal says why: whoever would be told has said it, or a late answer has."""
+        about = page.key.removeprefix(f"{page.run}:")
+        lines = self.runs[page.run].lines if page.run in self.runs else ()
+        said = (one.data for one in lines if one.kind == "settled" and one.data["verdict"] == "not-happened")
+        late = (one.data["step"] for one in lines if one.kind == "late-result" and one.data["settles"])
+        return any(
+            (about, page.acked_by) == (f"failed:{word['step']}", word["by"]) for word in said
+        ) or about in (f"unknown:{step}" for step in late)
 
     # 18 Reload is atomic.
     def _current_policies(self) -> Iterator[str]:

@@ -44,10 +44,18 @@ def hear(turn: Turn, event: Event) -> None:
             return step_worked(turn)
         case "not-happened":
             turn.change_step(name, state=StepState.REFUSED, unknown=False)
-            return step_failed(turn, Outcome.FAILED, f"{name} did not happen, says {event.by}")
+            return _did_not_happen(turn, name, event.by)
         case "handled":
             turn.change(verdict=Verdict(Outcome.HANDED_OVER, f"taken by {event.by}"))
             return turn.enter(Stage.ENDING)
+
+
+def _did_not_happen(turn: Turn, name: str, by: str) -> None:
+    """Whoever is paged about failures and has just found this one knows it: nobody wakes them for it."""
+    told = f"{name} did not happen, says {by}"
+    step_failed(turn, Outcome.FAILED, told)
+    if _holds_one(by, _paged(turn.policy.page.chain, turn.facts.catalog), turn.facts):
+        turn.heard(told, by)
 
 
 def too_late(turn: Turn, event: Settled) -> None:
@@ -65,7 +73,7 @@ def objection(run: Run, word: Settled, facts: Facts) -> str:
     if meant is not run.question:
         return f"it is settled: {meant.late or f'{meant.by} said {meant.verdict}'}"
     roles = may_settle(run, facts.policy.page.chain, facts.catalog)
-    if not any(word.by in facts.roles.get(role, frozenset()) for role in roles):
+    if not _holds_one(word.by, roles, facts):
         return f"{word.by} has none of the roles {', '.join(sorted(roles))}"
     return ""
 
@@ -79,5 +87,13 @@ def _meant(run: Run, question: str) -> Question | None:
 
 def may_settle(run: Run, chain: str, catalog: Catalog) -> frozenset[str]:
     """The roles whose people may say what became of it: who is paged, and whom its gates ask."""
-    told = frozenset(catalog.escalations.get(chain) or catalog.escalations.get("default") or {ANYBODY})
-    return told.union(*(gate.required for gate in run.all_gates))
+    return _paged(chain, catalog).union(*(gate.required for gate in run.all_gates))
+
+
+def _paged(chain: str, catalog: Catalog) -> frozenset[str]:
+    """The roles on a chain's rungs."""
+    return frozenset(catalog.escalations.get(chain) or catalog.escalations.get("default") or {ANYBODY})
+
+
+def _holds_one(person: str, roles: frozenset[str], facts: Facts) -> bool:
+    return any(person in facts.roles.get(role, frozenset()) for role in roles)
