@@ -79,11 +79,14 @@ def repeatable(effect: Effect) -> bool:
     return not isinstance(effect, Act)
 
 
+LOST = "its answer was not stored: the daemon that was to send it stopped, or could not reach the store"
+"""All that is known of an act whose effect is still there and that nobody performs."""
+
+
 def lost(effect: Effect) -> Event | None:
-    """What a crash between an effect and its result means. None: perform it again."""
+    """What it means that no result of an effect was stored. None: perform it again."""
     if isinstance(effect, Act):
-        reason = "the daemon stopped before the answer was stored"
-        return StepFinished(effect.step, effect.attempt, effect.undo, Unknown(reason))
+        return StepFinished(effect.step, effect.attempt, effect.undo, Unknown(LOST))
     return None
 
 
