@@ -64,8 +64,8 @@ class IntakeError(RemediatorError):
 class Overloaded(IntakeError):
     """Too much at once; the sender should retry."""
 
-    def __init__(self, problem: str) -> None:
-        super().__init__("intake", problem, status=503)
+    def __init__(self, problem: str, *, remedy: str = "") -> None:
+        super().__init__("intake", problem, status=503, remedy=remedy)
 
 
 class ConnectorError(RemediatorError):

@@ -29,7 +29,7 @@ async def go_on(driver: Driver, performer: Performs, pending: Sequence[Pending])
         if event is None:
             performer.start(one)
         else:
-            log.warning("an outcome was lost in a stop", extra={"run": one.run, "effect": one.id})
+            log.warning("the answer of an act was not stored", extra={"run": one.run, "effect": one.id})
             await driver.tell(one.run, event, one.id)
 
 
@@ -38,7 +38,7 @@ async def take_over(store: Store, driver: Driver, performer: Performs) -> int:
     found = 0
     for gone in await store.read(lambda tx: tx.lapsed()):
         pending = await store.transact(lambda tx, gone=gone: tx.take_over(gone))  # type: ignore[misc]
-        log.info("taking over", extra={"replica": gone, "effects": len(pending)})
+        log.info("taking over", extra={"replica": gone or "(let go)", "effects": len(pending)})
         found += len(pending)
         await go_on(driver, performer, pending)
     return found

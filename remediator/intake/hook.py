@@ -196,7 +196,8 @@ class AlertmanagerHook:
         try:
             await self._store.transact(work)
         except StoreError as error:
-            raise Overloaded("it could not be stored") from error
+            why = f"it could not be stored: {error.place}: {error.problem}"
+            raise Overloaded(why, remedy=error.remedy) from error
         self._accepted()
 
     async def _keep_rejected(self, problem: str, body: bytes) -> None:

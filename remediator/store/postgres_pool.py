@@ -49,6 +49,7 @@ _REMEDIES = {
     "42501": "run `remediator db migrate` as the schema's owner, and grant what docs/postgresql.md names",
     "42": "run `remediator db migrate` as the schema's owner",
     "25006": "name the primary, not a standby",
+    "57P03": "it is starting or stopping; it is asked again by itself",
     "57": "is the server stopping?",
     "58": "check its disk",
     "XX": "check its disk; put a backup in its place",

@@ -289,12 +289,14 @@ async def test_a_lease_is_over_as_soon_as_its_loss_is_known(pair: Pair) -> None:
     assert pair.a.member.lease.holds()
 
 
-async def test_who_leaves_hands_over_at_once(pair: Pair) -> None:
+async def test_who_leaves_hands_over_at_once(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     await pair.a.hears(alert())
     await pair.a.member.leave()
     assert not pair.a.member.lease.holds()
     await pair.b.member.look()
     assert (await pair.b.run()).stage is Stage.ASKING
+    assert "(let go)" in {vars(line).get("replica") for line in caplog.records}
     pair.world.answers.set()
     await settled()
 

@@ -314,11 +314,16 @@ async def test_a_full_inbox_is_503_so_that_alertmanager_tries_again(door: Door) 
 
 async def test_a_store_that_fails_is_503_and_mends(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     async def broken(work: object) -> None:
-        raise StoreError("store", "disk full")
+        raise StoreError("store", "disk full", remedy="free some space")
 
     with monkeypatch.context() as trouble:
         trouble.setattr(door.store, "transact", broken)
-        assert (await door.post()).status == 503
+        refused = await door.post()
+        assert refused.status == 503
+        assert await refused.json() == {
+            "error": "intake: it could not be stored: store: disk full",
+            "remedy": "free some space",
+        }
         assert (await door.post(b"no JSON")).status == 400
         assert door.hook.counts.not_kept == 1
     assert door.accepted == 0

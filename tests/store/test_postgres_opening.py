@@ -117,6 +117,12 @@ async def test_a_server_that_is_not_there_shows_at_once_and_without_the_password
     assert time.monotonic() - began < 8
 
 
+def test_a_server_that_is_starting_is_not_taken_for_one_that_stops() -> None:
+    pool = Pool(Address("postgresql://ann:secret@127.0.0.1/state"))
+    told = pool.explain(asyncpg.CannotConnectNowError("the database system is starting up"))
+    assert told.remedy == "it is starting or stopping; it is asked again by itself"
+
+
 async def test_tables_of_a_newer_program_are_refused(own: PostgresRig) -> None:
     await own.tamper("UPDATE meta SET value = value + 1 WHERE key = 'schema'")
     with pytest.raises(SchemaTooNew, match="install the newer version"):
