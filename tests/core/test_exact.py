@@ -21,7 +21,6 @@ DECIMALS = st.decimals(allow_nan=False, allow_infinity=False)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | DECIMALS,
     lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.sampled_from(["#", "##", "#x"]), inner),
-    max_leaves=20,
 )
 
 
