@@ -158,6 +158,7 @@ def _complaint(error: yaml.YAMLError, text: str, lines: list[str]) -> _Refused:
 # ── Scalars ─────────────────────────────────────────────────────────────────────────────────────
 
 _WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
+_NO_NUMBERS = (".nan", ".inf")
 _INT = re.compile(r"-?(?:0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
 
@@ -166,6 +167,8 @@ def resolve(text: str) -> object:
     """The value of a plain scalar: null, a boolean, a number, else the text itself; raises ValueError."""
     if text in _WORDS:
         return _WORDS[text]
+    if text.lower().lstrip("+-") in _NO_NUMBERS:
+        raise ValueError(f"{text} is no number")
     if not _FLOAT.fullmatch(text):
         return text
     if len(text) > 40:

@@ -52,14 +52,19 @@ def refused(data: str | bytes) -> str:
         ("1.5E-3", 0.0015),
         (".5", ".5"),
         ("1.", "1."),
-        (".inf", ".inf"),
-        (".nan", ".nan"),
         ("=", "="),
     ],
 )
 def test_plain_scalars(text: str, expected: object) -> None:
     assert resolve(text) == expected
     assert type(resolve(text)) is type(expected)
+
+
+@pytest.mark.parametrize("text", [".nan", ".NaN", ".inf", "-.Inf", "+.inf"])
+def test_what_yaml_takes_for_a_number_and_is_none(text: str) -> None:
+    with pytest.raises(ValueError, match="is no number"):
+        resolve(text)
+    assert value(f"a: '{text}'") == {"a": text}
 
 
 def test_quoted_scalars_are_texts() -> None:

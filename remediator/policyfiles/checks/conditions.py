@@ -9,7 +9,7 @@ from remediator.core.expression import Expression, format_duration
 from remediator.core.steps import EarlyProbe
 from remediator.documents.reading import Place
 from remediator.policyfiles.checks.known import expected_status, of_case, of_proof
-from remediator.policyfiles.checks.logic import Fact, compared, constant, never
+from remediator.policyfiles.checks.logic import Fact, always, compared, constant, never
 from remediator.policyfiles.checks.uses import Look, Problem, Use
 
 COMPARED = 64
@@ -56,13 +56,18 @@ def never_holds(look: Look) -> Iterator[Problem]:
 def proves_nothing(look: Look) -> Iterator[Problem]:
     """P156: a proof that does not look at what was read for it."""
     for place, until, _, _ in _proofs(look):
-        if constant(until) is True:
+        if constant(until) is True or always(until, _whatever_is_read(look, place)):
             problem = "this is always true, and proves nothing"
         elif until.paths and "verify" not in until.names:
             problem = "this does not look at verify, so what is read proves nothing"
         else:
             continue
         yield Problem((*place, "until"), problem, "compare what verify read, or write none: why", 0)
+
+
+def _whatever_is_read(look: Look, place: Place) -> Iterator[Fact]:
+    """What is so of every reading, but not that there is one: that alone may be the proof."""
+    return (fact for fact in of_proof(look, place) if not fact.path.endswith((".ok", ".status")))
 
 
 def _proofs(look: Look) -> Iterator[tuple[Place, Expression, timedelta | None, timedelta]]:

@@ -23,6 +23,7 @@ MOST = 256
 
 _TURNED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "==": "==", "!=": "!="}
 _OPPOSITE = {"<": ">=", ">=": "<", ">": "<=", "<=": ">", "==": "!=", "!=": "=="}
+_OF_EQUALS = ("==", "<=", ">=")
 _ORDER: Mapping[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -72,6 +73,13 @@ def never(expression: Expression, given: Iterable[Fact] = (), unless: Iterable[E
     return not any(
         possible((*facts, *itertools.chain.from_iterable(way))) for way in itertools.product(ways, *others)
     )
+
+
+def always(expression: Expression, given: Iterable[Fact] = ()) -> bool:
+    """Is it true where these facts hold, whatever else is read? An error does not count."""
+    facts = tuple(given)
+    false = any(possible((*facts, *way)) for way in _ways(expression.text, wanted=False))
+    return not false and not never(expression, facts)
 
 
 def possible(facts: Iterable[Fact]) -> bool:
@@ -184,6 +192,8 @@ def _expanded(node: Node, *, wanted: bool) -> tuple[_Way, ...]:
             if (len(one) + len(other) if either else len(one) * len(other)) > MOST:
                 raise _TooManyError
             return one + other if either else tuple(a + b for a, b in itertools.product(one, other))
+        case syntax.Binary(mark=mark, left=left, right=right) if mark in _TURNED and _same(left, right):
+            return ((),) if (mark in _OF_EQUALS) is wanted else ()
     fact = _fact(node)
     return ((fact if wanted else fact.opposite(),),)
 
@@ -196,6 +206,11 @@ def _fact(node: Node) -> Fact:
         if left is not None and right is None:
             return Fact(_words(node.right), _TURNED[node.mark], left[0])
     return Fact(_words(node), "==", value=True)
+
+
+def _same(left: Node, right: Node) -> bool:
+    """Are these the same words? What may be written out on both sides is left to whoever reads values."""
+    return _plain(left) is None and _words(left) == _words(right)
 
 
 def _plain(node: Node) -> tuple[object] | None:

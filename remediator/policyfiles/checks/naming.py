@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
-from remediator.core.catalog import PLANNED
-from remediator.core.expression import Path
+from remediator.core.catalog import PLANNED, Escape
+from remediator.core.expression import Path, Template
 from remediator.documents.finding import nearest
 from remediator.documents.reading import Place
 from remediator.policyfiles.checks.known import SCALARS
 from remediator.policyfiles.checks.statements import columns
-from remediator.policyfiles.checks.uses import FROM_ALERT, Look, Problem, Seen, Use
+from remediator.policyfiles.checks.uses import FROM_ALERT, Look, Problem, Seen, Use, templates
 
 
 def unknown_operation(look: Look) -> Iterator[Problem]:
@@ -261,6 +262,27 @@ def unused_step(look: Look) -> Iterator[Problem]:
     for name in look.policy.steps:
         if name not in used:
             yield Problem(("steps", name), f"no case uses the step {name!r}", on_key=True)
+
+
+_FOREIGN = re.compile(r"\{\{.*?\}\}")
+_SHELL = re.compile(r"\{\{.*?\}\}|\$[A-Za-z_]\w*")
+
+
+def foreign(look: Look) -> Iterator[Problem]:
+    """P174: a template of another language, which stays as it is written: only ${…} is filled in."""
+    written: list[tuple[Place, Template, re.Pattern[str]]] = [(("target",), look.policy.target, _SHELL)]
+    for use in look.uses:
+        operation = look.operation(use)
+        for name, value in use.arguments.items():
+            spec = operation.params.get(name) if operation else None
+            form = _SHELL if spec is not None and spec.escape is Escape.PATH else _FOREIGN
+            found = templates(value, (*use.place, "with", name))
+            written.extend((place, template, form) for place, template in found)
+    for place, template, form in written:
+        texts = (piece for piece in template.pieces if isinstance(piece, str))
+        if meant := next(filter(None, map(form.search, texts)), None):
+            name = meant[0].strip("{}$. ")
+            yield Problem(place, f"{meant[0]} stays as it is", f"write ${{{name}}}, or leave it out")
 
 
 def unsupported(look: Look) -> Iterator[Problem]:

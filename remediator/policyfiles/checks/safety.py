@@ -104,6 +104,12 @@ def idle_figures(look: Look) -> Iterator[Problem]:
         if step.undo and step.undo.after is not None and not step.undo.after:
             problem = f"{name} would be taken back as soon as it is done"
             yield Problem(("steps", name, "undo", "after"), problem, "write how long it stands, such as 1h")
+    rate, apart = look.policy.bounds.per_target, max(look.policy.bounds.cooldown, LEAST_RECHECK)
+    if "per_target" in look.policy.bounds.model_fields_set and rate.limit > (most := rate.per // apart + 1):
+        problem = (
+            f"{rate} limits nothing: acts are {format_duration(apart)} apart anyway, {most} in that time"
+        )
+        yield Problem(("bounds", "per_target"), problem, "write fewer, or a longer time")
 
 
 def idle_breaker(look: Look) -> Iterator[Problem]:

@@ -73,6 +73,7 @@ CHECKS: tuple[Check, ...] = (
     Check("P168", "warning", lasting.looks_seldom),
     Check("P169", "warning", safety.idle_figures),
     Check("P173", "error", safety.unsaid),
+    Check("P174", "warning", naming.foreign),
     Check("P201", "error", statements.no_sql),
     Check("P202", "error", statements.several),
     Check("P203", "error", statements.wrong_kind),
