@@ -1,8 +1,7 @@
 """Talking to one HTTP service at a fixed host: a probe (GET) and an action (POST, PUT, PATCH, DELETE).
 
-Exactly one request goes on the wire, however the other side misbehaves: a fresh connection for each,
-no redirects, no proxies, no cookies, and aiohttp's own second try (it re-sends PUT and DELETE when the
-peer hangs up) switched off. An answer is data: bounded, decoded leniently, believed only in its status.
+Exactly one request goes on the wire, however the other side misbehaves (`once`). An answer is data:
+bounded, decoded leniently, believed only in its status.
 """
 
 from __future__ import annotations
@@ -23,6 +22,8 @@ from pydantic import AfterValidator, Field
 from yarl import URL
 
 from remediator.config import Duration
+from remediator.connectors import once
+from remediator.connectors.once import NEVER_SENT, words
 from remediator.connectors.settings import Authorities, BaseUrl, Headers, Settings, header_problem
 from remediator.connectors.unoffered import Unoffered
 from remediator.core.canonical import inert
@@ -36,8 +37,6 @@ from remediator.ports import ConnectorKind, Order
 METHODS = ("POST", "PUT", "PATCH", "DELETE")
 MOST_BYTES = 64 * 1024
 LONGEST = timedelta(seconds=60)
-CONNECT = 5.0
-"""Seconds to connect, at most; ever less than the whole, so that nothing sent is told from no answer."""
 
 _PATH = Param(
     "Path below the connection's base_url, from its first slash; each `${…}` is one percent-encoded segment.",
@@ -191,7 +190,7 @@ class Http(Unoffered):
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise ConnectorError(
                 call.connection,
-                f"GET {request.url.raw_path}: {_words(error)}",
+                f"GET {request.url.raw_path}: {words(error)}",
                 remedy="is its base_url right?",
             ) from error
         if answer.encoded:
@@ -210,12 +209,12 @@ class Http(Unoffered):
             return Refused(f"never sent: {error}")
         try:
             answer = await self._send(request, timeout, order.late)
-        except _NEVER_SENT as error:
-            return Refused(f"never sent: {_words(error)}")
+        except NEVER_SENT as error:
+            return Refused(f"never sent: {words(error)}")
         except TimeoutError:
             return Unknown(f"no answer within {self._within(timeout):g} s")
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return Unknown(f"sent, and then: {_words(error)}")
+            return Unknown(f"sent, and then: {words(error)}")
         keyed = bool(self._settings.idempotency_header)
         return judged(answer.shown(), _brief(answer), ok, keyed=keyed)
 
@@ -243,30 +242,19 @@ class Http(Unoffered):
 
     async def _send(self, request: _Request, timeout: float, late: Callable[[], str] = lambda: "") -> _Answer:
         within = self._within(timeout)
-        async with asyncio.timeout(within), self._session(within, late) as session:
-            send_only_once(session)
+        way = once.over_tcp(late, self._trust)
+        async with asyncio.timeout(within), once.session(way, within) as session:
             response = await session.request(
                 request.method,
                 request.url,
                 headers=request.headers,
                 data=request.body,
                 allow_redirects=False,
-                ssl=self._trust,
             )
             async with response:
                 encoded = response.headers.get("Content-Encoding", "identity").strip().lower()
                 raw = await _first(response)
                 return _Answer(response.status, raw, "" if encoded == "identity" else encoded)
-
-    def _session(self, within: float, late: Callable[[], str]) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            connector=_Punctual(late),
-            timeout=aiohttp.ClientTimeout(total=within, connect=min(within / 2, CONNECT)),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=False,
-            auto_decompress=False,
-            raise_for_status=False,
-        )
 
 
 # ── What needs no connection: which requests are sent, and what an answer's status means ─────────────
@@ -311,49 +299,6 @@ def judged(shown: Mapping[str, Any], brief: str, ok: frozenset[int], *, keyed: b
     if 400 <= status < 500:
         return Refused(said)
     return Unknown(said)
-
-
-class _TooLateError(aiohttp.ClientError):
-    """The way is there, and nothing may be sent any more."""
-
-
-class _Punctual(aiohttp.TCPConnector):
-    """One fresh connection, on which nothing is sent if connecting took too long."""
-
-    def __init__(self, late: Callable[[], str]) -> None:
-        super().__init__(force_close=True, limit=1)
-        self._late = late
-
-    async def connect(self, *given: Any, **more: Any) -> Any:
-        """As ever; then asks whether it is too late."""
-        connection = await super().connect(*given, **more)
-        if why := self._late():
-            connection.close()
-            raise _TooLateError(why)
-        return connection
-
-
-class _CannotSendOnceError(aiohttp.ClientError):
-    """This aiohttp cannot be kept from sending twice."""
-
-
-_NEVER_SENT = (
-    aiohttp.ClientConnectorError,
-    aiohttp.ConnectionTimeoutError,
-    _CannotSendOnceError,
-    _TooLateError,
-)
-
-
-def send_only_once(session: aiohttp.ClientSession) -> None:
-    """Switch off the second try that aiohttp makes by itself for PUT and DELETE.
-
-    There is no public switch (aiohttp 3.14, `client.py`, `_retry_connection`). If it ever goes,
-    nothing is sent, rather than perhaps twice.
-    """
-    if getattr(session, "_retry_connection", None) is not True:
-        raise _CannotSendOnceError(f"aiohttp {aiohttp.__version__} is not known to send a request only once")
-    session._retry_connection = False  # noqa: SLF001 - see above
 
 
 async def _first(response: aiohttp.ClientResponse) -> bytes:
@@ -441,10 +386,6 @@ def _refuse(word: str) -> Any:
 def _brief(answer: _Answer) -> str:
     text = " ".join(answer.shown()["text"][:800].split())
     return f"{text[:300]}…" if len(text) > 300 else text or "(nothing)"
-
-
-def _words(error: BaseException) -> str:
-    return str(error)[:300] or type(error).__name__
 
 
 KIND = ConnectorKind(

@@ -10,7 +10,8 @@ from pydantic import SecretStr
 
 from remediator.config import Slack
 from remediator.connectors import KINDS
-from remediator.connectors.http import METHODS, Http, HttpSettings, send_only_once
+from remediator.connectors.http import METHODS, Http, HttpSettings
+from remediator.connectors.once import send_only_once
 from remediator.connectors.slack import SlackMessages, SlackSettings
 from remediator.core.catalog import Kind
 from remediator.core.intention import Call
@@ -171,7 +172,7 @@ async def test_if_aiohttp_loses_its_switch_nothing_is_sent(monkeypatch: pytest.M
         monkeypatch.undo()
         send_only_once(Session())  # type: ignore[arg-type]
 
-    monkeypatch.setattr("remediator.connectors.http.send_only_once", lost)
+    monkeypatch.setattr("remediator.connectors.once.send_only_once", lost)
     async with peer(answers(200)) as other:
         result = await http_request(other.url).act(ACTS["http.request PUT"][1], order=Order("k"), timeout=5)
     assert isinstance(result, Refused)
