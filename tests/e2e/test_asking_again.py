@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tests.e2e.policies import gated, pausing
-from tests.e2e.stage import Stage, button, stage
+from tests.e2e.stage import Stage, stage
+from tests.rig.room import button
 from tests.rig.slack import FakeSlack
 from tests.rig.world import LoyaltyWorld
 

@@ -11,7 +11,8 @@ import pytest
 
 from remediator.cli import main
 from tests.e2e.policies import UNATTENDED, pausing
-from tests.e2e.stage import Said, stage, terminal
+from tests.e2e.stage import stage
+from tests.rig.room import Said, terminal
 from tests.rig.slack import FakeSlack
 from tests.rig.world import LoyaltyWorld
 

@@ -14,8 +14,9 @@ import pytest
 import pytest_asyncio
 
 from tests.e2e.policies import UNATTENDED, UNPROVABLE, pausing, text
-from tests.e2e.stage import Stage, stage, until
+from tests.e2e.stage import Stage, stage
 from tests.rig.processes import free_port
+from tests.rig.room import until
 from tests.rig.slack import FakeSlack
 from tests.rig.webhook import Webhook
 from tests.rig.world import LoyaltyWorld

@@ -12,9 +12,10 @@ import pytest
 from remediator.cli import parser
 from remediator.cli.examples import EXAMPLES, commands
 from tests.e2e.policies import PACK, UNATTENDED, UNPROVABLE, pausing, text
-from tests.e2e.stage import Stage, stage, terminal
+from tests.e2e.stage import Stage, stage
 from tests.rig.daemon import settings
 from tests.rig.processes import free_port
+from tests.rig.room import terminal
 from tests.rig.slack import FakeSlack
 from tests.rig.world import LoyaltyWorld
 

@@ -19,8 +19,9 @@ from remediator.clock import SystemClock
 from remediator.config_file import load
 from remediator.store.audit import audit
 from tests.e2e.policies import UNATTENDED, holding, pausing, text
-from tests.e2e.stage import Stage, until
+from tests.e2e.stage import Stage
 from tests.rig.daemon import SECRETS, Daemon, settings
+from tests.rig.room import until
 from tests.rig.slack import FakeSlack
 from tests.rig.webhook import Webhook, running_webhook
 from tests.rig.world import LoyaltyWorld

@@ -10,7 +10,8 @@ from functools import partial
 import pytest
 
 from tests.e2e.policies import UNATTENDED, UNPROVABLE, holding, pausing, text
-from tests.e2e.stage import Stage, stage, until
+from tests.e2e.stage import Stage, stage
+from tests.rig.room import until
 from tests.rig.slack import FakeSlack
 from tests.rig.webhook import Delivery, Webhook
 from tests.rig.world import LoyaltyWorld

@@ -12,8 +12,9 @@ import aiohttp
 import pytest
 
 from tests.e2e.policies import UNATTENDED, pausing
-from tests.e2e.stage import Stage, stage, until
+from tests.e2e.stage import Stage, stage
 from tests.rig.daemon import HOOK_TOKEN, alert, webhook
+from tests.rig.room import until
 from tests.rig.slack import FakeSlack
 from tests.rig.world import LoyaltyWorld
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from tests.e2e.policies import RESUME_PATH, UNATTENDED, holding, pausing
-from tests.e2e.stage import Stage, stage, until
+from tests.e2e.stage import Stage, stage
 from tests.rig.daemon import alert, webhook
+from tests.rig.room import until
 from tests.rig.slack import FakeSlack
 from tests.rig.world import LoyaltyWorld
 

@@ -13,9 +13,9 @@ import pytest
 from aiohttp import web
 
 from tests.e2e.policies import PACK, pausing, text
-from tests.e2e.stage import Said, terminal
 from tests.rig.daemon import SECRETS, settings
 from tests.rig.postgres import Server, running_postgres
+from tests.rig.room import Said, terminal
 from tests.rig.world import LoyaltyWorld
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(60)]

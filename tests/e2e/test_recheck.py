@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.e2e.policies import STAYS, UNATTENDED, UNPROVABLE, holding, pausing
-from tests.e2e.stage import Stage, stage, until
+from tests.e2e.stage import Stage, stage
+from tests.rig.room import until
 from tests.rig.slack import FakeSlack
 from tests.rig.world import LoyaltyWorld
 

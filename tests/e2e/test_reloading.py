@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from tests.e2e.policies import gated, holding, pausing, text
-from tests.e2e.stage import CHANNEL, Stage, stage, until
+from tests.e2e.stage import Stage, stage
+from tests.rig.room import CHANNEL, until
 from tests.rig.slack import FakeSlack
 from tests.rig.world import LoyaltyWorld
 

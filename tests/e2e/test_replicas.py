@@ -9,9 +9,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.policies import UNATTENDED, pausing, text
-from tests.e2e.stage import Stage, terminal, until
+from tests.e2e.stage import Stage
 from tests.rig.daemon import daemon, settings
 from tests.rig.postgres import Server
+from tests.rig.room import terminal, until
 from tests.rig.slack import FakeSlack
 from tests.rig.world import LoyaltyWorld
 

@@ -13,8 +13,9 @@ from aiohttp import web
 
 from remediator.web.routes import ROUTES
 from tests.e2e.policies import UNATTENDED, UNPROVABLE, holding, pausing, text
-from tests.e2e.stage import Stage, terminal
+from tests.e2e.stage import Stage
 from tests.rig.daemon import HOOK_TOKEN, alert, daemon, settings, token_of, webhook
+from tests.rig.room import terminal
 from tests.rig.slack import FakeSlack
 from tests.rig.webhook import Webhook, running_webhook
 from tests.rig.world import TOKEN, LoyaltyWorld

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from tests.e2e.policies import gated, pausing, text
-from tests.e2e.stage import Stage, until
+from tests.e2e.stage import Stage
 from tests.rig.daemon import daemon, settings
+from tests.rig.room import until
 from tests.rig.slack import FakeSlack
 from tests.rig.world import LoyaltyWorld
 

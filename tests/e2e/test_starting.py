@@ -16,9 +16,10 @@ import pytest
 from remediator.clock import SystemClock
 from remediator.store.sqlite import SqliteStore
 from tests.e2e.policies import pausing, text
-from tests.e2e.stage import Said, stage, terminal
+from tests.e2e.stage import stage
 from tests.rig.daemon import SECRETS, settings
 from tests.rig.processes import free_port
+from tests.rig.room import Said, terminal
 from tests.rig.slack import FakeSlack
 from tests.rig.world import LoyaltyWorld
 

@@ -13,9 +13,10 @@ import pytest
 from aiohttp import web
 
 from tests.e2e.policies import UNATTENDED, pausing
-from tests.e2e.stage import Stage, stage, until
+from tests.e2e.stage import Stage, stage
 from tests.rig.daemon import settings
 from tests.rig.prometheus import running_prometheus
+from tests.rig.room import until
 from tests.rig.slack import FakeSlack
 from tests.rig.world import LoyaltyWorld
 

@@ -11,7 +11,6 @@ from random import Random
 import pytest
 import pytest_asyncio
 
-from tests.e2e.stage import until
 from tests.faults.checker import keep
 from tests.faults.cluster import DATABASE, Cluster, Replica
 from tests.faults.people import People
@@ -19,6 +18,7 @@ from tests.faults.policies import AWARDED, PROVED, WATCHED, watching
 from tests.faults.storm import awards, prepared
 from tests.rig.daemon import alert, webhook
 from tests.rig.postgres import Server, running_postgres
+from tests.rig.room import until
 from tests.rig.slack import FakeSlack
 from tests.rig.webhook import Webhook
 

@@ -17,9 +17,9 @@ from remediator.store import open_store
 from remediator.store.postgres_pool import Address, Pool
 from remediator.store.postgres_schema import refuse_pooler
 from tests.connectors.peers import a_port_where_nobody_answers, a_port_where_nobody_listens
-from tests.e2e.stage import until
 from tests.rig.pgproxy import Cut, proxy_to
 from tests.rig.postgres import Server, running_postgres
+from tests.rig.room import until
 from tests.store.postgres_rig import TEMPLATE, PostgresRig
 from tests.store.promises import traces, whole_decision
 from tests.store.samples import HandClock, delivery

@@ -16,8 +16,8 @@ from remediator.ports import Store, Tx
 from remediator.store.doubts import Standing
 from remediator.store.postgres import PostgresStore
 from remediator.store.postgres_standing import STANDING, Watch, standing_in
-from tests.e2e.stage import until
 from tests.rig.postgres import Server, running_postgres, standby_of
+from tests.rig.room import until
 from tests.store.samples import NOON, delivery, scope
 
 pytestmark = [pytest.mark.real, pytest.mark.needs("postgresql")]

@@ -1,0 +1,115 @@
+"""A pack of policies as it is shipped, with its example config, before the world of a test. Only quicker.
+
+The policies are the files of ``policies/SYSTEM``, the config is ``examples/SYSTEM.yaml``. Changed are the
+addresses, the people of the tests, and how long things take: minutes become seconds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from tests.rig.daemon import Daemon, alert, daemon, settings, webhook
+from tests.rig.processes import REPOSITORY
+from tests.rig.room import Room, until
+from tests.rig.slack import FakeSlack
+
+POLICIES = REPOSITORY / "policies"
+EXAMPLES = REPOSITORY / "examples"
+
+QUICKER = {"every": "1s", "for": "1s", "cooldown": "2s", "recheck": "1s", "after": "4s", "within": "15s"}
+_TIMES = re.compile(r"\b(every|for|cooldown|recheck|after|within): (\d+(?:ms|s|m|h|d))+")
+
+
+def quicker(text: str, **times: str) -> str:
+    """A policy's text with short times; gates keep theirs, for people need theirs. ``times``: other ones."""
+    wanted = QUICKER | times
+
+    def shorter(line: str) -> str:
+        if "votes:" in line or "late:" in line:
+            return line
+        return _TIMES.sub(lambda found: f"{found[1]}: {wanted[found[1]]}", line)
+
+    return "\n".join(map(shorter, text.split("\n")))
+
+
+def policies(system: str, **times: str) -> dict[str, str]:
+    """The texts of a pack's policies, by their files' names, quicker."""
+    files = sorted((POLICIES / system).glob("*.yaml"))
+    return {
+        one.stem: quicker(one.read_text(), **times)
+        for one in files
+        if not one.name.endswith(".test.yaml") and one.name != "alerts.yaml"
+    }
+
+
+def config(system: str, slack: FakeSlack, connections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The pack's example config with these keys of its connections replaced, and the people of the tests."""
+    example: dict[str, Any] = yaml.safe_load((EXAMPLES / f"{system}.yaml").read_text())
+    given = settings(world="http://127.0.0.1:9", slack=slack)
+    for name, keys in connections.items():
+        assert name in example["connections"], name
+        example["connections"][name] |= keys
+    ours = ("listen", "public_url", "store", "policies", "hooks", "people", "slack", "resolved_debounce")
+    return example | {key: given[key] for key in ours}
+
+
+@dataclass
+class PackRoom(Room):
+    """A daemon with a whole pack."""
+
+    system: str
+    slack: FakeSlack
+    daemon: Daemon
+
+    async def fire(self, name: str, status: str = "firing", **labels: str) -> None:
+        """The alert of this name, as Alertmanager would post it."""
+        answered = await self.daemon.webhook(webhook(alert(status, alertname=name, **labels)))
+        assert answered == 200, f"the webhook was answered {answered}"
+
+    async def run(self, policy: str, target: str, **wanted: str) -> dict[str, Any]:
+        """The newest run of a policy on a target that is so: ``stage="waiting"``, ``outcome="fixed"``."""
+
+        def pleases(run: dict[str, Any]) -> bool:
+            return run["target"] == target and all(run[key] == value for key, value in wanted.items())
+
+        return await self.daemon.wait_run(pleases, within=40, policy=policy)
+
+    async def agreed(self, gate: str, *people: str) -> None:
+        """These people approve, and it counts."""
+        for person in people:
+            status, told = await self.vote(gate, person)
+            assert status == 200, told
+
+    async def refused(self, policy: str, name: str, *, within: float = 15.0, **labels: str) -> dict[str, Any]:
+        """What this policy says to the alert with these labels, once it refuses it, as `remediator explain` has it."""
+        path = f"/api/v1/alerts/{alert(alertname=name, **labels)['fingerprint']}/explain"
+        said: list[dict[str, Any]] = []
+
+        async def there() -> bool:
+            told = (await self.daemon.get(path)).get("policies", [])
+            said[:] = [one for one in told if one["policy"] == policy and one["says"] == "refused"]
+            return bool(said)
+
+        await until(there, f"{policy} does not refuse {labels}", within=within)
+        return said[0]
+
+
+@contextmanager
+def room(
+    system: str,
+    slack: FakeSlack,
+    connections: Mapping[str, Mapping[str, Any]],
+    *,
+    times: Mapping[str, str] | None = None,
+    **environment: str,
+) -> Iterator[PackRoom]:
+    """Start a daemon with a pack. ``connections``: where the test's world is; ``times``: see `quicker`."""
+    texts = policies(system, **(times or {}))
+    with daemon(config(system, slack, connections), texts, **environment) as one:
+        yield PackRoom(system, slack, one)
