@@ -87,7 +87,7 @@ class PackRoom(Room):
             assert status == 200, told
 
     async def refused(self, policy: str, name: str, *, within: float = 15.0, **labels: str) -> dict[str, Any]:
-        """What this policy says to the alert with these labels, once it refuses it, as `remediator explain` has it."""
+        """What this policy says to the alert with these labels, once it refuses it."""
         path = f"/api/v1/alerts/{alert(alertname=name, **labels)['fingerprint']}/explain"
         said: list[dict[str, Any]] = []
 

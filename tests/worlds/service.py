@@ -48,7 +48,7 @@ Handler = Callable[[Asked], Reply]
 
 @dataclass
 class Service:
-    """An API. ``requests``: all that it was asked; ``ledger``: what was answered 2xx and changed something."""
+    """An API. ``requests``: all it was asked; ``ledger``: what was answered 2xx, and changed something."""
 
     token: str = TOKEN
     requests: list[Asked] = field(default_factory=list)
