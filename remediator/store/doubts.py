@@ -23,6 +23,8 @@ LOOKS_BACK = timedelta(hours=1)
 DOUBTER = "remediator"
 """Who halts: as no person is called."""
 
+_halt = msgspec.json.Decoder(Halt)
+
 
 class Doubt(msgspec.Struct, frozen=True):
     """What a person must look at before anything starts again. ``id``: of its halt."""
@@ -35,6 +37,17 @@ class Doubt(msgspec.Struct, frozen=True):
     def halt(self) -> Halt:
         """What decisions see of it, and what becomes a row. Undos go on."""
         return Halt(id=self.id, scope="all", reason=self.text, by=DOUBTER, at=self.at)
+
+
+STANDING = "SELECT doc FROM halts WHERE lifted_at IS NULL AND scope = 'all' ORDER BY at, id"
+"""What `of_standing` looks through, in both stores' SQL."""
+
+
+def of_standing(docs: Iterable[str]) -> Doubt | None:
+    """The doubt about the clock that nobody had settled when the daemon was started again."""
+    halts = map(_halt.decode, docs)
+    ours = (halt for halt in halts if halt.by == DOUBTER and halt.id.startswith(_prefix("clock")))
+    return next((Doubt(halt.id, halt.at, halt.reason) for halt in ours), None)
 
 
 def with_doubts(halts: Iterable[Halt], doubts: Iterable[Halt]) -> tuple[Halt, ...]:
@@ -119,4 +132,8 @@ def _seconds(span: timedelta) -> str:
 
 
 def _id(kind: str, at: datetime) -> str:
-    return f"h-{kind}-{at:%Y%m%dt%H%M%S}"
+    return f"{_prefix(kind)}{at:%Y%m%dt%H%M%S}"
+
+
+def _prefix(kind: str) -> str:
+    return f"h-{kind}-"

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from remediator.errors import LeaseLost, RemediatorError, StoreError
 from remediator.ports import NOTHING, Ahead, Clock, Tx
 from remediator.store import postgres_schema as schema
+from remediator.store.doubts import STANDING, of_standing
 from remediator.store.postgres_news import News
 from remediator.store.postgres_pool import Address, Pool, errors
 from remediator.store.postgres_session import LOOK, Looked, Numbers
@@ -104,6 +105,7 @@ class PostgresStore:
                 await schema.refuse_pooler(one, other, place)
                 await schema.refuse_unsafe(one, place, may_lose=self._address.may_lose)
                 await schema.bring_up(one, place)
+                self._time.resume_in(of_standing(row["doc"] for row in await one.fetch(STANDING)))
             finally:
                 one.terminate()
                 other.terminate()

@@ -31,6 +31,10 @@ class ServerTime:
         self._server = self._last
         self.doubt: Doubt | None = None
 
+    def resume_in(self, doubt: Doubt | None) -> None:
+        """Before the first reading: a doubt that stands. Time goes on from what was kept under it."""
+        self.doubt = doubt
+
     @property
     def behind(self) -> bool:
         """Whether the server's clock is."""
@@ -51,8 +55,9 @@ class ServerTime:
         return Instant(self._last, (self.doubt.halt,) if self.doubt is not None else ())
 
     def _begin(self, wall: datetime, monotonic: float, high_water: datetime) -> None:
-        self._last, self._pace = max(wall, high_water), Pace(wall, monotonic)
-        if high_water - wall > doubts.JUMP:
+        self._last = max(high_water, self.doubt.at if self.doubt is not None else wall)
+        self._pace = Pace(wall, monotonic)
+        if self.doubt is None and high_water - wall > doubts.JUMP:
             self.doubt = doubts.of_past(high_water - wall, self._last)
 
     def _follow(self, pace: Pace, wall: datetime, monotonic: float, asked: float) -> None:

@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 
 from remediator.errors import StoreError
 from remediator.ports import NOTHING, Ahead, Clock, Tx
+from remediator.store.doubts import STANDING, of_standing
 from remediator.store.sqlite_rows import micros, moment
 from remediator.store.sqlite_schema import bring_up, check
 from remediator.store.sqlite_tx import SqliteTx
@@ -139,7 +140,8 @@ class SqliteStore:
             (high_water,) = self._connection.execute(
                 "SELECT value FROM meta WHERE key = 'high_water'"
             ).fetchone()
-            self._time.resume_from(moment(high_water))
+            standing = (doc for (doc,) in self._connection.execute(STANDING))
+            self._time.resume_from(moment(high_water), of_standing(standing))
             self._reader = self._connect_reader()
         except sqlite3.Error as error:
             self._let_go()

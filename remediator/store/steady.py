@@ -2,7 +2,7 @@
 
 It is the larger of the wall clock and the high-water mark that each commit leaves behind; in between it
 advances with the monotonic clock. When the wall clock jumps it goes on at its pace, in doubt, until a
-person has looked.
+person has looked: also if the daemon is started again meanwhile.
 """
 
 from __future__ import annotations
@@ -36,14 +36,18 @@ class Steady:
         self._pace = Pace(self._now, self._monotonic)
         self.doubt: Doubt | None = None
 
-    def resume_from(self, high_water: datetime) -> None:
-        """The latest time that was committed before. A clock that is behind it is wrong, or it was."""
+    def resume_from(self, high_water: datetime, doubt: Doubt | None = None) -> None:
+        """The latest time that was committed before. A clock that is behind it is wrong, or it was.
+
+        ``doubt``: under which it was committed, and which stands: then the wall clock says nothing.
+        """
         with self._lock:
             wall = self._clock.now()
-            self._now = max(wall, high_water)
+            self._now = max(high_water, doubt.at if doubt is not None else wall)
             self._begin(wall)
-            if high_water - wall > doubts.JUMP:
-                self.doubt = doubts.of_past(high_water - wall, self._now)
+            if doubt is None and high_water - wall > doubts.JUMP:
+                doubt = doubts.of_past(high_water - wall, self._now)
+            self.doubt = doubt
 
     def now(self) -> datetime:
         """The time now."""

@@ -8,7 +8,7 @@ import pytest
 
 from remediator.core.run import Halt
 from remediator.ports import Store, Tx
-from tests.store.samples import HOUR, NOON, Rig, a_run, scope
+from tests.store.samples import HOUR, NOON, Rig, a_run, delivery, scope
 
 DAY = timedelta(days=1)
 SECOND = timedelta(seconds=1)
@@ -115,3 +115,27 @@ class DoubtContract:
             rig.clock.wall += 20 * SECOND
             await store.transact(now)
         assert len(await halts(store)) == 1
+
+
+class KeptDoubtContract:
+    """A daemon may be started again while a doubt stands: for stores that outlive it."""
+
+    @pytest.mark.parametrize("jump", [DAY, -DAY], ids=str)
+    async def test_whoever_is_started_in_a_doubt_goes_on_in_it(self, rig: Rig, jump: timedelta) -> None:
+        store = await rig.opened()
+        await store.transact(lambda tx: tx.save_run(a_run(), NOON + HOUR))
+        rig.clock.wall += jump
+        halt = await own_up(store)
+        rig.clock.advance(SECOND)
+        await store.transact(lambda tx: tx.put_delivery(delivery()))
+        kept = await store.transact(now)
+        store = await rig.reopened()
+        assert timedelta() <= kept - await store.transact(now) <= SECOND, "what was kept last, and no jump"
+        assert await halts(store) == (halt,)
+        assert await store.transact(lambda tx: tx.doubts()) == [], "and it is the same doubt"
+        assert (await store.read(lambda tx: tx.due(10))).runs == ()
+        rig.clock.advance(HOUR)
+        assert (await store.read(lambda tx: tx.due(10))).runs == ("r1",)
+        await store.transact(lambda tx: tx.lift_halt(halt.id, "ann"))
+        assert await store.transact(now) >= rig.clock.wall
+        assert await halts(store) == ()

@@ -9,7 +9,7 @@ import pytest
 from remediator.ports import Store
 from tests.rig.postgres import Server
 from tests.store.contract import TxContract, store
-from tests.store.doubting import DoubtContract
+from tests.store.doubting import DoubtContract, KeptDoubtContract
 from tests.store.postgres_rig import TEMPLATE, PostgresRig
 from tests.store.promises import PromiseContract
 from tests.store.pruning import PruneContract
@@ -55,7 +55,7 @@ class TestPromises(PromiseContract):
     pass
 
 
-class TestDoubts(DoubtContract):
+class TestDoubts(DoubtContract, KeptDoubtContract):
     pass
 
 

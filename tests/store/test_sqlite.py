@@ -20,7 +20,7 @@ from remediator.ports import CardRef, Store, Tx
 from remediator.store import open_store
 from remediator.store.sqlite import SqliteStore
 from tests.store.contract import TxContract, store
-from tests.store.doubting import DoubtContract
+from tests.store.doubting import DoubtContract, KeptDoubtContract
 from tests.store.promises import OneWriterContract, PromiseContract, traces, whole_decision
 from tests.store.pruning import PruneContract
 from tests.store.samples import HOUR, HandClock, Rig, a_run, delivery, scope
@@ -97,7 +97,7 @@ class TestTx(TxContract):
     pass
 
 
-class TestDoubts(DoubtContract):
+class TestDoubts(DoubtContract, KeptDoubtContract):
     pass
 
 
