@@ -201,7 +201,7 @@ async def test_a_probe_that_is_given_up_leaves_nothing_running(
         await ask(reader, "SELECT pg_sleep(4)::text AS n", timeout=0.3)
     running = "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND state <> 'idle'"
     async with server.connected() as db:
-        for _ in range(100):
+        for _ in range(1500):
             if await db.fetchval(running, database) == 0:
                 break
             await asyncio.sleep(0.02)
@@ -271,7 +271,7 @@ async def test_a_connection_that_is_cut_is_told_and_the_next_is_fresh(
             SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
             WHERE datname = $1 AND query LIKE '%pg_sleep%'
         """
-        for _ in range(200):
+        for _ in range(1500):
             if await db.fetchval(kill, database):
                 break
             await asyncio.sleep(0.02)

@@ -34,7 +34,7 @@ async def rate(server: Server, database: str) -> Decimal:
 
 async def became(connector: Postgres, journal: Journal, call: Call = HALF) -> Result:
     """Ask by the mark until it can be told."""
-    for _ in range(200):
+    for _ in range(1500):
         found = await connector.inquire(call, journal.marks[-1], timeout=10)
         if found is not None:
             return found
@@ -123,7 +123,7 @@ async def test_a_transaction_that_is_given_up_leaves_nothing_open(
     assert changer._changing._pool.get_size() == 0  # neither of its connections is used again
     async with server.connected() as db:
         sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND xact_start IS NOT NULL"
-        for _ in range(100):
+        for _ in range(1500):
             if await db.fetchval(sql, database) == 0:
                 break
             await asyncio.sleep(0.02)
@@ -168,7 +168,7 @@ async def test_a_commit_that_is_not_answered_in_time_is_unknown_and_the_mark_tel
         changer, journal = connector(dsn=server.dsn(database, port=proxy.port)), Journal()
         began = time.monotonic()
         assert "not through within 1 s" in await unknown(changer, HALF, journal=journal, timeout=1)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 15
         assert isinstance(await became(connector(), journal), Done if final else Refused)
         assert await rate(server, database) == Decimal("0.035" if final else "0.07")
         assert proxy.commits == final
@@ -183,7 +183,7 @@ async def test_the_answer_to_a_commit_is_not_waited_for_as_long_as_the_change_ma
         began = time.monotonic()
         told = await unknown(changer, HALF, journal=journal, timeout=60)
         assert told == "COMMIT was sent, and then: not through within 0.5 s"
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 15
         assert isinstance(await became(connector(), journal), Done)
 
 
@@ -297,15 +297,16 @@ async def test_a_server_that_crashes_after_the_commit_still_knows_it(mortal: Ser
     await changer.close()
 
 
-async def test_after_a_failover_the_mark_says_nothing(mortal: Server) -> None:
+async def test_a_standby_is_left_alone_and_after_a_failover_the_mark_says_nothing(mortal: Server) -> None:
     changer, database = await _of(mortal)
     with standby_of(mortal) as standby:
         settings = PostgresSettings.model_validate(
             {"dsn": standby.dsn(database), "tables": ["loyalty_programs"]}
         )
         other = Postgres(settings)
-        told = await refused(other, HALF)
-        assert told == "never sent: the server is a standby"
+        analyze = Call("postgres.maintain", "loyalty_db", {"task": "analyze", "table": "loyalty_programs"})
+        for change in (HALF, analyze):
+            assert await refused(other, change) == "never sent: the server is a standby"
         journal = Journal()
         await done(changer, HALF, journal=journal)
         with pytest.raises(ConnectorError, match="the server is a standby"):

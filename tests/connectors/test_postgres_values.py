@@ -77,7 +77,6 @@ AT_ONCE = 4
 
 @pytest.mark.real
 @pytest.mark.needs("postgresql")
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("kind", KINDS, ids=lambda one: one.column)
 async def test_what_was_read_and_kept_and_passed_back_bare_is_equal(
     kind: Odd, connector: Callable[..., Postgres], server: Server, database: str

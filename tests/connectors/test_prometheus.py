@@ -103,7 +103,7 @@ async def test_what_is_no_answer_is_an_error_after_one_request(behave: Behaviour
 
 
 async def test_waiting_ends() -> None:
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):
         with pytest.raises(ConnectorError, match=r"no answer within 0\.3 s"):
             await query(hangs, timeout=0.3)
 
@@ -116,7 +116,7 @@ async def test_an_empty_query_is_not_asked() -> None:
 
 async def test_nobody_there_is_told_at_once() -> None:
     metrics = Prometheus(PrometheusSettings(url=f"http://127.0.0.1:{a_port_where_nobody_listens()}"))
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):
         with pytest.raises(ConnectorError, match=r"metrics: cannot be reached: .*refused"):
             await metrics.read(Call("prometheus.query", "metrics", {"query": "up"}), timeout=30)
     await metrics.close()

@@ -236,10 +236,10 @@ def _per_alert(policies: int) -> float:
     ]
     best = float("inf")
     for _ in range(3):
-        begun = time.perf_counter()
+        begun = time.process_time()
         for one in labels:
             assert len(index.find(one)) == 1
-        best = min(best, (time.perf_counter() - begun) / len(labels))
+        best = min(best, (time.process_time() - begun) / len(labels))
     return best
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.rig.processes import REPOSITORY, python_module
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.e2e]
 
 
 def test_the_whole_story_plays_unattended_and_ends_as_told() -> None:

@@ -124,9 +124,9 @@ def test_what_the_reader_refuses(data: str | bytes, words: str) -> None:
     ],
 )
 def test_bombs_are_cheap(bomb: str) -> None:
-    begun = time.perf_counter()
+    begun = time.process_time()
     assert refused(bomb)
-    assert time.perf_counter() - begun < 2
+    assert time.process_time() - begun < 2
 
 
 def test_fifty_levels_are_fine() -> None:

@@ -45,16 +45,16 @@ class Stage(Room):
         await self.fire(policy, campaign)
         return await self.run_at("waiting", campaign)
 
-    async def run_at(self, stage: str, campaign: str, *, within: float = 20.0) -> dict[str, Any]:
+    async def run_at(self, stage: str, campaign: str, *, within: float = 60.0) -> dict[str, Any]:
         """The newest run on this campaign, once it is at this stage."""
         return await self.run_with(campaign, lambda run: run["stage"] == stage, within=within)
 
-    async def closed(self, campaign: str, outcome: str, *, within: float = 20.0) -> dict[str, Any]:
+    async def closed(self, campaign: str, outcome: str, *, within: float = 60.0) -> dict[str, Any]:
         """A run on this campaign that closed so."""
         return await self.run_with(campaign, lambda run: run["outcome"] == outcome, within=within)
 
     async def run_with(
-        self, campaign: str, pleases: Callable[[dict[str, Any]], bool], *, within: float = 20.0
+        self, campaign: str, pleases: Callable[[dict[str, Any]], bool], *, within: float = 60.0
     ) -> dict[str, Any]:
         """The newest run on this campaign that pleases."""
         about = f"campaign/{campaign}"

@@ -16,7 +16,7 @@ from tests.rig.room import Said, terminal
 from tests.rig.slack import FakeSlack
 from tests.rig.world import LoyaltyWorld
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.e2e]
 
 ACTS = "act-now"
 Tampering = Callable[[sqlite3.Connection, str], object]

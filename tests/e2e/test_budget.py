@@ -31,7 +31,6 @@ pytestmark = [
     pytest.mark.e2e,
     pytest.mark.real,
     pytest.mark.needs("postgresql", "prometheus", "alertmanager"),
-    pytest.mark.timeout(150),
 ]
 
 POLICY = "molam-budget-exhaustion"
@@ -45,11 +44,11 @@ TABLES = ["loyalty_programs", "loyalty_balances", "loyalty_transactions"]
 SHORTER = {
     "recheck: 5m": "recheck: 1s",
     "cooldown: 30m": "cooldown: 3s",
-    "within: 10m": "within: 15s",
+    "within: 10m": "within: 60s",
     "every: 30s": "every: 1s",
     "for: 1m": "for: 2s",
-    "[5m]": "[5s]",
-    "after: 24h": "after: 12s",
+    "[5m]": "[8s]",
+    "after: 24h": "after: 15s",
 }
 
 
@@ -62,9 +61,16 @@ def shipped(**replaced: str) -> str:
     return text
 
 
-def unproved(after: str = "3s") -> str:
+def steady(rules: str) -> str:
+    """The same rules; a scrape that a busy machine misses does not resolve the alert."""
+    fires = ">= 0.9\n"
+    assert rules.count(fires) == 1
+    return rules.replace(fires, f"{fires}        keep_firing_for: 2m\n")
+
+
+def unproved(after: str = "30s") -> str:
     """The same; nothing waits for Prometheus."""
-    text = shipped().replace("after: 12s", f"after: {after}")
+    text = shipped().replace("after: 15s", f"after: {after}")
     begin, end = text.index("    verify:\n"), text.index("    undo:\n")
     return text[:begin] + "    verify: {none: this story is about the rows}\n" + text[end:]
 
@@ -97,20 +103,18 @@ class Books(Stage):
 
     async def spent(self, percent: float) -> None:
         """So much of the budget of p-17 is spent."""
-        await self.sql(
-            "UPDATE loyalty_programs SET budget_spent = budget_limit * $1 / 100 WHERE id = 'p-17'", percent
-        )
+        await _spent(self.server, self.database, percent)
 
     async def budget_fires(self, status: str = "firing") -> None:
         """The alert, posted by hand."""
         labels = {"alertname": "LoyaltyProgramBudgetHigh", "program_id": "p-17"}
         assert await self.daemon.webhook(webhook(alert(status, **labels))) == 200
 
-    async def at(self, stage: str, *, within: float = 20.0) -> dict[str, Any]:
+    async def at(self, stage: str, *, within: float = 60.0) -> dict[str, Any]:
         """The run, once it is at this stage."""
         return await self.daemon.wait_stage(stage, within=within, policy=POLICY)
 
-    async def ended(self, outcome: str, *, within: float = 30.0) -> dict[str, Any]:
+    async def ended(self, outcome: str, *, within: float = 60.0) -> dict[str, Any]:
         return await self.daemon.wait_outcome(outcome, within=within, policy=POLICY)
 
     async def agreed(self, gate: str, *people: str) -> None:
@@ -118,6 +122,13 @@ class Books(Stage):
         for person in people:
             status, told = await self.vote(gate, person)
             assert status == 200, told
+
+
+async def _spent(server: Server, database: str, percent: float) -> None:
+    """So much of the budget of p-17 is spent."""
+    sql = "UPDATE loyalty_programs SET budget_spent = budget_limit * $1 / 100 WHERE id = 'p-17'"
+    async with server.connected(database) as connection:
+        await connection.execute(sql, percent)
 
 
 @pytest.fixture(scope="module")
@@ -144,8 +155,9 @@ async def test_a_budget_runs_out_and_one_row_is_halved_for_a_day(
     world: LoyaltyWorld, slack: FakeSlack, server: Server, tmp_path: Path
 ) -> None:
     database, port = await server.copy(), free_port()
+    await _spent(server, database, 92)  # before anybody looks
     rules = tmp_path / "alerts.yaml"
-    rules.write_text((PACK / "alerts.yaml").read_text())
+    rules.write_text(steady((PACK / "alerts.yaml").read_text()))
     hook = f"http://127.0.0.1:{port}/hooks/alertmanager"
     async with running_meter(server.dsn(database)) as meter:
         with (
@@ -170,7 +182,6 @@ def _listens_at(one: Daemon, port: int) -> None:
 
 
 async def _plays(stage: Books, prometheus: Prometheus) -> None:
-    await stage.spent(92)
     warned = await stage.ended("fixed", within=60)
     assert "started" in await stage.daemon.kinds(warned["id"])
     (told,) = (await stage.slack.messages("C0LOYALTY"))[:1]
@@ -188,7 +199,7 @@ async def _plays(stage: Books, prometheus: Prometheus) -> None:
     assert (await stage.at("waiting"))["id"] == run["id"]
     await stage.agreed(gate, "bob")
 
-    held = await stage.at("holding", within=40)
+    held = await stage.at("holding", within=60)
     after = await stage.programs()
     assert held["id"] == run["id"]
     assert after["p-17"]["earn_rate"] == Decimal("0.0350")
@@ -198,7 +209,7 @@ async def _plays(stage: Books, prometheus: Prometheus) -> None:
     assert "verified" in kinds  # by PromQL
 
     await stage.daemon.wait_run(
-        lambda one: one["id"] == run["id"] and one["outcome"] == "fixed", within=40, policy=POLICY
+        lambda one: one["id"] == run["id"] and one["outcome"] == "fixed", within=60, policy=POLICY
     )
     back = await stage.programs()
     assert back["p-17"].pop("updated_at") == after["p-17"]["updated_at"]

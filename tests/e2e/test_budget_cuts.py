@@ -18,7 +18,6 @@ pytestmark = [
     pytest.mark.e2e,
     pytest.mark.real,
     pytest.mark.needs("postgresql"),
-    pytest.mark.timeout(120),
 ]
 
 WHOLE, HALVED = Decimal("0.0700"), Decimal("0.0350")

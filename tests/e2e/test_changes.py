@@ -14,7 +14,7 @@ from tests.rig.daemon import ROLES
 from tests.rig.slack import FakeSlack
 from tests.rig.world import LoyaltyWorld
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.e2e]
 
 ASKS = "pause-campaign"
 

@@ -19,7 +19,7 @@ from tests.rig.room import terminal
 from tests.rig.slack import FakeSlack
 from tests.rig.world import LoyaltyWorld
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.e2e]
 
 ACTS, ASKS, BLIND = "act-now", "pause-campaign", "pause-unproved"
 ALL = {path: (text, command) for path, text, command in commands(parser())}

@@ -23,7 +23,6 @@ pytestmark = [
     pytest.mark.e2e,
     pytest.mark.real,
     pytest.mark.needs("prometheus", "alertmanager"),
-    pytest.mark.timeout(120),
 ]
 
 PAUSED = ("POST", "/api/campaigns/c-103/pause")
@@ -53,7 +52,7 @@ def live(world: LoyaltyWorld, slack: FakeSlack, tmp_path: Path) -> Iterator[Daem
 
 async def _card(slack: FakeSlack, gate: str) -> dict[str, Any]:
     """The message that shows a gate."""
-    for _ in range(200):
+    for _ in range(600):
         for message in await slack.messages("C0OPS"):
             if gate in json.dumps(message["blocks"]):
                 return message
@@ -64,7 +63,7 @@ async def _card(slack: FakeSlack, gate: str) -> dict[str, Any]:
 async def _followed(slack: FakeSlack, ts: str, word: str) -> str:
     """The same message, once it shows a word."""
     shown = ""
-    for _ in range(200):
+    for _ in range(600):
         shown = json.dumps(next(one["blocks"] for one in await slack.messages("C0OPS") if one["ts"] == ts))
         if word in shown:
             return shown
@@ -102,7 +101,7 @@ async def test_a_stuck_campaign_is_retriggered_then_paused_with_two_peoples_word
     await live.wait_stage("holding", policy="molam-stuck-campaign")
     posts = [(one["method"], one["path"]) for one in await world.requests() if one["method"] != "GET"]
     assert posts.count(PAUSED) == 1
-    closed = await live.wait_outcome("fixed", within=30, policy="molam-stuck-campaign")
+    closed = await live.wait_outcome("fixed", within=60, policy="molam-stuck-campaign")
     assert closed["id"] == run["id"]
     kinds = await live.kinds(run["id"])
     for expected in ("opened", "decided", "started", "unverified", "gate-opened", "vote", "gate-approved",
@@ -134,7 +133,7 @@ async def test_slow_endpoints_are_shown_and_paged(
     run = await live.wait_outcome("fixed", within=60, policy="molam-api-latency")
     pages = (await live.get("/api/v1/pages"))["pages"]
     assert any(page["run"] == run["id"] and "1900 ms" in page["text"] for page in pages)
-    for _ in range(100):
+    for _ in range(600):
         if any("1900 ms" in message["text"] for message in await slack.messages("C0OPS")):
             break
         await asyncio.sleep(0.05)

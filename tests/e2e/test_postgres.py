@@ -17,7 +17,6 @@ pytestmark = [
     pytest.mark.e2e,
     pytest.mark.real,
     pytest.mark.needs("postgresql"),
-    pytest.mark.timeout(90),
 ]
 
 LIMIT = "9007199254740993.01"  # which no double can hold

@@ -18,7 +18,7 @@ from tests.rig.postgres import Server, running_postgres
 from tests.rig.room import Said, terminal
 from tests.rig.world import LoyaltyWorld
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.e2e]
 
 SECRET = "canary-of-the-world-token-5f1"
 

@@ -20,7 +20,7 @@ from tests.rig.slack import FakeSlack
 from tests.rig.webhook import Webhook, running_webhook
 from tests.rig.world import TOKEN, LoyaltyWorld
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.e2e]
 
 ASKS, BLIND, HOLDS, ECHO = "pause-campaign", "pause-unproved", "hold-campaign", "ask-echo"
 PAGER, ECHOED, BASIC = "canary-of-the-pager-7c1", "canary-that-is-echoed-41d", "canary-of-basic-93e"

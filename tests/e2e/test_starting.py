@@ -23,7 +23,7 @@ from tests.rig.room import Said, terminal
 from tests.rig.slack import FakeSlack
 from tests.rig.world import LoyaltyWorld
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.e2e]
 
 PLACE = re.compile(r"\.yaml:[0-9]+:[0-9]+: ")
 

@@ -166,7 +166,7 @@ async def test_a_long_doubt_reaches_a_person_and_ends(bench: Bench, monkeypatch:
     await asyncio.sleep(0.1)
     assert "not known yet whether halve became final" in bench.paged[0]
     bench.engine.later(hours=1)
-    for _ in range(100):
+    for _ in range(3000):
         if "asking" in await bench.kinds():
             break
         await asyncio.sleep(0.01)
@@ -179,7 +179,7 @@ async def test_a_process_that_dies_around_the_commit_finds_out_after_its_start(
 ) -> None:
     bench.ledger.stops_before_commit = True
     await bench.fires()
-    for _ in range(200):
+    for _ in range(3000):
         if bench.ledger.marked:
             break
         await asyncio.sleep(0.01)
@@ -250,7 +250,7 @@ async def test_a_mark_of_a_connection_that_is_gone_is_for_a_person(
     bench.performer._connectors = {}
     bench.engine.store.write_as("another")
     await recover(bench.engine.store, bench.driver, bench.performer)
-    for _ in range(200):
+    for _ in range(3000):
         if "asking" in await bench.kinds():
             break
         await asyncio.sleep(0.01)

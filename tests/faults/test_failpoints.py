@@ -15,7 +15,6 @@ pytestmark = [
     pytest.mark.e2e,
     pytest.mark.real,
     pytest.mark.needs("postgresql"),
-    pytest.mark.timeout(150),
 ]
 
 BEFORE, AFTER, DONE, NOT_DONE = MOMENTS

@@ -86,7 +86,7 @@ class PackRoom(Room):
             status, told = await self.vote(gate, person)
             assert status == 200, told
 
-    async def refused(self, policy: str, name: str, *, within: float = 15.0, **labels: str) -> dict[str, Any]:
+    async def refused(self, policy: str, name: str, *, within: float = 60.0, **labels: str) -> dict[str, Any]:
         """What this policy says to the alert with these labels, once it refuses it."""
         path = f"/api/v1/alerts/{alert(alertname=name, **labels)['fingerprint']}/explain"
         said: list[dict[str, Any]] = []

@@ -119,7 +119,7 @@ async def test_a_slow_slack_is_not_waited_for_forever(
 ) -> None:
     monkeypatch.setattr(calling, "WITHIN", 0.3)
     await slack.mode("slow", delay=30)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         told = await road.page(page(), ["amina"])
     assert (told.ok, told.detail) == (False, "no answer from Slack within 0.3 s")
 
@@ -128,13 +128,13 @@ async def test_a_rate_limit_is_waited_for(slack: FakeSlack, road: SlackRoad) -> 
     await slack.mode("429", retry_after=1, times=1)
     started = asyncio.get_running_loop().time()
     assert (await road.page(page(), ["amina"])).ok
-    assert 0.9 < asyncio.get_running_loop().time() - started < 5
+    assert 0.9 < asyncio.get_running_loop().time() - started < 20
     assert [one["mood"] for one in await slack.calls("chat.postMessage")] == ["429", "ok"]
 
 
 async def test_a_long_rate_limit_is_not_waited_for(slack: FakeSlack, road: SlackRoad) -> None:
     await slack.mode("429", retry_after=31)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         told = await road.page(page(), ["amina"])
     assert (told.ok, told.detail) == (False, "Slack allows no more messages now (429)")
     assert len(await slack.calls("chat.postMessage")) == 1

@@ -70,7 +70,7 @@ class Listening:
         await until(there)
 
 
-async def until(holds: Callable[[], Awaitable[bool]], within: float = 15.0) -> None:
+async def until(holds: Callable[[], Awaitable[bool]], within: float = 60.0) -> None:
     give_up = time.monotonic() + within
     while not await holds():
         assert time.monotonic() < give_up, "it never held"

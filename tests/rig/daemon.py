@@ -90,7 +90,7 @@ class Daemon:
     environment: dict[str, str] = field(default_factory=dict)
     module: str = "remediator"
     """What is run: this, or something that wraps it."""
-    start_within: float = 15.0
+    start_within: float = 60.0
 
     @property
     def url(self) -> str:
@@ -156,7 +156,7 @@ class Daemon:
         return list(answer["runs"])
 
     async def wait_run(
-        self, pleases: Callable[[dict[str, Any]], bool], *, within: float = 20.0, policy: str = ""
+        self, pleases: Callable[[dict[str, Any]], bool], *, within: float = 60.0, policy: str = ""
     ) -> dict[str, Any]:
         """The first run that pleases; on giving up, says what runs there were."""
         give_up = time.monotonic() + within
@@ -172,11 +172,11 @@ class Daemon:
                 raise AssertionError(f"no run pleased within {within} s: {told}")
             await asyncio.sleep(0.05)
 
-    async def wait_stage(self, stage: str, *, within: float = 20.0, policy: str = "") -> dict[str, Any]:
+    async def wait_stage(self, stage: str, *, within: float = 60.0, policy: str = "") -> dict[str, Any]:
         """The first run at this stage."""
         return await self.wait_run(lambda run: run["stage"] == stage, within=within, policy=policy)
 
-    async def wait_outcome(self, outcome: str, *, within: float = 20.0, policy: str = "") -> dict[str, Any]:
+    async def wait_outcome(self, outcome: str, *, within: float = 60.0, policy: str = "") -> dict[str, Any]:
         """The first run that closed so."""
         return await self.wait_run(lambda run: run["outcome"] == outcome, within=within, policy=policy)
 

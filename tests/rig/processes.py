@@ -127,7 +127,7 @@ class Program:
     """Run as ``nobody`` when the tests run as root (the child then reaches only its folder)."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Added to the test's own environment."""
-    start_within: float = 15.0
+    start_within: float = 60.0
 
 
 def start(program: Program, folder: Path, *, port: int | None = None) -> Child:

@@ -54,7 +54,7 @@ class Prometheus:
         return [Series(one["metric"], float(one["value"][1])) for one in data["result"]]
 
     async def wait_for(
-        self, expression: str, until: Callable[[list[Series]], object] = bool, *, within: float = 15.0
+        self, expression: str, until: Callable[[list[Series]], object] = bool, *, within: float = 60.0
     ) -> list[Series]:
         """Ask until the answer pleases (by default: until there is one)."""
         give_up = time.monotonic() + within
@@ -105,7 +105,7 @@ def running_prometheus(
                 f"--storage.tsdb.path={folder}/data",
                 f"--web.listen-address=127.0.0.1:{port}",
                 "--web.enable-lifecycle",
-                "--rules.alert.resend-delay=1s",
+                "--rules.alert.resend-delay=2s",  # after four without a word the alert is taken for over
             ]
 
         with start(Program("prometheus", argv, ready="/-/ready", unprivileged=True), folder) as child:

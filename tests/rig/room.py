@@ -26,7 +26,7 @@ class Room:
     slack: FakeSlack
     daemon: Daemon
 
-    async def entry(self, run: str, kind: str, *, within: float = 10.0) -> dict[str, Any]:
+    async def entry(self, run: str, kind: str, *, within: float = 60.0) -> dict[str, Any]:
         """The last line of this kind in a run's journal, once there is one."""
         found: list[dict[str, Any]] = []
 
@@ -39,7 +39,7 @@ class Room:
 
     # ── In Slack ──────────────────────────────────────────────────────────────────────────────────
 
-    async def card(self, gate: str, *, within: float = 10.0) -> dict[str, Any]:
+    async def card(self, gate: str, *, within: float = 60.0) -> dict[str, Any]:
         """The message that shows a gate: the last, should Slack have lost an answer."""
         found: list[dict[str, Any]] = []
 
@@ -50,7 +50,7 @@ class Room:
         await until(there, f"no card shows {gate}", within=within)
         return found[-1]
 
-    async def card_says(self, gate: str, *words: str, within: float = 10.0) -> None:
+    async def card_says(self, gate: str, *words: str, within: float = 60.0) -> None:
         """Wait until the card of a gate holds all these words."""
         seen = ""
 
@@ -76,7 +76,7 @@ class Room:
         """The same through the API."""
         return await self.daemon.post(f"/api/v1/gates/{gate}/votes", {"vote": vote, **more}, by=person)
 
-    async def paged(self, words: str, *, within: float = 15.0) -> dict[str, Any]:
+    async def paged(self, words: str, *, within: float = 60.0) -> dict[str, Any]:
         """The Slack message that pages somebody with these words."""
         found: list[dict[str, Any]] = []
 
@@ -151,7 +151,7 @@ def _shows(message: dict[str, Any], gate: str) -> bool:
     return any(f"{gate}:" in json.dumps(one) for one in [message, *message["versions"]])
 
 
-async def until(holds: Callable[[], Awaitable[object]], otherwise: str, *, within: float = 10.0) -> None:
+async def until(holds: Callable[[], Awaitable[object]], otherwise: str, *, within: float = 60.0) -> None:
     """Wait until it holds; fail with these words if it never does."""
     give_up = time.monotonic() + within
     while not await holds():

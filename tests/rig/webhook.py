@@ -29,7 +29,7 @@ class Webhook:
     deliveries: list[Delivery] = field(default_factory=list)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def wait_for(self, wanted: Callable[[Delivery], object], *, within: float = 15.0) -> Delivery:
+    async def wait_for(self, wanted: Callable[[Delivery], object], *, within: float = 60.0) -> Delivery:
         """The first delivery, former ones included, that pleases."""
         async with asyncio.timeout(within):
             while True:

@@ -55,7 +55,6 @@ def test_no_promise_breaks(seed: int) -> None:
     assert played.row.takeovers > 0
 
 
-@pytest.mark.timeout(180)  # they are as long as those that failed
 @pytest.mark.parametrize(("seed", "alerts"), KEPT)
 def test_what_failed_once_holds_for_ever(seed: str, alerts: str) -> None:
     played = play(int(seed), int(alerts))

@@ -9,6 +9,7 @@ import asyncpg
 
 from remediator.ports import Store
 from remediator.store.postgres import PostgresStore
+from remediator.store.postgres_pool import AT_ONCE
 from remediator.store.postgres_schema import bring_up
 from remediator.store.sqlite_rows import micros
 from tests.rig.postgres import Server
@@ -87,6 +88,7 @@ class HandSet(PostgresStore):
 
 class PostgresRig:
     statements = 3
+    queued = 20 * AT_ONCE
 
     def __init__(self, server: Server, database: str) -> None:
         self.server = server

@@ -127,15 +127,16 @@ class PromiseContract:
 
     async def test_closing_finishes_what_was_queued(self, store: Store, rig: Rig) -> None:
         calls = [
-            asyncio.create_task(store.transact(lambda tx: tx.put_delivery(delivery()))) for _ in range(1500)
+            asyncio.create_task(store.transact(lambda tx: tx.put_delivery(delivery())))
+            for _ in range(rig.queued)
         ]
         await asyncio.sleep(0)
         await store.close()
-        assert len(set(await asyncio.gather(*calls))) == 1500
+        assert len(set(await asyncio.gather(*calls))) == rig.queued
         with pytest.raises(StoreError, match="not open"):
             await store.transact(lambda tx: tx.put_delivery(delivery()))
         again = await rig.reopened()
-        assert await again.read(lambda tx: tx.inbox_depth()) == 1500
+        assert await again.read(lambda tx: tx.inbox_depth()) == rig.queued
 
     async def test_a_transaction_that_is_over_cannot_be_used(self, store: Store) -> None:
         async def leak(tx: Tx) -> Tx:

@@ -39,6 +39,7 @@ class Rig(Protocol):
     clock: HandClock
     url: str  # for another process
     statements: int  # that a whole decision takes, at least
+    queued: int  # calls that overfill it many times, and that the slowest machine does in seconds
 
     async def opened(self) -> Store:
         """The store, opened; the rig closes it."""

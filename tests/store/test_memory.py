@@ -51,6 +51,7 @@ class MemoryRig:
 
     url = ""
     statements = 0
+    queued = 1500
 
     def __init__(self) -> None:
         self.clock = HandClock()

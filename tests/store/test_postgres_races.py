@@ -36,7 +36,7 @@ async def met(
     async def once(tx: Tx) -> None:
         found.append(await work(tx, True))
         if len(found) == 1:
-            await asyncio.wait_for(other(), 5)
+            await asyncio.wait_for(other(), 20)
         await work(tx, False)
 
     await a.transact(once, ahead)
@@ -77,7 +77,7 @@ async def test_a_halt_waits_for_whoever_is_starting_something(two: tuple[Store, 
 
     halting: list[asyncio.Future[None]] = []
     assert not await a.transact(start)
-    await asyncio.wait_for(halting[0], 5)
+    await asyncio.wait_for(halting[0], 20)
 
 
 async def test_nobody_begins_to_wait_for_what_has_just_come(two: tuple[Store, Store]) -> None:

@@ -37,6 +37,7 @@ class Trouble:
 
 class SqliteRig:
     statements = 20
+    queued = 1500
 
     def __init__(self, path: Path) -> None:
         self.clock = HandClock()

@@ -219,7 +219,6 @@ class Watcher:
 
 @pytest.mark.real
 @pytest.mark.needs("chromium")
-@pytest.mark.timeout(120)
 async def test_hostile_texts_run_nowhere_in_a_real_browser(open_site: Opened) -> None:
     site = await open_site(running=hostile_policies())
     made = await fill_hostile(site)
@@ -238,7 +237,6 @@ async def test_hostile_texts_run_nowhere_in_a_real_browser(open_site: Opened) ->
 
 @pytest.mark.real
 @pytest.mark.needs("chromium")
-@pytest.mark.timeout(120)
 async def test_a_person_votes_in_a_real_browser(site: Site) -> None:
     await fill(site.store)
     async with chromium() as browser:
@@ -280,7 +278,6 @@ async def test_a_person_votes_in_a_real_browser(site: Site) -> None:
 
 @pytest.mark.real
 @pytest.mark.needs("chromium")
-@pytest.mark.timeout(120)
 async def test_a_person_asks_again_in_a_real_browser(site: Site) -> None:
     asked = waiting()
     assert asked.gate is not None
@@ -301,7 +298,6 @@ async def test_a_person_asks_again_in_a_real_browser(site: Site) -> None:
 
 
 @pytest.mark.needs("chromium")
-@pytest.mark.timeout(120)
 async def test_the_page_follows_changes_and_keeps_what_is_open(site: Site) -> None:
     await fill(site.store)
     async with chromium() as browser:
@@ -325,7 +321,6 @@ async def test_the_page_follows_changes_and_keeps_what_is_open(site: Site) -> No
 
 @pytest.mark.real
 @pytest.mark.needs("chromium")
-@pytest.mark.timeout(120)
 async def test_off_loopback_a_browser_asks_once_and_then_follows(open_site: Opened) -> None:
     site = await open_site(exposed=True)
     await fill(site.store)
@@ -362,7 +357,6 @@ def test_what_is_approved_is_shown_to_its_last_letter() -> None:
 
 @pytest.mark.real
 @pytest.mark.needs("chromium")
-@pytest.mark.timeout(120)
 async def test_without_javascript_the_page_still_tells_everything(site: Site) -> None:
     await fill(site.store)
     async with chromium() as browser:

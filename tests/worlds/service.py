@@ -167,7 +167,7 @@ def _hung_up(request: web.Request) -> web.Response:
     return web.Response(status=500)
 
 
-async def eventually(holds: Callable[[], object], otherwise: str, *, within: float = 20.0) -> None:
+async def eventually(holds: Callable[[], object], otherwise: str, *, within: float = 60.0) -> None:
     """Wait until it holds; fail with these words if it never does."""
     give_up = time.monotonic() + within
     while not holds():
