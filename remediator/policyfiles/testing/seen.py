@@ -23,13 +23,17 @@ class Refused:
 
 @dataclass(frozen=True)
 class Happening:
-    """One line of a timeline. ``run``: counted from 1; 0 where it is about none."""
+    """One line of a timeline. ``run``: counted from 1; 0 where it is about none.
+
+    written: of what the story did, how many lines each run's journal had before it.
+    """
 
     after: timedelta
     run: int
     what: str
     data: Mapping[str, Any]
     entry: JournalEntry | None = None
+    written: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -47,12 +51,24 @@ class Seen:
     @property
     def timeline(self) -> list[Happening]:
         """What happened, in order: what the story did, and what the journals say."""
-        lines = [
+        left = [
             Happening(entry.at - self.start, number, entry.kind, entry.data, entry)
             for number, run in enumerate(self.runs, start=1)
             for entry in self.journals[run.id]
         ]
-        return sorted([*self.told, *lines, *self._pages()], key=lambda one: (one.after, bool(one.run)))
+        left = sorted([*self._pages(), *left], key=lambda one: one.after)
+        lines: list[Happening] = []
+        for told in self.told:
+            before = [one for one in left if self._came_first(one, told)]
+            left = [one for one in left if not self._came_first(one, told)]
+            lines += [*before, told]
+        return lines + left
+
+    def _came_first(self, line: Happening, told: Happening) -> bool:
+        """Was it there when the story did this? What fell in one moment, too, has its order."""
+        if line.after != told.after or line.entry is None:
+            return line.after < told.after
+        return line.entry.seq <= told.written.get(self.runs[line.run - 1].id, 0)
 
     def _pages(self) -> Iterator[Happening]:
         """Those that no journal tells of: nobody's run is refused for too long."""
@@ -74,8 +90,10 @@ class Watcher:
     _read: dict[str, int] = field(default_factory=dict)
 
     def note(self, at: datetime, what: str, data: Mapping[str, Any]) -> None:
-        """Something that the story did."""
-        self._told.append(Happening(at - self.start, 0, what, data))
+        """Something that the story does now."""
+        _runs, journals, _pages = self.store.look(self._all)
+        written = {run: len(lines) for run, lines in journals.items()}
+        self._told.append(Happening(at - self.start, 0, what, data, written=written))
 
     def turned_away(self, at: datetime, bound: str, reason: str) -> None:
         """A person's wish was refused."""

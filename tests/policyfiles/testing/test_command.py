@@ -177,6 +177,24 @@ def test_a_timeline_speaks_in_sentences_and_tells_every_page(tmp_path: Path) -> 
     assert "gate expired: nobody answered in time" in failed(told)
 
 
+def test_what_fell_in_one_moment_is_told_in_the_order_in_which_it_came(tmp_path: Path) -> None:
+    lines = """
+        - at: 1m
+          fires: {labels: {alertname: CampaignLate, campaign_id: c-2}}
+        - at: 1m
+          approve: {by: bob, reason: go, on: campaign/c-1}
+        - at: 1m
+          halt: {reason: it reads nonsense}
+        - at: 2m
+          expect: {outcome: fixed}
+    """
+    (told,) = tell(tmp_path, story(lines)).told
+    text = failed(told)
+    came = ["fires {alertname: CampaignLate, campaign_id: c-2}", "bob approves", "halted"]
+    places = [text.index(words) for words in came]
+    assert places == sorted(places), text
+
+
 @pytest.mark.parametrize(
     ("options", "status"),
     [

@@ -221,7 +221,7 @@ MEASURED = PAUSE.replace(
 
 
 @pytest.mark.parametrize(
-    "value", ["{value: '1.0'}", "{value: .nan}", "{value: true}", "{series: [{value: a}]}"]
+    "value", ["{value: '1.0'}", "{value: '.nan'}", "{value: true}", "{series: [{value: a}]}"]
 )
 def test_what_prometheus_never_answers_is_no_reading(tmp_path: Path, value: str) -> None:
     head = HEAD.replace("{json: {status: late}}", value, 1)
