@@ -5,10 +5,10 @@ ARG BASE=python:3.13-slim-bookworm
 
 FROM ${BASE} AS build
 WORKDIR /src
-COPY requirements-build.txt requirements.txt ./
+COPY requirements-build.txt requirements-connectors.txt ./
 RUN python3 -m venv /opt/remediator \
     && /opt/remediator/bin/pip install --no-cache-dir --require-hashes -r requirements-build.txt \
-    && /opt/remediator/bin/pip install --no-cache-dir --require-hashes -r requirements.txt
+    && /opt/remediator/bin/pip install --no-cache-dir --require-hashes -r requirements-connectors.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY remediator remediator
 RUN /opt/remediator/bin/pip install --no-cache-dir --no-deps --no-build-isolation . \

@@ -250,7 +250,7 @@ def _cross_checked(document: Document, config: Config, broken: Collection[object
         )
 
 
-_SECRET_KEYS = frozenset({"bearer", "password", "bot_token", "app_token", "signing_secret", "dsn"})
+_SECRET_KEYS = frozenset({"bearer", "password", "secret", "bot_token", "app_token", "signing_secret", "dsn"})
 _PASSWORD_IN_URL = re.compile(r"[^:/]+://[^/@]*:[^/@]+@")
 _SECRET_HEADER = re.compile(r"authorization|token|secret|key|cookie|passw", re.IGNORECASE)
 
@@ -265,7 +265,7 @@ def _literal_secrets(document: Document, value: Any, place: Place) -> Iterator[F
             yield from _literal_secrets(document, item, (*place, number))
     elif isinstance(value, str) and place and not _REFERENCE.search(value):
         name = str(place[-1])
-        header = len(place) > 1 and place[-2] == "headers" and _SECRET_HEADER.search(name)
+        header = len(place) > 1 and place[-2] in ("headers", "env") and _SECRET_HEADER.search(name)
         if header or name in _SECRET_KEYS or (place == ("store",) and _PASSWORD_IN_URL.match(value)):
             remedy = "write ${env:NAME} or ${file:PATH}"
             yield _finding(document, place, "a secret may stand here by reference only", remedy)

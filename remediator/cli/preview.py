@@ -197,7 +197,8 @@ def _step(step: StepSeen) -> list[str]:
     if step.error:
         lines.append(f"    {step.error}")
     if step.picture is not None:
-        lines.append(f"    would change {step.picture.count}: {step.picture.text}")
+        would = f"would change {step.picture.count}: " if step.picture.count else ""
+        lines.append(f"    {would}{step.picture.text}")
         lines += [f"      {changed(row)}" for row in step.picture.rows]
         left = step.picture.count - len(step.picture.rows)
         lines += [f"      … {left} more"] * (left > 0)

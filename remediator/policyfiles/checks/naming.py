@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from remediator.core.catalog import PLANNED, Escape
+from remediator.core.catalog import PLANNED, Command, Escape, Kind
 from remediator.core.expression import Path, Template
 from remediator.documents.finding import nearest
 from remediator.documents.reading import Place
@@ -63,6 +63,45 @@ def wrong_kind(look: Look) -> Iterator[Problem]:
                 f"{use.operation} is {_article(operation.kind)}, and {_article(use.wants)} must stand here"
             )
             yield Problem((*use.place, "use"), problem)
+
+
+def unknown_command(look: Look) -> Iterator[Problem]:
+    """P108: a command that the connection does not declare, or a slot that it does not have."""
+    for use in look.uses:
+        operation, connection = look.operation(use), look.connection(use)
+        written = use.arguments.get("command")
+        if operation is None or connection is None or operation.connector != connection.kind:
+            continue
+        if "slots" not in operation.params or not isinstance(written, Template) or not written.literal:
+            continue
+        name, place = written.text, (*use.place, "with")
+        command = connection.commands.get(name)
+        if command is None:
+            problem = f"{connection.name} declares no command {name!r}"
+            yield Problem((*place, "command"), problem, nearest(name, connection.commands))
+        elif command.reads is not (operation.kind is Kind.PROBE):
+            does = "only reads" if command.reads else "is not declared as one that only reads"
+            yield Problem((*place, "command"), f"{name} of {connection.name} {does}, so it cannot stand here")
+        else:
+            yield from _slots(use, name, command)
+
+
+def _slots(use: Use, name: str, command: Command) -> Iterator[Problem]:
+    given, place = use.arguments.get("slots", {}), (*use.place, "with")
+    if not isinstance(given, dict):
+        return
+    for slot in sorted(command.slots - given.keys()):
+        yield Problem(
+            (*place, "command"), f"{name} needs a value for its slot {slot!r}", f"slots: {{{slot}: …}}"
+        )
+    for slot in given:
+        if slot not in command.slots:
+            yield Problem(
+                (*place, "slots", slot),
+                f"{name} has no slot {slot!r}",
+                nearest(slot, command.slots),
+                on_key=True,
+            )
 
 
 def _article(kind: str) -> str:

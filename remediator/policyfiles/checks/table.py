@@ -30,6 +30,7 @@ CHECKS: tuple[Check, ...] = (
     Check("P105", "error", arguments.unknown_argument),
     Check("P106", "error", arguments.missing_argument),
     Check("P107", "error", arguments.wrong_argument),
+    Check("P108", "error", naming.unknown_command),
     Check("P110", "error", naming.unknown_name),
     Check("P111", "error", naming.unknown_field),
     Check("P112", "error", naming.unknown_result),
