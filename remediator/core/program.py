@@ -75,17 +75,19 @@ class Path:
         return True
 
     def _step(self, value: object, key: str | int, depth: int) -> object:
-        so_far = Path(self.root, self.keys[:depth])
         if isinstance(value, Mapping):
             if key in value:
                 return value[key]
             known = ", ".join(map(str, value)) or "nothing"
-            raise Missing(f"{so_far} has no {str(key)!r}; it has {_short(known)}")
+            raise Missing(f"{self._up_to(depth)} has no {str(key)!r}; it has {_short(known)}")
         if isinstance(value, (list, tuple)) and isinstance(key, int):
             if 0 <= key < len(value):
                 return value[key]
-            raise Missing(f"{so_far} has no item {key}; it has {len(value)}")
-        raise Wrong(f"{so_far} is {operators.kind_of(value)} and has no {str(key)!r}")
+            raise Missing(f"{self._up_to(depth)} has no item {key}; it has {len(value)}")
+        raise Wrong(f"{self._up_to(depth)} is {operators.kind_of(value)} and has no {str(key)!r}")
+
+    def _up_to(self, depth: int) -> Path:
+        return Path(self.root, self.keys[:depth])
 
 
 def _spelled(key: str | int) -> str:

@@ -33,6 +33,8 @@ def risk_of(operation: Operation, connection: Connection, method: str, path: str
     service takes ``/data/%61/`` for ``/data/a``. The most specific pattern wins, on ties the highest
     risk; without a match the operation's own risk stands.
     """
+    if not connection.risks:
+        return operation.risk
     return risk_at_most(operation, connection, method, segments(path.partition("?")[0]))[0]
 
 

@@ -220,15 +220,21 @@ class Driver:
         await self._on_bug(f"bug:{key}", f"{what}: {problem}. This is a defect of Remediator: see its log")
 
     async def meet_deadlines(self) -> float:
-        while True:
-            due, next_due = await self._store.read(_due)
-            if not due.runs and (self.stale or not due.dispositions):
-                break
+        """All of them that are due; how long nothing will be."""
+        while not (pause := await self.meet()):
+            pass
+        return pause
+
+    async def meet(self) -> float:
+        """Those that are due now; how long nothing will be, 0 where they may have made others due."""
+        due, next_due = await self._store.read(_due)
+        if due.runs or (due.dispositions and not self.stale):
             moved = [await self._wake(run_id) for run_id in due.runs]
             if due.dispositions and not self.stale:
                 await self._reconsider(due.dispositions)
             elif not any(moved):  # another replica is at them
                 return BUSY_S
+            return 0.0
         if next_due is None or self.stale:
             return POLL_S
         return min(POLL_S, max(0.005, (next_due - self._clock.now()).total_seconds()))

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 import msgspec
@@ -115,8 +115,9 @@ class Paging:
     async def page_impatient(self, policies: PolicySet) -> None:
         """Refusals that stand longer than the severity's patience reach a person, once each."""
         standing = await self._store.read(lambda tx: tx.dispositions(refused_only=True))
+        now = self._clock.now()
         for one in standing:
-            if _is_overdue(one, policies, self._clock):
+            if _is_overdue(one, policies, now):
                 await self._page_refusal(one, policies)
 
     async def _page_refusal(self, refused: Disposition, policies: PolicySet) -> None:
@@ -153,11 +154,11 @@ async def acknowledge(tx: Tx, page: Page, by: str, **more: str) -> None:
     await tx.journal(page.run or SYSTEM, [entry])
 
 
-def _is_overdue(one: Disposition, policies: PolicySet, clock: Clock) -> bool:
+def _is_overdue(one: Disposition, policies: PolicySet, now: datetime) -> bool:
     versioned = policies.by_name.get(one.policy)
     if versioned is None or one.paged or one.refused_since is None:
         return False
-    return clock.now() >= one.refused_since + versioned.policy.patience
+    return now >= one.refused_since + versioned.policy.patience
 
 
 async def _keep(tx: Tx, told: Page) -> None:

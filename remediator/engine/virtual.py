@@ -152,13 +152,21 @@ class Virtual:
     def _meet(self) -> None:
         """What is due now, and what becomes due by that, until nothing is."""
         for _ in range(1000):
-            due = self.store.next_due()
-            if due is None or due > self.clock.at:
+            if not self._is_due():
                 return
-            self.do(self.driver.meet_deadlines())
+            self.do(self._deadlines())
             if (page := self.store.next_page()) is not None and page <= self.clock.at:
                 self.do(self.paging.deliver_due())
         raise AssertionError(f"at {self.clock.at} the same deadline is met for ever")
+
+    async def _deadlines(self) -> None:
+        """As the driver meets them; that no more are due is seen without a transaction."""
+        while self._is_due() and not await self.driver.meet():
+            pass
+
+    def _is_due(self) -> bool:
+        due = self.store.next_due()
+        return due is not None and due <= self.clock.at
 
     def page_impatient(self, policies: PolicySet) -> None:
         """The daemon's chore of every few seconds: refusals that outlast their patience are paged."""

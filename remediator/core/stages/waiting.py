@@ -36,7 +36,8 @@ def enter(turn: Turn) -> None:
         gate=gate.id,
         hash=gate.hash,
         steps=[
-            {"step": one.step, "summary": one.summary, "call": one.identity()["call"]} for one in intentions
+            {"step": one.step, "summary": one.summary, "call": msgspec.to_builtins(one.call)}
+            for one in intentions
         ],
         pictures=msgspec.to_builtins(gate.pictures),
         votes=gate.required,
