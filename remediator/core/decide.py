@@ -75,6 +75,7 @@ def decide(run: Run, event: Event, facts: Facts) -> Decision:
     if not _common(turn, event):
         STAGES[run.stage].hear(turn, event)
     _settle(turn, run.stage)
+    overdue.tell(turn, undoing.waits_for(turn))
     return turn.decision()
 
 
@@ -117,7 +118,7 @@ def _common(turn: Turn, event: Event) -> bool:
         case Settled() if turn.run.question is None:
             asking.too_late(turn, event)
             return True
-        case TimePassed():
+        case TimePassed() if turn.run.stage in UNTOUCHED:
             return _time(turn)
         case _:
             return False
@@ -145,19 +146,16 @@ def _alert(turn: Turn, event: AlertHeard) -> None:
 
 
 def _time(turn: Turn) -> bool:
-    run = turn.run
-    if run.stage in UNTOUCHED:
-        if turn.recovered:
-            alert_over(turn)
-            return True
-        if turn.now >= run.opened_at + turn.policy.bounds.deadline:
-            deadline_over(turn)
-            return True
-        if over := holding.due(turn):
-            time_box_over(turn, over)
-            return True
-    if run.stage in overdue.WAITS:
-        overdue.tell(turn, undoing.waits_for(turn) or overdue.WAITS[run.stage])
+    """Is it over before anything further was begun?"""
+    if turn.recovered:
+        alert_over(turn)
+        return True
+    if turn.now >= turn.run.opened_at + turn.policy.bounds.deadline:
+        deadline_over(turn)
+        return True
+    if over := holding.due(turn):
+        time_box_over(turn, over)
+        return True
     return False
 
 

@@ -1,12 +1,12 @@
-"""Undos that come too late, because something else has to end first: a person must know, once for each.
+"""Undos that come too late, whatever they wait for: a person must know, once for each.
 
-Nothing is cut short for them: an act is not interrupted, a proof is read to its end.
+Nothing is cut short for them: an act is not interrupted, a proof is read to its end, and an undo that was
+sent is waited for.
 """
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from itertools import groupby
 
 from remediator.core.repeating import named
 from remediator.core.run import Run, Stage
@@ -20,38 +20,43 @@ WAITS = {
     Stage.ACTING: "another step is on its way",
     Stage.VERIFYING: "another step is being proved",
     Stage.ASKING: "the outcome of another step is unknown, and a person has to settle it",
-    Stage.UNDOING: "another undo is on its way",
 }
-"""Stages in which an undo may have to wait, and for what. In all others it is done when it is due."""
-
-
-def late(run: Run, now: datetime) -> list[str]:
-    """Temporary changes that stand a minute too long, and that nobody was told of."""
-    return [name for name in _owed(run) if (at := _told_at(run, name)) is not None and now >= at]
+"""Stages in which no undo is sent, and why. In all others it is sent when it is due."""
+LATE_IN = (*WAITS, Stage.UNDOING)
+"""Stages in which an undo may come too late."""
 
 
 def next_late(run: Run) -> datetime | None:
     """When somebody must be told next."""
-    if run.stage not in WAITS:
+    if run.stage not in LATE_IN:
         return None
-    return min((at for name in _owed(run) if (at := _told_at(run, name)) is not None), default=None)
+    return min((at + GRACE for name in _untold(run) if (at := run.steps[name].undo_at)), default=None)
 
 
 def tell(turn: Turn, why: str) -> None:
-    """Page about those that are late; items of one list together."""
-    for base, group in groupby(late(turn.run, turn.now), base_of):
-        names = list(group)
+    """Page about those that are late. Of a list all that are due, at once: each would be late in its turn.
+
+    why: what keeps them, if it is not the stage.
+    """
+    if turn.run.stage not in LATE_IN:
+        return
+    due = [name for name in _untold(turn.run) if _is_due(turn, name)]
+    for base in dict.fromkeys(base_of(name) for name in due if _is_due(turn, name, GRACE)):
+        names = [name for name in due if base_of(name) == base]
         for name in names:
             turn.change_step(name, undo_late=True)
-        turn.page(f"undo-late:{base}", f"the undo of {named(names)} is overdue: {why}")
+        turn.page(
+            f"undo-late:{base}", f"the undo of {named(names)} is overdue: {why or WAITS[turn.run.stage]}"
+        )
 
 
-def _owed(run: Run) -> list[str]:
-    """What is still to be taken back; also what was tried in vain, and is tried again."""
-    waiting = run.undoing[:1] if run.wait_until is not None else ()
-    return [*run.temporary, *(name for name in waiting if run.steps[name].undo_started)]
+def _untold(run: Run) -> list[str]:
+    """What stands and is to be taken back, be it on its way to be; nobody was told of it yet."""
+    queue = set(run.undoing)
+    owed = [name for name, step in run.steps.items() if (step.to_go if name in queue else step.temporary)]
+    return [name for name in owed if not run.steps[name].undo_late]
 
 
-def _told_at(run: Run, name: str) -> datetime | None:
-    step = run.steps[name]
-    return None if step.undo_at is None or step.undo_late else step.undo_at + GRACE
+def _is_due(turn: Turn, name: str, grace: timedelta = timedelta()) -> bool:
+    at = turn.run.steps[name].undo_at
+    return at is not None and turn.now >= at + grace

@@ -53,8 +53,47 @@ def test_an_undo_that_waits_for_another_one_is_told() -> None:
         for name, span in [("a", "1h"), ("b", "70m")]
     }
     story = Story(policy(steps)).done().done().passes("1h").undoes("a").passes("11m")
-    story.pages("the undo of b is overdue: another undo is on its way").done().undoes("b").done()
-    story.closes("fixed")
+    late = "that of a was sent, and has no answer yet"
+    story.pages(f"the undo of a is overdue: {late}", f"the undo of b is overdue: {late}")
+    story.done().undoes("b").done().closes("fixed")
+
+
+def test_an_undo_that_is_not_answered_is_told_once() -> None:
+    story = held().passes("1h").undoes("pause").passes("59s").pages()
+    story.passes("1s").pages("the undo of pause is overdue: that of pause was sent, and has no answer yet")
+    story.passes("1h").pages("overdue").done().closes("fixed")
+
+
+def test_an_undo_whose_mark_is_asked_about_is_told() -> None:
+    story = Story(policy({"halve": change(verify={"none": "-"})}))
+    story.previewed("halve", Picture(1, "one row")).approve("bob")
+    story.marks().done(restore={"table": "t", "rows": []}).passes("1h").undoes("halve").marks().unknown()
+    story.inquires().passes("1m").pages("the undo of halve is overdue: that of halve was sent")
+
+
+def test_an_undo_that_comes_before_its_time_is_due_as_of_then() -> None:
+    story = held(early="resolved").resolves().passes("1m").undoes("pause").passes("59s").pages()
+    story.passes("1s").pages("the undo of pause is overdue")
+
+
+def test_an_undo_that_is_only_proved_late_was_done_in_time() -> None:
+    story = held(verify=proof(within="10m")).passes("1h").undoes("pause").done()
+    story.passes("5m").pages()
+
+
+def test_undos_of_a_list_that_stand_behind_one_another_are_one_page() -> None:
+    story = items("a", "b", "c", undo=undo("/-r/${each.id}", after="1h")).done().done().done()
+    story.passes("1h").undoes("retry[3]").later("50s").done().undoes("retry[2]").passes("9s").pages()
+    story.passes("1s").pages("the undo of retry (2 items) is overdue: that of retry[2] was sent")
+    story.passes("2m").done().undoes("retry[1]").passes("2m").done().closes("fixed").pages("overdue")
+
+
+def test_undos_of_a_list_that_come_late_one_after_the_other_are_one_page() -> None:
+    story = items("a", "b", "c", undo=undo("/-r/${each.id}", after="1h"))
+    story.done().later("20s").done().later("20s").done().passes("1h").undoes("retry[2]")
+    story.passes("1m").pages("the undo of retry (3 items) is overdue").done()
+    story.undoes("retry[1]").passes("1m").done().undoes("retry[3]").passes("2m").done().closes("fixed")
+    story.pages("overdue")
 
 
 def test_a_halt_of_undos_is_told_for_each_that_is_overdue() -> None:

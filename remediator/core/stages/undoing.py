@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+import msgspec
+
 from remediator.core.calls import printable
 from remediator.core.catalog import Fence
 from remediator.core.evidence import Proof, Reading
@@ -37,6 +39,7 @@ PATIENCE = timedelta(minutes=1)
 
 def enter(turn: Turn) -> None:
     """Undo the first step of the queue that can be undone, or wait until the target is free."""
+    _fall_due(turn)
     while turn.run.undoing:
         if reason := _obstacle(turn):
             return _wait(turn, reason)
@@ -80,13 +83,25 @@ def _heard(turn: Turn, step: StepRun, event: StepFinished | Marked | Inquired) -
             _finished(turn, step, result)
 
 
+def _fall_due(turn: Turn) -> None:
+    """What is taken back early is due before its time box."""
+    early = {
+        name: msgspec.structs.replace(step, undo_at=turn.now)
+        for name in turn.run.undoing
+        if (step := turn.run.steps[name]).undo_at is None or step.undo_at > turn.now
+    }
+    if early:
+        turn.change(steps={**turn.run.steps, **early})
+
+
 def waits_for(turn: Turn) -> str:
-    """What keeps an undo from being done that is due, or ""."""
-    if reason := _obstacle(turn):
-        return reason
-    if proves(turn.run):
+    """What keeps an undo from being done that is due, beside the stage of the run; or ""."""
+    run = turn.run
+    if proves(run):
         return "another undo is being proved"
-    return "it was refused, and is tried again" if turn.run.wait_until is not None else ""
+    if run.stage is Stage.UNDOING and run.wait_until is None:
+        return f"that of {run.undoing[0]} was sent, and has no answer yet"
+    return _obstacle(turn) or ("it was refused, and is tried again" if run.wait_until is not None else "")
 
 
 def _obstacle(turn: Turn) -> str:
@@ -100,8 +115,6 @@ def _wait(turn: Turn, reason: str) -> None:
     """The target stays locked meanwhile, unless it is another run that is waited for."""
     if turn.run.wait_until is None:  # told once for each time that it has to wait
         turn.note("undo-waits", step=turn.run.undoing[0], reason=reason)
-    for name in turn.run.undoing:  # an early undo is due before its time box
-        turn.change_step(name, undo_at=min(turn.run.steps[name].undo_at or turn.now, turn.now))
     turn.change(wait_until=turn.now + PAUSE, yields=turn.facts.holder is not None)
 
 
