@@ -46,7 +46,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "runs start stuck-campaign --param campaign_id=c-103",
             "runs start scale-workers --param worker=w-3 --param replicas=4 --json",
         ),
-        "runs settle": ("runs settle r-1m7yr2k8t2f4b9 happened --reason 'the campaign is paused'",),
+        "runs settle": ("runs settle r-1m7yr2k8t2f4b9.q1 happened --reason 'the campaign is paused'",),
         "gates list": ("gates list",),
         "gates approve": ("gates approve r-1m7yr2k8t2f4b9.1",),
         "gates deny": ("gates deny r-1m7yr2k8t2f4b9.1 --reason 'the sale ends tonight'",),

@@ -53,7 +53,9 @@ def add_commands(subparsers: Any) -> None:
         description="happened: go on as if it had been answered. not-happened: the step failed. "
         "handled: you take the run from here.",
     )
-    settle.add_argument("id", help="as in `runs list`")
+    settle.add_argument(
+        "id", help="the question, as the page about it says; or a run that has asked only one"
+    )
     verdicts = ("happened", "not-happened", "handled")
     settle.add_argument("verdict", choices=verdicts, metavar="VERDICT", help=", ".join(verdicts))
     settle.add_argument("--reason", default="", help="what you saw")
@@ -129,8 +131,10 @@ def _waits(run: dict[str, Any]) -> str:
 
 def run_settle(args: argparse.Namespace) -> int:
     """A person's word on an unknown outcome."""
-    body = {"verdict": args.verdict, "reason": args.reason, "via": "cli"}
-    answer = ask(args, "POST", f"/api/v1/runs/{quoted(args.id)}/settle", body)
+    run, asks, _ = args.id.partition(".q")
+    question = args.id if asks else ""
+    body = {"verdict": args.verdict, "reason": args.reason, "via": "cli", "question": question}
+    answer = ask(args, "POST", f"/api/v1/runs/{quoted(run)}/settle", body)
     return printed(args, answer, answer["text"])
 
 

@@ -75,7 +75,8 @@ def decide(run: Run, event: Event, facts: Facts) -> Decision:
     if not _common(turn, event):
         STAGES[run.stage].hear(turn, event)
     _settle(turn, run.stage)
-    overdue.tell(turn, undoing.waits_for(turn))
+    if isinstance(event, TimePassed):
+        overdue.tell(turn, undoing.waits_for(turn))
     return turn.decision()
 
 

@@ -115,7 +115,7 @@ class Settled(msgspec.Struct, frozen=True, tag=True):
     verdict: Literal["happened", "not-happened", "handled"]
     reason: str = ""
     via: str = "api"  # slack | api | page | cli
-    question: str = ""  # the one that they were shown; "" for whichever is open
+    question: str = ""  # the one that they were shown; "" for the only one
 
 
 class TimePassed(msgspec.Struct, frozen=True, tag=True):

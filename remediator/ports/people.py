@@ -85,7 +85,8 @@ class Desk(Protocol):
     ) -> Answer:
         """Say what became of an unknown outcome: happened | not-happened | handled.
 
-        ``question``: the one that the person was shown, if known; one that is settled is not settled again.
+        ``question``: the one that the person was shown; "" where the run has asked only one. One that is
+        settled is not settled again.
         """
         ...
 

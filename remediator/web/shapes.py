@@ -48,7 +48,8 @@ class StartBody(Struct, frozen=True, forbid_unknown_fields=True):
 class SettleBody(Struct, frozen=True, forbid_unknown_fields=True):
     """What became of an unknown outcome, as somebody found who looked.
 
-    question: the one that the person was shown; once it is settled, it is not settled again.
+    question: the one that the person was shown; once it is settled, it is not settled again. A run that has
+    asked only one need not be told which.
     """
 
     verdict: Literal["happened", "not-happened", "handled"]

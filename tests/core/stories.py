@@ -262,8 +262,9 @@ class Story:
     def settled(
         self, verdict: Literal["happened", "not-happened", "handled"], by: str = "bob", question: str = ""
     ) -> Self:
-        """A person says what became of it."""
-        return self.hears(Settled(by, verdict, question=question))
+        """A person says what became of it; of the open question, if not of another one."""
+        asked = self.run.question.id if self.run.question is not None else ""
+        return self.hears(Settled(by, verdict, question=question or asked))
 
     def comes_late(self, result: Result, *, undo: bool = False) -> Self:
         """What was sent last answers after all."""

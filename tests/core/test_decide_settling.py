@@ -141,6 +141,14 @@ def test_a_click_on_an_older_card_settles_nothing() -> None:
     story.settled("happened", question="r1.q2").closes("fixed")
 
 
+def test_whoever_names_only_the_run_may_have_looked_at_what_it_asked_before() -> None:
+    story = Story(policy({"a": post("/a"), "b": post("/b")})).unknown().comes_late(Done()).unknown()
+    story.hears(Settled("bob", "not-happened")).in_stage(Stage.ASKING)
+    assert story.entry("settle-refused")["reason"].endswith("say what became of b as r1.q2")
+    story.settled("happened", question="r1.q2").closes("fixed")
+    asking().hears(Settled("bob", "happened")).closes("fixed")  # there is only one
+
+
 @pytest.mark.parametrize("forged", ["r1.q7", "r1.1", "r2.q1"])
 def test_a_card_that_never_was_settles_nothing(forged: str) -> None:
     story = asking().settled("happened", question=forged).in_stage(Stage.ASKING)

@@ -171,7 +171,7 @@ async def test_pages_are_listed_and_acknowledged_and_unknown_outcomes_settled(pl
     assert (await play.cli("pages", "ack", page["id"], by="bob")).status == 0
     assert page["id"] not in (await play.cli("pages", "list")).out
     assert (await play.cli("runs", "settle", run["id"], "perhaps", by="bob")).status == 2
-    assert (await play.cli("runs", "settle", run["id"], "handled", by="bob")).status == 0
+    assert (await play.cli("runs", "settle", f"{run['id']}.q1", "handled", by="bob")).status == 0
     await play.closed(campaign, "handed-over")
 
 

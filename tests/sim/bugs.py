@@ -158,6 +158,17 @@ def anybody_settles(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(asking, "may_settle", lambda *_: everybody)
 
 
+@bug("a word that names only the run counts for whatever the run asks by then")
+def word_for_another(patch: pytest.MonkeyPatch) -> None:
+    objection = asking.objection
+
+    def whichever(run: Run, word: Any, facts: Any) -> str:
+        last = run.questions[-1].id if run.questions else ""
+        return objection(run, msgspec.structs.replace(word, question=word.question or last), facts)
+
+    patch.setattr(asking, "objection", whichever)
+
+
 @bug("what an alert says becomes part of a path as it is")
 def path_not_escaped(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(escaping, "path_segment", str)

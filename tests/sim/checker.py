@@ -137,6 +137,8 @@ class Checker:
                 by = word.data.get("by")
                 if by is not None and by not in ROLES["oncall"] | ROLES["lead"] | asked(run):
                     yield f"5 {run.id}/{step} was settled by {by}, who was not asked"
+                elif by is not None and self._looked(run, step) > seconds(word.at):
+                    yield f"5 {run.id}/{step} was settled at {seconds(word.at):.1f}, and nobody had looked"
                 if is_done(word) and not any(moment(one.at) <= word.at for one in effects):
                     yield f"5 {run.id}/{step} was taken for done at {seconds(word.at):.1f}, and was not"
             if effects and words and is_not_done(words[-1]):
@@ -326,7 +328,10 @@ class Checker:
         word = next((one for one in run.lines if one.kind == "settled" and one.data["step"] == step), None)
         if word is None:
             return float("inf")
-        return min((at for at in self.sim.people.looked[run.id, step] if at <= seconds(word.at)), default=0.0)
+        return min(
+            (at for at in self.sim.people.looked[run.id, step] if at <= seconds(word.at)),
+            default=float("inf"),
+        )
 
     # 17 Pages arrive.
     def _paged(self) -> Iterator[str]:
@@ -346,14 +351,18 @@ class Checker:
                     yield f"17 {run.id}: nobody was paged for gate {line.data['gate']}"
 
     def _needs_nobody(self, page: Page) -> bool:
-        """Its journal says why: whoever would be told has said it, or a late answer has."""
+        """It was over before anybody was told: somebody came upon it and settled it, or a late answer has.
+
+        Its journal says so, at that moment. Whoever settled it also knows that it failed, if it did.
+        """
         about = page.key.removeprefix(f"{page.run}:")
         lines = self.runs[page.run].lines if page.run in self.runs else ()
-        said = (one.data for one in lines if one.kind == "settled" and one.data["verdict"] == "not-happened")
-        late = (one.data["step"] for one in lines if one.kind == "late-result" and one.data["settles"])
-        return any(
-            (about, page.acked_by) == (f"failed:{word['step']}", word["by"]) for word in said
-        ) or about in (f"unknown:{step}" for step in late)
+        over = [one for one in lines if one.at == page.acked_at]
+        said = [one.data for one in over if one.kind == "settled" and one.data["by"] == page.acked_by]
+        late = [one.data for one in over if one.kind == "late-result" and one.data["settles"]]
+        known = {f"unknown:{one['step']}" for one in (*said, *late)}
+        failed = {f"failed:{one['step']}" for one in said if one["verdict"] == "not-happened"}
+        return about in known | failed
 
     # 18 Reload is atomic.
     def _current_policies(self) -> Iterator[str]:

@@ -1,11 +1,13 @@
 """The people of the simulated world: what they were shown and told, and what they answer.
 
 They vote in time, late, twice at once, without the role, on another plan than the one that is shown, or
-against it. Whoever is paged about an unknown outcome looks at the world and says what is there.
+against it. Whoever is paged about an unknown outcome, or comes upon its card, looks at the world and says
+what is there; some name only the run.
 """
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -149,27 +151,39 @@ class People:
     def hears(self, page: Page) -> None:
         """Somebody is paged."""
         self.told.setdefault(page.id, []).append(self.sim.loop.time())
-        run, _, about = page.key.partition(":")
+        about = page.key.partition(":")[2]
         if about.startswith("unknown:") and page.id not in self._settling:
             self._settling.add(page.id)
-            self.sim.later(self.sim.latency(3.0, 20.0), self._looks, run, about.removeprefix("unknown:"))
+            (question,) = re.findall(r"runs settle (\S+)", page.text)
+            self.sim.later(self.sim.latency(3.0, 20.0), self._looks, question, about.removeprefix("unknown:"))
         if self.sim.rng.random() < 0.5:
             self.sim.later(self.sim.latency(1.0, 20.0), self._acknowledges, page.id)
 
-    def _looks(self, run: str, step: str) -> None:
+    def comes_upon(self, question: Question) -> None:
+        """Somebody sees its card, whom nobody has paged."""
+        if question.open and question.id not in self._settling and self.sim.odds(0.2):
+            self._settling.add(question.id)
+            self.sim.later(self.sim.latency(1.0, 10.0), self._looks, question.id, question.step)
+
+    def _looks(self, question: str, step: str) -> None:
+        run = question.rpartition(".")[0]
         found = self.sim.world.holds(f"{run}/{step}")
         verdict = "happened" if found else "not-happened"
         if self.sim.odds(0.1):
             verdict = "handled"
         if self.sim.odds(0.2):  # somebody who is not asked guesses
-            self._settles(run, step, "dora", "not-happened")
-        self._settles(run, step, self.sim.rng.choice(("bob", "carl")), verdict)
-
-    def _settles(self, run: str, step: str, by: str, verdict: str) -> None:
+            self._settles(question, "dora", "not-happened")
         self.looked[run, step].append(self.sim.loop.time())
+        self._settles(question, self.sim.rng.choice(("bob", "carl")), verdict)
+
+    def _settles(self, question: str, by: str, verdict: str) -> None:
+        named = "" if self.sim.odds(0.3) else question
 
         async def settle(process: Process) -> None:
-            await process.desk.settle(run, by=by, verdict=verdict, reason="looked")
+            run = question.rpartition(".")[0]
+            answer = await process.desk.settle(run, by=by, verdict=verdict, reason="looked", question=named)
+            if not answer.ok and not named:
+                await process.desk.settle(run, by=by, verdict=verdict, reason="looked", question=question)
 
         self.asks(settle, tries=20)
 
@@ -259,6 +273,7 @@ class Road:
     async def question(self, run: Run, question: Question, ref: CardRef | None) -> CardRef | None:
         if not await self._goes():
             raise ConnectorError(self.road, "503")
+        self._people.comes_upon(question)
         return ref or CardRef(question.id, "C0OPS", f"{self._sim.loop.time():.6f}")
 
     async def withdraw(self, ref: CardRef) -> None:

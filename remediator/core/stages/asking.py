@@ -22,7 +22,7 @@ def enter(turn: Turn) -> None:
     turn.note("asking", step=step.name, reason=step.error, question=question.id)
     text = (
         f"it is unknown whether {step.name} happened ({step.error}). Look, then say so: "
-        f"remediator runs settle {turn.run.id} happened | not-happened | handled. What was sent: {what}"
+        f"remediator runs settle {question.id} happened | not-happened | handled. What was sent: {what}"
     )
     turn.page(f"unknown:{step.name}", text)
     turn.show_card()
@@ -66,10 +66,15 @@ def too_late(turn: Turn, event: Settled) -> None:
 
 
 def objection(run: Run, word: Settled, facts: Facts) -> str:
-    """Why this word does not count, or "" when it does."""
+    """Why this word does not count, or "" when it does.
+
+    Whoever names only the run may have looked at what it had asked before, if it has asked before.
+    """
     meant = _meant(run, word.question)
     if meant is None:
         return "there is no such question" if word.question else f"the run is {run.stage}; nothing is unknown"
+    if not word.question and run.question is not None and len(run.questions) > 1:
+        return f"it was asked more than once: say what became of {run.question.step} as {run.question.id}"
     if meant is not run.question:
         return f"it is settled: {meant.late or f'{meant.by} said {meant.verdict}'}"
     roles = may_settle(run, facts.policy.page.chain, facts.catalog)

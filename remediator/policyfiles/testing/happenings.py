@@ -172,11 +172,14 @@ class Happenings:
         asking = self._scene.store.look(
             lambda tx: tx.runs(RunFilter(state="asking", policy=self._policy.name))
         )
-        if not asking:
+        question = asking[0].question if asking else None
+        if question is None:
             self._scene.fail(place, "settle", "a run that asks what became of it", "no run asks")
             return
         by = told.by or self._somebody(may_settle(asking[0], self._policy.page.chain, self._scene.catalog))
-        wish = self._scene.desk.settle(asking[0].id, by=by, verdict=told.verdict, reason=told.reason)
+        wish = self._scene.desk.settle(
+            asking[0].id, by=by, verdict=told.verdict, reason=told.reason, question=question.id
+        )
         answer: Answer = self._scene.play.do(wish)
         if not answer.ok:
             self._scene.fail(place, "settle", "counts", answer.text)
