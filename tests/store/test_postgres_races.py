@@ -10,10 +10,11 @@ from typing import TypeVar
 import pytest
 
 from remediator.core.intention import Call
-from remediator.core.messages import Act, Card, Counted
+from remediator.core.messages import Act, Card, Counted, Entry
 from remediator.core.run import Halt, Stage
 from remediator.errors import StoreError
-from remediator.ports import Ahead, KeptPolicy, Store, Tx
+from remediator.ports import SYSTEM, Ahead, KeptPolicy, Store, Tx
+from tests.store.postgres_rig import PostgresRig
 from tests.store.samples import NOON, a_run, delivery, disposition, heard, scope
 from tests.store.test_postgres import rig, two
 
@@ -117,6 +118,31 @@ async def test_bounds_are_counted_again(two: tuple[Store, Store]) -> None:
         return b.transact(lambda tx: tx.count(where, Counted("act")))
 
     assert await met(a, spend, others, Ahead()) == [0, 1]
+
+
+async def test_times_may_be_in_another_order_than_commits_and_the_systems_journal_is_not(
+    rig: PostgresRig, two: tuple[Store, Store]
+) -> None:
+    """A transaction reads the time first, and then what is open: whoever made room may have a later time."""
+    a, b = two
+    await a.transact(lambda tx: tx.save_run(a_run("first"), None))
+
+    async def close(tx: Tx) -> None:
+        await tx.run("first")
+        await tx.save_run(a_run("first", stage=Stage.CLOSED), None)
+        await tx.journal(SYSTEM, [Entry("run-closed", {"run": "first"})])
+
+    async def open_one(tx: Tx) -> None:
+        rig.clock.advance(timedelta(seconds=1))
+        await b.transact(close)
+        assert (await tx.seen(scope("second"))).use.open_runs == 0, "there is room"
+        await tx.save_run(a_run("second", target="another"), None)
+        await tx.journal(SYSTEM, [Entry("run-opened", {"run": "second"})])
+
+    await a.transact(open_one)
+    closed, opened = (await a.read(lambda tx: tx.read_journal(SYSTEM)))[-2:]
+    assert (closed.kind, opened.kind) == ("run-closed", "run-opened")
+    assert opened.at < closed.at
 
 
 async def test_a_run_that_somebody_else_opened_is_found(two: tuple[Store, Store]) -> None:
