@@ -33,6 +33,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     pytest.skip(reason)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Coverage is what the stories come to. Random searches would come there too, in twice the time."""
+    for item in items:
+        if getattr(getattr(item, "function", None), "is_hypothesis_test", False):
+            item.add_marker("no_cover")
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     silent = [
         report
@@ -58,13 +65,13 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def slack() -> Iterator[FakeSlack]:
-    """A fake Slack of the test's own, as its own process."""
+    """A fake Slack of the test's own."""
     with running_slack() as fake:
         yield fake
 
 
 @pytest.fixture
 def world() -> Iterator[LoyaltyWorld]:
-    """A loyalty API of the test's own, as its own process, with metrics, faults and a ledger."""
+    """A loyalty API of the test's own, with metrics, faults and a ledger."""
     with running_world() as one:
         yield one

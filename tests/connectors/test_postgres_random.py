@@ -30,7 +30,7 @@ from remediator.ports import Order
 from tests.connectors.changes import Journal, act, execute, preview, restore, through_the_store
 from tests.rig.postgres import Server
 
-pytestmark = [pytest.mark.real, pytest.mark.needs("postgresql")]
+pytestmark = [pytest.mark.real, pytest.mark.needs("postgresql"), pytest.mark.no_cover]
 
 EXAMPLES = 300
 TYPES: dict[str, Callable[[random.Random], Any]] = {

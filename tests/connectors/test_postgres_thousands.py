@@ -18,7 +18,7 @@ from remediator.core.intention import Call
 from tests.connectors.changes import done, execute, preview, restore, through_the_store
 from tests.rig.postgres import Server
 
-pytestmark = [pytest.mark.real, pytest.mark.needs("postgresql")]
+pytestmark = [pytest.mark.real, pytest.mark.needs("postgresql"), pytest.mark.no_cover]
 
 EACH = 440
 AT_ONCE = 40

@@ -21,6 +21,8 @@ from remediator.core.intention import Call
 from remediator.errors import ConnectorError
 from tests.rig.postgres import Server
 
+pytestmark = pytest.mark.no_cover
+
 
 @dataclass(frozen=True)
 class Odd:

@@ -30,6 +30,8 @@ from tests.core.gate_game import play
 from tests.core.gate_worlds import WORLDS, World
 from tests.core.promises import Promises
 
+pytestmark = pytest.mark.no_cover
+
 EXAMPLES = int(os.environ.get("GATE_EXAMPLES", "5000" if os.environ.get("CI") == "true" else "1000"))
 """Together, over all worlds. A night's worth: ``GATE_EXAMPLES=1000000``, with ``--timeout 0``."""
 

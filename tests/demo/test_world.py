@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from tests.rig.prometheus import running_prometheus
-from tests.rig.world import LoyaltyWorld, running_world
+from tests.rig.world import LoyaltyWorld, world_that_may_die
 
 PAUSE = "/api/campaigns/c-101/pause"
 
@@ -181,10 +181,10 @@ async def test_unknown_settings_are_refused_with_the_known_ones(world: LoyaltyWo
 
 async def test_the_ledger_outlives_a_crash(tmp_path: Path) -> None:
     ledger = tmp_path / "ledger.jsonl"
-    with running_world(ledger=ledger) as world:
+    with world_that_may_die(ledger) as (world, process):
         await world.ask("POST", PAUSE, key="k-1")
-        world.child.kill()
-    with running_world(ledger=ledger) as again:
+        process.kill()
+    with world_that_may_die(ledger) as (again, _):
         assert [entry["key"] for entry in await again.ledger()] == ["k-1"]
 
 

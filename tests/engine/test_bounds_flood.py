@@ -28,6 +28,8 @@ from remediator.store.memory import MemoryStore
 from tests.core.campaign import CATALOG, policy, post, undo
 from tests.engine.world import START, alert
 
+pytestmark = pytest.mark.no_cover
+
 SEEDS = 6 if os.environ.get("CI") == "true" else 4
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)

@@ -1,13 +1,11 @@
 """A Slack of our own: its Web API with its limits, its moods, and people who click.
 
-Run it as its own process: ``python -m tests.fakes.slack_server --port N --signing-secret S``; the real
-client talks to it with ``AsyncWebClient(token, base_url="http://127.0.0.1:N/api/")``. Tests steer it through
-``/_control/…`` (see ``tests/rig/slack.py`` for the same as Python).
+The real client talks to it with ``AsyncWebClient(token, base_url="http://127.0.0.1:N/api/")``. Tests steer
+it through ``/_control/…`` (see ``tests/rig/slack.py`` for the same as Python).
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import time
@@ -267,23 +265,3 @@ def application(workspace: Workspace, port: int) -> web.Application:
     app.router.add_post("/_control/click", control_click)
     app.router.add_post("/_control/command", control_command)
     return app
-
-
-def main() -> None:
-    """Serve on loopback until told to end."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--bot-token", default="xoxb-test")
-    parser.add_argument("--app-token", default="xapp-test")
-    parser.add_argument("--signing-secret", required=True)
-    parser.add_argument("--per-channel", type=float, default=0.0, help="most chat.postMessage per second")
-    options = parser.parse_args()
-    workspace = Workspace(
-        options.bot_token, options.signing_secret, options.app_token, per_channel=options.per_channel
-    )
-    app = application(workspace, options.port)
-    web.run_app(app, host="127.0.0.1", port=options.port, print=None, access_log=None)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,7 +1,8 @@
-"""The fake Slack as its own process, and the hands of the people in it."""
+"""The fake Slack, and the hands of the people in it."""
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +14,9 @@ import aiohttp
 from slack_sdk.web.async_client import AsyncWebClient
 
 from tests.fakes.slack_clicks import Click
-from tests.rig.processes import Child, Program, python_module, scratch, start
+from tests.fakes.slack_server import application
+from tests.fakes.slack_workspace import Workspace
+from tests.rig.hosted import hosted
 
 BOT_TOKEN = "xoxb-test"
 APP_TOKEN = "xapp-test"
@@ -44,7 +47,8 @@ class Answer:
 class FakeSlack:
     """A running fake. ``api_url`` is the real client's ``base_url``."""
 
-    child: Child
+    url: str
+    """Its base URL, without a slash at the end."""
     bot_token: str = BOT_TOKEN
     app_token: str = APP_TOKEN
     signing_secret: str = SIGNING_SECRET
@@ -52,14 +56,9 @@ class FakeSlack:
     app_id: str = "A01APP"
 
     @property
-    def url(self) -> str:
-        """Its base URL, without a slash at the end."""
-        return self.child.url
-
-    @property
     def api_url(self) -> str:
         """For ``AsyncWebClient(base_url=…)``."""
-        return f"{self.child.url}/api/"
+        return f"{self.url}/api/"
 
     def client(self, token: str | None = None) -> AsyncWebClient:
         """The real client, pointed here."""
@@ -136,14 +135,6 @@ class FakeSlack:
 @contextmanager
 def running_slack(*, per_channel: float = 0.0) -> Iterator[FakeSlack]:
     """Start one, and end it. ``per_channel``: most posts per second and channel (0: no limit)."""
-
-    def argv(port: int) -> list[str]:
-        options = ["--port", str(port), "--bot-token", BOT_TOKEN, "--app-token", APP_TOKEN]
-        options += ["--signing-secret", SIGNING_SECRET]
-        return python_module("tests.fakes.slack_server", *options, "--per-channel", str(per_channel))
-
-    with (
-        scratch("slack") as folder,
-        start(Program("slack", argv, ready="/_control/calls"), folder) as child,
-    ):
-        yield FakeSlack(child)
+    workspace = Workspace(BOT_TOKEN, SIGNING_SECRET, APP_TOKEN, per_channel=per_channel)
+    with hosted(functools.partial(application, workspace)) as url:
+        yield FakeSlack(url)

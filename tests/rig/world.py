@@ -1,8 +1,9 @@
-"""The demo's world as its own process, and the hands that make it go wrong."""
+"""The demo's world, and the hands that make it go wrong."""
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,10 @@ from typing import Any
 
 import aiohttp
 
+from remediator.demo.ledger import Ledger
+from remediator.demo.loyalty import small_business
+from remediator.demo.world import World, application
+from tests.rig.hosted import hosted
 from tests.rig.processes import Child, Program, python_module, scratch, start
 
 TOKEN = "world-token"
@@ -28,14 +33,10 @@ class Said:
 class LoyaltyWorld:
     """A running world. Its API's base URL is ``url``, its metrics are at ``url + "/metrics"``."""
 
-    child: Child
+    url: str
+    """Its base URL, without a slash at the end."""
     ledger_file: Path
     token: str = TOKEN
-
-    @property
-    def url(self) -> str:
-        """Its base URL, without a slash at the end."""
-        return self.child.url
 
     async def ask(
         self, method: str, path: str, body: object = None, *, key: str | None = None, token: str | None = None
@@ -83,14 +84,28 @@ class LoyaltyWorld:
 
 
 @contextmanager
-def running_world(*, ledger: Path | None = None) -> Iterator[LoyaltyWorld]:
-    """Start one, and end it. ``ledger``: a file that outlives it."""
+def running_world() -> Iterator[LoyaltyWorld]:
+    """Start one, and end it."""
     with scratch("world") as folder:
-        file = ledger if ledger is not None else folder / "ledger.jsonl"
+        file = folder / "ledger.jsonl"
+        world = World(small_business(time.time()), Ledger.at(file), TOKEN)
+        try:
+            with hosted(lambda _port: application(world)) as url:
+                yield LoyaltyWorld(url, file)
+        finally:
+            world.ledger.close()
 
-        def argv(port: int) -> list[str]:
-            options = ["--port", str(port), "--token", TOKEN, "--ledger", str(file)]
-            return python_module("remediator.demo.world", *options)
 
-        with start(Program("world", argv, ready="/healthz"), folder) as child:
-            yield LoyaltyWorld(child, file)
+@contextmanager
+def world_that_may_die(ledger: Path) -> Iterator[tuple[LoyaltyWorld, Child]]:
+    """One as its own process. ``ledger``: a file that outlives it."""
+
+    def argv(port: int) -> list[str]:
+        options = ["--port", str(port), "--token", TOKEN, "--ledger", str(ledger)]
+        return python_module("remediator.demo.world", *options)
+
+    with (
+        scratch("world") as folder,
+        start(Program("world", argv, ready="/healthz"), folder) as child,
+    ):
+        yield LoyaltyWorld(child.url, ledger), child

@@ -19,6 +19,8 @@ from tests.sim.checker import check
 from tests.sim.playing import caught_by, play
 from tests.sim.simulation import Simulation
 
+pytestmark = pytest.mark.no_cover
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 SEEDS = range(8)

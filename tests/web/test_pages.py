@@ -283,11 +283,11 @@ async def test_the_page_is_made_in_less_than_100_ms(site: Site, number: int) -> 
 
     await site.store.transact(work)
     await site.get("/status", Accept=BROWSER)  # templates are compiled once
-    took: list[float] = []
-    while len(took) < 5 or (min(took) >= 0.1 and len(took) < 50):  # the machine may be busy
-        began = time.perf_counter()
+    took = []
+    for _ in range(5):
+        began = time.process_time()  # others may be busy on this machine
         status, _body = await site.get("/status", Accept=BROWSER)
-        took.append(time.perf_counter() - began)
+        took.append(time.process_time() - began)
         assert status == 200
     assert min(took) < 0.1, took
 

@@ -56,6 +56,8 @@ from remediator.store.memory_runs import RunChanges
 from tests.core.campaign import CATALOG, ROLES, budget_probe, change, policy, post, proof, undo, votes
 from tests.engine.world import START
 
+pytestmark = pytest.mark.no_cover
+
 EXAMPLES = 20 if os.environ.get("CI") == "true" else 60
 MINUTE = timedelta(minutes=1)
 DEBOUNCE = MINUTE
