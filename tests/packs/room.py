@@ -1,6 +1,6 @@
 """A pack of policies as it is shipped, with its example config, before the world of a test. Only quicker.
 
-The policies are the files of ``policies/SYSTEM``, the config is ``examples/SYSTEM.yaml``. Changed are the
+The policies are the files of ``policies/SYSTEM``, the config is `example`. Changed are the
 addresses, the people of the tests, and how long things take: minutes become seconds.
 """
 
@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -21,9 +22,16 @@ from tests.rig.slack import FakeSlack
 
 POLICIES = REPOSITORY / "policies"
 EXAMPLES = REPOSITORY / "examples"
+FIRST = "molam-loyalty"
+"""The pack whose settings are `examples/remediator.yaml`: the one that README and docs begin with."""
 
 QUICKER = {"every": "1s", "for": "1s", "cooldown": "2s", "recheck": "1s", "after": "4s", "within": "15s"}
 _TIMES = re.compile(r"\b(every|for|cooldown|recheck|after|within): (\d+(?:ms|s|m|h|d))+")
+
+
+def example(system: str) -> Path:
+    """The settings that fit a pack."""
+    return EXAMPLES / f"{'remediator' if system == FIRST else system}.yaml"
 
 
 def quicker(text: str, **times: str) -> str:
@@ -50,13 +58,13 @@ def policies(system: str, **times: str) -> dict[str, str]:
 
 def config(system: str, slack: FakeSlack, connections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The pack's example config with these keys of its connections replaced, and the people of the tests."""
-    example: dict[str, Any] = yaml.safe_load((EXAMPLES / f"{system}.yaml").read_text())
+    shipped: dict[str, Any] = yaml.safe_load(example(system).read_text())
     given = settings(world="http://127.0.0.1:9", slack=slack)
     for name, keys in connections.items():
-        assert name in example["connections"], name
-        example["connections"][name] |= keys
+        assert name in shipped["connections"], name
+        shipped["connections"][name] |= keys
     ours = ("listen", "public_url", "store", "policies", "hooks", "people", "slack", "resolved_debounce")
-    return example | {key: given[key] for key in ours}
+    return shipped | {key: given[key] for key in ours}
 
 
 @dataclass

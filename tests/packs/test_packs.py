@@ -1,0 +1,271 @@
+"""What holds of every pack: its lint, stories, alerts and README, and that nobody loosens it unseen."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import json
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from remediator.cli import main
+from remediator.config_file import load as load_config
+from remediator.connectors import catalog, problems
+from remediator.core.catalog import Catalog
+from remediator.core.gate import need
+from remediator.core.policy import Policy
+from remediator.core.selector import Selector
+from remediator.policyfiles.checks.safety import step_risks
+from remediator.policyfiles.checks.uses import Look
+from remediator.policyfiles.diff.compare import Side, Written, difference
+from remediator.policyfiles.loading import LoadedPolicy
+from remediator.policyfiles.packs import Pack, overview, packs
+from remediator.policyfiles.testing.running import Report, find, run
+from tests.packs.five_stories import missing
+from tests.packs.room import POLICIES, example
+from tests.rig.components import program
+
+SYSTEMS = [pack.system for pack in packs(POLICIES)]
+
+pytestmark = pytest.mark.timeout(60)
+each_system = pytest.mark.parametrize("system", SYSTEMS)
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """A pack, its catalogue by the example config, and its stories as they were told."""
+
+    pack: Pack
+    catalog: Catalog
+    policies: tuple[LoadedPolicy, ...]
+    report: Report
+
+    @property
+    def rules(self) -> list[dict[str, Any]]:
+        """Its alerting rules."""
+        written = yaml.safe_load((self.pack.folder / "alerts.yaml").read_text())
+        return [rule for group in written["groups"] for rule in group["rules"]]
+
+
+@functools.cache
+def shipped(system: str) -> Shipped:
+    config = load_config(example(system), check=functools.partial(problems, blind=True), blind=True)
+    known = catalog(config, blind=True)
+    suite = find([POLICIES / system], known, frozenset(config.people))
+    assert [str(one) for one in suite.findings] == []
+    return Shipped(Pack(POLICIES / system), known, suite.policies, run(suite, known))
+
+
+# ── Whole ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_every_folder_of_policies_is_a_pack() -> None:
+    assert sorted(one.name for one in POLICIES.iterdir() if one.is_dir()) == SYSTEMS
+
+
+@each_system
+def test_lint_finds_nothing_with_the_example_config(system: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["policy", "lint", "--strict", "--config", str(example(system)), str(POLICIES / system)]
+    assert (main(words), capsys.readouterr().out.count("without errors; 0 errors, 0 warnings")) == (0, 1)
+
+
+@each_system
+def test_the_stories_hold_and_reach_every_case_step_gate_and_undo(system: str) -> None:
+    report = shipped(system).report
+    assert [(one.story.name, one.failures) for one in report.failed] == []
+    assert {name: one.missing for name, one in report.coverage.items() if one.missing} == {}
+
+
+@each_system
+def test_every_policy_has_the_five_stories(system: str) -> None:
+    told = shipped(system).report.told
+    lacking = {
+        one.policy.name: missing(one.policy, [story for story in told if story.story.policy is one])
+        for one in shipped(system).policies
+    }
+    assert {name: words for name, words in lacking.items() if words} == {}
+
+
+@each_system
+def test_every_policy_is_owned_and_chooses_its_bounds(system: str) -> None:
+    for one in shipped(system).policies:
+        assert one.policy.owner and one.policy.runbook and one.policy.summary, one.policy.name
+        chosen = one.policy.bounds.model_fields_set
+        assert {"cooldown", "at_once", "deadline"} <= chosen, f"{one.policy.name} chooses only {chosen}"
+
+
+# ── Alerts ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.real
+@pytest.mark.needs("promtool")
+@each_system
+def test_prometheus_takes_the_rules(system: str) -> None:
+    rules = POLICIES / system / "alerts.yaml"
+    told = subprocess.run(
+        [program("promtool"), "check", "rules", str(rules)], capture_output=True, text=True, check=False
+    )
+    assert told.returncode == 0, told.stdout + told.stderr
+
+
+@each_system
+def test_every_rule_fires_the_policies_that_it_names(system: str) -> None:
+    one = shipped(system)
+    meant = {rule["alert"]: _named(rule) for rule in one.rules}
+    assert len(meant) == len(one.rules), "two rules have one name"
+    fired = {rule["alert"]: _fired(rule, one.policies) for rule in one.rules}
+    assert fired == meant
+
+
+@each_system
+def test_every_policy_that_waits_for_alerts_is_fired_by_a_rule(system: str) -> None:
+    one = shipped(system)
+    waiting = {policy.policy.name for policy in one.policies if policy.policy.match}
+    assert waiting == {name for rule in one.rules for name in _fired(rule, one.policies)}
+
+
+@each_system
+def test_what_a_policy_takes_from_its_alert_is_there(system: str) -> None:
+    """A label by the rule's expression, and an annotation by its name."""
+    one = shipped(system)
+    for rule in one.rules:
+        for name in _fired(rule, one.policies):
+            (policy,) = (loaded.policy for loaded in one.policies if loaded.policy.name == name)
+            for param in policy.params.values():
+                where, _, key = param.from_.text.partition(".")
+                there = rule["annotations"] if where == "annotations" else [*rule["labels"], rule["expr"]]
+                found = key in there or (where == "labels" and key in json.dumps(rule))
+                assert param.has_default or found, f"{rule['alert']} has no {param.from_.text}"
+
+
+def _named(rule: Mapping[str, Any]) -> set[str]:
+    return set(str(rule["annotations"]["policies"]).replace(",", " ").split())
+
+
+def _fired(rule: Mapping[str, Any], policies: tuple[LoadedPolicy, ...]) -> set[str]:
+    """Those of which a selector may hold, whatever the labels that the expression brings."""
+    labels = {"alertname": rule["alert"], **rule.get("labels", {})}
+
+    def may_hold(selector: Selector) -> bool:
+        return all(one.holds(labels) for one in selector.matchers if one.name in labels)
+
+    return {one.policy.name for one in policies if any(map(may_hold, one.policy.selectors))}
+
+
+# ── README ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@each_system
+def test_the_readme_accounts_for_every_section_of_the_runbook_and_every_policy(system: str) -> None:
+    assert Pack(POLICIES / system).gaps() == []
+
+
+def test_the_table_over_all_packs_is_the_one_of_their_readmes() -> None:
+    assert (POLICIES / "README.md").read_text() == overview(POLICIES), "run scripts/reference.py"
+
+
+def test_a_section_is_a_heading_without_others_under_it(tmp_path: Path) -> None:
+    (tmp_path / "runbook.txt").write_text("## A\n### One\n#### Deep\n### Two\n## B\n")
+    (tmp_path / "README.md").write_text(
+        "| s | p |\n|---|---|\n"
+        "| A › One › Deep | [x](x.yaml), [gone](gone.yaml) |\n"
+        "| B | later |\n| B | **People**: because |\n| C | [x](x.yaml) |\n"
+    )
+    for name in ("x.yaml", "idle.yaml"):
+        (tmp_path / name).write_text("policy: x\n")
+    assert Pack(tmp_path).sections == ("A › One › Deep", "A › Two", "B")
+    assert Pack(tmp_path).gaps() == [
+        "no row says who answers for: A › Two",
+        "the runbook has no section: C",
+        "two rows are about: B",
+        "B: link its policies, or say why behind **People**: or **Nothing to do**:",
+        "B: link its policies, or say why behind **People**: or **Nothing to do**:",
+        "there is no policy gone.yaml",
+        "no row names idle.yaml",
+    ]
+
+
+# ── Nobody loosens it unseen ────────────────────────────────────────────────────────────────────
+
+
+@each_system
+def test_one_vote_fewer_in_any_gate_is_red(system: str) -> None:
+    one = shipped(system)
+    weaker = [(loaded, *looser) for loaded in one.policies for looser in _looser(loaded, one.catalog)]
+    assert len(weaker) >= _gates(one)
+    for loaded, words, changed in weaker:
+        name = loaded.policy.name
+        both = (loaded.policy, Policy.model_validate(changed))
+        base, head = (Side({name: Written(each)}, one.catalog) for each in both)
+        assert difference(base, head).loosened, f"{name}: {words} passes unseen"
+
+
+@each_system
+def test_the_command_ends_in_1_for_it(
+    system: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first gate of the pack, as a pull request would loosen it."""
+    loaded, words, changed = next(
+        (loaded, *looser)
+        for loaded in shipped(system).policies
+        for looser in _looser(loaded, shipped(system).catalog)
+    )
+    settings = yaml.safe_load(example(system).read_text()) | {"policies": "policies"}
+    folder = tmp_path / "policies"
+    folder.mkdir()
+    (tmp_path / "remediator.yaml").write_text(yaml.safe_dump(settings))
+    for other in shipped(system).policies:
+        (folder / Path(other.file).name).write_text(other.text)
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=t", "-c", "user.email=t@example.com"]
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "x"]):
+        subprocess.run([*git, *command], check=True, capture_output=True)
+    monkeypatch.chdir(tmp_path)
+    asked = ["policy", "diff", "--base", "HEAD", "policies"]
+    assert main(asked) == 0
+    (folder / Path(loaded.file).name).write_text(json.dumps(changed))  # JSON is YAML
+    capsys.readouterr()
+    assert main(asked) == 1, words
+    assert "**loosened**" in capsys.readouterr().out
+
+
+def _gates(one: Shipped) -> int:
+    return sum(len(coverage.there["gates"]) for coverage in one.report.coverage.values())
+
+
+def _looser(loaded: LoadedPolicy, known: Catalog) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The policy with one vote fewer: of each role of each gate, also of those that are asked by default."""
+    document = loaded.document.value
+    for place, part in _gated(document):
+        for role, votes in part["gate"].get("votes", {}).items():
+            left = {**part["gate"]["votes"], role: votes - 1}
+            left = {name: count for name, count in left.items() if count}
+            gate = {**part["gate"], "votes": left} if left else {"waived": "nobody has to look at this"}
+            yield f"{place} without a vote of {role}", _with(document, place, gate)
+    risks = step_risks(Look(loaded.policy, known))
+    for case in loaded.policy.decide:
+        for name in case.steps:
+            wanted = need(loaded.policy, case, name, risks[name], loaded.policy.mode)
+            if wanted is not None and case.gate is None and loaded.policy.steps[name].gate is None:
+                place = ("steps", name)
+                yield f"{name} unasked", _with(document, place, {"waived": "nobody has to look at this"})
+
+
+def _gated(document: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int, str | int], Any]]:
+    for number, case in enumerate(document["decide"]):
+        if "gate" in case:
+            yield ("decide", number), case
+    for name, step in document["steps"].items():
+        if "gate" in step:
+            yield ("steps", name), step
+
+
+def _with(document: Mapping[str, Any], place: tuple[str | int, str | int], gate: Any) -> dict[str, Any]:
+    changed: dict[Any, Any] = copy.deepcopy(dict(document))
+    changed[place[0]][place[1]]["gate"] = gate
+    return changed
