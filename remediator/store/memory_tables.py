@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, MutableMapping
+from collections.abc import MutableMapping
 from datetime import datetime
-from functools import partial
 from typing import Any, Generic, TypeVar
 
 K = TypeVar("K")
@@ -49,30 +48,30 @@ class Deadlines(dict[K, datetime], Generic[K]):
         return list(found)
 
 
+_NOTHING = object()
+
+
 class Changes:
     """How to take back what a transaction has changed, latest first."""
 
     __slots__ = ("_back",)
 
     def __init__(self) -> None:
-        self._back: list[Callable[[], object]] = []
+        self._back: list[tuple[Any, Any, Any]] = []  # what was changed, where, and what stood there
 
     def __bool__(self) -> bool:
         return bool(self._back)
 
     def set(self, table: MutableMapping[K, V], key: K, value: V) -> None:
         """``table[key] = value``."""
-        if key in table:
-            self._back.append(partial(table.__setitem__, key, table[key]))
-        else:
-            self._back.append(partial(table.pop, key, None))
+        self._back.append((table, key, table.get(key, _NOTHING)))
         table[key] = value
 
     def drop(self, table: MutableMapping[K, Any], key: K) -> bool:
         """``del table[key]``, if it is there."""
         if key not in table:
             return False
-        self._back.append(partial(table.__setitem__, key, table.pop(key)))
+        self._back.append((table, key, table.pop(key)))
         return True
 
     def put(self, table: MutableMapping[K, V], key: K, value: V | None) -> None:
@@ -85,9 +84,13 @@ class Changes:
     def append(self, rows: list[V], row: V) -> None:
         """``rows.append(row)``."""
         rows.append(row)
-        self._back.append(rows.pop)
+        self._back.append((rows, len(rows) - 1, _NOTHING))
 
     def take_back(self) -> None:
         """As if nothing had been changed."""
         while self._back:
-            self._back.pop()()
+            changed, where, before = self._back.pop()
+            if before is _NOTHING:
+                del changed[where]
+            else:
+                changed[where] = before

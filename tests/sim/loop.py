@@ -90,6 +90,7 @@ class Pause:
         return self._cancelled
 
     def result(self) -> None:
+        self._handle = self._wake = None  # they know of it, too: nobody is to look for that circle
         if self._cancelled:
             raise asyncio.CancelledError
 

@@ -72,7 +72,8 @@ def play(seed: int, alerts: int, *, whole: bool = False) -> Played:
         unresolved=promises.count("21"),
         problems=len(problems),
     )
-    return Played(seed, row, problems, sim.trace if whole else _about(problems, sim.trace))
+    trace = sim.trace if whole or problems else []
+    return Played(seed, row, problems, trace if whole else _about(problems, trace))
 
 
 def _about(problems: list[str], trace: list[str]) -> list[str]:

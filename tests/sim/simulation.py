@@ -167,10 +167,11 @@ class Simulation:
         if by in self.taken_over:
             self.zombies.append(f"{by} wrote at {self.loop.time():.1f}, after others had taken over from it")
         holders = self.store._tables.holders
-        self.taken_over |= {
-            old for number, old in self._held.items() if old and holders.get(number, old) not in (old, "")
-        }
-        self._held = dict(holders)
+        if holders != self._held:
+            self.taken_over |= {
+                old for number, old in self._held.items() if old and holders.get(number, old) not in (old, "")
+            }
+            self._held = dict(holders)
         current = next(reversed(self.store._tables.sets), "")
         if current != self._current:
             self._current = current
