@@ -15,8 +15,10 @@ from typing import Any
 
 import yaml
 
-from tests.rig.daemon import Daemon, alert, daemon, settings, webhook
-from tests.rig.processes import REPOSITORY
+from tests.rig.alertmanager import running_alertmanager
+from tests.rig.daemon import HOOK_TOKEN, Daemon, alert, daemon, settings, webhook
+from tests.rig.processes import REPOSITORY, scratch
+from tests.rig.prometheus import Prometheus, running_prometheus
 from tests.rig.room import Room, until
 from tests.rig.slack import FakeSlack
 
@@ -26,6 +28,7 @@ FIRST = "molam-loyalty"
 """The pack whose settings are `examples/remediator.yaml`: the one that README and docs begin with."""
 
 QUICKER = {"every": "1s", "for": "1s", "cooldown": "2s", "recheck": "1s", "after": "4s", "within": "15s"}
+_RANGES = re.compile(r"\[\d+[smhd]\]")
 _TIMES = re.compile(r"\b(every|for|cooldown|recheck|after|within): (\d+(?:ms|s|m|h|d))+")
 
 
@@ -35,25 +38,28 @@ def example(system: str) -> Path:
 
 
 def quicker(text: str, **times: str) -> str:
-    """A policy's text with short times; gates keep theirs, for people need theirs. ``times``: other ones."""
+    """A text with short times, PromQL's ranges too; gates keep theirs. ``times``: other ones."""
     wanted = QUICKER | times
 
     def shorter(line: str) -> str:
         if "votes:" in line or "late:" in line:
             return line
-        return _TIMES.sub(lambda found: f"{found[1]}: {wanted[found[1]]}", line)
+        return _TIMES.sub(lambda found: f"{found[1]}: {wanted[found[1]]}", _RANGES.sub("[5s]", line))
 
     return "\n".join(map(shorter, text.split("\n")))
 
 
-def policies(system: str, **times: str) -> dict[str, str]:
-    """The texts of a pack's policies, by their files' names, quicker."""
-    files = sorted((POLICIES / system).glob("*.yaml"))
-    return {
+def policies(system: str, replaced: Mapping[str, str] = {}, **times: str) -> dict[str, str]:
+    """The texts of a pack's policies, by their files' names, quicker. ``replaced``: thresholds of time."""
+    texts = {
         one.stem: quicker(one.read_text(), **times)
-        for one in files
+        for one in sorted((POLICIES / system).glob("*.yaml"))
         if not one.name.endswith(".test.yaml") and one.name != "alerts.yaml"
     }
+    for old, new in replaced.items():
+        assert any(old in text for text in texts.values()), old
+        texts = {name: text.replace(old, new) for name, text in texts.items()}
+    return texts
 
 
 def config(system: str, slack: FakeSlack, connections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -115,9 +121,33 @@ def room(
     connections: Mapping[str, Mapping[str, Any]],
     *,
     times: Mapping[str, str] | None = None,
+    replaced: Mapping[str, str] | None = None,
+    port: int = 0,
     **environment: str,
 ) -> Iterator[PackRoom]:
-    """Start a daemon with a pack. ``connections``: where the test's world is; ``times``: see `quicker`."""
-    texts = policies(system, **(times or {}))
-    with daemon(config(system, slack, connections), texts, **environment) as one:
+    """Start a daemon with a pack. ``connections``: where the test's world is; ``times``: see `quicker`.
+
+    replaced: other texts in its policies, such as a minute in SQL; port: where `watched` sends its alerts.
+    """
+    texts = policies(system, replaced or {}, **(times or {}))
+    made = config(system, slack, connections) | {"listen": f"127.0.0.1:{port}"}
+    with daemon(made, texts, **environment) as one:
         yield PackRoom(system, slack, one)
+
+
+@contextmanager
+def watched(system: str, targets: Mapping[str, str], port: int) -> Iterator[Prometheus]:
+    """A real Prometheus with the pack's own rules, quicker, and a real Alertmanager that tells the daemon.
+
+    targets: job → the base URL whose ``/metrics`` is scraped; port: the daemon's (`free_port`).
+    """
+    with (
+        scratch("rules") as folder,
+        running_alertmanager(
+            f"http://127.0.0.1:{port}/hooks/alertmanager", HOOK_TOKEN, group_by=("...",)
+        ) as alertmanager,
+    ):
+        rules = folder / "alerts.yaml"
+        rules.write_text(quicker((POLICIES / system / "alerts.yaml").read_text()))
+        with running_prometheus(targets, alertmanager=alertmanager.url, rule_files=[rules]) as prometheus:
+            yield prometheus

@@ -192,12 +192,15 @@ class Daemon:
 
 @contextmanager
 def daemon(config: dict[str, Any], policies: Mapping[str, str], **environment: str) -> Iterator[Daemon]:
-    """A folder with a config and policies, the daemon started in it, ended and removed at the end."""
+    """A folder with a config and policies, the daemon started in it, ended and removed at the end.
+
+    It listens on the port that the config names; where that is 0, on a free one.
+    """
     with scratch("daemon") as folder:
         one = Daemon(folder, config, environment=environment)
         for name, text in policies.items():
             one.policy(name, text)
-        one.start()
+        one.start(int(config["listen"].rpartition(":")[2]) or None)
         try:
             yield one
         except BaseException:
