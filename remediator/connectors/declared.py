@@ -7,7 +7,7 @@ changes which command is meant, how many words it has, nor what stands around it
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -195,3 +195,11 @@ def endpoints(commands: Mapping[str, Declared]) -> dict[str, Risk]:
 def declared(commands: Mapping[str, Declared], *, reads: frozenset[str] = frozenset()) -> dict[str, Command]:
     """What policies may know of them. ``reads``: those that change nothing."""
     return {name: Command(name in reads, one.slots) for name, one in commands.items()}
+
+
+def spelled(words: Sequence[str]) -> str:
+    """A command as people read it: a word with anything unusual in it in quotes."""
+    return " ".join(word if _USUAL.fullmatch(word) else repr(word) for word in words)
+
+
+_USUAL = re.compile(r"[A-Za-z0-9_:./*@%+,=\[\]-]+")

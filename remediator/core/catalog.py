@@ -168,7 +168,6 @@ PLANNED = frozenset(
     kubernetes.get kubernetes.scale kubernetes.restart kubernetes.rollback
     kubernetes.resources kubernetes.delete kubernetes.job
     docker.inspect docker.restart
-    command.read command.run
     alertmanager.silence
     tls.expiry dns.resolve disk.usage
     """.split()

@@ -86,7 +86,8 @@ ACTS: dict[str, tuple[Callable[[str], Connector], Call]] = {
 
 
 NO_WIRE = {"people.page"}  # commits a row of our own
-ELSEWHERE = {  # counted in files of their own: COMMITs, sessions, indexes, EXECs
+ELSEWHERE = {  # counted in files of their own: COMMITs, sessions, indexes, EXECs, starts
+    "command.run",
     "redis.command",
     "postgres.execute",
     "postgres.restore",

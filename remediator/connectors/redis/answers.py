@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
 from typing import Any
 
 from remediator.core.calls import printable
@@ -52,8 +51,3 @@ def kept(reply: Any) -> Any:
         case list():
             return [kept(one) for one in reply[:1000]]
     return printable(str(reply))
-
-
-def spelled(words: Sequence[str]) -> str:
-    """A command as people read it: a word with anything unusual in it in quotes."""
-    return " ".join(word if re.fullmatch(r"[\w:./*@%+,=-]+", word) else repr(word) for word in words)

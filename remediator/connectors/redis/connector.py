@@ -8,9 +8,9 @@ import re
 from collections.abc import AsyncIterator
 from typing import Any
 
-from remediator.connectors.declared import COMMAND, SLOTS, found
+from remediator.connectors.declared import COMMAND, SLOTS, found, spelled
 from remediator.connectors.redis import fence
-from remediator.connectors.redis.answers import MOST_BYTES, facts, number, spelled
+from remediator.connectors.redis.answers import MOST_BYTES, facts, number
 from remediator.connectors.redis.link import BrokenError, Link, linked
 from remediator.connectors.redis.settings import LONGEST, RedisSettings
 from remediator.connectors.unoffered import Unoffered

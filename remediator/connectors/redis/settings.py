@@ -9,11 +9,11 @@ from types import MappingProxyType
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from remediator.config import Duration, Secret
 from remediator.connectors.declared import Declared, declared, endpoints, named
-from remediator.connectors.settings import Authorities, Settings
+from remediator.connectors.settings import BLIND, Authorities, Settings
 from remediator.core.catalog import Command, Risk
 
 LONGEST = timedelta(seconds=30)
@@ -56,7 +56,9 @@ class RedisCommand(Declared):
         return self
 
 
-def _address(value: str) -> str:
+def _address(value: str, info: ValidationInfo) -> str:
+    if (info.context or {}).get(BLIND) and value.startswith("https://unknown.invalid/"):
+        return value  # stands for a reference
     try:
         parts = urlsplit(value)
         port, base = parts.port, parts.path.removeprefix("/")

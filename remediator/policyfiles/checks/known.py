@@ -19,6 +19,7 @@ from remediator.policyfiles.checks.uses import Look, Use
 
 SCALARS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
+        "command.read": {"exit": ("number",), "out": ("str",)},
         "http.get": {"status": ("number",), "text": ("str",)},
         "postgres.query": {"count": ("number",)},
         "prometheus.query": {"value": ("number", "NoneType")},

@@ -65,6 +65,8 @@ def _completed(value: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
         return _rows(value)
     if "series" in names:
         return _series(value)
+    if "lines" in names:
+        return _printed(value)
     if "json" in names:
         body = value.get("json")
         text = "" if body is None else json.dumps(body)
@@ -81,6 +83,14 @@ def _rows(value: dict[str, Any]) -> dict[str, Any]:
     rows = [exact(row) for row in rows]
     count = value.get("count", len(rows))
     return {"rows": rows, "row": rows[0] if rows else None, "count": count}
+
+
+def _printed(value: dict[str, Any]) -> dict[str, Any]:
+    """What a command prints, in whichever form it is written."""
+    body, lines = value.get("json"), value.get("lines")
+    out = "".join(f"{line}\n" for line in lines) if lines else "" if body is None else json.dumps(body)
+    out = value.get("out", out)
+    return {"exit": 0, "out": out, "lines": out.splitlines(), "json": body} | value
 
 
 def _series(value: dict[str, Any]) -> dict[str, Any]:

@@ -124,7 +124,7 @@ def test_every_text_that_a_connection_needs_may_be_a_reference(kind: Any, folder
     written = (
         {"kind": kind.name}
         | dict.fromkeys(needed, "${env:NO}")
-        | ({"tables": []} if "tables" in needed else {})
+        | {name: empty for name, empty in (("tables", []), ("commands", {})) if name in needed}
     )
     (folder / "remediator.yaml").write_text(json.dumps({"connections": {"one": written}}))
     known = catalog(load_config(folder / "remediator.yaml", {}, blind=True), blind=True)

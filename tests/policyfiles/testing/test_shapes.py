@@ -13,6 +13,8 @@ from tests.policyfiles.testing.stage import PACK, known
 ROWS = ("rows", "row", "count")
 SERIES = ("value", "series")
 HTTP = ("status", "json", "text")
+PRINTED = ("exit", "out", "lines", "json")
+AS_WRITTEN = {("value",)}
 
 WRITTEN = [
     (
@@ -39,6 +41,10 @@ WRITTEN = [
     ),
     ({"json": {"a": 0.5}}, HTTP, {"status": 200, "json": {"a": 0.5}, "text": '{"a": 0.5}'}),
     ({"status": 404}, HTTP, {"status": 404, "json": None, "text": ""}),
+    ({"lines": ["a", "b"]}, PRINTED, {"exit": 0, "out": "a\nb\n", "lines": ["a", "b"], "json": None}),
+    ({"json": [1]}, PRINTED, {"exit": 0, "out": "[1]", "lines": ["[1]"], "json": [1]}),
+    ({"out": "a\nb", "exit": 3}, PRINTED, {"exit": 3, "out": "a\nb", "lines": ["a", "b"], "json": None}),
+    (7, ("value",), {"value": 7}),
     ({"error": "timeout"}, HTTP, "timeout"),
     ({"error": "E1", "code": 7}, (), {"error": "E1", "code": 7}),
     ({"ok": False}, SERIES, "it could not be read"),
@@ -57,7 +63,7 @@ def test_every_operation_that_reads_has_a_shape_here() -> None:
     """A new probe with names of its own is written as it answers, unless it is like one of these."""
     catalog, _ = known()
     shapes = {spec.reads for spec in catalog.operations.values() if spec.reads}
-    assert shapes <= {ROWS, SERIES, HTTP}
+    assert shapes <= {ROWS, SERIES, HTTP, PRINTED} | AS_WRITTEN
 
 
 def test_the_probes_of_a_policy_have_their_names() -> None:

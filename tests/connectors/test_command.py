@@ -1,0 +1,449 @@
+"""command.read and command.run with real processes: started once, as declared, and surely over at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from remediator.config import Config
+from remediator.connectors import catalog, problems
+from remediator.connectors.command import READ, RUN, Commands, CommandSettings, keeper
+from remediator.connectors.settings import BLIND
+from remediator.core.catalog import Command, Risk
+from remediator.core.intention import Call
+from remediator.core.messages import Done, Refused, Result, Unknown
+from remediator.errors import ConnectorError
+from remediator.ports import Order
+
+RECORDING = """\
+#!/bin/sh
+printf '%s' started >>LEDGER
+for word; do printf ' <%s>' "$word" >>LEDGER; done
+printf '\\n' >>LEDGER
+BODY
+"""
+
+
+PYTHON = Path(sys.executable).resolve()
+
+
+class Room:
+    """A folder with a program that writes down each of its starts, and what comes after that."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.ledger = folder / "ledger"
+        self.program = folder / "program"
+
+    def does(self, body: str = "exit 0") -> None:
+        self.program.write_text(RECORDING.replace("LEDGER", str(self.ledger)).replace("BODY", body))
+        self.program.chmod(0o755)
+
+    def commands(self, *words: object, **more: object) -> Commands:
+        command = {"argv": [str(self.program), *words], "within": "5s", **more}
+        return Commands(CommandSettings.model_validate({"commands": {"it": command}}))
+
+    @property
+    def starts(self) -> list[str]:
+        return self.ledger.read_text().splitlines() if self.ledger.exists() else []
+
+    def left(self, name: str = "pids") -> list[int]:
+        """Of the processes that a command wrote down, those that are still there."""
+        pids = [int(word) for word in (self.folder / name).read_text().split()]
+        return [pid for pid in pids if alive(pid)]
+
+
+def alive(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+async def until(holds: Callable[[], object], within: float = 5.0) -> None:
+    deadline = time.monotonic() + within
+    while not holds():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Room:
+    monkeypatch.setattr(keeper, "GRACE", 0.3)
+    made = Room(tmp_path)
+    made.does()
+    return made
+
+
+async def act(commands: Commands, *, late: str = "", timeout: float = 5, **slots: object) -> Result:
+    call = Call(RUN.name, "host", {"command": "it", **({"slots": slots} if slots else {})})
+    return await commands.act(call, order=Order("k", late=lambda: late), timeout=timeout)
+
+
+async def read(commands: Commands, **slots: object) -> dict[str, Any]:
+    call = Call(READ.name, "host", {"command": "it", **({"slots": slots} if slots else {})})
+    return await commands.read(call, timeout=5)
+
+
+# ── What it answers ─────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_what_a_reading_command_prints_is_read(room: Room) -> None:
+    room.does("""echo '{"pending": 7}'; echo careful >&2""")
+    assert await read(room.commands(reads=True)) == {
+        "exit": 0,
+        "out": '{"pending": 7}\n',
+        "lines": ['{"pending": 7}'],
+        "json": {"pending": 7},
+    }
+    room.does("echo one; echo two; exit 3")
+    told = await read(room.commands(reads=True, exits={"done": [0, 3]}))
+    assert (told["exit"], told["lines"], told["json"]) == (3, ["one", "two"], None)
+
+
+async def test_what_it_prints_is_data_whatever_it_is(room: Room) -> None:
+    room.does(r"printf 'a\000b\377 NaN'")
+    assert (await read(room.commands(reads=True)))["out"] == "a\ufffdb\ufffd NaN"
+
+
+async def test_a_status_that_is_no_answer_is_told_with_what_it_complained_about(room: Room) -> None:
+    room.does("echo fine; echo 'no such queue' >&2; exit 4")
+    with pytest.raises(ConnectorError, match="host: it: it ended with 4: no such queue"):
+        await read(room.commands(reads=True))
+
+
+@pytest.mark.parametrize(
+    ("body", "became"),
+    [
+        (
+            "echo all of them",
+            Done({"exit": 0, "out": "all of them\n", "lines": ["all of them"], "json": None}),
+        ),
+        ("echo nothing to do; exit 65", Refused("it ended with 65: nothing to do")),
+        ("echo half of them >&2; exit 1", Unknown("it ended with 1: half of them")),
+        ("kill -SEGV $$", Unknown("it was ended by SIGSEGV")),
+        ("exit 137", Unknown("it ended with 137")),
+    ],
+)
+async def test_its_status_says_what_became_of_an_act(room: Room, body: str, became: Result) -> None:
+    room.does(body)
+    assert await act(room.commands(exits={"refused": [65]})) == became
+    assert room.starts == ["started"]
+
+
+async def test_only_one_that_reads_is_read_and_only_one_that_does_not_is_run(room: Room) -> None:
+    with pytest.raises(ConnectorError, match="not asked: it changes something"):
+        await read(room.commands())
+    assert await act(room.commands(reads=True)) == Refused(
+        "never started: it is declared as one that only reads"
+    )
+    assert room.starts == []
+
+
+async def test_people_see_the_very_words_and_no_secret(room: Room) -> None:
+    words = ["down", {"secret": "canary-1", "prefix": "--secret="}, {"slot": "why", "pattern": ".*"}]
+    call = Call(RUN.name, "host", {"command": "it", "slots": {"why": "a 'b"}})
+    picture = await room.commands(*words).preview(call, timeout=5)
+    assert picture.text == f"""runs {room.program} down --secret=[hidden] "a 'b" in /"""
+    assert await act(room.commands(*words), why="x") != Refused("")
+    assert room.starts == ["started <down> <--secret=canary-1> <x>"]
+
+
+# ── How it is started ───────────────────────────────────────────────────────────────────────────────
+
+
+async def test_its_environment_is_what_is_declared_and_nothing_else(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CANARY", "canary-2")
+    room.does("cat /proc/self/environ | tr '\\000' '\\n'; pwd; cat; ls -l /proc/self/fd | wc -l; umask")
+    told = await read(
+        room.commands(reads=True, env={"PATH": "/usr/bin:/bin", "APP": "one"}, cwd=str(room.folder))
+    )
+    assert sorted(line for line in told["lines"] if "=" in line) == [
+        "APP=one",
+        "PATH=/usr/bin:/bin",
+        f"PWD={room.folder}",  # the shell's own
+    ]
+    assert told["lines"][-3:] == [str(room.folder), "5", "0077"]  # total, 0, 1, 2 and the folder itself
+
+
+async def test_no_signal_that_we_ignore_is_ignored_by_it(room: Room) -> None:
+    room.does("grep SigIgn /proc/self/status")
+    assert (await read(room.commands(reads=True, env={"PATH": "/bin"})))["out"].split()[1] == "0" * 16
+
+
+async def test_what_cannot_be_executed_was_never_started(room: Room) -> None:
+    commands = room.commands()
+    room.program.write_text("#!/no/such/interpreter\n")
+    assert await act(commands) == Refused("never started: No such file or directory")
+    room.program.unlink()
+    told = await act(commands)
+    assert told == Refused(f"never started: {room.program} cannot be run: No such file or directory")
+    room.does()
+    assert await act(room.commands(cwd=str(room.folder / "gone"))) == Refused(
+        "never started: No such file or directory"
+    )
+    assert room.starts == []
+
+
+async def test_what_became_too_late_is_not_started(room: Room) -> None:
+    told = await act(room.commands(), late="this replica's lease was over")
+    assert told == Refused("never started: this replica's lease was over")
+    assert room.starts == []
+
+
+async def test_a_program_that_others_may_write_is_not_run(room: Room) -> None:
+    commands = room.commands()
+    room.program.chmod(0o775)
+    told = await act(commands)
+    assert (
+        isinstance(told, Refused)
+        and f"may be written by others than its owner; chmod go-w {room.program}" in told.reason
+    )
+    room.program.chmod(0o755)
+    room.folder.chmod(0o777)
+    told = await act(commands)
+    assert isinstance(told, Refused) and f"may be replaced by anybody, through {room.folder}" in told.reason
+    assert room.starts == []
+
+
+# ── Data is inert ───────────────────────────────────────────────────────────────────────────────────
+
+HOSTILE = [
+    "a b",
+    "$(id)",
+    "`id`",
+    "; rm -rf /",
+    "&& id",
+    "| id",
+    "> /tmp/x",
+    "*",
+    "~root",
+    "'",
+    '"',
+    "\\",
+    "${now}",
+    "%s{0}",
+    "<!channel>",
+    "\u202egnp.exe",
+    "ʼ\U0001f600",
+    "../../etc/passwd",
+    "--force",
+    "-rf",
+    "a\nb",
+    "a\0b",
+    "a\x1b[2J",
+    "\udc80",
+    "x" * 5000,
+    "",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+async def test_a_value_is_one_word_or_is_refused(room: Room, text: str) -> None:
+    commands = room.commands("queue:retry", {"slot": "job", "pattern": "(?s).*"}, "end")
+    told = await act(commands, job=text)
+    unfit = (
+        text.startswith("-")
+        or not text
+        or len(text) > 4096
+        or any(one < " " or "\ud800" <= one < "\ue000" for one in text)
+    )
+    if unfit:
+        assert isinstance(told, Refused) and told.reason.startswith("never started: job: ")
+        assert room.starts == []
+    else:
+        assert isinstance(told, Done), told
+        assert room.starts == [f"started <queue:retry> <{text}> <end>"]
+
+
+@pytest.mark.parametrize(
+    ("slot", "value", "word"),
+    [
+        ({"type": "int", "max": 100}, 7, "7"),
+        ({"type": "int", "prefix": "--limit="}, 7, "--limit=7"),
+        ({"type": "int", "min": -5}, -5, "-5"),
+        ({"values": ["default", "-all"]}, "-all", "-all"),
+        ({"pattern": "-[a-z]"}, "-a", "-a"),
+        ({"pattern": ".*", "prefix": "--queue="}, "--x", "--queue=--x"),
+        ({"type": "int"}, -1, ""),
+        ({"type": "int", "max": 100}, 101, ""),
+        ({"type": "int"}, 1.0, ""),
+        ({"type": "int"}, "7", ""),
+        ({"values": ["default"]}, "other", ""),
+        ({"pattern": "[a-z]+"}, "abc\n", ""),
+        ({"pattern": "[a-z-]+"}, "-a", ""),
+        ({"pattern": "[a-z]+"}, {"a": "b"}, ""),
+    ],
+)
+async def test_a_slot_takes_what_its_type_says(
+    room: Room, slot: dict[str, object], value: object, word: str
+) -> None:
+    told = await act(room.commands({"slot": "it", **slot}), it=value)
+    assert isinstance(told, Done if word else Refused), told
+    assert room.starts == ([f"started <{word}>"] if word else [])
+
+
+# ── Its end ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("stubborn", [False, True])
+async def test_one_that_hangs_is_ended_with_all_that_it_started(room: Room, stubborn: bool) -> None:
+    trap = "trap '' TERM; " if stubborn else ""
+    room.does(f"{trap}sleep 60 & echo $$ $! >{room.folder}/pids; wait; sleep 60")
+    began = time.monotonic()
+    told = await act(room.commands(env={"PATH": "/bin:/usr/bin"}, within="300ms"))
+    assert told == Unknown("it was ended: its time was up")
+    assert time.monotonic() - began < (1.0 if not stubborn else 3.0) + 2.0
+    assert room.left() == []
+    assert room.starts == ["started"]
+
+
+async def test_what_a_command_leaves_behind_in_its_group_ends_with_it(room: Room) -> None:
+    room.does(f"sleep 60 & echo $! >{room.folder}/pids; echo done")
+    told = await act(room.commands(env={"PATH": "/bin:/usr/bin"}))
+    assert isinstance(told, Done) and told.result["out"] == "done\n"
+    assert room.left() == []
+
+
+async def test_one_who_leaves_the_group_keeps_nobody_waiting(room: Room) -> None:
+    room.does(f"setsid sh -c 'echo $$ >{room.folder}/pids; exec sleep 60' & sleep 0.2; echo done")
+    began = time.monotonic()
+    told = await act(room.commands(env={"PATH": "/bin:/usr/bin"}))
+    try:
+        assert isinstance(told, Done) and told.result["out"] == "done\n"
+        assert time.monotonic() - began < 4
+    finally:
+        for pid in room.left():
+            os.kill(pid, signal.SIGKILL)
+
+
+async def test_a_flood_is_bounded_and_does_not_stop_the_command(room: Room) -> None:
+    room.does("head -c 20000000 /dev/zero | tr '\\000' x; echo end >&2")
+    told = await act(room.commands(env={"PATH": "/bin:/usr/bin"}, output=1000))
+    assert isinstance(told, Done) and told.result["out"] == "x" * 1000 and told.result["cut"] is True
+    with pytest.raises(
+        ConnectorError, match="prints more than 1000 bytes; let it print less, or raise its output"
+    ):
+        await read(room.commands(env={"PATH": "/bin:/usr/bin"}, output=1000, reads=True))
+
+
+async def test_memory_is_bounded(room: Room) -> None:
+    words = [str(PYTHON), "-I", "-S", "-c", "print(len(b'x' * 900_000_000))"]
+    command = {"argv": words, "memory": 500_000_000}
+    commands = Commands(CommandSettings.model_validate({"commands": {"it": command}}))
+    told = await act(commands)
+    assert isinstance(told, Unknown) and "MemoryError" in told.reason
+
+
+async def test_an_act_that_is_cancelled_ends_its_command(room: Room) -> None:
+    room.does(f"sleep 60 & echo $$ $! >{room.folder}/pids; wait")
+    acting = asyncio.ensure_future(act(room.commands(env={"PATH": "/bin:/usr/bin"})))
+    await until(
+        lambda: len((room.folder / "pids").read_text().split()) == 2 if (room.folder / "pids").exists() else 0
+    )
+    acting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await acting
+    assert room.left() == []
+
+
+ALONE = """\
+import asyncio, sys
+from remediator.connectors.command import Commands, CommandSettings
+from remediator.core.intention import Call
+from remediator.ports import Order
+
+command = {"argv": [sys.argv[1]], "env": {"PATH": "/bin:/usr/bin"}}
+commands = Commands(CommandSettings.model_validate({"commands": {"it": command}}))
+asyncio.run(commands.act(Call("command.run", "host", {"command": "it"}), order=Order("k"), timeout=60))
+"""
+
+
+@pytest.mark.parametrize("whom", ["the daemon", "the keeper"])
+async def test_when_the_daemon_or_the_keeper_is_killed_the_command_ends_and_is_not_started_again(
+    room: Room, whom: str
+) -> None:
+    room.does(f"sleep 60 & echo $$ $! >{room.folder}/pids; wait")
+    daemon = subprocess.Popen([sys.executable, "-c", ALONE, str(room.program)])  # noqa: ASYNC220
+    try:
+        written = room.folder / "pids"
+        await until(lambda: written.exists() and len(written.read_text().split()) == 2, within=10)
+        if whom == "the daemon":
+            daemon.kill()
+        else:
+            os.kill(parent(int(written.read_text().split()[0])), signal.SIGKILL)
+        await until(lambda: room.left() == [])
+    finally:
+        daemon.kill()
+        daemon.wait()
+    assert room.starts == ["started"]
+
+
+# ── What is told at load ────────────────────────────────────────────────────────────────────────────
+
+
+def told(**command: object) -> list[str]:
+    given = {"host": {"kind": "command", "commands": {"it": command}}}
+    return [str(one) for one in problems(Config.model_validate({"connections": given}))]
+
+
+def test_what_may_not_be_declared_is_told_with_its_place_and_remedy(tmp_path: Path) -> None:
+    loose = tmp_path / "loose"
+    loose.touch()
+    loose.chmod(0o777)
+    plain = tmp_path / "plain"
+    plain.touch()
+    place = "connections.host.commands.it"
+    assert told(argv=["php", "artisan"]) == [
+        f"{place}: write the absolute path of the program and of its folder: nothing is searched for"
+    ]
+    assert told(argv=["/no/such"]) == [f"{place}: /no/such cannot be run: No such file or directory"]
+    assert told(argv=[str(plain)]) == [
+        f"{place}: {plain} is no program that may be executed; chmod a+x, or name another"
+    ]
+    assert told(argv=[str(loose)]) == [
+        f"{place}: {loose} may be written by others than its owner; chmod go-w {loose}"
+    ]
+    assert told(argv=["/bin/sh"], exits={"refused": [0]}) == [
+        f"{place}.exits: 0 cannot mean both done and refused"
+    ]
+    assert told(argv=["/bin/sh"], env={"A B": "x"}) == [f"{place}.env: 'A B' cannot be a variable's name"]
+    assert told(argv=["/bin/sh"], exits={"dnoe": [1]}) == [
+        f"{place}.exits.dnoe: unknown key; did you mean done?"
+    ]
+    assert told(argv=["/bin/sh"], within="1h")[0].startswith(f"{place}.within: ")
+    assert told(argv=["/bin/sh"]) == []
+
+
+def test_a_blind_reader_looks_at_no_file() -> None:
+    given = {"commands": {"it": {"argv": ["/no/such"]}}}
+    CommandSettings.model_validate(given, context={BLIND: True})
+
+
+def test_the_catalogue_knows_each_command_by_name() -> None:
+    commands = {
+        "status": {"argv": ["/bin/sh", "-c", "true"], "reads": True},
+        "restart": {"argv": ["/bin/sh", {"slot": "what", "values": ["a"]}], "risk": "disruptive"},
+    }
+    given = {"connections": {"host": {"kind": "command", "commands": commands}}}
+    found = catalog(Config.model_validate(given)).connections["host"]
+    assert found.commands == {
+        "status": Command(reads=True),
+        "restart": Command(reads=False, slots=frozenset({"what"})),
+    }
+    assert found.risks["COMMAND restart"] is Risk.DISRUPTIVE
