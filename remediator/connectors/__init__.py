@@ -14,7 +14,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from remediator.config import Config, Rung
-from remediator.connectors import command, http, people, postgres, prometheus, redis, slack
+from remediator.connectors import command, disk, dns, http, people, postgres, prometheus, redis, slack, tls
 from remediator.connectors.settings import BLIND, Settings
 from remediator.core.catalog import BUILT_IN, Catalog, Connection, Operation
 from remediator.errors import ConfigError
@@ -24,10 +24,13 @@ KINDS: dict[str, ConnectorKind] = {
     kind.name: kind
     for kind in (
         command.KIND,
+        disk.KIND,
+        dns.KIND,
         http.KIND,
         postgres.KIND,
         prometheus.KIND,
         redis.KIND,
+        tls.KIND,
         slack.KIND,
         people.KIND,
     )

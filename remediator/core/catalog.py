@@ -169,7 +169,6 @@ PLANNED = frozenset(
     kubernetes.resources kubernetes.delete kubernetes.job
     docker.inspect docker.restart
     alertmanager.silence
-    tls.expiry dns.resolve disk.usage
     """.split()
 )
 """Operations of the language that have no connector yet: refused at load, never ignored."""

@@ -27,11 +27,14 @@ WHATEVER_IS_THERE = {"redis.info"}  # what it reads has names of its own
 
 SETTINGS: dict[str, dict[str, object]] = {
     "command": {"commands": {"it": {"argv": ["/bin/sh", "-c", "true"]}}},
+    "disk": {"mounts": ["/"]},
+    "dns": {"names": ["shop.example"]},
     "http": {"base_url": "http://127.0.0.1:1"},
     "postgres": {"dsn": "postgresql://ann@127.0.0.1:1/loyalty", "tables": ["loyalty_programs"]},
     "prometheus": {"url": "http://127.0.0.1:1"},
     "redis": {"url": "redis://127.0.0.1:1/0"},
     "slack": {},
+    "tls": {"servers": {"shop": "shop.example:443"}},
     "people": {},
 }
 
@@ -160,7 +163,10 @@ def test_all_problems_are_told_at_once_each_with_its_place_and_remedy() -> None:
         ),
         "connections.loyalty_api.timeout: 'soon' is not a duration; write 30s, 5m, 2h, 7d or 24h5m",
         "connections.loyalty_api.base_ulr: unknown key; did you mean base_url?",
-        "connections.other.kind: is missing; write one of command, http, postgres, prometheus, redis",
+        (
+            "connections.other.kind: is missing; "
+            "write one of command, disk, dns, http, postgres, prometheus, redis, tls"
+        ),
         "connections.slack: this connection is built in; give yours another name",
     ]
 

@@ -17,6 +17,7 @@ _COMPONENTS: dict[str, tuple[tuple[str, ...], str]] = {
     "alertmanager": (("prometheus-alertmanager", "alertmanager"), "prometheus-alertmanager"),
     "amtool": (("amtool",), "prometheus-alertmanager"),
     "chromium": (("chromium", "chromium-browser"), "chromium"),
+    "openssl": (("openssl",), "openssl"),
     "redis": (("redis-server",), "redis-server"),
     "postgresql": (("postgres", "/usr/lib/postgresql/*/bin/postgres"), "postgresql"),
 }

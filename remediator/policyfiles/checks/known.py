@@ -20,9 +20,11 @@ from remediator.policyfiles.checks.uses import Look, Use
 SCALARS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "command.read": {"exit": ("number",), "out": ("str",)},
+        "disk.usage": {"used_pct": ("number",), "free_bytes": ("number",)},
         "http.get": {"status": ("number",), "text": ("str",)},
         "postgres.query": {"count": ("number",)},
         "prometheus.query": {"value": ("number", "NoneType")},
+        "tls.expiry": {"not_after": ("str",), "issuer": ("str",), "subject": ("str",)},
     }
 )
 """The fields of a reading that are one plain value each, and their kinds."""

@@ -116,6 +116,15 @@ def test_what_is_wrong_with_the_config_is_still_told(
     assert "did you mean tables?" in capsys.readouterr().err
 
 
+EMPTY: dict[str, object] = {
+    "tables": [],
+    "commands": {},
+    "servers": {"a": "b"},
+    "mounts": ["/"],
+    "names": ["a"],
+}
+
+
 @pytest.mark.parametrize(
     "kind", [one for one in KINDS.values() if not one.built_in], ids=lambda one: one.name
 )
@@ -124,7 +133,7 @@ def test_every_text_that_a_connection_needs_may_be_a_reference(kind: Any, folder
     written = (
         {"kind": kind.name}
         | dict.fromkeys(needed, "${env:NO}")
-        | {name: empty for name, empty in (("tables", []), ("commands", {})) if name in needed}
+        | {name: empty for name, empty in EMPTY.items() if name in needed}
     )
     (folder / "remediator.yaml").write_text(json.dumps({"connections": {"one": written}}))
     known = catalog(load_config(folder / "remediator.yaml", {}, blind=True), blind=True)

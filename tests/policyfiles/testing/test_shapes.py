@@ -14,7 +14,7 @@ ROWS = ("rows", "row", "count")
 SERIES = ("value", "series")
 HTTP = ("status", "json", "text")
 PRINTED = ("exit", "out", "lines", "json")
-AS_WRITTEN = {("value",)}
+AS_WRITTEN = {("value",), ("used_pct", "free_bytes"), ("addresses",), ("not_after", "issuer", "subject")}
 
 WRITTEN = [
     (
