@@ -10,7 +10,7 @@ Where one is missing the test is skipped and the summary says so; with ``CI=true
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
@@ -19,6 +19,8 @@ from tests.rig.postgres import Server, running_postgres
 from tests.rig.slack import FakeSlack, running_slack
 from tests.rig.world import LoyaltyWorld, running_world
 
+_COVERED = "COVERAGE_PROCESS_CONFIG"
+"""Where coverage tells new processes to measure themselves."""
 _MISSING = "needs a component that is not installed: "
 
 
@@ -38,6 +40,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if getattr(getattr(item, "function", None), "is_hypothesis_test", False):
             item.add_marker("no_cover")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """What is not covered starts its processes without coverage, too."""
+    how = os.environ.get(_COVERED) if item.get_closest_marker("no_cover") else None
+    if how is not None:
+        del os.environ[_COVERED]
+    try:
+        return (yield)
+    finally:
+        if how is not None:
+            os.environ[_COVERED] = how
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

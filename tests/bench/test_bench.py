@@ -12,6 +12,8 @@ import pytest
 from bench.figures import Bar, Figure, percentile
 from tests.rig.processes import REPOSITORY
 
+pytestmark = pytest.mark.no_cover
+
 
 def bench(*options: str, within: float = 110) -> tuple[int, list[dict[str, Any]], str]:
     """Exit status, the figures, and what was said beside them."""

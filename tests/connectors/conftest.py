@@ -11,8 +11,10 @@ from tests.rig.postgres import Server
 
 
 @pytest.fixture
-async def database(server: Server) -> str:
-    return await server.copy()
+async def database(server: Server) -> AsyncIterator[str]:
+    name = await server.copy()
+    yield name
+    await server.drop(name)
 
 
 @pytest.fixture

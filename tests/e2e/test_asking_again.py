@@ -13,7 +13,7 @@ from tests.rig.room import button
 from tests.rig.slack import FakeSlack
 from tests.rig.world import LoyaltyWorld
 
-pytestmark = [pytest.mark.e2e]
+pytestmark = [pytest.mark.e2e, pytest.mark.no_cover]
 
 SOON_OVER = "soon-over"
 

@@ -21,7 +21,7 @@ from tests.rig.slack import FakeSlack
 from tests.rig.webhook import Webhook
 from tests.rig.world import LoyaltyWorld
 
-pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module"), pytest.mark.no_cover]
 
 ACTS, ASKS, PROM, BLIND = "act-now", "pause-campaign", "ask-prometheus", "pause-unproved"
 

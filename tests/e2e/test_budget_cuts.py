@@ -18,6 +18,7 @@ pytestmark = [
     pytest.mark.e2e,
     pytest.mark.real,
     pytest.mark.needs("postgresql"),
+    pytest.mark.no_cover,
 ]
 
 WHOLE, HALVED = Decimal("0.0700"), Decimal("0.0350")

@@ -26,7 +26,7 @@ from tests.rig.slack import FakeSlack
 from tests.rig.webhook import Webhook, running_webhook
 from tests.rig.world import LoyaltyWorld
 
-pytestmark = [pytest.mark.e2e]
+pytestmark = [pytest.mark.e2e, pytest.mark.no_cover]
 
 ACTS, ASKS, HOLDS = "act-now", "pause-campaign", "hold-campaign"
 DAY = timedelta(days=1)

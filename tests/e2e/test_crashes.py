@@ -16,7 +16,7 @@ from tests.rig.slack import FakeSlack
 from tests.rig.webhook import Delivery, Webhook
 from tests.rig.world import LoyaltyWorld
 
-pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module"), pytest.mark.no_cover]
 
 PROVED, UNPROVED, ASKS, HOLDS = "prove-pause", "pause-unproved", "pause-campaign", "hold-campaign"
 Point = Callable[[Stage, str], Awaitable[None]]

@@ -13,7 +13,7 @@ from tests.e2e.stage import Stage, stage
 from tests.rig.slack import Answer, FakeSlack
 from tests.rig.world import LoyaltyWorld
 
-pytestmark = [pytest.mark.e2e]
+pytestmark = [pytest.mark.e2e, pytest.mark.no_cover]
 
 ASKS, SOON_OVER, DENIES_LATE, THREE = "pause-campaign", "soon-over", "denies-late", "three-people"
 

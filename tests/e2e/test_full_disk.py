@@ -18,7 +18,7 @@ from tests.rig.room import until
 from tests.rig.slack import FakeSlack
 from tests.rig.world import LoyaltyWorld
 
-pytestmark = [pytest.mark.e2e]
+pytestmark = [pytest.mark.e2e, pytest.mark.no_cover]
 
 ACTS, ASKS = "act-now", "pause-campaign"
 

@@ -15,7 +15,7 @@ from tests.rig.room import until
 from tests.rig.slack import FakeSlack
 from tests.rig.world import LoyaltyWorld
 
-pytestmark = [pytest.mark.e2e]
+pytestmark = [pytest.mark.e2e, pytest.mark.no_cover]
 
 HOLDS, SOON, PROVELESS, BOTH = "hold-long", "hold-until-resolved", "hold-unproved", "hold-campaign"
 

@@ -17,7 +17,7 @@ from tests.rig.room import CHANNEL, until
 from tests.rig.slack import FakeSlack
 from tests.rig.world import LoyaltyWorld
 
-pytestmark = [pytest.mark.e2e]
+pytestmark = [pytest.mark.e2e, pytest.mark.no_cover]
 
 ASKS, HOLDS = "pause-campaign", "hold-campaign"
 

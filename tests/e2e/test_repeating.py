@@ -12,7 +12,7 @@ from tests.e2e.stage import Stage, stage
 from tests.rig.slack import FakeSlack
 from tests.rig.world import LoyaltyWorld
 
-pytestmark = [pytest.mark.e2e]
+pytestmark = [pytest.mark.e2e, pytest.mark.no_cover]
 
 SEVERAL = "pause-several"
 GONE = 5

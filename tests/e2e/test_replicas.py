@@ -21,6 +21,7 @@ pytestmark = [
     pytest.mark.real,
     pytest.mark.needs("postgresql"),
     pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.no_cover,
 ]
 
 ASKS, PROVED = "pause-campaign", "prove-pause"

@@ -21,6 +21,7 @@ pytestmark = [
     pytest.mark.e2e,
     pytest.mark.real,
     pytest.mark.needs("postgresql"),
+    pytest.mark.no_cover,
 ]
 
 POLICY = "lock-points"

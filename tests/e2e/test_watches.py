@@ -20,7 +20,7 @@ from tests.rig.room import until
 from tests.rig.slack import FakeSlack
 from tests.rig.world import LoyaltyWorld
 
-pytestmark = [pytest.mark.e2e]
+pytestmark = [pytest.mark.e2e, pytest.mark.no_cover]
 
 WATCHES = "watch-campaigns"
 

@@ -15,6 +15,7 @@ pytestmark = [
     pytest.mark.e2e,
     pytest.mark.real,
     pytest.mark.needs("postgresql"),
+    pytest.mark.no_cover,
 ]
 
 BEFORE, AFTER, DONE, NOT_DONE = MOMENTS

@@ -27,6 +27,7 @@ pytestmark = [
     pytest.mark.real,
     pytest.mark.needs("postgresql"),
     pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.no_cover,
 ]
 
 RNG = Random(7)

@@ -15,6 +15,7 @@ pytestmark = [
     pytest.mark.real,
     pytest.mark.needs("postgresql"),
     pytest.mark.timeout(270),
+    pytest.mark.no_cover,
 ]
 
 

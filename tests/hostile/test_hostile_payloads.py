@@ -22,6 +22,8 @@ from tests.hostile.bodies import MEGABYTE, Knock, knocks
 from tests.intake.samples import an_alert, webhook
 from tests.store.samples import HandClock
 
+pytestmark = pytest.mark.no_cover
+
 TOKEN = "honest-sender"
 MAX_BODY = 32 * MEGABYTE
 ANSWERS = {200, 400, 401, 413, 415, 503}
