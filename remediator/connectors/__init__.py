@@ -159,6 +159,10 @@ def _told(place: str, kind: ConnectorKind, error: ValidationError) -> Iterator[C
                 yield ConfigError(where, "unknown key", remedy=_nearest_key(kind, one["loc"]))
             case "missing":
                 yield ConfigError(where, "is missing", remedy=_described(kind, one["loc"]))
+            case "tuple_type" | "list_type":
+                yield ConfigError(where, "is no list", remedy=_described(kind, one["loc"]))
+            case "dict_type" | "model_type":
+                yield ConfigError(where, "is no map", remedy=_described(kind, one["loc"]))
             case _:
                 yield ConfigError(where, message[:1].lower() + message[1:])
 

@@ -41,6 +41,8 @@ def _spelled_out(value: object) -> object:
     if not isinstance(value, str):
         return value
     host, colon, port = value.rpartition(":")
+    if colon and not port.isdecimal():
+        raise ValueError(f"{value!r} is no server; write one such as shop.example:443")
     return {"host": host, "port": port} if colon else {"host": value}
 
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
-import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +18,7 @@ from remediator.errors import ConnectorError
 from remediator.ports import Order
 from tests.connectors.peers import a_port_where_nobody_answers, a_port_where_nobody_listens
 from tests.rig.processes import Child
-from tests.rig.redis import running_redis
+from tests.rig.redis import line, raw, running_redis
 
 pytestmark = [pytest.mark.real, pytest.mark.needs("redis")]
 
@@ -37,14 +34,6 @@ COMMANDS = {
 def settings(port: int, **more: object) -> RedisSettings:
     given = {"url": f"redis://127.0.0.1:{port}/0", "keys": ["queues:*", "cache:*", "h"], "commands": COMMANDS}
     return RedisSettings.model_validate({**given, **more})
-
-
-def raw(port: int, *words: str) -> str:
-    """One command past the connector, and its answer as it comes over the wire."""
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as link:
-        spelled = [word.encode() for word in words]
-        link.sendall(b"*%d\r\n" % len(spelled) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in spelled))
-        return link.recv(65536).decode()
 
 
 @pytest.fixture(scope="module")
@@ -369,66 +358,6 @@ def test_an_address_is_one_server_and_nothing_more(url: str, problem: str) -> No
 # ── The wire ────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass
-class Line:
-    """Between the connector and Redis. Once EXEC comes along, it does as told, and counts."""
-
-    does: str
-    port: int = 0
-    transactions: int = 0
-    connections: int = 0
-
-
-def reset(writer: asyncio.StreamWriter) -> None:
-    sock: socket.socket = writer.get_extra_info("socket")
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    writer.transport.abort()
-
-
-@asynccontextmanager
-async def line(to: int, does: str) -> AsyncIterator[Line]:
-    itself = Line(does)
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        itself.connections += 1
-        behind, before = await asyncio.open_connection("127.0.0.1", to)
-        answering = asyncio.ensure_future(answers(behind, writer))
-        try:
-            while data := await reader.read(65536):
-                if b"EXEC" in data:
-                    itself.transactions += data.count(b"EXEC\r\n")
-                    if does.startswith("swallows"):
-                        break
-                    answering.cancel()
-                    before.write(data)
-                    await behind.read(1)  # it is done by now
-                    break
-                before.write(data)
-            if does.endswith("resets"):
-                reset(writer)
-            elif does.endswith("hangs"):
-                await reader.read()
-            elif does.endswith("garbage"):
-                writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-                await writer.drain()
-        finally:
-            answering.cancel()
-            before.close()
-            writer.close()
-
-    async def answers(behind: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await behind.read(65536):
-            writer.write(data)
-
-    running = await asyncio.start_server(serve, "127.0.0.1", 0)
-    itself.port = running.sockets[0].getsockname()[1]
-    try:
-        yield itself
-    finally:
-        running.close()
-        await asyncio.sleep(0)
-
-
 @pytest.mark.parametrize("how", ["closes", "resets", "hangs", "garbage"])
 @pytest.mark.parametrize("when", ["swallows and", "passes on and"])
 async def test_a_line_that_breaks_at_exec_sees_it_once_and_the_marker_tells(
@@ -494,4 +423,4 @@ async def test_redis_py_by_itself_would_send_it_again_and_again(port: int) -> No
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
     peer.close()
-    assert heard == 2
+    assert heard >= 2

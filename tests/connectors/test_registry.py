@@ -184,7 +184,13 @@ def test_a_client_library_that_is_missing_is_told_at_load(monkeypatch: pytest.Mo
 
 
 def test_a_wrong_key_of_a_declared_command_is_told_with_those_that_it_has() -> None:
-    commands = {"flush": {"agrv": ["FLUSHDB"]}, "drop": {"argv": ["DEL", {"slot": "key", "patern": "a"}]}}
+    commands = {
+        "flush": {"agrv": ["FLUSHDB"]},
+        "drop": {"argv": ["DEL", {"slot": "key", "patern": "a"}]},
+        "stop": {"argv": ["SHUTDOWN"]},
+        "all": {"argv": "FLUSHALL"},
+        "key": "DEL",
+    }
     assert told(cache={"kind": "redis", "url": "redis://127.0.0.1", "commands": commands}) == [
         (
             "connections.cache.commands.flush.argv: is missing; "
@@ -192,6 +198,15 @@ def test_a_wrong_key_of_a_declared_command_is_told_with_those_that_it_has() -> N
         ),
         "connections.cache.commands.flush.agrv: unknown key; did you mean argv?",
         "connections.cache.commands.drop.argv.1.patern: unknown key; did you mean pattern?",
+        (
+            "connections.cache.commands.stop: the command SHUTDOWN may not be declared; commands that only "
+            "change data may be, such as FLUSHDB, UNLINK or EXPIRE: see docs/redis.md"
+        ),
+        (
+            "connections.cache.commands.all.argv: is no list; "
+            "write its words: [FLUSHDB, ASYNC], or with {slot: name, pattern: '…'}"
+        ),
+        "connections.cache.commands.key: is no map",
     ]
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+import struct
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.rig.components import program
@@ -36,3 +39,72 @@ def running_redis(*options: str) -> Iterator[Child]:
     """Start one, and end it by its id."""
     with scratch("redis") as folder, start(recipe(folder, *options), folder) as child:
         yield child
+
+
+def raw(port: int, *words: str) -> str:
+    """One command past the connector, and its answer as it comes over the wire."""
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as link:
+        spelled = [word.encode() for word in words]
+        link.sendall(b"*%d\r\n" % len(spelled) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in spelled))
+        return link.recv(65536).decode()
+
+
+@dataclass
+class Line:
+    """Between the connector and Redis. Once EXEC comes along, it does as told, and counts."""
+
+    does: str
+    port: int = 0
+    transactions: int = 0
+    connections: int = 0
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    sock: socket.socket = writer.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+@asynccontextmanager
+async def line(to: int, does: str) -> AsyncIterator[Line]:
+    """One before a Redis; ``does``: swallows or passes on, and then closes, resets, hangs or says garbage."""
+    itself = Line(does)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        itself.connections += 1
+        behind, before = await asyncio.open_connection("127.0.0.1", to)
+        answering = asyncio.ensure_future(answers(behind, writer))
+        try:
+            while data := await reader.read(65536):
+                if b"EXEC" in data:
+                    itself.transactions += data.count(b"EXEC\r\n")
+                    if does.startswith("swallows"):
+                        break
+                    answering.cancel()
+                    before.write(data)
+                    await behind.read(1)  # it is done by now
+                    break
+                before.write(data)
+            if does.endswith("resets"):
+                _reset(writer)
+            elif does.endswith("hangs"):
+                await reader.read()
+            elif does.endswith("garbage"):
+                writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+                await writer.drain()
+        finally:
+            answering.cancel()
+            before.close()
+            writer.close()
+
+    async def answers(behind: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await behind.read(65536):
+            writer.write(data)
+
+    running = await asyncio.start_server(serve, "127.0.0.1", 0)
+    itself.port = running.sockets[0].getsockname()[1]
+    try:
+        yield itself
+    finally:
+        running.close()
+        await asyncio.sleep(0)

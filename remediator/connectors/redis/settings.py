@@ -46,13 +46,16 @@ class RedisCommand(Declared):
         texts = [word.text if word.text is not None else "" for word in self.argv]
         first, two = texts[0].upper(), " ".join(texts[:2]).upper()
         if first not in CHANGING and two not in ALSO:
+            told = " ".join(texts[:2]).strip()
             raise ValueError(
-                f"{' '.join(texts[:2]).strip()} may not be declared; commands that only change data may be, "
+                f"the command {told} may not be declared; commands that only change data may be, "
                 "such as FLUSHDB, UNLINK or EXPIRE: see docs/redis.md"
             )
         settings = ALSO.get(two, ())
         if settings and (len(texts) != 4 or texts[2].lower() not in settings):
-            raise ValueError(f"{two} may set one of {', '.join(settings)}, written out, to one value")
+            raise ValueError(
+                f"the command {two} may set one of {', '.join(settings)}, written out, to one value"
+            )
         return self
 
 
