@@ -78,7 +78,11 @@ def storms(seed: int, lasts: float, until: float) -> list[Report]:
         while time.monotonic() < until:
             with running_postgres() as mortal:
                 plan = plan_of(seed + len(reports), lasts)
-                reports.append(asyncio.run(storm(plan, mortal, loyalty, slack)))
+                try:
+                    reports.append(asyncio.run(storm(plan, mortal, loyalty, slack)))
+                except TimeoutError:
+                    unjudged = "it was not over in time, and is not judged: is the machine busy?"
+                    reports.append(Report(plan.seed, problems=[unjudged]))
             print(json.dumps(asdict(reports[-1])), file=sys.stderr, flush=True)
     return reports
 
