@@ -86,13 +86,12 @@ async def test_what_was_read_and_kept_and_passed_back_bare_is_equal(
     reader = connector(tables=["odds"])
     checked = 0
 
-    async def story(spelled: list[str]) -> None:
+    async def story(db: Any, spelled: list[str]) -> None:
         nonlocal checked
-        async with server.connected(database) as db:
-            await db.execute(f"DROP TABLE IF EXISTS odds; CREATE TABLE odds (n int, v {kind.column})")
-            await db.executemany(
-                f"INSERT INTO odds VALUES ($1, $2::text::{kind.column})", list(enumerate(spelled))
-            )
+        await db.execute("DELETE FROM odds")
+        await db.executemany(
+            f"INSERT INTO odds VALUES ($1, $2::text::{kind.column})", list(enumerate(spelled))
+        )
         read = await ask(reader, "SELECT n, v FROM odds ORDER BY n")
         stored = revived(json.loads(json.dumps(kept(read["rows"]))))
         for row in stored:
@@ -102,7 +101,9 @@ async def test_what_was_read_and_kept_and_passed_back_bare_is_equal(
             checked += 1
 
     loop = asyncio.get_running_loop()
-    await asyncio.to_thread(_examples, kind, lambda spelled: _in(loop, story(spelled)))
+    async with server.connected(database) as db:
+        await db.execute(f"CREATE TABLE odds (n int, v {kind.column})")
+        await asyncio.to_thread(_examples, kind, lambda spelled: _in(loop, story(db, spelled)))
     assert checked >= EXAMPLES
 
 

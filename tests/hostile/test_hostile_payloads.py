@@ -98,11 +98,14 @@ async def test_no_payload_gets_past_the_door(door: Door) -> None:
         assert status in ANSWERS, f"{knock.name}: {status}"
         assert len(json.dumps(answer)) < 20_000, knock.name
         accepted += bool(status == 200 and answer["accepted"])
-        if door.health()["stall_ms"] >= STALL_MS:  # once may be the machine's doing
+        stall, again = door.health()["stall_ms"], 5
+        while stall >= STALL_MS and again:  # the machine's doing, unless it is so each time
             accepted += bool(door.knock(knock)[1].get("accepted"))
-            stalls[knock.name] = door.health()["stall_ms"]
+            stall, again = door.health()["stall_ms"], again - 1
+        if stall >= STALL_MS:
+            stalls[knock.name] = stall
     assert count >= 300
-    assert all(stall < STALL_MS for stall in stalls.values()), f"the loop stood still (ms): {stalls}"
+    assert not stalls, f"the loop stood still (ms): {stalls}"
     assert door.health()["peak_mb"] < MEMORY_MB
     status, answer = door.knock(Knock("an honest one", webhook(an_alert("last"))))
     assert (status, answer["accepted"]) == (200, 1)
