@@ -14,7 +14,19 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from remediator.config import Config, Rung
-from remediator.connectors import command, disk, dns, http, people, postgres, prometheus, redis, slack, tls
+from remediator.connectors import (
+    alertmanager,
+    command,
+    disk,
+    dns,
+    http,
+    people,
+    postgres,
+    prometheus,
+    redis,
+    slack,
+    tls,
+)
 from remediator.connectors.settings import BLIND, Settings
 from remediator.core.catalog import BUILT_IN, Catalog, Connection, Operation
 from remediator.errors import ConfigError
@@ -23,6 +35,7 @@ from remediator.ports import Connector, ConnectorKind
 KINDS: dict[str, ConnectorKind] = {
     kind.name: kind
     for kind in (
+        alertmanager.KIND,
         command.KIND,
         disk.KIND,
         dns.KIND,

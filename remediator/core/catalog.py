@@ -168,7 +168,6 @@ PLANNED = frozenset(
     kubernetes.get kubernetes.scale kubernetes.restart kubernetes.rollback
     kubernetes.resources kubernetes.delete kubernetes.job
     docker.inspect docker.restart
-    alertmanager.silence
     """.split()
 )
 """Operations of the language that have no connector yet: refused at load, never ignored."""

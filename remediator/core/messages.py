@@ -174,6 +174,7 @@ class Act(msgspec.Struct, frozen=True, tag=True):
     undo: bool = False
     policy: str = ""  # whose, for logs and metrics
     shown: Picture | None = None  # what people agreed to: other rows or values must not be changed
+    approved: tuple[str, ...] = ()  # who agreed
 
 
 class Inquire(msgspec.Struct, frozen=True, tag=True):

@@ -8,8 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from remediator.core.breaker import StepDown, lower, mode_now, stepped_down
-from remediator.core.evidence import Picture
-from remediator.core.gate import covers
+from remediator.core.gate import approvers, covers
 from remediator.core.intention import Call
 from remediator.core.messages import (
     START_WITHIN,
@@ -192,13 +191,10 @@ class Turn:
         """Send an act or an undo. Committed with this decision, performed after it."""
         key = f"{self.run.id}/{name}/undo" if undo else f"{self.run.id}/{name}"
         start_by = self.now + START_WITHIN
-        shown = None if undo else self._shown(name)
-        self.want(Act(name, attempt, call, key, start_by, undo, self.run.policy, shown))
-
-    def _shown(self, name: str) -> Picture | None:
-        """What people saw when they agreed to a step."""
         given = next((gate for gate in self.run.all_gates if covers(gate, name)), None)
-        return given.pictures.get(name) if given is not None else None
+        shown = given.pictures.get(name) if given is not None and not undo else None
+        approved = tuple(approvers(given)) if given is not None else ()
+        self.want(Act(name, attempt, call, key, start_by, undo, self.run.policy, shown, approved))
 
     def inquire(self, name: str, mark: dict[str, Any], *, undo: bool = False) -> None:
         """Ask what became of an act or an undo whose answer was lost, by its mark."""

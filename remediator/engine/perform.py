@@ -277,7 +277,7 @@ class Performer:
             return "" if lease.holds() else "this replica's lease was over"
 
         shown = _revived(effect.shown)
-        order = Order(effect.key, shown, lambda about: self._mark(run, effect, about), late)
+        order = Order(effect.key, shown, lambda about: self._mark(run, effect, about), late, effect.approved)
         if why := late():
             return Refused(f"never sent: {why}")
         try:

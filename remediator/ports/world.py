@@ -33,13 +33,14 @@ class Order:
     rows as plain values; an act that would change anything else must refuse. mark: commits a mark of what
     is about to become final, ``{"result": …}`` and whatever `Connector.inquire` needs; it returns "" or
     why it may not become final. late: why it may not be sent any more, or ""; to be asked once more when the
-    way to the target is there, for that may take seconds.
+    way to the target is there, for that may take seconds. approved: who agreed, where anybody was asked.
     """
 
     key: str
     shown: Picture | None = None
     mark: Callable[[dict[str, Any]], Awaitable[str]] | None = None
     late: Callable[[], str] = lambda: ""
+    approved: tuple[str, ...] = ()
 
 
 class Connector(Protocol):

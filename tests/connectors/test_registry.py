@@ -26,6 +26,7 @@ TYPES = {"string", "int", "number", "bool", "map", "list", "any", "strings", "se
 WHATEVER_IS_THERE = {"redis.info"}  # what it reads has names of its own
 
 SETTINGS: dict[str, dict[str, object]] = {
+    "alertmanager": {"url": "http://127.0.0.1:1"},
     "command": {"commands": {"it": {"argv": ["/bin/sh", "-c", "true"]}}},
     "disk": {"mounts": ["/"]},
     "dns": {"names": ["shop.example"]},
@@ -165,7 +166,7 @@ def test_all_problems_are_told_at_once_each_with_its_place_and_remedy() -> None:
         "connections.loyalty_api.base_ulr: unknown key; did you mean base_url?",
         (
             "connections.other.kind: is missing; "
-            "write one of command, disk, dns, http, postgres, prometheus, redis, tls"
+            f"write one of {', '.join(name for name in SETTINGS if name not in BUILT_IN)}"
         ),
         "connections.slack: this connection is built in; give yours another name",
     ]

@@ -87,6 +87,8 @@ ACTS: dict[str, tuple[Callable[[str], Connector], Call]] = {
 
 NO_WIRE = {"people.page"}  # commits a row of our own
 ELSEWHERE = {  # counted in files of their own: COMMITs, sessions, indexes, EXECs, starts
+    "alertmanager.silence",
+    "alertmanager.restore",
     "command.run",
     "redis.command",
     "postgres.execute",

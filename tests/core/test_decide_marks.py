@@ -41,6 +41,7 @@ def undoing() -> Story:
 def test_what_people_saw_goes_with_the_act() -> None:
     (act,) = story().acts
     assert act.shown == PICTURE
+    assert act.approved == ("bob",)
     assert act.call.args == {"sql": "UPDATE …", "args": ["c-1"], "rows": {"exactly": 1}, "undo": "restore"}
 
 
