@@ -5,7 +5,7 @@ BIN    := .venv/bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check sim sim-bugs soak failpoints format bench screenshot lock clean
+.PHONY: help demo test check sim sim-bugs soak failpoints fuzz format bench screenshot lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,9 +33,16 @@ sim-bugs: .venv/.dev ## plant bugs in the engine: the simulation must catch each
 	@$(BIN)/python -m tests.sim --bugs $(or $(BUGS),all) --seeds $(or $(SEEDS),0-199) --alerts $(or $(ALERTS),100) --jobs $(or $(JOBS),1) $(ARGS)
 
 soak: export PYTHONDONTWRITEBYTECODE :=
-soak: .venv/.dev ## real faults and simulated ones for long (MINUTES=30, SEED=1, SIM=1000, JSON=soak.json)
+soak: .venv/.dev ## real faults, simulated ones, fuzzing, for long (MINUTES=30, SEED=1, SIM=1000, JSON=soak.json)
 	@scripts/test-components
-	@$(BIN)/python -m tests.faults --minutes $(or $(MINUTES),30) --seed $(or $(SEED),1) --sim $(or $(SIM),1000) --json $(or $(JSON),soak.json) $(ARGS)
+	@faults=0; fuzz=0; \
+	$(BIN)/python -m tests.faults --minutes $(or $(MINUTES),30) --seed $(or $(SEED),1) --sim $(or $(SIM),1000) --json $(or $(JSON),soak.json) $(ARGS) || faults=$$?; \
+	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),30) --jobs 2 || fuzz=$$?; \
+	exit $$((faults | fuzz))
+
+fuzz: export PYTHONDONTWRITEBYTECODE :=
+fuzz: .venv/.dev ## bytes nobody thinks of (ON="webhook api", SECONDS=30 each, JOBS=1, ARGS="--seed 7")
+	@$(BIN)/python -m tests.fuzz $(ON) --seconds $(or $(SECONDS),30) --jobs $(or $(JOBS),1) $(ARGS)
 
 failpoints: export PYTHONDONTWRITEBYTECODE :=
 failpoints: .venv/.dev ## SIGKILL at each COMMIT and each request, each kind of act, both stores

@@ -20,6 +20,8 @@ from remediator.errors import ExpressionError
 _REMEDY = 'write {alertname="X", env=~"a|b"}'
 
 
+_PLAIN_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*", re.ASCII)
+_ESCAPED_BY_ONE = re.compile(r"[\x00-\x09\x0b-\x1f]")
 _PLAIN_CHOICE = re.compile(r"[\w :/@-]+(?:\|[\w :/@-]+)*")
 
 
@@ -38,6 +40,8 @@ class Matcher:
         """Raises Wrong when RE2 refuses the pattern."""
         if self.op in ("=~", "!~"):
             object.__setattr__(self, "_pattern", compiled(self.value))
+            if "\\Q" in self.value:  # Alertmanager closes a group behind it: an open quotation takes that in
+                compiled(f"(?:{self.value})")
             if _PLAIN_CHOICE.fullmatch(self.value):
                 object.__setattr__(self, "choices", tuple(dict.fromkeys(self.value.split("|"))))
 
@@ -51,7 +55,8 @@ class Matcher:
         return fits(self._pattern, found) is (self.op == "=~")
 
     def __str__(self) -> str:
-        plain = re.fullmatch(r"[a-zA-Z_:][a-zA-Z0-9_:]*", self.name, re.ASCII)
+        """Reads as this very matcher. A quoted name keeps the grammar away that knows three escapes only."""
+        plain = _PLAIN_NAME.fullmatch(self.name) and not _ESCAPED_BY_ONE.search(self.value)
         return f"{self.name if plain else _quoted(self.name)}{self.op}{_quoted(self.value)}"
 
 

@@ -145,8 +145,10 @@ def _complaint(error: yaml.YAMLError, text: str, lines: list[str]) -> _Refused:
         at = Position(mark.line + 1, mark.column + 1)
     else:
         at = _reached(text[: int(getattr(error, "position", 0) or 0)])
+    if at.line > len(lines):  # the parser stands behind a last line that has no end
+        at = _reached(text)
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "unreadable"
-    line = lines[at.line - 1] if at.line <= len(lines) else ""
+    line = lines[at.line - 1]
     remedy = ""
     if "${" in "".join(lines[max(at.line - 2, 0) : at.line]):
         remedy = "quote the text that holds ${…}"

@@ -137,7 +137,8 @@ def _action(payload: Mapping[str, Any], person: str, user: str) -> Click | Decli
                 "action_ts": str(stamp),
             }
         ]:
-            if not _SUBJECT.fullmatch(value):
+            run, _, _ = value.rpartition(".")
+            if not (run and _SUBJECT.fullmatch(value)):
                 return Declined("this button belongs to no question")
             subject, shown, reason = value, "", _reason(payload)
         case _:

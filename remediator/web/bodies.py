@@ -83,16 +83,16 @@ class Query:
         return value
 
     def choice(self, name: str, choices: tuple[str, ...]) -> str:
-        """One of these, or ""."""
+        """One of these, or "" where it is not given."""
         value = self.text(name)
-        if value and value not in choices:
+        if name in self._query and value not in choices:
             raise Problem(400, f"{name} is one of {', '.join(choices)}")
         return value
 
     def number(self, name: str, default: int, most: int) -> int:
         """A whole number from 1 to ``most``."""
         value = self.text(name)
-        if not value:
+        if name not in self._query:
             return default
         if not (value.isascii() and value.isdigit() and len(value) < 10 and 1 <= int(value) <= most):
             raise Problem(400, f"{name} is a whole number from 1 to {most}")

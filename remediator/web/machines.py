@@ -37,5 +37,5 @@ async def metrics(request: web.Request) -> web.Response:
 
 async def description(request: web.Request) -> web.Response:
     """Describe this API (OpenAPI 3.1)."""
-    listed = request.config_dict[LISTED]
-    return told(openapi.document(listed, services(request).config.public_url))
+    listed, config = request.config_dict[LISTED], services(request).config
+    return told(openapi.document(listed, config.public_url, loopback=config.loopback))

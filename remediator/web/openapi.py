@@ -9,17 +9,16 @@ from typing import Any
 import msgspec
 
 from remediator.web.access import Access
+from remediator.web.problems import MACHINES
 from remediator.web.route import Param, Route
 from remediator.web.shapes import ProblemShape
 
 _REF = "#/components/schemas/{name}"
 
-_WHO = {
-    Access.OPEN: [{}],
-    Access.READ: [{}, {"token": []}, {"basic": []}],
-    Access.CHANGE: [{"token": []}],
-    Access.ITSELF: [{}],
-}
+_PAGE = {"schema": {"type": "string"}}
+_NOBODY: dict[str, list[str]] = {}
+_TOKEN: dict[str, list[str]] = {"token": []}
+_BASIC: dict[str, list[str]] = {"basic": []}
 _REFUSALS = {
     400: "what was sent is not what is taken here",
     401: "it is not known who you are",
@@ -30,10 +29,14 @@ _REFUSALS = {
     415: "not application/json",
     503: "the store does not answer, or the daemon is busy; try again",
 }
+_TELLS_AT_503 = {"/readyz": "not ready", "/status": "the store does not answer: what is known without it"}
 
 
-def document(routes: Iterable[Route], public_url: str = "") -> dict[str, Any]:
-    """The whole description."""
+def document(routes: Iterable[Route], public_url: str = "", *, loopback: bool = True) -> dict[str, Any]:
+    """The whole description. loopback: only this machine can reach the daemon, and may read unasked.
+
+    Doors that prove their senders themselves are not in it: what comes there is told by whoever sends it.
+    """
     described = [route for route in routes if route.access is not Access.ITSELF]
     shapes: dict[str, type[msgspec.Struct]] = {"ProblemShape": ProblemShape}
     for route in described:
@@ -41,7 +44,7 @@ def document(routes: Iterable[Route], public_url: str = "") -> dict[str, Any]:
     _, components = msgspec.json.schema_components(shapes.values(), ref_template=_REF)
     paths: dict[str, dict[str, Any]] = {}
     for route in described:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, loopback=loopback)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -63,13 +66,13 @@ def document(routes: Iterable[Route], public_url: str = "") -> dict[str, Any]:
     }
 
 
-def _operation(route: Route) -> dict[str, Any]:
+def _operation(route: Route, *, loopback: bool) -> dict[str, Any]:
     handler = route.handler
     summary = (handler.__doc__ or "").strip().splitlines()[0] if handler is not None else ""
     found: dict[str, Any] = {
         "operationId": f"{route.method.lower()}{re.sub('[^a-z0-9]+', '_', route.path.lower()).rstrip('_')}",
         "summary": summary,
-        "security": _WHO[route.access],
+        "security": _who(route.access, loopback=loopback),
         "responses": _responses(route),
     }
     in_path = [_path_parameter(name) for name in re.findall(r"{(\w+)}", route.path)]
@@ -82,6 +85,16 @@ def _operation(route: Route) -> dict[str, Any]:
     return found
 
 
+def _who(access: Access, *, loopback: bool) -> list[dict[str, list[str]]]:
+    match access:
+        case Access.CHANGE:
+            return [_TOKEN]
+        case Access.READ:
+            return [*([_NOBODY] if loopback else []), _TOKEN, _BASIC]
+        case Access.OPEN | Access.ITSELF:
+            return [_NOBODY]
+
+
 def _schema(shape: type[msgspec.Struct]) -> dict[str, Any]:
     return {"schema": {"$ref": _REF.format(name=shape.__name__)}}
 
@@ -89,12 +102,12 @@ def _schema(shape: type[msgspec.Struct]) -> dict[str, Any]:
 def _responses(route: Route) -> dict[str, Any]:
     content = {route.media: _schema(route.gives) if route.gives is not None else {"schema": {}}}
     if route.path == "/status":
-        content["text/html"] = {"schema": {"type": "string"}}
+        content["text/html"] = _PAGE
     answers: dict[str, Any] = {"200": {"description": "as asked", "content": content}}
     if route.path == "/":
         answers = {"302": {"description": "to the status page"}}
-    if route.path == "/readyz":
-        answers["503"] = {"description": "not ready", "content": content}
+    if route.path in _TELLS_AT_503:
+        answers["503"] = {"description": _TELLS_AT_503[route.path], "content": content}
     for status in _refusals(route):
         body = {"application/json": _schema(ProblemShape)}
         if status in (400, 403, 404, 409) and route.access is Access.CHANGE:
@@ -105,6 +118,8 @@ def _responses(route: Route) -> dict[str, Any]:
                     }
                 }
             }
+        if not route.path.startswith(MACHINES):
+            body["text/html"] = _PAGE
         answers.setdefault(str(status), {"description": _REFUSALS[status], "content": body})
     return answers
 

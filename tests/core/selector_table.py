@@ -377,6 +377,7 @@ ROWS: tuple[Row, ...] = (
     Row('a=~"(?<!x)y"', REFUSED),
     Row(r'a=~"(x)\\1"', REFUSED),
     Row('a=~"x++"', REFUSED),
+    Row(r'a=~"\\Qx"', REFUSED),
     Row('a!~"("', REFUSED),
     Row(r'a="x\"', REFUSED),
     Row('{"a="x"}', REFUSED),

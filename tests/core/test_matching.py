@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from remediator.core.matching import Index, Matcher, parse_selector
@@ -160,6 +160,8 @@ def test_the_first_matcher_that_says_no_is_named() -> None:
     assert selector.noes({"alertname": "X", "env": "prod"}) == ()
 
 
+@example([("a", "=", "x\ty")])
+@example([("a", "=", "x\x15y"), ("b", "!=", "\\t")])
 @given(
     st.lists(st.tuples(st.text(min_size=1), st.sampled_from(["=", "!="]), st.text()), min_size=1, max_size=3)
 )
@@ -173,7 +175,7 @@ def test_what_a_selector_writes_it_reads_again(parts: list[M]) -> None:
     else:
         assert list(again.matchers) == matchers
         return
-    assert "every alert" in problem or "differently" in problem or "\\" in text
+    assert "every alert" in problem
 
 
 @given(st.text(alphabet="ab{}=!~,\"' \\|(x", max_size=20))

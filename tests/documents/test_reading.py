@@ -93,6 +93,7 @@ def test_quoted_scalars_are_texts() -> None:
             "a:\n\tb: 1",
             "web.yaml:2:1: P002 this is not YAML: found character that cannot start any token; indent",
         ),
+        ("a: 1\nb", "web.yaml:2:2: P002 this is not YAML: could not find expected ':'"),
         ("a: [1", "P002"),
         ("a: 'x", "P002"),
         ("a: [${x}]", "quote the text that holds ${…}"),

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCKS = ["requirements-build.txt", "requirements.txt", "requirements-connectors.txt", "requirements-dev.txt"]
-_PIN = re.compile(r"^([a-z0-9-]+)==(\S+) \\$", re.MULTILINE)
+_PIN = re.compile(r"^([a-z0-9-]+)==(\S+)(?: ; .+)? \\$", re.MULTILINE)
 
 
 def pins(name: str) -> dict[str, str]:
@@ -52,3 +52,12 @@ def test_every_dependency_is_argued_for() -> None:
     for needed in (project["dependencies"], *project["optional-dependencies"].values()):
         for one in needed:
             assert f"`{canonical(one)}`" in argued, one
+
+
+def test_what_is_not_for_every_machine_says_so_in_the_lock() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    text = (ROOT / "requirements-dev.txt").read_text()
+    marked = [one.split("; ") for one in project["optional-dependencies"]["dev"] if "; " in one]
+    assert marked
+    for requirement, marker in marked:
+        assert re.search(rf"^{canonical(requirement)}==\S+ ; {re.escape(marker)} \\$", text, re.MULTILINE)

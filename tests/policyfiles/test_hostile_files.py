@@ -139,6 +139,17 @@ def test_a_long_policy_takes_seconds_at_most(section: str, text: str, tmp_path: 
     assert time.process_time() - begun < 15, "compared with each other it would take minutes"
 
 
+def test_many_days_that_never_come_are_found_soon(tmp_path: Path) -> None:
+    watch = (
+        b"watch: {use: prometheus.query, via: prometheus, with: {query: up}, key: [worker], cron: 0 0 30 2 *}"
+    )
+    watched = BASE.replace(b"match: ['{alertname=\"WorkerStuck\"}']", watch)
+    begun = time.process_time()
+    findings = found(tmp_path, b"---\n".join([watched] * 40))
+    assert time.process_time() - begun < 5, "years were counted up to 9999"
+    assert sum(one.code == "P139" for one in findings) == 40
+
+
 # ── What is no file ─────────────────────────────────────────────────────────────────────────────
 
 

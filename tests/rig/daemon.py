@@ -91,6 +91,8 @@ class Daemon:
     module: str = "remediator"
     """What is run: this, or something that wraps it."""
     start_within: float = 60.0
+    host: str = "127.0.0.1"
+    """On Linux all of 127.0.0.0/8 is this machine; of 127.0.0.2 the daemon thinks that others reach it."""
 
     @property
     def url(self) -> str:
@@ -115,11 +117,18 @@ class Daemon:
 
         def argv(port: int) -> list[str]:
             file = self.folder / "remediator.yaml"
-            file.write_text(json.dumps(self.config | {"listen": f"127.0.0.1:{port}"}))  # JSON is YAML
+            file.write_text(json.dumps(self.config | {"listen": f"{self.host}:{port}"}))  # JSON is YAML
             return python_module(self.module, "serve", "--config", str(file))
 
         self.child = start(
-            Program("remediator", argv, "/readyz", environment=environment, start_within=self.start_within),
+            Program(
+                "remediator",
+                argv,
+                "/readyz",
+                environment=environment,
+                start_within=self.start_within,
+                host=self.host,
+            ),
             self.folder,
             port=port,
         )
@@ -191,13 +200,15 @@ class Daemon:
 
 
 @contextmanager
-def daemon(config: dict[str, Any], policies: Mapping[str, str], **environment: str) -> Iterator[Daemon]:
+def daemon(
+    config: dict[str, Any], policies: Mapping[str, str], *, host: str = "127.0.0.1", **environment: str
+) -> Iterator[Daemon]:
     """A folder with a config and policies, the daemon started in it, ended and removed at the end.
 
     It listens on the port that the config names; where that is 0, on a free one.
     """
     with scratch("daemon") as folder:
-        one = Daemon(folder, config, environment=environment)
+        one = Daemon(folder, config, environment=environment, host=host)
         for name, text in policies.items():
             one.policy(name, text)
         one.start(int(config["listen"].rpartition(":")[2]) or None)

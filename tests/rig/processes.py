@@ -61,12 +61,13 @@ class Child:
     port: int
     folder: Path
     log: Path
+    host: str = "127.0.0.1"
     _ended: bool = field(default=False, repr=False)
 
     @property
     def url(self) -> str:
-        """``http://127.0.0.1:PORT``, without a slash at the end."""
-        return f"http://127.0.0.1:{self.port}"
+        """``http://HOST:PORT``, without a slash at the end."""
+        return f"http://{self.host}:{self.port}"
 
     @property
     def pid(self) -> int:
@@ -128,6 +129,7 @@ class Program:
     environment: Mapping[str, str] = field(default_factory=dict)
     """Added to the test's own environment."""
     start_within: float = 60.0
+    host: str = "127.0.0.1"
 
 
 def start(program: Program, folder: Path, *, port: int | None = None) -> Child:
@@ -173,7 +175,7 @@ def _spawn(program: Program, folder: Path, port: int) -> Child:
             group="nogroup" if as_nobody else None,
             extra_groups=[] if as_nobody else None,
         )
-    return Child(program.name, process, port, folder, log)
+    return Child(program.name, process, port, folder, log, program.host)
 
 
 def _wait_until_ready(child: Child, program: Program) -> None:

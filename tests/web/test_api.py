@@ -10,7 +10,9 @@ import pytest
 
 from remediator.errors import StoreError
 from remediator.ports import Answer
-from tests.web.conftest import Site
+from remediator.web.access import Access
+from remediator.web.routes import ROUTES
+from tests.web.conftest import TOKENS, Opened, Site
 from tests.web.scene import ENDED, HASH, asking, fill, holding, policies, thrown_halt, waiting, working
 
 GATE = f"{waiting().id}.1"
@@ -47,6 +49,8 @@ async def test_runs_are_filtered(site: Site, query: str, expected: set[str]) -> 
     [
         ("stat=open", "'stat' is not a parameter here; known: state, policy"),
         ("state=ajar", "state is one of open, diagnosing"),
+        ("state=", "state is one of open, diagnosing"),
+        ("limit=", "limit is a whole number from 1 to 500"),
         ("limit=0", "limit is a whole number from 1 to 500"),
         ("limit=1e3", "limit is a whole number"),
         ("limit=99999", "limit is a whole number"),
@@ -297,6 +301,39 @@ async def test_the_description_names_every_route_and_resolves_its_references(sit
     assert all(one["summary"] for path in document["paths"].values() for one in path.values())
     vote = document["paths"]["/api/v1/gates/{id}/votes"]["post"]
     assert vote["security"] == [{"token": []}]
+
+
+async def test_the_description_is_of_the_routes_that_there_are(site: Site) -> None:
+    document = await site.json("/api/v1/openapi.json")
+    described = {
+        f"{method.upper()} {path}" for path, operations in document["paths"].items() for method in operations
+    }
+    served = {
+        f"{route.method} {route.resource.canonical}"
+        for route in site.app.router.routes()
+        if route.resource is not None and route.method != "HEAD"
+    }
+    doors = {route.name for route in ROUTES if route.access is Access.ITSELF}
+    assert described == served - doors
+
+
+@pytest.mark.parametrize("exposed", [False, True])
+async def test_the_description_says_who_may_ask(open_site: Opened, *, exposed: bool) -> None:
+    site = await open_site(exposed=exposed)
+    headers = {"Authorization": f"Bearer {TOKENS['amina']}"}
+    paths = (await site.json("/api/v1/openapi.json", **headers))["paths"]
+    nobody: list[dict[str, list[str]]] = [] if exposed else [{}]
+    assert paths["/api/v1/runs"]["get"]["security"] == [*nobody, {"token": []}, {"basic": []}]
+    assert paths["/api/v1/runs"]["post"]["security"] == [{"token": []}]
+    assert paths["/healthz"]["get"]["security"] == [{}]
+
+
+async def test_the_description_knows_what_is_answered_as_a_page(site: Site) -> None:
+    paths = (await site.json("/api/v1/openapi.json"))["paths"]
+    assert set(paths["/runs/{id}"]["get"]["responses"]["404"]["content"]) == {"application/json", "text/html"}
+    assert set(paths["/api/v1/runs/{id}"]["get"]["responses"]["404"]["content"]) == {"application/json"}
+    down = paths["/status"]["get"]["responses"]["503"]["content"]
+    assert down["application/json"]["schema"]["$ref"].endswith("/StatusShape")
 
 
 async def test_metrics_and_health_answer(site: Site) -> None:

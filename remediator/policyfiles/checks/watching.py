@@ -10,6 +10,8 @@ from remediator.engine.schedule import trigger_of
 from remediator.policyfiles.checks.uses import Look, Problem
 
 _A_DAY = datetime(2026, 1, 1, tzinfo=UTC)
+_A_LIFE_LATER = datetime(2126, 1, 1, tzinfo=UTC)
+"""A 29 February that is a Monday comes every 40 years at worst; the search for what never comes is long."""
 _REMEDY = "write minute, hour, day, month and weekday, such as 30 4 * * mon-fri"
 
 
@@ -31,4 +33,5 @@ def _wrong(watch: Watch) -> str:
         trigger = trigger_of(watch)
     except (ValueError, LookupError, OSError) as error:
         return f"is no cron line: {str(error).rpartition(': ')[2]}"
+    trigger.end_date = _A_LIFE_LATER
     return "" if trigger.get_next_fire_time(None, _A_DAY) else "never comes: there is no such day"

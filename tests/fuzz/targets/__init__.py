@@ -1,0 +1,1 @@
+"""One module for each door that strangers' bytes come through."""
