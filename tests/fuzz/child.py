@@ -37,7 +37,10 @@ HERE: Engine = "atheris" if importlib.util.find_spec("atheris") else "blind"
 
 
 class Order(msgspec.Struct, frozen=True):
-    """What to do. Ends after so many executions beyond the seeds, or seconds, whichever is first."""
+    """What to do. Ends after so many executions beyond the seeds, or seconds, whichever is first.
+
+    least: executions beyond the seeds that are made however slow the machine is.
+    """
 
     target: str
     folder: str
@@ -45,6 +48,7 @@ class Order(msgspec.Struct, frozen=True):
     executions: int
     seed: int
     engine: Engine = HERE
+    least: int = 0
     every: int = 1
     """Of so many seeds one is taken."""
     bug: str = ""
@@ -72,7 +76,8 @@ class Ledger:
 
     def _over(self) -> bool:
         beyond = self.executions - len(self.target.seeds)
-        return beyond >= self.order.executions or time.monotonic() - self.began >= self.order.seconds
+        late = time.monotonic() - self.began >= self.order.seconds
+        return beyond >= self.order.executions or (late and beyond >= self.order.least)
 
     def _end(self) -> NoReturn:
         told = {

@@ -13,7 +13,7 @@ from tests.fuzz.child import FOUND, Order
 from tests.fuzz.outcome import Outcome
 from tests.rig.processes import REPOSITORY, python_module
 
-SPARE_S = 120
+SPARE_S = 170
 """Seconds that it may take beside fuzzing: imports and seeds on a slow machine."""
 SHOWN = 1500
 """Bytes of an input that are shown; the whole of it is in its file."""

@@ -6,7 +6,7 @@ import pytest
 
 from tests.fuzz import api
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(200)]
 
 
 def test_the_api_does_what_its_description_says() -> None:

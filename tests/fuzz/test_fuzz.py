@@ -22,6 +22,7 @@ Load = Callable[[str], Target]
 SECONDS = 3.0
 EVERY = {"policies": 6}
 """Of whose seeds not all are taken: the corpus of policies has tests of its own."""
+LEAST = 100
 SEED = 20261121
 """The same each time: what a change breaks shows at once, and what chance finds is for `make fuzz`."""
 
@@ -45,6 +46,7 @@ def short(target: str, folder: Path, bug: str = "") -> Outcome:
         folder=str(folder),
         seconds=SECONDS,
         executions=10_000,
+        least=LEAST,
         seed=SEED,
         every=EVERY.get(target, 1),
         bug=bug,
@@ -52,13 +54,13 @@ def short(target: str, folder: Path, bug: str = "") -> Outcome:
     return fuzz(order)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(200)
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_is_found_in_a_short_look(name: str, tmp_path: Path) -> None:
     outcome = short(name, tmp_path)
     print(outcome)
     assert not outcome.problem, outcome.problem
-    assert outcome.executions >= 150
+    assert outcome.executions > LEAST
     assert outcome.taken >= 20, "all of it was refused at the door"
 
 
@@ -72,7 +74,7 @@ def test_a_planted_bug_is_found(name: str, loaded: Load, monkeypatch: pytest.Mon
     assert blind.search(target, 3000, SEED) is not None, bug.what
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(200)
 def test_what_is_found_is_shown_kept_and_seen_again(loaded: Load, tmp_path: Path) -> None:
     outcome = short("matchers", tmp_path, bug="nothing-is-escaped")
     assert outcome.engine == HERE
