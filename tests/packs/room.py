@@ -27,7 +27,15 @@ EXAMPLES = REPOSITORY / "examples"
 FIRST = "molam-loyalty"
 """The pack whose settings are `examples/remediator.yaml`: the one that README and docs begin with."""
 
-QUICKER = {"every": "1s", "for": "1s", "cooldown": "2s", "recheck": "1s", "after": "4s", "within": "15s"}
+QUICKER = {
+    "every": "1s",
+    "for": "1s",
+    "cooldown": "2s",
+    "recheck": "1s",
+    "after": "4s",
+    "within": "15s",
+    "range": "5s",
+}
 _RANGES = re.compile(r"\[\d+[smhd]\]")
 _TIMES = re.compile(r"\b(every|for|cooldown|recheck|after|within): (\d+(?:ms|s|m|h|d))+")
 
@@ -44,7 +52,9 @@ def quicker(text: str, **times: str) -> str:
     def shorter(line: str) -> str:
         if "votes:" in line or "late:" in line:
             return line
-        return _TIMES.sub(lambda found: f"{found[1]}: {wanted[found[1]]}", _RANGES.sub("[5s]", line))
+        return _TIMES.sub(
+            lambda found: f"{found[1]}: {wanted[found[1]]}", _RANGES.sub(f"[{wanted['range']}]", line)
+        )
 
     return "\n".join(map(shorter, text.split("\n")))
 
@@ -136,7 +146,7 @@ def room(
 
 
 @contextmanager
-def watched(system: str, targets: Mapping[str, str], port: int) -> Iterator[Prometheus]:
+def watched(system: str, targets: Mapping[str, str], port: int, **times: str) -> Iterator[Prometheus]:
     """A real Prometheus with the pack's own rules, quicker, and a real Alertmanager that tells the daemon.
 
     targets: job → the base URL whose ``/metrics`` is scraped; port: the daemon's (`free_port`).
@@ -148,6 +158,6 @@ def watched(system: str, targets: Mapping[str, str], port: int) -> Iterator[Prom
         ) as alertmanager,
     ):
         rules = folder / "alerts.yaml"
-        rules.write_text(quicker((POLICIES / system / "alerts.yaml").read_text()))
+        rules.write_text(quicker((POLICIES / system / "alerts.yaml").read_text(), **times))
         with running_prometheus(targets, alertmanager=alertmanager.url, rule_files=[rules]) as prometheus:
             yield prometheus
