@@ -160,4 +160,8 @@ def watched(system: str, targets: Mapping[str, str], port: int, **times: str) ->
         rules = folder / "alerts.yaml"
         rules.write_text(quicker((POLICIES / system / "alerts.yaml").read_text(), **times))
         with running_prometheus(targets, alertmanager=alertmanager.url, rule_files=[rules]) as prometheus:
-            yield prometheus
+            try:
+                yield prometheus
+            finally:  # the daemon has gone: neither is to wait for an answer to what it still has to tell
+                prometheus.child.kill()
+                alertmanager.child.kill()
