@@ -165,8 +165,6 @@ BUILT_IN = MappingProxyType({"slack": "slack", "people": "people"})
 PLANNED = frozenset(
     """
     mysql.query mysql.execute mysql.kill
-    kubernetes.get kubernetes.scale kubernetes.restart kubernetes.rollback
-    kubernetes.resources kubernetes.delete kubernetes.job
     docker.inspect docker.restart
     """.split()
 )

@@ -1,12 +1,15 @@
-"""One PostgreSQL for all stories of this folder; a fresh copy of the loyalty tables for each."""
+"""One PostgreSQL for all stories of this folder, a fresh copy of the loyalty tables for each; one cluster."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
 from remediator.connectors.postgres import Postgres, PostgresSettings
+from tests.connectors.cluster import IN_THE_SHOP, Shop
+from tests.connectors.cluster import connector as cluster
+from tests.rig.kubernetes import FakeKubernetes, running
 from tests.rig.postgres import Server
 
 
@@ -35,3 +38,18 @@ async def connector(server: Server, database: str) -> AsyncIterator[Callable[...
     yield make
     for one in made:
         await one.close()
+
+
+@pytest.fixture(scope="session")
+def kube() -> Iterator[FakeKubernetes]:
+    with running() as fake:
+        yield fake
+
+
+@pytest.fixture
+async def shop(kube: FakeKubernetes) -> AsyncIterator[Shop]:
+    """Deployment web at its second revision, StatefulSet db, DaemonSet agent, a secret, a CronJob."""
+    await kube.do(*IN_THE_SHOP)
+    made = Shop(kube, cluster(kube))
+    yield made
+    made.close()
