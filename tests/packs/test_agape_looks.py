@@ -29,7 +29,7 @@ pytestmark = [
 ]
 
 SYSTEM = "agape-looks"
-TIMES = {"cooldown": "90s", "after": "20s", "within": "5s", "range": "3s"}
+TIMES = {"cooldown": "90s", "after": "90s", "within": "5s", "range": "3s"}
 ADA = "6f1c0d1e-6a52-4c53-9d0a-0e7a5b3f2c11"
 
 
