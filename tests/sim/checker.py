@@ -216,21 +216,28 @@ class Checker:
         But whoever is about to begin, and finds that it does not fire at that moment, does not begin: that
         is seen by what was heard at the same moment.
         """
-        over = [one.at for one in run.lines if one.kind == "resolved" and one.data["all_resolved"]]
         ends = {one.kind for one in run.lines if one.at == run.closed} <= {"resolved", "gate-void", "closed"}
         recovered = run.closed if run.outcome == "recovered" and ends else None
-        if recovered is not None and (not over or recovered < over[-1] + DEBOUNCE):
+        if recovered is not None and not self._over_for_long(run, recovered):
             yield f"14 {run.id} took the alert for over at {seconds(recovered):.1f}, too early"
         for undo in (one for one in run.lines if one.kind == "undo-started"):
-            policy, start = (
-                run.policy.step(undo.data["step"]).undo,
-                run.when("started", step=undo.data["step"]),
-            )
+            name = undo.data["step"]
+            policy, start = run.policy.step(name).undo, run.when("started", step=name)
             held = [at for at in run.when("holding") if at < undo.at]
             if not held or policy is None or policy.after is None or undo.at >= start[0] + policy.after:
                 continue
-            if not over or undo.at < over[-1] + DEBOUNCE:
-                yield f"14 {run.id} took the alert for over at {seconds(undo.at):.1f}, too early"
+            waits = [at for at in run.when("undo-waits", step=name) if held[0] < at < undo.at]
+            due = min([undo.at, *waits])  # the hold ended then, whatever was heard while it waited
+            if not self._over_for_long(run, due):
+                yield f"14 {run.id} took the alert for over at {seconds(due):.1f}, too early"
+
+    def _over_for_long(self, run: Told, at: datetime) -> bool:
+        """Had all its alerts been over for as long as must be, at this moment?"""
+        since: datetime | None = None
+        for one in run.lines:
+            if "all_resolved" in one.data and one.at <= at:
+                since = (since or one.at) if one.data["all_resolved"] else None
+        return since is not None and at >= since + DEBOUNCE
 
     # 13 Bounds hold globally. 14 No flapping.
     def _bounded(self) -> Iterator[str]:

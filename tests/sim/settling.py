@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from remediator.core.run import Stage
+from remediator.core.run import Run, Stage
 from remediator.ports import Disposition, RunFilter
 from tests.sim.moments import moment, seconds
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 STUCK_S = 30.0
 """A run that has not moved for so long, and waits for nobody, will never move."""
+UNDO_LATE_S = 60.0
+"""How late an undo may be before somebody must be told."""
 
 
 def unsettled(sim: Simulation) -> list[str]:
@@ -31,9 +33,17 @@ def _stuck_runs(sim: Simulation) -> Iterator[str]:
                 continue
             case Stage.ASKING if any(key.startswith(f"{run.id}:unknown:") for key in told):
                 continue
+            case Stage.UNDOING if now < _due(run) + UNDO_LATE_S:
+                continue  # it waits for its target, perhaps; when it is late is judged by promise 16
             case _ if now - moved < STUCK_S:
                 continue
         yield f"21 {run.id} is {run.stage} since {moved:.1f} s, and nobody was told ({run.policy})"
+
+
+def _due(run: Run) -> float:
+    """When the undo that is first of its queue should have been done."""
+    at = run.steps[run.undoing[0]].undo_at if run.undoing else None
+    return seconds(at) if at is not None else 0.0
 
 
 def _forgotten(sim: Simulation) -> Iterator[str]:

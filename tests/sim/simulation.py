@@ -314,7 +314,7 @@ class Simulation:
 
         def answered(task: Any) -> None:
             newest = self.current[episode.fingerprint]
-            if firing is not newest.firing:  # it was overtaken, perhaps: the newest is told once more
+            if episode is not newest or firing is not newest.firing:  # perhaps it overtook the newest
                 self.later(self.latency(0.5, 4.0), self._send, newest, newest.firing)
             elif task.cancelled() or not task.result():
                 self.later(self.latency(0.5, 4.0), self._send, episode, firing)
