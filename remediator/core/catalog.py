@@ -165,7 +165,6 @@ BUILT_IN = MappingProxyType({"slack": "slack", "people": "people"})
 PLANNED = frozenset(
     """
     mysql.query mysql.execute mysql.kill
-    docker.inspect docker.restart
     """.split()
 )
 """Operations of the language that have no connector yet: refused at load, never ignored."""

@@ -30,6 +30,7 @@ SETTINGS: dict[str, dict[str, object]] = {
     "command": {"commands": {"it": {"argv": ["/bin/sh", "-c", "true"]}}},
     "disk": {"mounts": ["/"]},
     "dns": {"names": ["shop.example"]},
+    "docker": {"containers": ["horizon"]},
     "http": {"base_url": "http://127.0.0.1:1"},
     "kubernetes": {"in_cluster": True, "namespaces": ["shop"]},
     "postgres": {"dsn": "postgresql://ann@127.0.0.1:1/loyalty", "tables": ["loyalty_programs"]},

@@ -90,6 +90,7 @@ ELSEWHERE = {  # counted in files of their own: COMMITs, sessions, indexes, EXEC
     "alertmanager.silence",
     "alertmanager.restore",
     "command.run",
+    "docker.restart",
     "kubernetes.scale",
     "kubernetes.restart",
     "kubernetes.rollback",
