@@ -65,7 +65,7 @@ class Service:
 
     def gauge(self, name: str, value: float, **labels: str) -> None:
         """What ``/metrics`` tells from now on."""
-        self.gauges[name, tuple(sorted(labels.items()))] = value
+        self.gauges[name, tuple(sorted(labels.items()))] = float(value)
 
     def fault(self, kind: FaultKind, method: str = "*", path: str = "*", **more: Any) -> None:
         """The next such request meets a fault: see `remediator.demo.faults`. ``times=None``: all of them."""

@@ -1,0 +1,192 @@
+"""The pack iamenu on a real Redis, real rows and indexes, and the scripts of its runbook."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import pytest_asyncio
+import yaml
+
+from tests.packs.room import PackRoom, example, room, watched
+from tests.rig.postgres import Server
+from tests.rig.processes import free_port
+from tests.rig.slack import running_slack
+from tests.worlds.iamenu import DATABASE, LOGIN, PASSWORD, Iamenu, iamenu
+from tests.worlds.service import TOKEN, eventually
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.real,
+    pytest.mark.needs("postgresql", "prometheus", "alertmanager", "redis"),
+    pytest.mark.timeout(120),
+    pytest.mark.asyncio(loop_scope="module"),
+]
+
+SYSTEM = "iamenu"
+
+
+@dataclass
+class Place:
+    """The system, and the daemon with its people."""
+
+    iamenu: Iamenu
+    room: PackRoom
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def place(server: Server) -> AsyncIterator[Place]:
+    declared = yaml.safe_load(example(SYSTEM).read_text())["connections"]["app"]["commands"]
+    async with iamenu(server) as system:
+        port = free_port()
+        with watched(SYSTEM, {"iamenu": system.api.url}, port) as prometheus, running_slack() as slack:
+            connections: dict[str, dict[str, Any]] = {
+                "prometheus": {"url": prometheus.url},
+                "business_api": {"base_url": system.api.url},
+                "cache": {"url": f"redis://127.0.0.1:{system.redis.port}/0"},
+                "app": {"commands": system.commands(declared)},
+            }
+            with room(
+                SYSTEM,
+                slack,
+                connections,
+                port=port,
+                IAMENU_TOKEN=TOKEN,
+                IAMENU_DSN=server.dsn(DATABASE, LOGIN),
+                REDIS_PASSWORD=PASSWORD,
+            ) as one:
+                yield Place(system, one)
+
+
+async def test_a_cache_that_answers_nothing_is_flushed_and_fills_again(place: Place) -> None:
+    async with place.iamenu.cached(1) as elsewhere, place.iamenu.cached() as cache:
+        await elsewhere.set("bull:notifications:meta", "kept")
+        await place.iamenu.poison()
+        run = await place.room.run("iamenu-cache-hit-rate", "service/redis", stage="waiting")
+        await place.room.card_says(f"{run['id']}.1", "FLUSHDB ASYNC", "database 0", "destructive")
+        assert await cache.exists("cache:poison")
+        await place.room.agreed(f"{run['id']}.1", "bob")
+        await place.room.run("iamenu-cache-hit-rate", "service/redis", outcome="fixed")
+        assert not await cache.exists("cache:poison")
+        assert await cache.get("cache:product:1") == "pasta"
+        assert await elsewhere.get("bull:notifications:meta") == "kept"
+    assert place.iamenu.ran == []
+
+
+async def test_the_queue_in_the_same_database_is_never_flushed(place: Place) -> None:
+    async with place.iamenu.cached() as cache:
+        await place.iamenu.poison()
+        await cache.set("bull:notifications:meta", "kept")
+        await place.room.paged("the queue of notifications is in the same database")
+        assert await cache.exists("cache:poison")
+        assert await cache.get("bull:notifications:meta") == "kept"
+        await cache.flushdb()
+
+
+async def test_payments_are_off_while_stripe_is_and_what_was_missed_is_reconciled(place: Place) -> None:
+    before = await _books(place.iamenu)
+    place.iamenu.stripe = False
+    run = await place.room.run("iamenu-payments-down", "payments/marketplace", stage="waiting")
+    gate = f"{run['id']}.1"
+    await place.room.card_says(gate, "payments_enabled", "PAYMENTS_ENABLED")
+    await place.room.agreed(gate, "bob")
+    assert await _books(place.iamenu) == before
+    await place.room.agreed(gate, "chen")
+    await place.room.run("iamenu-payments-down", "payments/marketplace", stage="holding")
+    off = await _books(place.iamenu)
+    assert off["configuration"].pop("PAYMENTS_ENABLED") == {
+        **before["configuration"]["PAYMENTS_ENABLED"],
+        "payments_enabled": False,
+    }
+    await place.iamenu.sql("""
+        INSERT INTO marketplace."Order" SELECT n, 'pi_' || n, 'pending', now() - interval '20 minutes'
+        FROM generate_series(101, 103) n
+    """)
+    place.iamenu.stripe = True
+    await place.room.run("iamenu-payments-down", "payments/marketplace", outcome="fixed")
+    assert (await _books(place.iamenu))["configuration"] == before["configuration"]
+
+    run = await place.room.run("iamenu-payments-reconcile", "payments/marketplace", stage="waiting")
+    await place.room.card_says(f"{run['id']}.1", "scripts:reconcile-stripe-payments -- --full")
+    await place.room.agreed(f"{run['id']}.1", "chen", "bob")
+    await place.room.run("iamenu-payments-reconcile", "payments/marketplace", outcome="fixed")
+    after = await _books(place.iamenu)
+    assert [after["Order"].pop(number)["status"] for number in (101, 102, 103)] == ["paid"] * 3
+    assert after == before
+    assert place.iamenu.ran == ["run --silent scripts:reconcile-stripe-payments -- --full"]
+
+
+async def test_redis_that_is_down_is_restarted(place: Place) -> None:
+    before = len(place.iamenu.ran)
+    old = place.iamenu.redis.pid
+    place.iamenu.redis.kill()
+    run = await place.room.run("iamenu-redis-down", "service/redis", stage="waiting")
+    await place.room.agreed(f"{run['id']}.1", "bob")
+    await place.room.run("iamenu-redis-down", "service/redis", outcome="fixed")
+    assert place.iamenu.redis.pid != old
+    async with place.iamenu.cached() as cache:
+        assert await cache.ping()
+    assert place.iamenu.ran[before:] == ["restart iamenu-redis"]
+
+
+async def test_a_stuck_worker_is_restarted_unasked_and_what_failed_is_sent_again(place: Place) -> None:
+    before = len(place.iamenu.ran)
+    place.iamenu.queue |= {"waiting": 340, "failed": 112}
+    await asyncio.sleep(0.3)
+    await place.room.fire("IamenuNotificationsNotSent", instance="worker:1")
+    run = await place.room.run("iamenu-notifications", "service/notifications", stage="waiting")
+    await place.room.card_says(f"{run['id']}.1", "retry-failed-notifications -- --limit 100")
+    assert place.iamenu.ran[before:] == ["restart iamenu-notification-worker"]
+    await place.room.agreed(f"{run['id']}.1", "bob")
+    await place.room.run("iamenu-notifications", "service/notifications", outcome="fixed")
+    assert place.iamenu.ran[before + 1 :] == [
+        "run --silent scripts:retry-failed-notifications -- --limit 100"
+    ]
+    await place.room.fire("IamenuNotificationsNotSent", "resolved", instance="worker:1")
+    await eventually(lambda: place.iamenu.queue["failed"] == 12, "a hundred were not sent again")
+    assert place.iamenu.queue == {"waiting": 0, "active": 0, "completed": 5440, "failed": 12}
+
+
+async def test_slow_search_gets_new_statistics_and_then_a_new_index(place: Place) -> None:
+    before = await _books(place.iamenu)
+    (index,) = await place.iamenu.sql(_INDEX)
+    await place.room.fire("IamenuSearchSlow")
+    place.iamenu.cure = "SELECT last_analyze IS NOT NULL FROM pg_stat_user_tables WHERE relname = 'Product'"
+    await place.room.run("iamenu-search-slow", "service/search", outcome="fixed")
+    assert await place.iamenu.sql(_INDEX) == [index]
+
+    place.iamenu.cure = f"SELECT relfilenode <> {index['relfilenode']} FROM ({_INDEX}) one"
+    run = await place.room.run("iamenu-search-slow", "service/search", stage="waiting")
+    await place.room.agreed(f"{run['id']}.1", "bob")
+    await place.room.entry(run["id"], "verified")
+    (new,) = await place.iamenu.sql(_INDEX)
+    assert (new["relfilenode"] != index["relfilenode"], new["indisvalid"]) == (True, True)
+    assert await _books(place.iamenu) == before
+    await place.room.fire("IamenuSearchSlow", "resolved")
+
+
+async def test_stale_analytics_are_recalculated(place: Place) -> None:
+    before = len(place.iamenu.ran)
+    place.iamenu.analytics = time.time() - 720
+    await place.room.run("iamenu-analytics-stale", "service/analytics", outcome="fixed")
+    assert place.iamenu.ran[before:] == ["run --silent scripts:recalculate-analytics -- --force"]
+
+
+_INDEX = """
+    SELECT relfilenode::bigint, indisvalid FROM pg_class JOIN pg_index ON indexrelid = oid
+    WHERE relname = 'idx_products_search_gin'
+"""
+
+
+async def _books(system: Iamenu) -> dict[str, dict[Any, dict[str, Any]]]:
+    """All rows, by their keys."""
+    return {
+        table: {
+            next(iter(row.values())): row for row in await system.sql(f'SELECT * FROM marketplace."{table}"')
+        }
+        for table in ("configuration", "Product", "Order")
+    }
