@@ -72,7 +72,8 @@ def _step(step: dict[str, Any]) -> list[str]:
     if step["undo"]:
         lines.append(f"      taken back: {_json(step['undo'])}")
     if step["picture"]:
-        lines.append(f"      would change {step['picture']['count']}: {step['picture']['text']}")
+        count = step["picture"]["count"]
+        lines.append(f"      {f'would change {count}: ' if count else ''}{step['picture']['text']}")
         lines += [f"        {changed(row)}" for row in step["picture"]["rows"]]
     return lines
 

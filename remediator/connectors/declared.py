@@ -136,7 +136,9 @@ def _literal_first(argv: tuple[Word, ...]) -> tuple[Word, ...]:
     return argv
 
 
-Argv = Annotated[tuple[Annotated[Word, BeforeValidator(_spelled_out)], ...], AfterValidator(_literal_first)]
+Spelled = Annotated[Word, BeforeValidator(_spelled_out)]
+"""A word as people write it: a string, or a map."""
+Argv = Annotated[tuple[Spelled, ...], AfterValidator(_literal_first)]
 """A command word by word: texts, and slots such as ``{slot: queue, pattern: '[a-z]{1,32}'}``."""
 
 

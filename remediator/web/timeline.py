@@ -122,6 +122,10 @@ def _would(data: _Data) -> str:
     return f"Would do {data['step']}: {data['summary']} ({data['risk']})"
 
 
+def _foreseen(count: int) -> str:
+    return f": it would change {counted(count, 'row')}" if count else ""
+
+
 def _gate_opened(data: _Data) -> str:
     steps = data.raw.get("steps")
     names = (
@@ -266,7 +270,7 @@ _KINDS: dict[str, tuple[Callable[[_Data], str], str]] = {
     ),
     "skipped": (lambda data: f"Step {data['step']} skipped{data.because()}", "warn"),
     "previewed": (
-        lambda data: f"Previewed {data['step']}: it would change {counted(data.number('count'), 'row')}",
+        lambda data: f"Previewed {data['step']}{_foreseen(data.number('count'))}",
         "calm",
     ),
     "gate-opened": (_gate_opened, "warn"),

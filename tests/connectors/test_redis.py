@@ -137,6 +137,16 @@ async def test_a_value_that_is_too_long_is_an_error_and_is_not_fetched(port: int
     assert await read(redis, "GET", "cache:odd") == "\N{REPLACEMENT CHARACTER}"
 
 
+async def test_an_answer_that_is_too_long_is_never_held(port: int) -> None:
+    raw(port, "SETRANGE", "big", "3000000", "x")
+    commands = {"take": {"argv": ["GETDEL", "big"]}}
+    redis, journal = Redis(settings(port, commands=commands)), Journal()
+    told = await act(redis, run("take"), journal)
+    assert told == Unknown("sent, and then: an answer of more than 1048576 bytes")
+    assert await asked_about(redis, journal) == Done({"reply": None})
+    assert raw(port, "EXISTS", "big") == ":0\r\n"
+
+
 async def test_an_error_of_the_server_is_told_in_its_words(port: int) -> None:
     raw(port, "SET", "cache:a", "1")
     with pytest.raises(ConnectorError, match="cache: answered with an error: WRONGTYPE"):

@@ -116,7 +116,7 @@ async def _keeper(listening: _Listening, tells: int) -> asyncio.SubprocessTransp
 def _wanted(command: DeclaredCommand, words: list[str], within: float) -> bytes:
     wanted = {
         "argv": words,
-        "env": {name: value.get_secret_value() for name, value in command.env.items()},
+        "env": {name: word.filled({}) for name, word in command.env.items()},
         "cwd": str(command.cwd),
         "seconds": within,
         "grace": keeper.GRACE,

@@ -10,10 +10,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from remediator.config import Duration, Section
-from remediator.connectors.declared import Declared, declared, endpoints, named
+from remediator.connectors.declared import Declared, Spelled, Word, declared, endpoints, named
 from remediator.connectors.settings import BLIND, Settings
 from remediator.core.catalog import Command, Risk
 
@@ -40,12 +40,12 @@ class Exits(Section):
         return self
 
 
-def _variables(value: dict[str, SecretStr]) -> dict[str, SecretStr]:
-    for name, secret in value.items():
+def _variables(value: dict[str, Word]) -> dict[str, Word]:
+    for name, word in value.items():
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             raise ValueError(f"{name!r} cannot be a variable's name")
-        if "\0" in secret.get_secret_value():
-            raise ValueError(f"the value of {name} holds a NUL")
+        if word.slot is not None:
+            raise ValueError(f"the variable {name} cannot be a slot: policies fill words of the command only")
     return value
 
 
@@ -54,8 +54,9 @@ class DeclaredCommand(Declared):
 
     reads: bool = Field(default=False, description="it changes nothing, so command.read may run it")
     cwd: Path = Field(default=Path("/"), description="the folder in which it runs, absolute")
-    env: Annotated[dict[str, SecretStr], AfterValidator(_variables)] = Field(
-        default={}, description="all of its environment; not even PATH is there by itself"
+    env: Annotated[dict[str, Spelled], AfterValidator(_variables)] = Field(
+        default={},
+        description="all of its environment, and not even PATH beside it: {PATH: /bin, KEY: {secret: …}}",
     )
     within: Duration = Field(
         default=timedelta(seconds=30),

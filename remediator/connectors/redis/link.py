@@ -18,6 +18,8 @@ from remediator.core.calls import printable
 if TYPE_CHECKING:
     from redis.asyncio.connection import Connection
 
+MOST_ANSWER = 1024 * 1024
+"""Bytes of one answer, with all of its parts."""
 CONNECT = 5.0
 """Seconds to connect, at most; ever less than the whole."""
 
@@ -113,6 +115,35 @@ def _told(remedy: str = "") -> Iterator[None]:
         raise BrokenError(printable(str(error) or type(error).__name__), remedy) from None
 
 
+def _bounded() -> type[Any]:
+    """redis-py's reader of answers, which takes no answer that is longer than `MOST_ANSWER`."""
+    from redis._parsers import _AsyncRESP2Parser
+    from redis.exceptions import InvalidResponse
+
+    class Bounded(_AsyncRESP2Parser):
+        left = MOST_ANSWER
+
+        async def read_response(self, disable_decoding: bool = False) -> Any:  # noqa: FBT001, FBT002 - theirs
+            self.left = MOST_ANSWER
+            return await super().read_response(disable_decoding)
+
+        async def _read(self, length: int) -> bytes:
+            self._count(length)
+            return await super()._read(length)
+
+        async def _readline(self) -> bytes:
+            line = await super()._readline()
+            self._count(len(line))
+            return line
+
+        def _count(self, length: int) -> None:
+            self.left -= length
+            if self.left < 0:
+                raise InvalidResponse(f"an answer of more than {MOST_ANSWER} bytes")
+
+    return Bounded
+
+
 def _connection(settings: RedisSettings) -> Connection:
     """Not connected yet. One try, no health checks, nothing that the server could push."""
     from redis.asyncio.connection import Connection, SSLConnection
@@ -132,6 +163,7 @@ def _connection(settings: RedisSettings) -> Connection:
         "retry_on_error": [],
         "health_check_interval": 0,
         "protocol": 2,
+        "parser_class": _bounded(),
         "driver_info": None,
         "decode_responses": True,
         "encoding_errors": "replace",

@@ -160,7 +160,11 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "decided": _decided,
     "repeated": lambda data: f"{data['step']} for {counted(data['items'], 'item')}",
     "relisted": lambda data: f"the list of {', '.join(data['steps'])} is another one now",
-    "previewed": lambda data: f"{data['step']} would change {counted(data['count'], 'row')}",
+    "previewed": lambda data: (
+        f"{data['step']} would change {counted(data['count'], 'row')}"
+        if data["count"]
+        else f"{data['step']} is shown"
+    ),
     "gate-opened": _asks,
     "vote": _vote,
     "vote-refused": lambda data: f"{data['by']}'s vote does not count: {data['reason']}",

@@ -121,7 +121,9 @@ class World:
         if told.error:
             return None, told.error
         rows = tuple(kept(shapes.exact(row)) for row in told.rows)
-        count = told.count if told.count is not None else len(rows) or self._rows(step)
+        operation = self.catalog.operations.get(call.operation)
+        counts = operation is None or operation.counts
+        count = told.count if told.count is not None else len(rows) or (self._rows(step) if counts else 0)
         if problem := answers.unshown(call, count):
             return None, problem
         return Picture(count, told.text or f"{counted(count, 'row')} of the story", rows), ""
