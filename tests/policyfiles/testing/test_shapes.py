@@ -14,7 +14,14 @@ ROWS = ("rows", "row", "count")
 SERIES = ("value", "series")
 HTTP = ("status", "json", "text")
 PRINTED = ("exit", "out", "lines", "json")
-AS_WRITTEN = {("value",), ("used_pct", "free_bytes"), ("addresses",), ("not_after", "issuer", "subject")}
+AS_WRITTEN = {
+    ("value",),
+    ("used_pct", "free_bytes"),
+    ("addresses",),
+    ("not_after", "issuer", "subject"),
+    ("Id", "Name", "State", "Config", "RestartCount"),
+    ("metadata", "spec", "status", "rolled_out", "ready", "finished"),
+}
 
 WRITTEN = [
     (
