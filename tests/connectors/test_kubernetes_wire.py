@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from remediator.connectors.kubernetes import Kubernetes, KubernetesSettings, change
@@ -384,3 +386,34 @@ def test_amounts_are_compared_however_they_are_spelled() -> None:
     assert same_amount(None, None)
     assert same_amount("odd", "odd")
     assert amount("1.5k") == 1500
+
+
+# ── Documents ───────────────────────────────────────────────────────────────────────────────────
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "kubernetes.md"
+
+
+def in_the_docs(word: str) -> list[Any]:
+    """The documents of the first YAML block that holds a word."""
+    blocks = PAGE.read_text("utf-8").split("```yaml\n")[1:]
+    found = next(block for block in blocks if word in block)
+    return list(yaml.safe_load_all(found.split("```")[0]))
+
+
+def test_the_config_and_the_role_of_the_docs_are_valid() -> None:
+    (given,) = in_the_docs("in_cluster")
+    settings = KubernetesSettings.model_validate(
+        {key: value for key, value in given["cluster"].items() if key != "kind"}
+    )
+    assert settings.workloads.keys() >= {"ingress-nginx/deployment/*"}
+    role, binding = in_the_docs("kind: Role")
+    for one in (role, binding):
+        kubernetes_validate.validate(one, "1.31", strict=True)
+    verbs = {verb for rule in role["rules"] for verb in rule["verbs"]}
+    assert verbs == {"get", "list", "patch", "delete", "create"}
+
+
+async def test_the_job_that_is_sent_is_valid(shop: Shop) -> None:
+    assert isinstance(await shop.act("job", **ACTS["job"][1]), Done)
+    (sent,) = await shop.kube.changes()
+    kubernetes_validate.validate(sent["body"], "1.31", strict=True)

@@ -108,7 +108,7 @@ async def serve(request: web.Request) -> web.StreamResponse:
         "answered": 0,
     }
     cluster.requests.append(noted)
-    verb = str(noted["verb"])
+    verb = ("dry-" if asked is not None and asked.how.dry else "") + str(noted["verb"])
     mood = next((one for one in cluster.moods if verb and one.takes(verb)), None)
     if mood is not None and not mood.applied and (instead := await misbehave(request, mood)) is not None:
         return instead
