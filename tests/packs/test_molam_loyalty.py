@@ -161,6 +161,22 @@ async def test_what_a_campaign_awarded_is_held_against_its_estimate(
     await place.molam.sql("DELETE FROM loyalty_campaigns WHERE id = $1", name)
 
 
+async def test_a_campaign_that_its_program_cannot_afford_is_told_a_day_before(place: Place) -> None:
+    """32,000 points are left of p-17: 16,000 for each of two are as many, 15,999 are not."""
+    for name, bonus in (("c-dear", 16_000), ("c-cheap", 15_999)):
+        await place.molam.sql(
+            "INSERT INTO loyalty_campaigns (id, program_id, name, campaign_type, bonus_points, start_date,"
+            " status) VALUES ($1, 'p-17', $1, 'bonus', $2, now() + interval '3 hours', 'scheduled')",
+            name, bonus,
+        )  # fmt: skip
+    await place.room.run("molam-campaign-plan", "campaign/c-cheap", outcome="nothing-to-do")
+    await place.room.run("molam-campaign-plan", "campaign/c-dear", outcome="fixed")
+    told = await place.room.paged("it needs 32000 points for 2 members, of 32000")
+    assert "Teranga (active) has left" in told["text"]
+    rows = await place.molam.sql("DELETE FROM loyalty_campaigns WHERE id LIKE 'c-%' RETURNING status")
+    assert [row["status"] for row in rows] == ["scheduled", "scheduled"]
+
+
 async def test_a_hostile_program_is_refused_with_the_reason(place: Place) -> None:
     hostile = "p-17'; UPDATE loyalty_programs SET status = 'suspended'; --"
     await place.room.fire("LoyaltyFraudSpike", program_id=hostile)
