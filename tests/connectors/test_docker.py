@@ -154,6 +154,17 @@ async def test_what_is_never_sent_is_told(engine: FakeDocker, tmp_path: Path) ->
     assert isinstance(await connector(engine).act(call(), order=Order("k"), timeout=5), Refused)
 
 
+async def test_an_engine_is_reached_by_tls_with_a_client_certificate(engine: FakeDocker) -> None:
+    host = f"https://127.0.0.1:{engine.secure_port}"
+    secure = {"host": host, "client_certificate": str(engine.certificate)}
+    there = connector(engine, **secure, ca=str(engine.certificate))
+    result, _ = await restart(there)
+    assert isinstance(result, Done)
+    assert len(await engine.restarts()) == 1
+    with pytest.raises(ConnectorError, match="certificate verify failed"):
+        await connector(engine, **secure).read(call(operation=INSPECT.name), timeout=5)
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import hashlib
+import ssl
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -128,6 +129,12 @@ async def _serve(options: argparse.Namespace) -> None:
     await runner.setup()
     await web.UnixSite(runner, options.socket).start()
     await web.TCPSite(runner, "127.0.0.1", options.port).start()
+    if options.tls:
+        port, cert, key = options.tls
+        trust = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=cert)
+        trust.load_cert_chain(cert, key)
+        trust.verify_mode = ssl.CERT_REQUIRED
+        await web.TCPSite(runner, "127.0.0.1", int(port), ssl_context=trust).start()
     await asyncio.Event().wait()
 
 
@@ -136,6 +143,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--socket", required=True)
+    parser.add_argument("--tls", nargs=3, metavar=("PORT", "CERT", "KEY"), help="of clients that CERT signed")
     asyncio.run(_serve(parser.parse_args()))
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import aiohttp
 
-from tests.rig.processes import Child, Program, python_module, scratch, start
+from tests.rig.kubernetes import certificate
+from tests.rig.processes import Child, Program, free_port, python_module, scratch, start
 
 
 @dataclass
@@ -19,6 +20,9 @@ class FakeDocker:
 
     child: Child
     socket: Path
+    secure_port: int
+    certificate: Path
+    """Of the engine and of its clients: certificate and key in one file."""
 
     async def reset(self) -> None:
         """No containers, a good mood."""
@@ -55,10 +59,16 @@ class FakeDocker:
 def running() -> Iterator[FakeDocker]:
     """Start one, and end it."""
     with scratch("docker") as folder:
-        socket = folder / "docker.sock"
+        socket, port = folder / "docker.sock", free_port()
+        cert, key = certificate(folder)
+        both = folder / "both.pem"
+        both.write_text(Path(cert).read_text() + Path(key).read_text())
+        tls = ["--tls", str(port), cert, key]
         program = Program(
             "docker",
-            lambda port: python_module("tests.fakes.docker", "--port", str(port), "--socket", str(socket)),
+            lambda own: python_module(
+                "tests.fakes.docker", "--port", str(own), "--socket", str(socket), *tls
+            ),
         )
         with start(program, folder) as child:
-            yield FakeDocker(child, socket)
+            yield FakeDocker(child, socket, port, both)

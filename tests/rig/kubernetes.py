@@ -115,7 +115,7 @@ def running(*, secure: bool = False) -> Iterator[FakeKubernetes]:
         options, port = ["--token", TOKEN], 0
         if secure:
             port = free_port()
-            options += ["--tls", str(port), *_certificate(folder)]
+            options += ["--tls", str(port), *certificate(folder)]
         program = Program(
             "kubernetes",
             lambda own: python_module("tests.fakes.kubernetes", "--port", str(own), *options),
@@ -124,7 +124,8 @@ def running(*, secure: bool = False) -> Iterator[FakeKubernetes]:
             yield FakeKubernetes(child, folder, port)
 
 
-def _certificate(folder: Path) -> tuple[str, str]:
+def certificate(folder: Path) -> tuple[str, str]:
+    """One for 127.0.0.1 that signs itself, and its key: their files."""
     cert, key = str(folder / "ca.crt"), str(folder / "tls.key")
     subprocess.run(
         [
