@@ -15,6 +15,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from remediator.config import Config
+from remediator.connectors import catalog
 from remediator.core.catalog import Catalog, Connection, Kind, Operation, Reach, Risk
 from remediator.core.policy import Policy
 from remediator.core.risk import risk_of
@@ -24,6 +26,7 @@ from remediator.policyfiles.diff.compare import Side, Written, difference
 from remediator.policyfiles.diff.connections import endpoints
 from remediator.policyfiles.diff.judges import At
 from remediator.policyfiles.diff.policy import TABLES, compare
+from remediator.policyfiles.diff.settings import compare as compare_settings
 from remediator.policyfiles.diff.telling import lines, summary
 
 CATALOG = Catalog.of(
@@ -658,6 +661,28 @@ def test_another_connection_may_hide_less() -> None:
             if one.direction is LOOSENED
         ]
         assert [one.partition(": ")[2] for one in told] == ["tables gained u", "hidden lost t.secret"]
+
+
+def test_a_command_that_is_added_or_declared_otherwise_is_a_looser_connection() -> None:
+    def side(**commands: dict[str, object]) -> tuple[Config, Catalog]:
+        written = {"kind": "redis", "url": "redis://cache", "commands": commands}
+        config = Config.model_validate({"connections": {"cache": written}})
+        return config, catalog(config, blind=True)
+
+    def drop(pattern: str, risk: str = "safe") -> dict[str, object]:
+        return {"argv": ["UNLINK", {"slot": "key", "pattern": pattern}], "risk": risk}
+
+    def told(old: tuple[Config, Catalog], new: tuple[Config, Catalog]) -> list[tuple[str, Direction]]:
+        return [(one.words, one.direction) for one in compare_settings(old, new)]
+
+    small = side(drop=drop("cache:a"))
+    flush: dict[str, object] = {"argv": ["FLUSHDB"]}
+    assert told(small, side(drop=drop(".*"))) == [("command drop is declared otherwise", UNCLEAR)]
+    assert told(small, side(drop=drop("cache:a"), flush=flush)) == [("command flush added", LOOSENED)]
+    assert told(side(drop=drop("cache:a"), flush=flush), small) == [("command flush removed", TIGHTENED)]
+    assert told(side(drop=drop("a", "destructive")), side(drop=drop("a"))) == [
+        ("COMMAND drop is safe, was destructive", LOOSENED)
+    ]
 
 
 SEGMENTS = st.sampled_from(["a", "b", "*"])
