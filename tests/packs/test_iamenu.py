@@ -6,8 +6,10 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
+import aiohttp
 import pytest
 import pytest_asyncio
 import yaml
@@ -36,6 +38,14 @@ class Place:
 
     iamenu: Iamenu
     room: PackRoom
+    alertmanager: str
+
+    async def silences(self) -> list[dict[str, Any]]:
+        """Those of Alertmanager, expired ones included."""
+        url = f"{self.alertmanager}/api/v2/silences"
+        async with aiohttp.ClientSession() as session, session.get(url) as answer:
+            silences: list[dict[str, Any]] = await answer.json()
+            return silences
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -44,22 +54,27 @@ async def place(server: Server) -> AsyncIterator[Place]:
     async with iamenu(server) as system:
         port = free_port()
         with watched(SYSTEM, {"iamenu": system.api.url}, port) as prometheus, running_slack() as slack:
+            assert prometheus.alertmanager is not None
             connections: dict[str, dict[str, Any]] = {
                 "prometheus": {"url": prometheus.url},
                 "business_api": {"base_url": system.api.url},
                 "cache": {"url": f"redis://127.0.0.1:{system.redis.port}/0"},
+                "engine": {"host": f"unix://{system.engine.socket}"},
+                "alertmanager": {"url": prometheus.alertmanager},
+                "alertmanager_api": {"base_url": prometheus.alertmanager},
                 "app": {"commands": system.commands(declared)},
             }
             with room(
                 SYSTEM,
                 slack,
                 connections,
+                times={"after": "60s"},
                 port=port,
                 IAMENU_TOKEN=TOKEN,
                 IAMENU_DSN=server.dsn(DATABASE, LOGIN),
                 REDIS_PASSWORD=PASSWORD,
             ) as one:
-                yield Place(system, one)
+                yield Place(system, one, prometheus.alertmanager)
 
 
 async def test_a_cache_that_answers_nothing_is_flushed_and_fills_again(place: Place) -> None:
@@ -121,16 +136,17 @@ async def test_payments_are_off_while_stripe_is_and_what_was_missed_is_reconcile
 
 
 async def test_redis_that_is_down_is_restarted(place: Place) -> None:
-    before = len(place.iamenu.ran)
     old = place.iamenu.redis.pid
     place.iamenu.redis.kill()
     run = await place.room.run("iamenu-redis-down", "service/redis", stage="waiting")
+    await place.room.card_says(f"{run['id']}.1", "iamenu-redis:1", "running")
+    assert await place.iamenu.restarted() == []
     await place.room.agreed(f"{run['id']}.1", "bob")
     await place.room.run("iamenu-redis-down", "service/redis", outcome="fixed")
     assert place.iamenu.redis.pid != old
     async with place.iamenu.cached() as cache:
         assert await cache.ping()
-    assert place.iamenu.ran[before:] == ["restart iamenu-redis"]
+    assert await place.iamenu.restarted() == ["iamenu-redis"]
 
 
 async def test_a_stuck_worker_is_restarted_unasked_and_what_failed_is_sent_again(place: Place) -> None:
@@ -140,12 +156,11 @@ async def test_a_stuck_worker_is_restarted_unasked_and_what_failed_is_sent_again
     await place.room.fire("IamenuNotificationsNotSent", instance="worker:1")
     run = await place.room.run("iamenu-notifications", "service/notifications", stage="waiting")
     await place.room.card_says(f"{run['id']}.1", "retry-failed-notifications -- --limit 100")
-    assert place.iamenu.ran[before:] == ["restart iamenu-notification-worker"]
+    assert (await place.iamenu.restarted())[-1] == "iamenu-notification-worker"
+    assert place.iamenu.ran[before:] == []
     await place.room.agreed(f"{run['id']}.1", "bob")
     await place.room.run("iamenu-notifications", "service/notifications", outcome="fixed")
-    assert place.iamenu.ran[before + 1 :] == [
-        "run --silent scripts:retry-failed-notifications -- --limit 100"
-    ]
+    assert place.iamenu.ran[before:] == ["run --silent scripts:retry-failed-notifications -- --limit 100"]
     await place.room.fire("IamenuNotificationsNotSent", "resolved", instance="worker:1")
     await eventually(lambda: place.iamenu.queue["failed"] == 12, "a hundred were not sent again")
     assert place.iamenu.queue == {"waiting": 0, "active": 0, "completed": 5440, "failed": 12}
@@ -174,6 +189,40 @@ async def test_stale_analytics_are_recalculated(place: Place) -> None:
     place.iamenu.analytics = time.time() - 720
     await place.room.run("iamenu-analytics-stale", "service/analytics", outcome="fixed")
     assert place.iamenu.ran[before:] == ["run --silent scripts:recalculate-analytics -- --force"]
+
+
+async def test_a_storm_of_alerts_is_silenced_until_its_cause_is_gone(place: Place) -> None:
+    for worker in range(22):
+        place.iamenu.api.gauge("iamenu_notifications_waiting", 1, worker=str(worker))
+        place.iamenu.api.gauge("iamenu_notifications_sent_total", 7, worker=str(worker))
+    target = "alerting/IamenuNotificationsNotSent"
+    run = await place.room.run("iamenu-alert-storm", target, stage="waiting")
+    await place.room.card_says(f"{run['id']}.1", "IamenuNotificationsNotSent", "up to 100", "1h")
+    assert await place.silences() == []
+    await place.room.agreed(f"{run['id']}.1", "bob")
+    await place.room.run("iamenu-alert-storm", target, stage="holding")
+    (silence,) = await place.silences()
+    assert {one["name"]: (one["value"], one["isRegex"]) for one in silence["matchers"]} == {
+        "alertname": ("IamenuNotificationsNotSent", False),
+        "severity": ("high", False),
+    }
+    assert (silence["status"]["state"], silence["createdBy"]) == ("active", "remediator")
+    assert "approved by bob" in silence["comment"]
+    lasts = datetime.fromisoformat(silence["endsAt"]) - datetime.fromisoformat(silence["updatedAt"])
+    assert timedelta(minutes=59) < lasts < timedelta(minutes=61)
+    for worker in range(22):
+        place.iamenu.api.gauge("iamenu_notifications_waiting", 0, worker=str(worker))
+    await place.room.run("iamenu-alert-storm", target, outcome="fixed")
+    (silence,) = await place.silences()
+    assert silence["status"]["state"] == "expired"
+
+
+async def test_critical_alerts_are_not_silenced_whoever_asks(place: Place) -> None:
+    labels = {"noisy": "IamenuPaymentsDown", "noisy_severity": "critical"}
+    await place.room.fire("IamenuAlertStorm", **labels)
+    said = await place.room.refused("iamenu-alert-storm", "IamenuAlertStorm", **labels)
+    assert "noisy_severity" in said["reason"]
+    assert all(one["status"]["state"] == "expired" for one in await place.silences())
 
 
 _INDEX = """

@@ -40,6 +40,10 @@ class FakeDocker:
         """It cannot be started again."""
         await self._post("stubborn", name=name)
 
+    async def containers(self) -> dict[str, dict[str, Any]]:
+        """Them by name, as the engine describes them."""
+        return dict(await self._get("containers"))
+
     async def restarts(self) -> list[dict[str, Any]]:
         """Recorded requests that would change something."""
         return [one for one in await self._get("requests") if one["method"] != "GET"]

@@ -14,6 +14,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from tests.rig.docker import FakeDocker, running
 from tests.rig.postgres import Server
 from tests.rig.processes import Child, Program, scratch, start
 from tests.rig.redis import recipe
@@ -67,6 +68,7 @@ class Iamenu:
     server: Server
     folder: Path
     redis: Child
+    engine: FakeDocker
     api: Service = field(default_factory=Service)
     queue: dict[str, int] = field(
         default_factory=lambda: {"waiting": 0, "active": 0, "completed": 5000, "failed": 0}
@@ -75,6 +77,7 @@ class Iamenu:
     stripe: bool = True
     analytics: float = field(default_factory=time.time)
     closed: bool = False
+    _started: dict[str, str] = field(default_factory=dict)
     _done: int = 0
 
     def __post_init__(self) -> None:
@@ -93,6 +96,11 @@ class Iamenu:
     def ran(self) -> list[str]:
         """What changed something, as its words were given, oldest first."""
         return (self.folder / "ledger").read_text().splitlines()
+
+    async def restarted(self) -> list[str]:
+        """The containers that were, oldest first."""
+        names = {one["Id"]: name for name, one in (await self.engine.containers()).items()}
+        return [names[one["path"].split("/")[3]] for one in await self.engine.restarts()]
 
     def commands(self, declared: Mapping[str, Any]) -> dict[str, Any]:
         """The config's, word by word, but for the program: one that writes down what it was given."""
@@ -125,6 +133,7 @@ class Iamenu:
                 for line in self.ran[self._done :]:
                     self._done += 1
                     await self._ran(line, database)
+                await self._restart_what_was_told_to()
                 await self._measure(database)
                 await self._serve(cache)
                 self._tell()
@@ -133,11 +142,6 @@ class Iamenu:
     async def _ran(self, line: str, database: Any) -> None:
         """What follows from a command: soon, so what it prints proves nothing."""
         match line.split():
-            case ["restart", "iamenu-redis"]:
-                self.redis.end()
-                self.redis = start(_recipe(self.redis.folder), self.redis.folder, port=self.redis.port)
-            case ["restart", "iamenu-notification-worker"]:
-                self.queue |= {"waiting": 0, "completed": self.queue["completed"] + self.queue["waiting"]}
             case [*_, "scripts:retry-failed-notifications", "--", "--limit", limit]:
                 count = min(int(limit), self.queue["failed"])
                 self.queue["failed"] -= count
@@ -148,6 +152,18 @@ class Iamenu:
                 )
             case [*_, "scripts:recalculate-analytics", "--", "--force"]:
                 self.analytics = time.time()
+
+    async def _restart_what_was_told_to(self) -> None:
+        """What runs in the engine's containers, which are nothing but words."""
+        for name, one in (await self.engine.containers()).items():
+            if self._started.setdefault(name, one["State"]["StartedAt"]) == one["State"]["StartedAt"]:
+                continue
+            self._started[name] = one["State"]["StartedAt"]
+            if name == "iamenu-redis":
+                self.redis.end()
+                self.redis = start(_recipe(self.redis.folder), self.redis.folder, port=self.redis.port)
+            else:
+                self.queue |= {"waiting": 0, "completed": self.queue["completed"] + self.queue["waiting"]}
 
     async def _measure(self, database: Any) -> None:
         enabled, waiting, quick = await database.fetchrow(f"""
@@ -207,8 +223,10 @@ async def iamenu(server: Server) -> AsyncIterator[Iamenu]:
     async with server.connected(DATABASE) as connection:
         await connection.execute(TABLES)
     try:
-        with scratch("redis") as data, scratch("iamenu") as folder:
-            system = Iamenu(server, folder, start(_recipe(data), data))
+        with scratch("redis") as data, scratch("iamenu") as folder, running() as engine:
+            system = Iamenu(server, folder, start(_recipe(data), data), engine)
+            for name in ("iamenu-redis", "iamenu-notification-worker"):
+                await engine.put(name)
             living = asyncio.create_task(system.lives())
             try:
                 async with system.api.serve():
