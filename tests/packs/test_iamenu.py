@@ -218,9 +218,11 @@ async def test_a_storm_of_alerts_is_silenced_until_its_cause_is_gone(place: Plac
 
 
 async def test_critical_alerts_are_not_silenced_whoever_asks(place: Place) -> None:
-    labels = {"noisy": "IamenuPaymentsDown", "noisy_severity": "critical"}
-    await place.room.fire("IamenuAlertStorm", **labels)
-    said = await place.room.refused("iamenu-alert-storm", "IamenuAlertStorm", **labels)
+    noisy = "IamenuPaymentsDown"
+    await place.room.fire("IamenuAlertStorm", noisy=noisy, noisy_severity="critical")
+    said = await place.room.refused(
+        "iamenu-alert-storm", "IamenuAlertStorm", noisy=noisy, noisy_severity="critical"
+    )
     assert "noisy_severity" in said["reason"]
     assert all(one["status"]["state"] == "expired" for one in await place.silences())
 
