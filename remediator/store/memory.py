@@ -251,6 +251,8 @@ class MemoryTx(PruneChanges):
 
     async def take_over(self, replica: str) -> list[Pending]:
         tables, changes = self._tables, self._changes
+        if self._shared and self._lives(replica):
+            return []
         if replica:
             changes.set(tables.gone, replica, None)
         held = sorted(

@@ -33,11 +33,16 @@ def _stuck_runs(sim: Simulation) -> Iterator[str]:
                 continue
             case Stage.ASKING if any(key.startswith(f"{run.id}:unknown:") for key in told):
                 continue
-            case Stage.UNDOING if now < _due(run) + UNDO_LATE_S:
-                continue  # it waits for its target, perhaps; when it is late is judged by promise 16
+            case Stage.UNDOING if now < _due(run) + UNDO_LATE_S or _told_of_undo(run, told):
+                continue  # it waits for its target, perhaps
             case _ if now - moved < STUCK_S:
                 continue
         yield f"21 {run.id} is {run.stage} since {moved:.1f} s, and nobody was told ({run.policy})"
+
+
+def _told_of_undo(run: Run, told: set[str]) -> bool:
+    """Has somebody heard that it is late, or went wrong?"""
+    return any(key.startswith((f"{run.id}:undo-late:", f"{run.id}:undo:")) for key in told)
 
 
 def _due(run: Run) -> float:

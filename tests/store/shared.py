@@ -39,6 +39,20 @@ class SharedContract:
         assert await b.read(lambda tx: tx.lapsed()) == ["a"]
         assert await b.transact(lambda tx: tx.take_over("a")) == left
 
+    async def test_whoever_has_come_back_since_it_was_missed_keeps_what_it_holds(
+        self, two: tuple[Store, Store], clock: HandClock
+    ) -> None:
+        a, b = two
+        a.write_as("a")
+        await beat(b, "b")
+        left = await a.transact(lambda tx: tx.put_effects("r1", [Card("g1")]))  # before its first beat
+        assert await b.read(lambda tx: tx.lapsed()) == ["a"]
+        await beat(a, "a")
+        assert await b.transact(lambda tx: tx.take_over("a")) == []
+        assert await a.transact(lambda tx: tx.held()) == left
+        clock.advance(LEASE)
+        assert await b.transact(lambda tx: tx.take_over("a")) == left
+
     async def test_whoever_was_taken_over_can_write_nothing_until_it_begins_anew(
         self, two: tuple[Store, Store], clock: HandClock
     ) -> None:
