@@ -42,7 +42,7 @@ async def connector(server: Server, database: str) -> AsyncIterator[Callable[...
 
 @pytest.fixture(scope="session")
 def kube() -> Iterator[FakeKubernetes]:
-    with running() as fake:
+    with running(secure=True) as fake:
         yield fake
 
 
