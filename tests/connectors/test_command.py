@@ -46,7 +46,7 @@ class Room:
         self.program.chmod(0o755)
 
     def commands(self, *words: object, **more: object) -> Commands:
-        command = {"argv": [str(self.program), *words], "within": "5s", **more}
+        command = {"argv": [str(self.program), *words], "within": "30s", **more}
         return Commands(CommandSettings.model_validate({"commands": {"it": command}}))
 
     @property
@@ -70,7 +70,7 @@ def parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
-async def until(holds: Callable[[], object], within: float = 5.0) -> None:
+async def until(holds: Callable[[], object], within: float = 30.0) -> None:
     deadline = time.monotonic() + within
     while not holds():
         assert time.monotonic() < deadline
@@ -85,14 +85,14 @@ def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Room:
     return made
 
 
-async def act(commands: Commands, *, late: str = "", timeout: float = 5, **slots: object) -> Result:
+async def act(commands: Commands, *, late: str = "", timeout: float = 30, **slots: object) -> Result:
     call = Call(RUN.name, "host", {"command": "it", **({"slots": slots} if slots else {})})
     return await commands.act(call, order=Order("k", late=lambda: late), timeout=timeout)
 
 
 async def read(commands: Commands, **slots: object) -> dict[str, Any]:
     call = Call(READ.name, "host", {"command": "it", **({"slots": slots} if slots else {})})
-    return await commands.read(call, timeout=5)
+    return await commands.read(call, timeout=30)
 
 
 # ── What it answers ─────────────────────────────────────────────────────────────────────────────────
@@ -305,9 +305,9 @@ async def test_one_that_hangs_is_ended_with_all_that_it_started(room: Room, stub
     trap = "trap '' TERM; " if stubborn else ""
     room.does(f"{trap}sleep 60 & echo $$ $! >{room.folder}/pids; wait; sleep 60")
     began = time.monotonic()
-    told = await act(room.commands(env={"PATH": "/bin:/usr/bin"}, within="300ms"))
+    told = await act(room.commands(env={"PATH": "/bin:/usr/bin"}, within="800ms"))
     assert told == Unknown("it was ended: its time was up")
-    assert time.monotonic() - began < (1.0 if not stubborn else 3.0) + 2.0
+    assert time.monotonic() - began < 20  # and not the minute that it would sleep
     assert room.left() == []
     assert room.starts == ["started"]
 
@@ -325,7 +325,7 @@ async def test_one_who_leaves_the_group_keeps_nobody_waiting(room: Room) -> None
     told = await act(room.commands(env={"PATH": "/bin:/usr/bin"}))
     try:
         assert isinstance(told, Done) and told.result["out"] == "done\n"
-        assert time.monotonic() - began < 4
+        assert time.monotonic() - began < 20
     finally:
         for pid in room.left():
             os.kill(pid, signal.SIGKILL)
@@ -380,7 +380,7 @@ async def test_when_the_daemon_or_the_keeper_is_killed_the_command_ends_and_is_n
     daemon = subprocess.Popen([sys.executable, "-c", ALONE, str(room.program)])  # noqa: ASYNC220
     try:
         written = room.folder / "pids"
-        await until(lambda: written.exists() and len(written.read_text().split()) == 2, within=10)
+        await until(lambda: written.exists() and len(written.read_text().split()) == 2)
         if whom == "the daemon":
             daemon.kill()
         else:

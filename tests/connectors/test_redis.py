@@ -373,7 +373,7 @@ def test_an_address_is_one_server_and_nothing_more(url: str, problem: str) -> No
 async def test_a_line_that_breaks_at_exec_sees_it_once_and_the_marker_tells(
     port: int, when: str, how: str
 ) -> None:
-    journal, wait = Journal(), 0.3 if how == "hangs" else 5
+    journal, wait = Journal(), 1.0 if how == "hangs" else 5
     async with line(port, f"{when} {how}") as between:
         told = await act(Redis(settings(between.port)), run("count"), journal, timeout=wait)
     assert isinstance(told, Unknown) and told.reason.startswith("sent, and then: "), told
