@@ -14,6 +14,8 @@ import pytest_asyncio
 import yaml
 
 from tests.packs.room import PackRoom, example, room, watched
+from tests.rig.docker import FakeDocker
+from tests.rig.docker import running as running_docker
 from tests.rig.postgres import Server, standby_of
 from tests.rig.processes import free_port
 from tests.rig.slack import running_slack
@@ -35,10 +37,11 @@ ADA = "6f1c0d1e-6a52-4c53-9d0a-0e7a5b3f2c11"
 
 @dataclass
 class Place:
-    """The shop, its standby, and the daemon with its people."""
+    """The shop, its standby, its Docker engine, and the daemon with its people."""
 
     shop: Agape
     standby: Server
+    docker: FakeDocker
     room: PackRoom
 
 
@@ -50,12 +53,15 @@ async def place(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Asy
         with (
             standby_of(server) as standby,
             watched(SYSTEM, jobs, port, **TIMES) as prometheus,
+            running_docker() as docker,
             running_slack() as slack,
         ):
+            await docker.put("agape_app")
             declared = yaml.safe_load(example(SYSTEM).read_text())["connections"]["app_host"]["commands"]
             connections: dict[str, dict[str, Any]] = {
                 "prometheus": {"url": prometheus.url},
                 "agape_api": {"base_url": shop.api.url},
+                "engine": {"host": f"unix://{docker.socket}"},
                 "app_host": {"commands": shop.commands(declared)},
             }
             with room(
@@ -68,7 +74,7 @@ async def place(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Asy
                 AGAPE_DSN=server.dsn(shop.database, LOGIN, shop.line.port),
                 AGAPE_REPLICA_DSN=standby.dsn("postgres", READER),
             ) as one:
-                yield Place(shop, standby, one)
+                yield Place(shop, standby, docker, one)
 
 
 # ── From a metric on ────────────────────────────────────────────────────────────────────────────
@@ -185,7 +191,8 @@ async def _errors_end_with_more_instances(place: Place) -> None:
     run = await place.room.run("agape-error-rate", "service/agape-backend", stage="waiting")
     await place.room.agreed(f"{run['id']}.1", "bob")
     await place.room.card_says(f"{run['id']}.2", "scale agape-backend 4", within=20)
-    assert "restart app" in shop.ran
+    (restarted,) = await place.docker.restarts()
+    assert restarted["path"].endswith("/restart")
     await place.room.agreed(f"{run['id']}.2", "bob")
     await eventually(lambda: "scale agape-backend 4" in shop.ran, "it was never scaled")
     shop.errors = 0.0
