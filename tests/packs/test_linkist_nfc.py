@@ -1,0 +1,254 @@
+"""The pack linkist-nfc on real rows and sessions, real metrics, and scripts that are written down."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+import pytest
+import pytest_asyncio
+import yaml
+
+from tests.packs.room import PackRoom, example, room, watched
+from tests.rig.postgres import Server
+from tests.rig.processes import free_port
+from tests.rig.slack import running_slack
+from tests.worlds.linkist_nfc import ADA, BISI, CANARY, DATABASE, LOGIN, Linkist, linkist
+from tests.worlds.service import TOKEN, eventually
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.real,
+    pytest.mark.needs("postgresql", "prometheus", "alertmanager"),
+    pytest.mark.timeout(120),
+    pytest.mark.asyncio(loop_scope="module"),
+]
+
+SYSTEM = "linkist-nfc"
+TIMES = {"within": "6s", "after": "3s", "range": "4s"}
+MINUTES_ARE_SECONDS = {
+    "interval '5 minutes'": "interval '1 second'",
+    "interval '1 minute'": "interval '1 second'",
+    "longer_than: 5m": "longer_than: 1s",
+    "longer_than: 1m": "longer_than: 1s",
+    "db.linkist.internal": "localhost",
+    "/srv/linkist/files": "/dev/shm",
+}
+
+
+@dataclass
+class Place:
+    """The platform, and the daemon with its people."""
+
+    linkist: Linkist
+    room: PackRoom
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def place(server: Server) -> AsyncIterator[Place]:
+    declared = yaml.safe_load(example(SYSTEM).read_text())["connections"]["app_host"]["commands"]
+    async with linkist(server) as system:
+        port = free_port()
+        jobs = {"linkist": system.metrics.url, "linkist-health": system.health.url}
+        ours = {"Authorization": "Bearer ${env:STRIPE_READ_KEY}"}
+        with watched(SYSTEM, jobs, port, **TIMES) as prometheus, running_slack() as slack:
+            connections: dict[str, dict[str, Any]] = {
+                "prometheus": {"url": prometheus.url},
+                "stripe_api": {"base_url": system.stripe.url},
+                "stripe_status": {"base_url": system.stripe.url, "headers": ours},
+                "status_page": {"base_url": system.page.url, "headers": ours},
+                "resolver": {"names": ["localhost"]},
+                "app_disk": {"mounts": ["/dev/shm"]},
+                "app_host": {"commands": system.commands(declared)},
+            }
+            with room(
+                SYSTEM,
+                slack,
+                connections,
+                times=TIMES,
+                replaced=MINUTES_ARE_SECONDS,
+                port=port,
+                LINKIST_DSN=server.dsn(DATABASE, LOGIN),
+                STRIPE_READ_KEY=TOKEN,
+            ) as one:
+                yield Place(system, one)
+
+
+async def test_a_bad_release_of_payments_is_shown_to_customers_restarted_and_rolled_back(
+    place: Place,
+) -> None:
+    system = place.linkist
+    system.broken.add("payment-service")
+    system.down.add("payment-service")
+    run = await place.room.run("linkist-service-down", "service/payment-service", stage="waiting")
+    shown = await place.room.run("linkist-status-page", "status-page/payment-service", stage="waiting")
+    await place.room.card_says(f"{run['id']}.1", "service:restart:healthy", "--name=payment-service")
+    await place.room.card_says(f"{shown['id']}.1", "/components/payment-service", "major_outage")
+    assert (system.ran, system.page.ledger) == ([], [])
+    await place.room.agreed(f"{shown['id']}.1", "bob")
+    await place.room.run("linkist-status-page", "status-page/payment-service", stage="holding")
+    assert system.components["payment-service"] == "major_outage"
+
+    await place.room.agreed(f"{run['id']}.1", "bob")
+    await place.room.card_says(f"{run['id']}.2", "--plan=rollback-plan-122", within=20)
+    await place.room.agreed(f"{run['id']}.2", "bob")
+    assert system.ran == ["service:restart:healthy -- --name=payment-service"]
+    await place.room.agreed(f"{run['id']}.2", "chen")
+    await place.room.run("linkist-service-down", "service/payment-service", outcome="fixed")
+    assert system.ran[1:] == ["deployment:rollback:execute -- --plan=rollback-plan-122"]
+
+    await place.room.run("linkist-status-page", "status-page/payment-service", outcome="fixed")
+    assert set(system.components.values()) == {"operational"}
+    assert [one.method for one in system.page.ledger] == ["PATCH", "PATCH"]
+    assert not system.down
+
+
+async def test_orders_that_stripe_calls_paid_are_booked_when_two_agree_and_no_other(place: Place) -> None:
+    system = place.linkist
+    before = len(system.ran)
+    await system.sql(
+        "INSERT INTO webhook_events (id, type, payment_intent, status) SELECT 'evt_' || n,"
+        " 'payment_intent.succeeded', 'pi_' || n, 'processed' FROM generate_series(21, 22) n"
+    )
+    await system.sql(
+        "INSERT INTO orders (id, status, total, payment_intent, created_at) SELECT 'ord-' || n, 'pending',"
+        " 49.90, 'pi_' || n, now() - make_interval(mins => 60 - n) FROM generate_series(21, 23) n"
+    )
+    run = await place.room.run("linkist-stuck-orders", "payments/stripe", stage="waiting")
+    await place.room.card_says(f"{run['id']}.1", "--order=ord-21", "--order=ord-22")
+    assert "ord-23" not in str((await place.room.card(f"{run['id']}.1"))["blocks"])
+    await place.room.agreed(f"{run['id']}.1", "bob")
+    assert system.ran[before:] == []
+    await place.room.agreed(f"{run['id']}.1", "amina")
+    await place.room.run("linkist-stuck-orders", "payments/stripe", outcome="fixed")
+    assert system.ran[before:] == [f"orders:process:payments -- --order=ord-{n}" for n in (21, 22)]
+    rows = await system.sql("SELECT id, status, email FROM orders ORDER BY id")
+    assert [(row["id"], row["status"]) for row in rows] == [
+        ("ord-1", "paid"), ("ord-21", "paid"), ("ord-22", "paid"), ("ord-23", "pending"),
+    ]  # fmt: skip
+    await place.room.paged("1 orders have been pending for over 15 minutes")
+    assert CANARY not in str(await place.room.daemon.get(f"/api/v1/runs/{run['id']}"))
+    await system.sql("DELETE FROM orders WHERE id = 'ord-23'")
+
+
+async def test_failed_webhooks_are_sent_again_one_by_one_but_not_a_sixth_time(place: Place) -> None:
+    system = place.linkist
+    before = len(system.ran)
+    await system.sql(
+        "INSERT INTO webhook_events (id, type, status, attempts) VALUES ('evt_A', 'refund', 'failed', 1),"
+        " ('evt_B', 'refund', 'failed', 0), ('evt_C', 'refund', 'failed', 5)"
+    )
+    run = await place.room.run("linkist-failed-webhooks", "payments/stripe", stage="waiting")
+    await place.room.card_says(f"{run['id']}.1", "--event=evt_A", "--event=evt_B")
+    await place.room.agreed(f"{run['id']}.1", "bob")
+    await place.room.run("linkist-failed-webhooks", "payments/stripe", outcome="fixed")
+    assert sorted(system.ran[before:]) == [f"stripe:webhooks:retry -- --event=evt_{one}" for one in "AB"]
+    await place.room.paged("1 webhooks of Stripe have failed five times or more")
+    left = await system.sql("SELECT id, attempts FROM webhook_events WHERE status = 'failed'")
+    assert left == [{"id": "evt_C", "attempts": 5}]
+    await system.sql("DELETE FROM webhook_events WHERE status = 'failed'")
+
+
+async def test_a_session_that_leaked_is_ended_and_one_that_works_is_not(place: Place) -> None:
+    system = place.linkist
+    before = len(system.ran)
+    async with system.session("BEGIN") as leaked, system.session("SELECT pg_sleep(60)") as works:
+        await leaked
+        run = await place.room.run("linkist-database-timeouts", "service/app", stage="waiting")
+        await place.room.card_says(f"{run['id']}.1", "linkist_app", "idle in transaction")
+        await place.room.agreed(f"{run['id']}.1", "bob")
+        await place.room.run("linkist-database-timeouts", "service/app", outcome="fixed")
+        assert not works.done()
+        states = await system.sql("SELECT state FROM pg_stat_activity WHERE usename = 'linkist_app'")
+        assert states == [{"state": "active"}]
+    assert system.ran[before:] == []
+
+
+async def test_old_statistics_are_made_anew_unasked_and_then_a_long_query_is_ended(place: Place) -> None:
+    system = place.linkist
+    analyzed = "SELECT last_analyze IS NOT NULL AS done FROM pg_stat_user_tables WHERE relname = 'orders'"
+    system.slow = f"NOT ({analyzed})"
+    await place.room.run("linkist-slow-queries", "database/linkist", outcome="fixed")
+    assert await system.sql(analyzed) == [{"done": True}]
+
+    system.slow = "EXISTS (SELECT FROM pg_stat_activity WHERE usename = 'linkist_app' AND state = 'active')"
+    endless = "SELECT count(*) FROM pg_class a, pg_class b, pg_class c, pg_class d"  # and waits for nothing
+    async with system.session(endless) as query:
+        run = await place.room.run("linkist-slow-queries", "database/linkist", stage="waiting")
+        await place.room.card_says(f"{run['id']}.1", "linkist_app", "SELECT", "active")
+        await place.room.agreed(f"{run['id']}.1", "bob")
+        with pytest.raises(asyncpg.PostgresConnectionError):
+            await asyncio.wait_for(query, 20)
+    await place.room.run("linkist-slow-queries", "database/linkist", outcome="fixed")
+    system.slow = "false"
+
+
+async def test_what_handles_files_is_restarted_where_disk_and_tools_are_well(place: Place) -> None:
+    system = place.linkist
+    before = len(system.ran)
+    system.failing |= {"uploads": 0.4, "files": 0.4}
+    commands = {"upload": "uploads:restart", "processing": "processing:restart"}
+    policies = {"upload": "linkist-uploads", "processing": "linkist-processing"}
+    for service, command in commands.items():
+        run = await place.room.run(policies[service], f"service/{service}-service", stage="waiting")
+        await place.room.card_says(f"{run['id']}.1", command)
+        await place.room.agreed(f"{run['id']}.1", "bob")
+    for service, policy in policies.items():
+        await place.room.run(policy, f"service/{service}-service", outcome="fixed")
+    assert system.ran[before:] == list(commands.values())
+
+
+async def test_newsletters_stop_before_ses_stops_us_and_go_on_after_their_time(place: Place) -> None:
+    system = place.linkist
+    before = len(system.ran)
+    system.bounces = 0.084
+    run = await place.room.run("linkist-email-bounces", "email/ses", stage="waiting")
+    await place.room.paged("Bounces are 8.4 %")
+    await place.room.agreed(f"{run['id']}.1", "amina")
+    await eventually(lambda: not system.newsletters, "they were never stopped")
+    system.bounces = 0.01
+    await place.room.run("linkist-email-bounces", "email/ses", outcome="fixed")
+    assert system.newsletters
+    words = "sesv2 put-configuration-set-sending-options --configuration-set-name newsletters"
+    assert system.ran[before:] == [f"{words} --no-sending-enabled", f"{words} --sending-enabled"]
+
+
+async def test_declines_and_backups_are_told_with_what_is_known(place: Place) -> None:
+    system = place.linkist
+    before = len(system.ran)
+    system.failing["payments"] = 0.3
+    system.backup = time.time() - 30 * 3600
+    await place.room.paged("do_not_honor 12")
+    told = await place.room.paged("hours old and holds")
+    assert "backup-123" in told["text"]
+    system.failing["payments"] = 0.0
+    system.backup = time.time()
+    assert system.ran[before:] == []
+
+
+async def test_the_sessions_of_an_account_are_revoked_and_nobody_elses(place: Place) -> None:
+    await place.room.fire("LinkistLoginsSuspicious", user_id=ADA)
+    run = await place.room.run("linkist-unauthorized-access", f"account/{ADA}", stage="waiting")
+    assert (await place.room.card(f"{run['id']}.1"))["blocks"]
+    await place.room.agreed(f"{run['id']}.1", "chen")
+    await place.room.run("linkist-unauthorized-access", f"account/{ADA}", outcome="fixed")
+    rows = await place.linkist.sql(
+        "SELECT user_id::text, revoked_at IS NULL AS open FROM sessions ORDER BY id"
+    )
+    assert [(row["user_id"], row["open"]) for row in rows] == [(ADA, False), (ADA, False), (BISI, True)]
+
+
+async def test_hostile_labels_are_refused_with_the_reason(place: Place) -> None:
+    before = place.linkist.ran
+    service, account = "app --name=all; reboot", f"{ADA}' OR ''='"
+    await place.room.fire("LinkistServiceDown", service=service)
+    said = await place.room.refused("linkist-service-down", "LinkistServiceDown", service=service)
+    assert "service" in said["reason"]
+    await place.room.fire("LinkistLoginsSuspicious", user_id=account)
+    said = await place.room.refused("linkist-unauthorized-access", "LinkistLoginsSuspicious", user_id=account)
+    assert "user_id" in said["reason"]
+    assert place.linkist.ran == before
