@@ -118,10 +118,11 @@ class Iamenu:
         """A client of the services'."""
         return Redis(port=self.redis.port, db=database, socket_timeout=1, decode_responses=True)
 
-    async def poison(self) -> None:
-        """The cache holds what nobody can use."""
+    async def poison(self, *, keep: bool = False) -> None:
+        """The cache holds what nobody can use; ``keep``: beside what it has."""
         async with self.cached() as client:
-            await client.flushdb()
+            if not keep:
+                await client.flushdb()
             await client.set(_POISON, "1")
 
     # ── What it does by itself ────────────────────────────────────────────────────────────────────
