@@ -15,6 +15,7 @@ from collections.abc import Generator, Iterator
 import pytest
 
 from tests.rig.components import how_to_install, missing
+from tests.rig.mariadb import MariaDB, running_mariadb
 from tests.rig.postgres import Server, running_postgres
 from tests.rig.slack import FakeSlack, running_slack
 from tests.rig.world import LoyaltyWorld, running_world
@@ -75,6 +76,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def server() -> Iterator[Server]:
     """One PostgreSQL for all tests of a worker; each has databases of its own."""
     with running_postgres() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariaDB]:
+    """One MariaDB for all tests of a worker; each has databases of its own."""
+    with running_mariadb() as running:
         yield running
 
 

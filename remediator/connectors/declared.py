@@ -168,7 +168,7 @@ class Declared(Section):
         return [word.filled(given, shown=shown) for word in self.argv]
 
 
-DeclaredT = TypeVar("DeclaredT", bound=Declared)
+DeclaredT = TypeVar("DeclaredT")
 _COMMAND_NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 
 
@@ -180,12 +180,12 @@ def named(commands: dict[str, Any]) -> dict[str, Any]:
     return commands
 
 
-def found(commands: Mapping[str, DeclaredT], name: object) -> DeclaredT:
-    """The command of this name. Raises ValueError."""
+def found(commands: Mapping[str, DeclaredT], name: object, noun: str = "command") -> DeclaredT:
+    """The command of this name. Raises ValueError. ``noun``: what they are called."""
     if not isinstance(name, str) or name not in commands:
         near = get_close_matches(str(name), commands, n=1)
         remedy = f"did you mean {near[0]}?" if near else f"it declares {', '.join(commands) or 'none'}"
-        raise ValueError(f"the connection declares no command {_brief(name)}; {remedy}")
+        raise ValueError(f"the connection declares no {noun} {_brief(name)}; {remedy}")
     return commands[name]
 
 

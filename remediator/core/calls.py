@@ -110,9 +110,10 @@ def call_risk(call: Call, catalog: Catalog) -> Risk:
 
 
 def _endpoint(arguments: Mapping[str, Any]) -> tuple[str, Any]:
-    """The method and path by which a connection says what a call costs; a declared command has its name."""
-    if "command" in arguments:
-        return COMMAND, arguments["command"]
+    """The method and path by which a connection says what a call costs; what is declared has its name."""
+    for name in ("command", "statement"):
+        if name in arguments:
+            return COMMAND, arguments[name]
     return str(arguments.get("method", "")), arguments.get("path", "")
 
 

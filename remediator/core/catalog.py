@@ -132,7 +132,7 @@ class Reach:
 
 @dataclass(frozen=True)
 class Command:
-    """A command that a connection declares. reads: it changes nothing; slots: what policies fill in."""
+    """What a connection declares by name. reads: it changes nothing; slots: what policies fill in."""
 
     reads: bool
     slots: frozenset[str] = frozenset()
@@ -161,13 +161,6 @@ class Connection:
 
 BUILT_IN = MappingProxyType({"slack": "slack", "people": "people"})
 """Connections that need no ``via``: operation prefix → connection name."""
-
-PLANNED = frozenset(
-    """
-    mysql.query mysql.execute mysql.kill
-    """.split()
-)
-"""Operations of the language that have no connector yet: refused at load, never ignored."""
 
 
 @dataclass(frozen=True)

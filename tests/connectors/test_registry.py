@@ -33,6 +33,7 @@ SETTINGS: dict[str, dict[str, object]] = {
     "docker": {"containers": ["horizon"]},
     "http": {"base_url": "http://127.0.0.1:1"},
     "kubernetes": {"in_cluster": True, "namespaces": ["shop"]},
+    "mysql": {"url": "mysql://127.0.0.1:1/shop", "username": "ann"},
     "postgres": {"dsn": "postgresql://ann@127.0.0.1:1/loyalty", "tables": ["loyalty_programs"]},
     "prometheus": {"url": "http://127.0.0.1:1"},
     "redis": {"url": "redis://127.0.0.1:1/0"},
@@ -275,6 +276,7 @@ def test_the_registry_weighs_little_until_it_is_used() -> None:
         "import sys, remediator.connectors, remediator.people.slack, remediator.people.clicks\n"
         "heavy = {'asyncpg', 'pgparse', 'slack_sdk', 'prometheus_api_client', 'requests', 'redis'}\n"
         "heavy |= {'kubernetes_asyncio', 'aiodocker'}\n"
+        "heavy |= {'pymysql'}\n"
         "heavy &= set(sys.modules)\n"
         "sys.exit(', '.join(sorted(heavy)) or 0)"
     )

@@ -99,6 +99,8 @@ ELSEWHERE = {  # counted in files of their own: COMMITs, sessions, indexes, EXEC
     "kubernetes.delete",
     "kubernetes.job",
     "redis.command",
+    "mysql.execute",
+    "mysql.kill",
     "postgres.execute",
     "postgres.restore",
     "postgres.terminate",

@@ -19,6 +19,7 @@ _COMPONENTS: dict[str, tuple[tuple[str, ...], str]] = {
     "chromium": (("chromium", "chromium-browser"), "chromium"),
     "openssl": (("openssl",), "openssl"),
     "redis": (("redis-server",), "redis-server"),
+    "mariadb": (("mariadbd",), "mariadb-server"),
     "postgresql": (("postgres", "/usr/lib/postgresql/*/bin/postgres"), "postgresql"),
 }
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
+from remediator.connectors.bound import Bound, bound
 from remediator.connectors.postgres import names
-from remediator.connectors.postgres.bound import Bound, bound
 from remediator.connectors.postgres.names import Standing
 from remediator.connectors.postgres.rights import check_rights
 from remediator.connectors.postgres.rows import Place

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from remediator.connectors.postgres.bound import Bound, bound
+from remediator.connectors.bound import Bound, bound
 from remediator.connectors.postgres.final import told as words
 from remediator.connectors.postgres.link import OURS, Link, plainly
 from remediator.connectors.postgres.settings import PostgresSettings

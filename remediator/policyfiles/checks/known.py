@@ -22,6 +22,7 @@ SCALARS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "command.read": {"exit": ("number",), "out": ("str",)},
         "disk.usage": {"used_pct": ("number",), "free_bytes": ("number",)},
         "http.get": {"status": ("number",), "text": ("str",)},
+        "mysql.query": {"count": ("number",)},
         "postgres.query": {"count": ("number",)},
         "prometheus.query": {"value": ("number", "NoneType")},
         "tls.expiry": {"not_after": ("str",), "issuer": ("str",), "subject": ("str",)},
@@ -79,7 +80,7 @@ def _of_reading(look: Look, use: Use, name: str, *, optional: bool) -> Iterator[
 
 
 def _bounds(operation: Operation, use: Use, name: str) -> Iterator[Fact]:
-    if operation.name == "postgres.query":
+    if operation.name in ("mysql.query", "postgres.query"):
         yield Fact(f"{name}.count", ">=", 0)
     if operation.name == "http.get":
         expected = expected_status(use)

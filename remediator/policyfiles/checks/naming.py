@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from remediator.core.catalog import PLANNED, Command, Escape, Kind
+from remediator.core.catalog import Command, Escape, Kind
 from remediator.core.expression import Path, Template
 from remediator.documents.finding import nearest
 from remediator.documents.reading import Place
@@ -15,10 +15,10 @@ from remediator.policyfiles.checks.uses import FROM_ALERT, Look, Problem, Seen, 
 
 
 def unknown_operation(look: Look) -> Iterator[Problem]:
-    """P101: an operation that no connector offers, and that is not planned either."""
+    """P101: an operation that no connector offers."""
     for use in look.uses:
         known = {name: one for name, one in look.catalog.operations.items() if not one.internal}
-        if use.operation not in known and use.operation not in PLANNED:
+        if use.operation not in known:
             remedy = nearest(use.operation, known)
             yield Problem((*use.place, "use"), f"unknown operation {use.operation!r}", remedy)
 
@@ -66,10 +66,11 @@ def wrong_kind(look: Look) -> Iterator[Problem]:
 
 
 def unknown_command(look: Look) -> Iterator[Problem]:
-    """P108: a command that the connection does not declare, or a slot that it does not have."""
+    """P108: a command or statement that the connection does not declare, or a slot that it does not have."""
     for use in look.uses:
         operation, connection = look.operation(use), look.connection(use)
-        written = use.arguments.get("command")
+        noun = next((one for one in ("command", "statement") if one in use.arguments), "")
+        written = use.arguments.get(noun)
         if operation is None or connection is None or operation.connector != connection.kind:
             continue
         if "slots" not in operation.params or not isinstance(written, Template) or not written.literal:
@@ -77,23 +78,21 @@ def unknown_command(look: Look) -> Iterator[Problem]:
         name, place = written.text, (*use.place, "with")
         command = connection.commands.get(name)
         if command is None:
-            problem = f"{connection.name} declares no command {name!r}"
-            yield Problem((*place, "command"), problem, nearest(name, connection.commands))
+            problem = f"{connection.name} declares no {noun} {name!r}"
+            yield Problem((*place, noun), problem, nearest(name, connection.commands))
         elif command.reads is not (operation.kind is Kind.PROBE):
             does = "only reads" if command.reads else "is not declared as one that only reads"
-            yield Problem((*place, "command"), f"{name} of {connection.name} {does}, so it cannot stand here")
+            yield Problem((*place, noun), f"{name} of {connection.name} {does}, so it cannot stand here")
         else:
-            yield from _slots(use, name, command)
+            yield from _slots(use, noun, command)
 
 
-def _slots(use: Use, name: str, command: Command) -> Iterator[Problem]:
-    given, place = use.arguments.get("slots", {}), (*use.place, "with")
+def _slots(use: Use, noun: str, command: Command) -> Iterator[Problem]:
+    given, place, name = use.arguments.get("slots", {}), (*use.place, "with"), use.arguments[noun].text
     if not isinstance(given, dict):
         return
     for slot in sorted(command.slots - given.keys()):
-        yield Problem(
-            (*place, "command"), f"{name} needs a value for its slot {slot!r}", f"slots: {{{slot}: …}}"
-        )
+        yield Problem((*place, noun), f"{name} needs a value for its slot {slot!r}", f"slots: {{{slot}: …}}")
     for slot in given:
         if slot not in command.slots:
             yield Problem(
@@ -322,10 +321,3 @@ def foreign(look: Look) -> Iterator[Problem]:
         if meant := next(filter(None, map(form.search, texts)), None):
             name = meant[0].strip("{}$. ")
             yield Problem(place, f"{meant[0]} stays as it is", f"write ${{{name}}}, or leave it out")
-
-
-def unsupported(look: Look) -> Iterator[Problem]:
-    """P900: parts of the language that are not carried out yet; refused, never ignored."""
-    for use in look.uses:
-        if use.operation not in look.catalog.operations and use.operation in PLANNED:
-            yield Problem((*use.place, "use"), f"{use.operation} is not supported yet")

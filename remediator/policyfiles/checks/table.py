@@ -87,7 +87,6 @@ CHECKS: tuple[Check, ...] = (
     Check("P211", "error", statements.wrong_form),
     Check("P212", "error", statements.reads_itself),
     Check("P213", "error", statements.hiding),
-    Check("P900", "error", naming.unsupported),
 )
 
 

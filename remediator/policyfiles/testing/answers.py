@@ -6,8 +6,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from remediator.connectors import http
-from remediator.connectors.postgres.bound import bound
+from remediator.connectors import http, mysql
+from remediator.connectors.bound import bound
 from remediator.connectors.postgres.change import EXECUTE
 from remediator.connectors.postgres.sessions import TERMINATE
 from remediator.core.catalog import Catalog, Fence
@@ -38,7 +38,7 @@ def unshown(call: Call, count: int) -> str:
     match call.operation:
         case EXECUTE.name:
             return _miscounted(call, count, "would change") or ("" if count else "it would change no row")
-        case TERMINATE.name:
+        case TERMINATE.name | mysql.KILL.name:
             return _miscounted(call, count, "would end", "session")
     return ""
 
@@ -54,7 +54,7 @@ def ended(call: Call, answer: dict[str, Any], catalog: Catalog) -> Result:
     """How an act ends that was answered so."""
     if call.operation != http.REQUEST.name:
         count = answer.get("count", answer.get("rows"))
-        if call.operation == EXECUTE.name and isinstance(count, int):
+        if call.operation in (EXECUTE.name, mysql.EXECUTE.name) and isinstance(count, int):
             problem = _miscounted(call, count, "changed")
             return Refused(f"never committed: {problem}") if problem else Done(answer)
         return Done(answer)
