@@ -81,15 +81,19 @@ def reach(at: At, old: Connection, new: Connection) -> Iterator[Change]:
             yield Change(at.where, *subset(name, before, after, loosens))
 
 
-def commands(at: At, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
+DECLARED = {"commands": "command", "statements": "statement"}
+"""Where a connection declares something by name, and what each is called."""
+
+
+def declared(at: At, noun: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
     """What is declared by name, as it is written. A word may hold a secret, so none is told."""
     for name in sorted(old.keys() | new.keys()):
         if name not in old:
-            yield Change(at.where, f"command {name} added", Direction.LOOSENED)
+            yield Change(at.where, f"{noun} {name} added", Direction.LOOSENED)
         elif name not in new:
-            yield Change(at.where, f"command {name} removed", Direction.TIGHTENED)
+            yield Change(at.where, f"{noun} {name} removed", Direction.TIGHTENED)
         elif _but_its_risk(old[name]) != _but_its_risk(new[name]):
-            yield Change(at.where, f"command {name} is declared otherwise", Direction.UNCLEAR)
+            yield Change(at.where, f"{noun} {name} is declared otherwise", Direction.UNCLEAR)
 
 
 def _but_its_risk(command: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from remediator.core.catalog import Catalog
 from remediator.policyfiles.diff.bounds import rate
 from remediator.policyfiles.diff.chains import reached
 from remediator.policyfiles.diff.change import Change, Direction, spelled
-from remediator.policyfiles.diff.connections import commands, endpoints, reach
+from remediator.policyfiles.diff.connections import DECLARED, declared, endpoints, reach
 from remediator.policyfiles.diff.judges import (
     At,
     Judge,
@@ -183,12 +183,13 @@ def _connections(at: At, old: tuple[Config, Catalog], new: tuple[Config, Catalog
         yield from endpoints(here, before[name], after[name])
         yield from reach(here, before[name], after[name])
         written = [side[0].connections[name] for side in (old, new)]
-        yield from commands(here, *(one.get("commands", {}) for one in written))
+        for key, noun in DECLARED.items():
+            yield from declared(here, noun, *(one.get(key, {}) for one in written))
         judged = JUDGED | before[name].limits.keys() | after[name].limits.keys()
         for key in sorted(written[0].keys() | written[1].keys()):
             if written[0].get(key) != written[1].get(key) and key not in judged:
                 yield Change(here.where, f"{key} changed", Direction.ACTS)  # never a value: it may be secret
 
 
-JUDGED = frozenset({"commands", "endpoints", "tables", "hidden", "functions"})
+JUDGED = frozenset({*DECLARED, "endpoints", "tables", "hidden", "functions"})
 """Settings of a connection that are compared by what they mean."""

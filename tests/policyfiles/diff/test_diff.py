@@ -685,6 +685,24 @@ def test_a_command_that_is_added_or_declared_otherwise_is_a_looser_connection() 
     ]
 
 
+def test_a_statement_that_is_added_or_declared_otherwise_is_a_looser_connection() -> None:
+    def side(**statements: str) -> tuple[Config, Catalog]:
+        written = {"kind": "mysql", "url": "mysql://db/shop", "username": "remediator"}
+        declared = {name: {"sql": sql} for name, sql in statements.items()}
+        config = Config.model_validate({"connections": {"db": {**written, "statements": declared}}})
+        return config, catalog(config, blind=True)
+
+    def told(old: tuple[Config, Catalog], new: tuple[Config, Catalog]) -> list[tuple[str, Direction]]:
+        return [(one.words, one.direction) for one in compare_settings(old, new)]
+
+    small = side(drop="DELETE FROM jobs WHERE id = 1")
+    more = side(drop="DELETE FROM jobs WHERE id = 1", jobs="SELECT id FROM jobs")
+    wide = side(drop="DELETE FROM jobs WHERE id > 0")
+    assert told(small, wide) == [("statement drop is declared otherwise", UNCLEAR)]
+    assert told(small, more) == [("statement jobs added", LOOSENED)]
+    assert told(more, small) == [("statement jobs removed", TIGHTENED)]
+
+
 SEGMENTS = st.sampled_from(["a", "b", "*"])
 PATTERNS = st.builds(lambda method, parts: f"{method} /{'/'.join(parts)}", st.sampled_from(["POST", "*"]), st.lists(SEGMENTS, min_size=3, max_size=3))  # fmt: skip
 ENDPOINTS = st.dictionaries(PATTERNS, st.sampled_from(Risk), max_size=4)
