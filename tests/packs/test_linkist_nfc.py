@@ -29,7 +29,7 @@ pytestmark = [
 ]
 
 SYSTEM = "linkist-nfc"
-TIMES = {"within": "6s", "after": "3s", "range": "4s"}
+TIMES = {"within": "5s", "after": "2s", "range": "3s"}
 MINUTES_ARE_SECONDS = {
     "interval '5 minutes'": "interval '1 second'",
     "interval '1 minute'": "interval '1 second'",
@@ -142,6 +142,7 @@ async def test_failed_webhooks_are_sent_again_one_by_one_but_not_a_sixth_time(pl
         "INSERT INTO webhook_events (id, type, status, attempts) VALUES ('evt_A', 'refund', 'failed', 1),"
         " ('evt_B', 'refund', 'failed', 0), ('evt_C', 'refund', 'failed', 5)"
     )
+    await place.room.fire("LinkistWebhooksFailed")
     run = await place.room.run("linkist-failed-webhooks", "payments/stripe", stage="waiting")
     await place.room.card_says(f"{run['id']}.1", "--event=evt_A", "--event=evt_B")
     await place.room.agreed(f"{run['id']}.1", "bob")
@@ -158,6 +159,7 @@ async def test_a_session_that_leaked_is_ended_and_one_that_works_is_not(place: P
     before = len(system.ran)
     async with system.session("BEGIN") as leaked, system.session("SELECT pg_sleep(60)") as works:
         await leaked
+        await place.room.fire("LinkistDatabaseTimeouts")
         run = await place.room.run("linkist-database-timeouts", "service/app", stage="waiting")
         await place.room.card_says(f"{run['id']}.1", "linkist_app", "idle in transaction")
         await place.room.agreed(f"{run['id']}.1", "bob")
@@ -172,6 +174,7 @@ async def test_old_statistics_are_made_anew_unasked_and_then_a_long_query_is_end
     system = place.linkist
     analyzed = "SELECT last_analyze IS NOT NULL AS done FROM pg_stat_user_tables WHERE relname = 'orders'"
     system.slow = f"NOT ({analyzed})"
+    await place.room.fire("LinkistQueriesSlow")
     await place.room.run("linkist-slow-queries", "database/linkist", outcome="fixed")
     assert await system.sql(analyzed) == [{"done": True}]
 
@@ -193,6 +196,8 @@ async def test_what_handles_files_is_restarted_where_disk_and_tools_are_well(pla
     system.failing |= {"uploads": 0.4, "files": 0.4}
     commands = {"upload": "uploads:restart", "processing": "processing:restart"}
     policies = {"upload": "linkist-uploads", "processing": "linkist-processing"}
+    await place.room.fire("LinkistUploadsFailing")
+    await place.room.fire("LinkistProcessingFailing")
     for service, command in commands.items():
         run = await place.room.run(policies[service], f"service/{service}-service", stage="waiting")
         await place.room.card_says(f"{run['id']}.1", command)
@@ -206,6 +211,7 @@ async def test_newsletters_stop_before_ses_stops_us_and_go_on_after_their_time(p
     system = place.linkist
     before = len(system.ran)
     system.bounces = 0.084
+    await place.room.fire("LinkistEmailReputation")
     run = await place.room.run("linkist-email-bounces", "email/ses", stage="waiting")
     await place.room.paged("Bounces are 8.4 %")
     await place.room.agreed(f"{run['id']}.1", "amina")
@@ -252,3 +258,16 @@ async def test_hostile_labels_are_refused_with_the_reason(place: Place) -> None:
     said = await place.room.refused("linkist-unauthorized-access", "LinkistLoginsSuspicious", user_id=account)
     assert "user_id" in said["reason"]
     assert place.linkist.ran == before
+
+
+async def test_the_escalations_are_the_runbooks_response_and_escalation_times() -> None:
+    chains = yaml.safe_load(example(SYSTEM).read_text())["escalations"]
+    told = {
+        name: [(rung["role"], rung["after"]) for rung in chains[name]] for name in ("p0", "p1", "p2", "p3")
+    }
+    assert told == {
+        "p0": [("oncall", "0m"), ("secondary", "5m"), ("manager", "15m")],
+        "p1": [("oncall", "0m"), ("secondary", "15m"), ("manager", "1h")],
+        "p2": [("oncall", "0m"), ("secondary", "1h"), ("manager", "4h")],
+        "p3": [("oncall", "0m"), ("secondary", "4h"), ("manager", "24h")],
+    }
