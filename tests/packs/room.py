@@ -80,6 +80,7 @@ def config(system: str, slack: FakeSlack, connections: Mapping[str, Mapping[str,
         assert name in shipped["connections"], name
         shipped["connections"][name] |= keys
     ours = ("listen", "public_url", "store", "policies", "hooks", "people", "slack", "resolved_debounce")
+    given["people"] = shipped["people"] | given["people"]
     return shipped | {key: given[key] for key in ours}
 
 
