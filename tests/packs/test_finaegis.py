@@ -108,8 +108,15 @@ async def place(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place
                 "cluster": {"kubeconfig": str(kube.kubeconfig())},
                 "app_host": {"commands": commands},
             }
-            secrets = {"MAINTENANCE_BYPASS": "canary-bypass", "FINAEGIS_DB_PASSWORD": "canary-db"}
-            with room(SYSTEM, slack, connections, times=TIMES, port=port, **secrets) as one:
+            with room(
+                SYSTEM,
+                slack,
+                connections,
+                times=TIMES,
+                port=port,
+                MAINTENANCE_BYPASS="canary-bypass",
+                FINAEGIS_DB_PASSWORD="canary-db",
+            ) as one:
                 here = Place(kube, folder, one, metrics)
                 ticking = asyncio.create_task(here.tick())
                 yield here
