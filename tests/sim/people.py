@@ -185,7 +185,7 @@ class People:
             if not answer.ok and not named:
                 await process.desk.settle(run, by=by, verdict=verdict, reason="looked", question=question)
 
-        self.asks(settle, tries=20)
+        self.asks(settle, tries=200)  # they were paged: they do not give up before it is taken
 
     def _acknowledges(self, page: str) -> None:
         async def ack(process: Process) -> None:
