@@ -38,10 +38,10 @@ case "$*" in
   *horizon:status*)
     if [ -e paused ]; then echo '{{"status": "running", "paused": ["default"]}}'
     else echo '{{"status": "running", "paused": []}}'; fi ;;
-  *errors*) echo '[]' ;;
-  *pause-queue*) touch paused; echo "$*" >> ledger ;;
-  *continue-queue*) rm -f paused; echo "$*" >> ledger ;;
-  *) echo "$*" >> ledger ;;
+  *event-sourcing:errors*) echo '[]' ;;
+  *pause-queue*) touch paused; printf '%s\\n' "$*" >> ledger ;;
+  *continue-queue*) rm -f paused; printf '%s\\n' "$*" >> ledger ;;
+  *) printf '%s\\n' "$*" >> ledger ;;
 esac
 """
 
@@ -96,7 +96,9 @@ async def place(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place
     async with metrics.serve():
         with (
             running() as kube,
-            watched(SYSTEM, {"finaegis": metrics.url}, port, **TIMES) as prometheus,
+            watched(
+                SYSTEM, {"finaegis": metrics.url, "finaegis-http": metrics.url}, port, **TIMES
+            ) as prometheus,
             running_slack() as slack,
         ):
             for image in ("finaegis:1", "finaegis:2"):
@@ -159,6 +161,34 @@ async def test_more_workers_do_not_help_so_the_one_queue_is_paused_and_continued
         "artisan horizon:pause-queue default",
         "artisan horizon:continue-queue default",
     ]
+
+
+async def test_one_projector_is_replayed_and_no_other(place: Place) -> None:
+    place.metrics.gauge("finaegis_projection_lag_events", 5000, projector="AccountBalanceProjector")
+    target = "projection/AccountBalanceProjector"
+    run = await place.room.run("finaegis-projection-lag", target, stage="waiting")
+    await place.room.agreed(f"{run['id']}.1", "amina", "bob")
+    await eventually(lambda: any(":replay" in line for line in place.ran), "it was not replayed")
+    place.metrics.gauge("finaegis_projection_lag_events", 0, projector="AccountBalanceProjector")
+    await place.room.run("finaegis-projection-lag", target, outcome="fixed")
+    assert [line for line in place.ran if ":replay" in line] == [
+        r"artisan event-sourcing:replay App\Domain\Account\Projectors\AccountBalanceProjector"
+    ]
+
+
+async def test_the_platform_closes_for_its_time_and_opens_by_itself(place: Place) -> None:
+    place.metrics.gauge("probe_http_status_code", 200)
+    place.metrics.gauge("finaegis_maintenance_asked", 1)
+    run = await place.room.run("finaegis-maintenance", "service/finaegis", stage="waiting")
+    await place.room.agreed(f"{run['id']}.1", "amina", "bob")
+    await eventually(lambda: any("down" in line for line in place.ran), "it was not closed")
+    place.metrics.gauge("finaegis_maintenance_asked", 0)
+    place.metrics.gauge("probe_http_status_code", 503)
+    await eventually(lambda: place.ran[-1] == "artisan up", "it was not opened")
+    place.metrics.gauge("probe_http_status_code", 200)
+    await place.room.run("finaegis-maintenance", "service/finaegis", outcome="fixed")
+    assert "artisan down --secret=canary-bypass --render=errors::503" in place.ran
+    assert "canary" not in str(await place.room.daemon.journal(run["id"]))
 
 
 async def test_a_queue_that_would_be_a_command_is_refused(place: Place) -> None:
