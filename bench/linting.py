@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import tempfile
 import time
@@ -163,12 +164,13 @@ def _seconds(folder: Path, count: int) -> float:
     return took
 
 
+_CACHED = type(functools.cache(len))
+
+
 def _forget() -> None:
     """What an earlier round left in caches would flatter this one."""
     for one in gc.get_objects():
-        if callable(getattr(one, "cache_clear", None)) and getattr(one, "__module__", "").startswith(
-            "remediator"
-        ):
+        if isinstance(one, _CACHED) and one.__module__.startswith("remediator"):
             one.cache_clear()
 
 

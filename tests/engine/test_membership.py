@@ -282,6 +282,8 @@ async def test_a_replica_is_as_old_as_its_first_beat(pair: Pair) -> None:
 async def test_a_lease_is_over_as_soon_as_its_loss_is_known(pair: Pair) -> None:
     """By its own clock it would hold: a clock of the store that was put forward may end it earlier."""
     lease = pair.a.member.lease
+    lease.clock = HandClock(pair.clock.at)  # only the store's goes on
+    pair.later(LEASE.total_seconds())
     await pair.b.store.transact(lambda tx: tx.take_over(pair.a.member.id))
     assert lease.holds()
     await pair.a.member.renew()

@@ -194,7 +194,7 @@ async def test_old_statistics_are_made_anew_unasked_and_then_a_long_query_is_end
         await place.room.card_says(f"{run['id']}.1", "linkist_app", "SELECT", "active")
         await place.room.agreed(f"{run['id']}.1", "bob")
         with pytest.raises(asyncpg.PostgresConnectionError):
-            await asyncio.wait_for(query, 20)
+            await asyncio.wait_for(query, 90)
     await place.room.run("linkist-slow-queries", "database/linkist", outcome="fixed")
     system.slow = "false"
 

@@ -122,7 +122,11 @@ EMPTY: dict[str, object] = {
     "servers": {"a": "b"},
     "mounts": ["/"],
     "names": ["a"],
+    "containers": ["a"],
+    "namespaces": ["a"],
 }
+BESIDE: dict[str, dict[str, object]] = {"kubernetes": {"in_cluster": True}}
+"""One of several keys is needed."""
 
 
 @pytest.mark.parametrize(
@@ -134,6 +138,7 @@ def test_every_text_that_a_connection_needs_may_be_a_reference(kind: Any, folder
         {"kind": kind.name}
         | dict.fromkeys(needed, "${env:NO}")
         | {name: empty for name, empty in EMPTY.items() if name in needed}
+        | BESIDE.get(kind.name, {})
     )
     (folder / "remediator.yaml").write_text(json.dumps({"connections": {"one": written}}))
     known = catalog(load_config(folder / "remediator.yaml", {}, blind=True), blind=True)
