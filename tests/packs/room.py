@@ -103,7 +103,7 @@ class PackRoom(Room):
         def pleases(run: dict[str, Any]) -> bool:
             return run["target"] == target and all(run[key] == value for key, value in wanted.items())
 
-        return await self.daemon.wait_run(pleases, within=40, policy=policy)
+        return await self.daemon.wait_run(pleases, within=90, policy=policy)
 
     async def agreed(self, gate: str, *people: str) -> None:
         """These people approve, and it counts."""

@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.e2e,
     pytest.mark.real,
     pytest.mark.needs("prometheus", "alertmanager"),
-    pytest.mark.timeout(150),
+    pytest.mark.timeout(240),
     pytest.mark.asyncio(loop_scope="module"),
 ]
 
