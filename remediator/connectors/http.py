@@ -23,6 +23,7 @@ from yarl import URL
 
 from remediator.config import Duration
 from remediator.connectors import once
+from remediator.connectors.decoding import as_json
 from remediator.connectors.once import NEVER_SENT, words
 from remediator.connectors.settings import Authorities, BaseUrl, Headers, Settings, header_problem
 from remediator.connectors.unoffered import Unoffered
@@ -160,7 +161,7 @@ class _Answer:
         text = "" if self.encoded else self.raw.decode("utf-8", "replace")
         return {
             "status": self.status,
-            "json": _json(text),
+            "json": as_json(text),
             "text": text.replace("\0", "\N{REPLACEMENT CHARACTER}"),
         }
 
@@ -367,20 +368,6 @@ def statuses(ok: object) -> frozenset[int]:
         if not isinstance(status, int) or isinstance(status, bool) or not 200 <= status < 500:
             raise ValueError(f"{status!r} cannot count as done; only 200 to 499 can")
     return frozenset(ok)
-
-
-def _json(text: str) -> Any:
-    """The text as JSON; None if it is not, or holds what JSON has no word for (NaN, half characters)."""
-    try:
-        value = json.loads(text, parse_constant=_refuse)
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
-    except (ValueError, RecursionError):
-        return None
-    return value
-
-
-def _refuse(word: str) -> Any:
-    raise ValueError(word)
 
 
 def _brief(answer: _Answer) -> str:

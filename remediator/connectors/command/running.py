@@ -14,6 +14,7 @@ from typing import Any
 
 from remediator.connectors.command import keeper
 from remediator.connectors.command.settings import DeclaredCommand
+from remediator.connectors.decoding import as_json
 from remediator.core.calls import printable
 
 ENDING = 2 * keeper.GRACE + 1
@@ -43,7 +44,7 @@ class Ended:
     def shown(self) -> dict[str, Any]:
         """As expressions see it."""
         text = self.out.decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
-        return {"exit": self.status, "out": text, "lines": text.splitlines(), "json": _json(text)}
+        return {"exit": self.status, "out": text, "lines": text.splitlines(), "json": as_json(text)}
 
     @property
     def words(self) -> str:
@@ -183,20 +184,6 @@ def _all_of(report: int) -> dict[str, Any]:
         while more := os.read(report, 65536):
             said += more
     return {name: value for line in said.splitlines() for name, value in json.loads(line).items()}
-
-
-def _json(text: str) -> Any:
-    """The text as JSON; None if it is not, or holds what JSON has no word for (NaN, half characters)."""
-    try:
-        value = json.loads(text, parse_constant=_refuse)
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
-    except (ValueError, RecursionError):
-        return None
-    return value
-
-
-def _refuse(word: str) -> Any:
-    raise ValueError(word)
 
 
 def _name(number: int) -> str:
