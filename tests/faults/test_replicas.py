@@ -128,7 +128,7 @@ async def test_after_a_failover_that_lost_the_newest_nothing_starts_until_a_pers
     working = asyncio.create_task(people.work())
     try:
         await cluster.promote(standby)
-        await until(lambda: _later(any("failover" in one for one in people.halts)), "no doubt", within=20)
+        await until(lambda: _later(any("failover" in one for one in people.halts)), "no doubt")
         await play.pager.wait_for(lambda one: "promoted" in one.body["text"])
         await play.fire(AWARDED, "lost")  # Alertmanager says it again
         await play.fire(PROVED, "next")
@@ -137,7 +137,7 @@ async def test_after_a_failover_that_lost_the_newest_nothing_starts_until_a_pers
 
         await play.fire(AWARDED, "lost", "resolved")  # who compared has found it done
         people.patient = False
-        await until(lambda: play.fixed("next"), "it was not fixed after all", within=20)
+        await until(lambda: play.fixed("next"), "it was not fixed after all")
     finally:
         working.cancel()
     assert (await play.awarded("lost"), cluster.peer.times("next")) == (1, 1)

@@ -85,8 +85,8 @@ def _become(wanted: dict[str, object], tells: int) -> NoReturn:
         if os.getppid() != parent:
             os._exit(127)
         signal.set_wakeup_fd(-1)
-        for one in (signal.SIGTERM, signal.SIGPIPE, signal.SIGCHLD, signal.SIGXFSZ):
-            signal.signal(one, signal.SIG_DFL)
+        for one in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+            signal.signal(one, signal.SIG_DFL)  # also what whoever started the daemon ignored: nohup does
         _limit(resource.RLIMIT_CORE, 0)
         _limit(resource.RLIMIT_AS, wanted["memory"])
         if wanted["processes"] is not None:
