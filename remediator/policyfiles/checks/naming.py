@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from remediator.connectors.people import PAGE
 from remediator.core.catalog import Command, Escape, Kind
 from remediator.core.expression import Path, Template
 from remediator.documents.finding import nearest
@@ -266,15 +267,27 @@ def unknown_kind(look: Look) -> Iterator[Problem]:
 
 def unknown_chain(look: Look) -> Iterator[Problem]:
     """P131: an escalation chain that the config does not have."""
-    chain = look.policy.page.chain
-    if chain in look.catalog.escalations:
-        return
-    if "page" in look.policy.model_fields_set:
-        remedy = nearest(chain, look.catalog.escalations)
-        yield Problem(("page", "chain"), f"unknown escalation chain {chain!r}", remedy)
-    elif look.catalog.escalations:
-        remedy = f"add page: {{chain: …}}; {nearest(chain, look.catalog.escalations)}"
-        yield Problem((), f"there is no escalation chain {chain!r} to page", remedy)
+    known = look.catalog.escalations
+    for chain, written, place, add in _paged(look):
+        if chain in known:
+            continue
+        if written:
+            yield Problem(place, f"unknown escalation chain {chain!r}", nearest(chain, known))
+        elif known:
+            problem = f"there is no escalation chain {chain!r} to page"
+            yield Problem(place, problem, f"add {add}; {nearest(chain, known)}", on_key=True)
+
+
+def _paged(look: Look) -> Iterator[tuple[str, bool, Place, str]]:
+    """Each chain that the policy, or a step of it, would page: is it written, where, and how to write it."""
+    written = "page" in look.policy.model_fields_set
+    yield look.policy.page.chain, written, ("page", "chain") if written else (), "page: {chain: …}"
+    for use in look.uses:
+        chain = use.arguments.get("chain", "")
+        if use.operation != PAGE.name or (isinstance(chain, Template) and not chain.literal):
+            continue
+        place = (*use.place, "with", "chain") if str(chain) else (*use.place, "with")
+        yield str(chain) or "default", bool(str(chain)), place, "chain: … under its with"
 
 
 def unknown_budget(look: Look) -> Iterator[Problem]:
