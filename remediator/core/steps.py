@@ -35,7 +35,9 @@ class Verify(PerhapsCalling):
     """How a step is proved to have worked, or why nothing can prove it."""
 
     until: Expression | None = Field(
-        default=None, description="True once it has worked; sees verify and before."
+        default=None,
+        description="True once it has worked; sees verify, and before: the same, read just before the act. "
+        "Where that cannot be read, a step whose proofs look at it is not started.",
     )
     within: Duration = Field(default=timedelta(minutes=10), description="How long to wait for it.")
     every: Duration = Field(default=timedelta(seconds=30), description="How often to look.")
@@ -160,3 +162,10 @@ class Step(Calling):
         if self.at_most is None:
             raise ValueError("for_each needs at_most: the most items that it may have")
         return self
+
+    @property
+    def compares(self) -> bool:
+        """Does what proves it, its undo, or the end of its hold look at what was read before the act?"""
+        undo = self.undo
+        proofs = (self.verify, *((undo.verify, *undo.probes) if undo is not None else ()))
+        return any(one.until is not None and "before" in one.until.names for one in proofs if one is not None)

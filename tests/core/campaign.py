@@ -84,8 +84,8 @@ def votes(within: str = "15m", late: str = "page", **required: Any) -> dict[str,
     return {"votes": required, "within": within, "late": late}
 
 
-def proof(until: str = "verify.value == 0", **rest: Any) -> dict[str, Any]:
-    """A proof by one probe."""
+def proof(until: str = "verify.value == 0 && before.ok", **rest: Any) -> dict[str, Any]:
+    """A proof by one probe; by default it wants a reading from before the act beside it."""
     return {"use": "http.get", "via": "api", "with": {"path": "/health"}, "until": until} | rest
 
 

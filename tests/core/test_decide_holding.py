@@ -20,6 +20,11 @@ def held(**rest: Any) -> Story:
     return Story(policy({"pause": pause})).starts("pause").done()
 
 
+def undone(**rest: Any) -> dict[str, Any]:
+    """A proof of an undo whose step is not proved: there is no reading from before the act."""
+    return proof("verify.value == 0", **rest)
+
+
 def test_a_hold_lets_the_target_go_and_is_undone_at_its_time() -> None:
     story = held().holds(pause="24h").passes("23h59m").in_stage(Stage.HOLDING).passes("1m").undoes("pause")
     assert story.run.locks_target
@@ -331,14 +336,14 @@ def test_before_is_what_the_step_itself_read_before_it_acted() -> None:
 
 
 def test_an_undo_is_proved_where_the_policy_says_how() -> None:
-    story = held(after="1h", verify=proof(within="2m")).passes("1h").undoes("pause").done()
+    story = held(after="1h", verify=undone(within="2m")).passes("1h").undoes("pause").done()
     story.in_stage(Stage.UNDOING).locks().reads_undo_proof("pause", value=1).in_stage(Stage.UNDOING)
     story.passes("30s").reads_undo_proof("pause", value=0).closes("fixed", "pause undone").pages()
     story.writes("undone", "proof", "proof", "verified", "closed")
 
 
 def test_an_undo_that_cannot_be_proved_reaches_a_person_and_is_not_done_twice() -> None:
-    story = held(after="1h", verify=proof(within="1m")).passes("1h").undoes("pause").done()
+    story = held(after="1h", verify=undone(within="1m")).passes("1h").undoes("pause").done()
     story.reads_undo_proof("pause", value=1).passes("30s").reads_undo_proof("pause", value=1)
     story.passes("30s").reads_undo_proof("pause", value=1).closes("failed", "was not proved")
     story.pages("the undo of pause was done, but not proved: 'verify.value == 0' did not hold in time")
@@ -347,7 +352,7 @@ def test_an_undo_that_cannot_be_proved_reaches_a_person_and_is_not_done_twice() 
 
 
 def test_the_proof_of_an_undo_must_last() -> None:
-    story = held(after="1h", verify=proof(**{"for": "20s"})).passes("1h").undoes("pause").done()
+    story = held(after="1h", verify=undone(**{"for": "20s"})).passes("1h").undoes("pause").done()
     story.reads_undo_proof("pause", value=0).in_stage(Stage.UNDOING)
     story.passes("20s").reads_undo_proof("pause", value=0).closes("fixed")
 
@@ -358,8 +363,8 @@ def test_an_undo_may_say_why_nothing_proves_it() -> None:
 
 def test_the_next_undo_waits_for_the_proof_of_the_one_before() -> None:
     steps = {
-        "pause": post("/pause", undo=undo(after="1h", verify=proof(within="10m"))),
-        "cut": post("/cut", undo=undo("/uncut", after="1h", verify=proof(within="10m"))),
+        "pause": post("/pause", undo=undo(after="1h", verify=undone(within="10m"))),
+        "cut": post("/cut", undo=undo("/uncut", after="1h", verify=undone(within="10m"))),
     }
     story = Story(policy(steps)).done().done().passes("1h").undoes("cut").done()
     for _ in range(2):
@@ -370,7 +375,7 @@ def test_the_next_undo_waits_for_the_proof_of_the_one_before() -> None:
 
 
 def test_a_doubled_answer_does_not_disturb_the_proof() -> None:
-    story = held(after="1h", verify=proof()).passes("1h").undoes("pause").done()
+    story = held(after="1h", verify=undone()).passes("1h").undoes("pause").done()
     story.hears(StepFinished("pause", 1, True, Done())).reads_undo_proof("pause", value=0).closes("fixed")
 
 

@@ -14,7 +14,9 @@ from tests.core.campaign import START, policy, post, proof, undo
 from tests.core.stories import Story
 
 
-def started(until: str = "verify.value == 0", *, before: int = 40, step: Any = None, **rest: Any) -> Story:
+def started(
+    until: str = "verify.value == 0 && before.ok", *, before: int = 40, step: Any = None, **rest: Any
+) -> Story:
     pause = post("/pause", verify=proof(until, **rest)) | (step or {})
     return Story(policy({"pause": pause})).reads_before(value=before).starts("pause").done()
 
@@ -29,6 +31,34 @@ def test_until_compares_with_before() -> None:
     assert story.entry("proof")["holds"] is False
     story.reads_proof(value=31).closes("fixed")
     assert story.now == START + timedelta(seconds=30), "read again after `every`"
+
+
+def test_what_is_down_is_brought_up_again_though_it_cannot_be_read() -> None:
+    """A proof that compares with nothing needs no reading from before the act, so none can fail."""
+    story = Story(policy({"restart": post("/restart", verify=proof("verify.value == 0"))}))
+    assert story.out == [], "nothing is read"
+    story.starts("restart").done().proof_fails("connection refused").reads_proof(value=0).closes("fixed")
+
+
+def test_a_step_whose_proof_compares_is_not_started_without_the_reading_before_it() -> None:
+    story = Story(policy({"pause": post("/pause", verify=proof("verify.value < before.value"))}))
+    story.before_fails("connection refused").refuses(
+        "probe", "the reading before pause failed"
+    ).starts_nothing()
+
+
+@pytest.mark.parametrize(
+    "back",
+    [
+        {"after": "1h", "verify": proof("verify.value == before.value")},
+        {"after": "1h", "early": [proof("verify.value > before.value")]},
+        {"after": "1h", "early": ["unverified", proof("verify.rows.exists(one, one.id == before.row.id)")]},
+    ],
+    ids=["its undo's proof", "what ends its hold", "within a macro"],
+)
+def test_what_proves_or_brings_an_undo_compares_too(back: dict[str, Any]) -> None:
+    pause = post("/pause", verify=proof("verify.value == 0"), undo=undo(**back))
+    Story(policy({"pause": pause})).starts_nothing().reads_before(value=7).starts("pause")
 
 
 def test_a_proof_must_hold_for_its_time() -> None:
@@ -58,19 +88,25 @@ def test_the_last_look_is_at_the_end_of_within() -> None:
 
 def test_not_proved_in_time_is_ineffective_and_pages() -> None:
     story = started(within="30s").reads_proof(value=1).reads_proof(value=1)
-    story.closes("ineffective", "'verify.value == 0' did not hold in time").pages("pause was not proved")
+    story.closes("ineffective", "'verify.value == 0 && before.ok' did not hold in time").pages(
+        "pause was not proved"
+    )
     story.step_is("pause", StepState.UNVERIFIED).writes("unverified", "paged", "closed")
 
 
 @pytest.mark.parametrize(("value", "told"), [({"other": 1}, "value"), ({"value": None}, "null")])
 def test_an_error_in_until_means_not_yet_and_is_told(value: dict[str, Any], told: str) -> None:
-    story = started("verify.value > 0", within="30s").reads_proof(**value).in_stage(Stage.VERIFYING)
+    story = (
+        started("verify.value > 0 && before.ok", within="30s").reads_proof(**value).in_stage(Stage.VERIFYING)
+    )
     assert told in story.entry("proof")["error"]
     story.reads_proof(value=1).closes("fixed")
 
 
 def test_an_until_that_is_not_true_or_false_proves_nothing() -> None:
-    started("verify.value", within="30s").reads_proof(value=1).reads_proof(value=1).closes("ineffective")
+    started("before.ok ? verify.value : false", within="30s").reads_proof(value=1).reads_proof(
+        value=1
+    ).closes("ineffective")
 
 
 def test_a_proof_that_cannot_be_read_means_not_yet() -> None:

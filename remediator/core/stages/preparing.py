@@ -1,4 +1,8 @@
-"""Read what must be fresh before the act: the probes again, the previews again, and `before`."""
+"""Read what must be fresh before the act: the probes again, the previews again, and `before`.
+
+The last only where a proof compares with it. What is down cannot be read, and a step that brings it up
+again, proved by its being up, must be able to start.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +45,7 @@ def enter(turn: Turn) -> None:
                 calls[diagnosing.PREFIX + name] = probe_call(run, turn.policy, turn.facts, probe, place)
     except EvaluationError as error:
         return stop_before(turn, "expression", str(error))
-    if step.intention.verify is not None:
+    if step.intention.verify is not None and turn.spec.compares:
         calls[BEFORE + step.name] = step.intention.verify
     turn.ask(calls)
     if stale:

@@ -27,7 +27,8 @@ def probes(policy: Policy) -> dict[str, Probe | Verify | EarlyProbe]:
     for name, step in policy.steps.items():
         if step.verify is not None and step.verify.use is not None:
             found[f"{name}.verify"] = step.verify
-            found[f"{name}.before"] = step.verify
+            if step.compares:
+                found[f"{name}.before"] = step.verify
         undo = step.undo
         if undo is None:
             continue

@@ -44,7 +44,7 @@ steps:
       use: http.get
       via: loyalty_api
       with: {path: '/api/campaigns/${campaign_id}'}
-      until: verify.json.status == "paused"
+      until: before.ok && verify.json.status == "paused"
       within: 5m
       every: 15s
     undo:
