@@ -362,7 +362,8 @@ class Game:
     def _compare_counts(self) -> None:
         counted = [one for turn in self.story.decisions for one in turn.counted]
         assert [one.what for one in counted if one.kind == "denied"] == self.clerk.denials
-        assert len([one for one in counted if one.kind == "act"]) == self.clerk.acted
+        changed = [one for one in self.clerk.started if not self.clerk.acts[one].safe]
+        assert len([one for one in counted if one.kind == "act"]) == len(changed)
 
     def _compare_journal(self) -> None:
         """Every vote is in it, and what became of it; so is what became of each gate."""

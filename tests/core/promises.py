@@ -31,6 +31,7 @@ class Promises:
     acts: set[tuple[str, int, bool]] = field(default_factory=set)
     wire: dict[tuple[str, int, bool], Act] = field(default_factory=dict)  # acts without an answer
     inquiries: set[tuple[str, int, bool]] = field(default_factory=set)  # marks that are asked about
+    changed: bool = False  # has the run begun something that is not safe?
 
     def keep(self, event: Event | None, decision: Decision, facts: Facts) -> None:
         """Assert all of them."""
@@ -71,20 +72,22 @@ class Promises:
             assert act.attempt == 1 or step.intention.fence is Fence.KEY
             self._agreed(run, act, facts)
             if act.attempt == 1:
-                self._bounded(decision, facts)
+                self._bounded(decision, facts, changes=step.intention.risk is not Risk.SAFE)
         self.acts.add(identity)
         self.wire[identity] = act
 
-    def _bounded(self, decision: Decision, facts: Facts) -> None:
-        """Windows hold for every start; what is counted, for a run's first change."""
+    def _bounded(self, decision: Decision, facts: Facts, *, changes: bool) -> None:
+        """Windows hold for every start; what is counted, for a run's first change. Every change counts."""
         bounds, now = facts.policy.bounds, facts.now
         assert bounds.windows is None or bounds.windows.opens(now) == now, "it starts outside its windows"
-        if any(one.kind == "act" for one in decision.counted):
+        assert [one.kind for one in decision.counted].count("act") == changes
+        if changes and not self.changed:
             if bounds.budget is not None:
                 rate = facts.catalog.budgets[bounds.budget]
                 recent = [one for one in facts.use.budget_acts if one.at > now - rate.per]
                 assert len(recent) < rate.limit, "it takes more than the budget has"
             assert decision.run.mode in _allowed(facts), "it acts by itself after it failed too often"
+        self.changed |= changes
 
     def _agreed(self, run: Run, act: Act, facts: Facts) -> None:
         intention = run.steps[act.step].intention

@@ -81,7 +81,7 @@ def test_the_same_bound_is_asked_again_when_the_first_change_starts(
 def test_a_run_that_has_acted_goes_on_in_spite_of_every_rate(seen: dict[str, Any], bound: str) -> None:
     one = policy({"pause": post("/a"), "cut": post("/b")}, bounds=SHARED)
     story = Story(one).starts("pause").sees(**seen).done()
-    story.starts("cut").done().closes("fixed").counts("act")
+    story.starts("cut").done().closes("fixed").counts("act", "act")
 
 
 def test_a_run_that_has_acted_does_not_go_on_in_spite_of_a_halt() -> None:
@@ -108,8 +108,10 @@ def test_an_unknown_act_stays_counted() -> None:
     Story(policy({"pause": post("/a")})).unknown().in_stage(Stage.ASKING).counts("act")
 
 
-def test_a_run_counts_once_however_many_steps_it_takes() -> None:
-    Story(policy({"a": post("/a"), "b": post("/b")})).done().done().closes("fixed").counts("act")
+def test_every_act_counts_so_that_the_cooldown_runs_from_the_last() -> None:
+    steps = {"warn": say(), "a": post("/a"), "b": post("/b")}
+    story = Story(policy(steps)).done().starts("a").counts("act").done().starts("b").counts("act", "act")
+    story.done().closes("fixed").counts("act", "act")
 
 
 def test_the_target_is_locked_from_the_first_change_to_the_end_or_the_hold() -> None:

@@ -19,7 +19,7 @@ from tests.core.stories import Story
 def test_each_item_is_done_in_the_order_of_the_list_with_a_key_of_its_own() -> None:
     told = story("a", "b", "a")
     told.starts("retry[1]").done(n=1).starts("retry[2]").done(n=2).starts("retry[3]").done(n=3)
-    told.closes("fixed", "retry (3 items) done").counts("act")
+    told.closes("fixed", "retry (3 items) done").counts("act", "act", "act")
     assert paths(told) == ["/retry/a", "/retry/b", "/retry/a"]
     assert len({act.key for act in told.acts}) == 3
     assert told.entry("repeated") == {"step": "retry", "items": 3}
@@ -207,7 +207,7 @@ def test_an_item_that_is_held_elsewhere_holds_its_step() -> None:
 def test_the_first_failure_stops_it_where_nothing_else_is_written() -> None:
     told = story("a", "b", "c").done().refused("409")
     told.closes("failed", "retry: 1 of 3 items did not work, 1 not begun: retry[2]: 409").counts(
-        "act", "failed"
+        "act", "act", "failed"
     )
     told.pages("retry: 1 of 3 items").step_is("retry[3]", StepState.PLANNED)
 
@@ -239,7 +239,7 @@ def test_an_item_that_is_not_proved_is_taken_back_and_the_next_goes_on() -> None
     steps = {
         "retry": each(
             stop_after=2,
-            verify=proof("verify.value == each.id", within="1m"),
+            verify=proof("before.ok && verify.value == each.id", within="1m"),
             undo=undo("/-retry/${each.id}", after="1h", early="unverified"),
         )
     }

@@ -94,6 +94,26 @@ async def test_who_observes_has_a_budget_of_its_own(tmp_path: Path) -> None:
         }
 
 
+async def test_the_cooldown_runs_from_a_runs_last_act_and_the_run_counts_once(tmp_path: Path) -> None:
+    steps = {"pause": post("/pause/${campaign}"), "cut": post("/cut/${campaign}")}
+    bounds = {"cooldown": "30m", "per_target": "2 in 24h"}
+    async with engine(tmp_path, policy(steps, bounds=bounds, recheck="15m")) as one:
+        await one.delivers(alert())
+        one.later(minutes=20)
+        await one.answers()
+        assert one.acts() == ["cut"]
+        await one.answers()
+        one.later(minutes=15)
+        await one.meets_deadlines()
+        standing = await one.stands("late-campaign")
+        assert standing is not None
+        assert standing.reason == "campaign/c-1 was acted on 15m ago; cooldown 30m"
+        assert standing.again_at == START + timedelta(minutes=50)
+        one.later(minutes=15)
+        await one.meets_deadlines()
+        assert len(await one.runs()) == 2, "two acts of one run are one of the two that may be"
+
+
 def breaks(mode: str) -> Policy:
     breaker = {"failures": 2, "within": "24h", "mode": mode, "for": "4h"}
     bounds = {"breaker": breaker, "cooldown": "0s", "per_policy": "3 in 24h"}

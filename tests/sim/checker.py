@@ -241,26 +241,33 @@ class Checker:
 
     # 13 Bounds hold globally. 14 No flapping.
     def _bounded(self) -> Iterator[str]:
-        acted = [(one.at, run) for run in self.runs.values() if (one := run.first_change) is not None]
-        acted.sort(key=lambda one: (one[0], one[1].id))
-        for number, (at, run) in enumerate(acted):
-            bounds, before = run.policy.bounds, acted[:number]
-            mine = [(when, other) for when, other in before if other.policy is run.policy]
-            here = [when for when, other in mine if other.target == run.target]
-            if here and at < here[-1] + bounds.cooldown:
-                yield f"13 {run.id} acted within the cooldown of {run.policy.name} on {run.target}"
-            if len([when for when in here if when > at - bounds.per_target.per]) >= bounds.per_target.limit:
-                yield f"13 {run.id} acted beyond per_target of {run.policy.name} on {run.target}"
-            recent = [when for when, _ in mine if when > at - bounds.per_policy.per]
-            if len(recent) >= bounds.per_policy.limit:
-                yield f"13 {run.id} acted beyond per_policy of {run.policy.name}"
-            yield from self._within_budget(run, at, before)
-            if bounds.windows is not None and bounds.windows.opens(at) != at:
-                yield f"13 {run.id} acted outside its windows"
-            if run.mode == "act" and self._stepped_down(run, at):
-                yield f"14 {run.id} acted by itself at {seconds(at):.1f}, after {run.policy.name} had failed"
+        """A run counts by its last change before another one's first."""
+        changes = [(one.at, run) for run in self.runs.values() for one in run.changes]
+        changes.sort(key=lambda one: (one[0], one[1].id))
+        last: dict[str, tuple[datetime, Told]] = {}
+        for at, run in changes:
+            if run.id not in last:
+                yield from self._within_bounds(run, at, list(last.values()))
+            last[run.id] = at, run
         for name, policy in BY_NAME.items():
             yield from self._at_once(name, policy.bounds.at_once)
+
+    def _within_bounds(self, run: Told, at: datetime, before: list[tuple[datetime, Told]]) -> Iterator[str]:
+        bounds = run.policy.bounds
+        mine = [(when, other) for when, other in before if other.policy is run.policy]
+        here = [when for when, other in mine if other.target == run.target]
+        if here and at < max(here) + bounds.cooldown:
+            yield f"13 {run.id} acted within the cooldown of {run.policy.name} on {run.target}"
+        if len([when for when in here if when > at - bounds.per_target.per]) >= bounds.per_target.limit:
+            yield f"13 {run.id} acted beyond per_target of {run.policy.name} on {run.target}"
+        recent = [when for when, _ in mine if when > at - bounds.per_policy.per]
+        if len(recent) >= bounds.per_policy.limit:
+            yield f"13 {run.id} acted beyond per_policy of {run.policy.name}"
+        yield from self._within_budget(run, at, before)
+        if bounds.windows is not None and bounds.windows.opens(at) != at:
+            yield f"13 {run.id} acted outside its windows"
+        if run.mode == "act" and self._stepped_down(run, at):
+            yield f"14 {run.id} acted by itself at {seconds(at):.1f}, after {run.policy.name} had failed"
 
     def _within_budget(self, run: Told, at: datetime, before: list[tuple[datetime, Told]]) -> Iterator[str]:
         budget = run.policy.bounds.budget

@@ -37,9 +37,13 @@ class Told:
         return self.target.partition("/")[2]
 
     @property
+    def changes(self) -> list[JournalEntry]:
+        """The starts of its steps that are not safe."""
+        return [one for one in self.begun if one.data["risk"] != Risk.SAFE]
+
+    @property
     def first_change(self) -> JournalEntry | None:
-        """The first start of a step that is not safe."""
-        return next((one for one in self.begun if one.data["risk"] != Risk.SAFE), None)
+        return next(iter(self.changes), None)
 
     def when(self, *kinds: str, step: str = "") -> list[datetime]:
         return [

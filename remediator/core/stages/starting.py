@@ -97,8 +97,8 @@ def _start(turn: Turn, intention: Intention) -> None:
         started_at=turn.now,
         undo_at=turn.now + timedelta(seconds=after_s) if after_s is not None else None,
     )
-    if changes and not turn.run.acted:
-        turn.count("act")
+    if changes:
+        turn.count("act")  # each of them: a cooldown runs from the last
         turn.change(acted=True)
     turn.note("started", step=name, attempt=attempt, risk=str(intention.risk), intention=intention.identity())
     turn.act(name, intention.call, attempt=attempt)
