@@ -106,6 +106,11 @@ def build(config: Config) -> dict[str, Connector]:
     return {name: kind.make(settings) for name, (kind, settings) in _settled(config).items()}
 
 
+def connected(config: Config) -> dict[str, Settings]:
+    """The settings of each connection, by name; nothing outside the config is looked at. Raises likewise."""
+    return {name: settings for name, (_, settings) in _settled(config, blind=True).items()}
+
+
 _Configured = dict[str, tuple[ConnectorKind, Settings]]
 
 

@@ -200,10 +200,14 @@ class KubernetesSettings(Settings):
         return self
 
     def allowed(self, place: Place) -> Workload:
-        """What may be done to a workload. The exact name wins over a star."""
-        exact = self.workloads.get(str(place))
-        any_name = self.workloads.get(f"{place.namespace}/{place.kind.name}/*")
-        return exact or any_name or Workload()
+        """What may be done to a workload."""
+        return rights(self.workloads, str(place))
+
+
+def rights(workloads: Mapping[str, Workload], place: str) -> Workload:
+    """What may be done to ``shop/deployment/web``. The exact name wins over a star."""
+    any_name = f"{place.rpartition('/')[0]}/*"
+    return workloads.get(place) or workloads.get(any_name) or Workload()
 
 
 def _unfit_kubeconfig(path: Path, context: str | None, *, plugins: bool) -> str:

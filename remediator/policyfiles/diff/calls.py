@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from remediator.connectors.http import statuses
+from remediator.policyfiles.diff.allowed import bounds_more
 from remediator.policyfiles.diff.change import Change, Direction, spelled, text_difference
 from remediator.policyfiles.diff.connections import reach
 from remediator.policyfiles.diff.judges import LONG, At, Judge, always, arrow
@@ -54,6 +55,8 @@ def call(direction: Direction) -> dict[str, Judge]:
         before, after = at.before.connections.get(old or ""), at.after.connections.get(new or "")
         if before is not None and after is not None:
             yield from reach(at.inside(f"via {new}"), before, after)
+            if before.digest != after.digest and bounds_more(after.kind):
+                yield Change(at.where, f"{new} may allow other things than {old} did", Direction.UNCLEAR)
 
     def with_(at: At, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
         yield from arguments(at, old, new, direction)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from remediator.core.catalog import Catalog, Connection, Kind, Operation, Risk
 from remediator.core.risk import meeting, risk_of
@@ -79,23 +78,3 @@ def reach(at: At, old: Connection, new: Connection) -> Iterator[Change]:
         before, after = sorted(getattr(old.reach, name)), sorted(getattr(new.reach, name))
         if before != after:
             yield Change(at.where, *subset(name, before, after, loosens))
-
-
-DECLARED = {"commands": "command", "statements": "statement"}
-"""Where a connection declares something by name, and what each is called."""
-
-
-def declared(at: At, noun: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
-    """What is declared by name, as it is written. A word may hold a secret, so none is told."""
-    for name in sorted(old.keys() | new.keys()):
-        if name not in old:
-            yield Change(at.where, f"{noun} {name} added", Direction.LOOSENED)
-        elif name not in new:
-            yield Change(at.where, f"{noun} {name} removed", Direction.TIGHTENED)
-        elif _but_its_risk(old[name]) != _but_its_risk(new[name]):
-            yield Change(at.where, f"{noun} {name} is declared otherwise", Direction.UNCLEAR)
-
-
-def _but_its_risk(command: Mapping[str, Any]) -> dict[str, Any]:
-    """`endpoints` judges that."""
-    return {key: value for key, value in command.items() if key != "risk"}

@@ -86,14 +86,14 @@ def acts(name: str) -> Judge:
     return always(Direction.ACTS, name)
 
 
-def more_is_looser(name: str) -> Judge:
-    """A limit. None: there is no limit."""
-    return _ordered(name, lambda old, new: old is not None and (new is None or new > old))
+def more_is_looser(name: str, by: Callable[[Any], Any] = lambda value: value) -> Judge:
+    """A limit. None: there is no limit. ``by``: what is compared, where that is not what is written."""
+    return _ordered(name, lambda old, new: old is not None and (new is None or by(new) > by(old)))
 
 
-def less_is_looser(name: str) -> Judge:
-    """A demand. None: nothing is demanded."""
-    return _ordered(name, lambda old, new: old is not None and (new is None or new < old))
+def less_is_looser(name: str, by: Callable[[Any], Any] = lambda value: value) -> Judge:
+    """A demand. None: nothing is demanded. ``by``: likewise."""
+    return _ordered(name, lambda old, new: old is not None and (new is None or by(new) < by(old)))
 
 
 def _ordered(name: str, loosens: Callable[[Any, Any], bool]) -> Judge:
@@ -116,16 +116,61 @@ def scale(name: str, *steps: Any) -> Judge:
     return judge
 
 
-def part(name: str, table: Table) -> Judge:
-    """A safeguard with fields of its own, which may be absent."""
+def part(name: str, table: Table, *, added: Direction = Direction.TIGHTENED) -> Judge:
+    """Something with fields of its own, which may be absent. By default a safeguard."""
 
     def judge(at: At, old: BaseModel | None, new: BaseModel | None) -> Iterator[Change]:
         if old is not None and new is not None:
             yield from fields(at.inside(name), old, new, table)
         elif old is not None:
-            yield Change(at.where, f"{name} removed (was {spelled(old)})", Direction.LOOSENED)
+            yield Change(at.where, f"{name} removed (was {spelled(old)})", added.reversed)
         else:
-            yield Change(at.where, f"{name} added: {spelled(new)}", Direction.TIGHTENED)
+            yield Change(at.where, f"{name} added: {spelled(new)}", added)
+
+    return judge
+
+
+def each(table: Table) -> Judge:
+    """A model by its table."""
+
+    def judge(at: At, old: BaseModel, new: BaseModel) -> Iterator[Change]:
+        yield from fields(at, old, new, table)
+
+    return judge
+
+
+def named(
+    under: str,
+    what: str,
+    changed: Judge,
+    *,
+    added: Direction = Direction.NEUTRAL,
+) -> Judge:
+    """A map of things by name: each that is on both sides is judged by ``changed``."""
+
+    def judge(at: At, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
+        for name in sorted(old.keys() | new.keys()):
+            if name not in old:
+                yield Change(at.where, f"{what} {name} added", added)
+            elif name not in new:
+                yield Change(at.where, f"{what} {name} removed", added.reversed)
+            elif old[name] != new[name]:
+                yield from changed(at.inside(f"{under}.{name}"), old[name], new[name])
+
+    return judge
+
+
+def told(name: str, direction: Direction, *, gone: Direction | None = None) -> Judge:
+    """That it changed, and never its value. ``gone``: the direction of its removal."""
+
+    def judge(at: At, old: object, new: object) -> Iterator[Change]:
+        if gone is None or (old is not None and new is not None):
+            yield Change(at.where, f"{name} changed", direction)
+        else:
+            added = old is None
+            yield Change(
+                at.where, f"{name} {'added' if added else 'removed'}", gone.reversed if added else gone
+            )
 
     return judge
 

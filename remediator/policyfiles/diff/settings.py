@@ -5,15 +5,16 @@ A policy may stay as it is and yet become looser, because what it leans on did.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from remediator.config import Budget, Config, Hook, Person, Role, Rung
+from remediator.connectors import connected
 from remediator.core.catalog import Catalog
+from remediator.policyfiles.diff.allowed import ALLOWED
 from remediator.policyfiles.diff.bounds import rate
 from remediator.policyfiles.diff.chains import reached
 from remediator.policyfiles.diff.change import Change, Direction, spelled
-from remediator.policyfiles.diff.connections import DECLARED, declared, endpoints, reach
+from remediator.policyfiles.diff.connections import endpoints, reach
 from remediator.policyfiles.diff.judges import (
     At,
     Judge,
@@ -23,32 +24,13 @@ from remediator.policyfiles.diff.judges import (
     fields,
     members,
     more_is_looser,
+    named,
     neutral,
     part,
     subset,
+    told,
     unclear,
 )
-
-
-def _named(
-    under: str,
-    what: str,
-    changed: Callable[[At, Any, Any], Iterator[Change]],
-    *,
-    added: Direction = Direction.NEUTRAL,
-) -> Callable[[At, Mapping[str, Any], Mapping[str, Any]], Iterator[Change]]:
-    """A map of things by name: each that is on both sides is judged by ``changed``."""
-
-    def judge(at: At, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
-        for name in sorted(old.keys() | new.keys()):
-            if name not in old:
-                yield Change(at.where, f"{what} {name} added", added)
-            elif name not in new:
-                yield Change(at.where, f"{what} {name} removed", added.reversed)
-            elif old[name] != new[name]:
-                yield from changed(at.inside(f"{under}.{name}"), old[name], new[name])
-
-    return judge
 
 
 def _role(at: At, old: Role, new: Role) -> Iterator[Change]:
@@ -77,21 +59,6 @@ def _chain(at: At, old: Sequence[Rung], new: Sequence[Rung]) -> Iterator[Change]
     name = at.where.partition(".")[2]
     direction = reached(at.before.escalations[name], at.after.escalations[name])
     yield Change(at.where, f"{words[0] or 'nobody'} → {words[1] or 'nobody'}", direction)
-
-
-def _told(name: str, direction: Direction, *, gone: Direction | None = None) -> Judge:
-    """That it changed, and never its value. ``gone``: the direction of its removal."""
-
-    def judge(at: At, old: object, new: object) -> Iterator[Change]:
-        if gone is None or (old is not None and new is not None):
-            yield Change(at.where, f"{name} changed", direction)
-        else:
-            added = old is None
-            yield Change(
-                at.where, f"{name} {'added' if added else 'removed'}", gone.reversed if added else gone
-            )
-
-    return judge
 
 
 def _proved(at: At, old: Hook, new: Hook) -> Iterator[Change]:
@@ -124,16 +91,16 @@ def _alertmanager(at: At, old: Hook, new: Hook) -> Iterator[Change]:
 HOOK: Table = {"bearer": _secret("bearer"), "basic": _secret("basic"), "max_body": acts("max_body")}
 HOOKS: Table = {"alertmanager": _alertmanager}
 SLACK: Table = {
-    "bot_token": _told("bot_token", Direction.ACTS),
-    "signing_secret": _told("signing_secret", Direction.UNCLEAR),  # whoever has it may vote for anybody
-    "app_token": _told("app_token", Direction.UNCLEAR),
+    "bot_token": told("bot_token", Direction.ACTS),
+    "signing_secret": told("signing_secret", Direction.UNCLEAR),  # whoever has it may vote for anybody
+    "app_token": told("app_token", Direction.UNCLEAR),
     "channel": acts("channel"),
-    "app_id": _told("app_id", Direction.UNCLEAR, gone=Direction.LOOSENED),
+    "app_id": told("app_id", Direction.UNCLEAR, gone=Direction.LOOSENED),
     "api_url": unclear("api_url"),
 }
 PAGE_HOOK: Table = {
-    "url": _told("url", Direction.ACTS),
-    "headers": _told("headers", Direction.ACTS),
+    "url": told("url", Direction.ACTS),
+    "headers": told("headers", Direction.ACTS),
 }
 LIMITS: Table = {
     "inbox": acts("inbox"),
@@ -149,13 +116,13 @@ CONFIG: Table = {
     "retention": acts("retention"),
     "hooks": part("hooks", HOOKS),
     "connections": elsewhere,  # by `compare`, from the catalogue
-    "people": _named("people", "person", _person),
-    "roles": _named("roles", "role", _role),
+    "people": named("people", "person", _person),
+    "roles": named("roles", "role", _role),
     "targets": members("targets"),
     "slack": part("slack", SLACK),
     "page_webhook": part("page_webhook", PAGE_HOOK),
-    "escalations": _named("escalations", "chain", _chain, added=Direction.TIGHTENED),
-    "budgets": _named("budgets", "budget", _budget, added=Direction.TIGHTENED),
+    "escalations": named("escalations", "chain", _chain, added=Direction.TIGHTENED),
+    "budgets": named("budgets", "budget", _budget, added=Direction.TIGHTENED),
     "limits": part("limits", LIMITS),
     "resolved_debounce": more_is_looser("resolved_debounce"),  # what has resolved goes on so long
     "page_repeat": more_is_looser("page_repeat"),
@@ -175,6 +142,7 @@ def compare(old: tuple[Config, Catalog], new: tuple[Config, Catalog]) -> tuple[C
 
 def _connections(at: At, old: tuple[Config, Catalog], new: tuple[Config, Catalog]) -> Iterator[Change]:
     before, after = old[1].connections, new[1].connections
+    settings = [connected(config) for config, _ in (old, new)]
     for name in sorted({*old[0].connections, *new[0].connections}):
         here = at.inside(f"connections.{name}")
         if name not in before or name not in after:
@@ -182,14 +150,14 @@ def _connections(at: At, old: tuple[Config, Catalog], new: tuple[Config, Catalog
             continue
         yield from endpoints(here, before[name], after[name])
         yield from reach(here, before[name], after[name])
-        written = [side[0].connections[name] for side in (old, new)]
-        for key, noun in DECLARED.items():
-            yield from declared(here, noun, *(one.get(key, {}) for one in written))
-        judged = JUDGED | before[name].limits.keys() | after[name].limits.keys()
+        table = ALLOWED[after[name].kind] if before[name].kind == after[name].kind else {}
+        yield from fields(here, settings[0][name], settings[1][name], table)
+        written = [config.connections[name] for config, _ in (old, new)]
         for key in sorted(written[0].keys() | written[1].keys()):
-            if written[0].get(key) != written[1].get(key) and key not in judged:
-                yield Change(here.where, f"{key} changed", Direction.ACTS)  # never a value: it may be secret
+            if written[0].get(key) != written[1].get(key) and key not in table:
+                yield Change(here.where, f"{key} changed", _otherwise(key))  # never a value: it may be secret
 
 
-JUDGED = frozenset({*DECLARED, "endpoints", "tables", "hidden", "functions"})
-"""Settings of a connection that are compared by what they mean."""
+def _otherwise(key: str) -> Direction:
+    """What is reached, or by which way; of another kind, what is allowed there cannot be compared."""
+    return Direction.UNCLEAR if key == "kind" else Direction.ACTS
