@@ -64,16 +64,21 @@ class Peer:
     moods: dict[str, Mood] = field(default_factory=dict)
     """Thing → how its next request is met; else by lot."""
     mute: set[str] = field(default_factory=set)
-    """Things of which the next look is never answered."""
+    """Things of which the next look is not answered until it may `speak`."""
     on_request: Callable[[Effect], None] = lambda _effect: None
     """Called before anything is done about it."""
     _state: dict[str, str] = field(default_factory=dict)
     _done: set[str] = field(default_factory=set)
     _coming: Counter[str] = field(default_factory=Counter)
+    _speaks: asyncio.Event = field(default_factory=asyncio.Event)
 
     def times(self, thing: str, what: str = "") -> int:
         """How often it really happened."""
         return sum(one.thing == thing and what in ("", one.what) for one in self.ledger)
+
+    def speak(self) -> None:
+        """What it was asked about things that were mute is answered now."""
+        self._speaks.set()
 
     def at_work(self, thing: str) -> bool:
         """Whether something may still happen to it."""
@@ -84,7 +89,7 @@ class Peer:
         self.reads[thing] += 1
         if thing in self.mute:
             self.mute.discard(thing)
-            await asyncio.sleep(3600)
+            await self._speaks.wait()
         return web.json_response({"status": self._state.get(thing, "running")})
 
     async def _troubles(self, _request: web.Request) -> web.Response:
@@ -146,8 +151,8 @@ class Peer:
 
 
 @asynccontextmanager
-async def running_peer(rng: Random, *, troubled: float = 0.3) -> AsyncIterator[Peer]:
-    """One on a free loopback port, for as long as the context lasts."""
+async def running_peer(rng: Random, *, troubled: float = 0.3, host: str = "127.0.0.1") -> AsyncIterator[Peer]:
+    """One on a free port of this address, for as long as the context lasts."""
     peer = Peer(rng, troubled)
     app = web.Application()
     app.router.add_get("/troubles", peer._troubles)
@@ -156,9 +161,9 @@ async def running_peer(rng: Random, *, troubled: float = 0.3) -> AsyncIterator[P
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, host, 0)
         await site.start()
-        peer.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        peer.url = f"http://{host}:{runner.addresses[0][1]}"
         yield peer
     finally:
         with contextlib.suppress(asyncio.CancelledError):

@@ -18,6 +18,7 @@ _COMPONENTS: dict[str, tuple[tuple[str, ...], str]] = {
     "amtool": (("amtool",), "prometheus-alertmanager"),
     "chromium": (("chromium", "chromium-browser"), "chromium"),
     "openssl": (("openssl",), "openssl"),
+    "ip": (("ip",), "iproute2"),
     "redis": (("redis-server",), "redis-server"),
     "mariadb": (("mariadbd",), "mariadb-server"),
     "postgresql": (("postgres", "/usr/lib/postgresql/*/bin/postgres"), "postgresql"),

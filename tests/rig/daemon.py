@@ -93,6 +93,8 @@ class Daemon:
     start_within: float = 60.0
     host: str = "127.0.0.1"
     """On Linux all of 127.0.0.0/8 is this machine; of 127.0.0.2 the daemon thinks that others reach it."""
+    by: tuple[str, ...] = ()
+    """What runs it: words before its own, such as those that put it on another host."""
 
     @property
     def url(self) -> str:
@@ -118,7 +120,7 @@ class Daemon:
         def argv(port: int) -> list[str]:
             file = self.folder / "remediator.yaml"
             file.write_text(json.dumps(self.config | {"listen": f"{self.host}:{port}"}))  # JSON is YAML
-            return python_module(self.module, "serve", "--config", str(file))
+            return [*self.by, *python_module(self.module, "serve", "--config", str(file))]
 
         self.child = start(
             Program(

@@ -114,16 +114,20 @@ class Server:
 
 
 @contextmanager
-def running_postgres(*, durable: bool = False) -> Iterator[Server]:
+def running_postgres(*, durable: bool = False, also: str = "") -> Iterator[Server]:
     """Start one, with its template, and end it. Its files are in a temporary folder, also its socket.
 
     durable: a commit is on the disk before it is answered, as in production; else a machine's crash may
     lose it, which tests do not mind.
+    also: another address of this machine, on which hosts of a test's own reach it.
     """
     with scratch("postgres") as folder:
         postgres = Path(program("postgresql"))
         _run(folder, postgres.with_name("initdb"), *_NEW)
-        with _running(postgres, folder, _DURABLE if durable else _SETTINGS) as server:
+        if also:
+            with (folder / "data/pg_hba.conf").open("a") as rules:
+                rules.write(f"host all all {also}/30 trust\n")
+        with _running(postgres, folder, _DURABLE if durable else _SETTINGS, also) as server:
             asyncio.run(_lay_out(server))
             yield server
 
@@ -151,11 +155,15 @@ _FOLLOWING = ("-D", "data", "--write-recovery-conf", "--checkpoint=fast", "--no-
 
 
 @contextmanager
-def _running(postgres: Path, folder: Path, settings: Sequence[str] = _SETTINGS) -> Iterator[Server]:
+def _running(
+    postgres: Path, folder: Path, settings: Sequence[str] = _SETTINGS, also: str = ""
+) -> Iterator[Server]:
+    hosts = ",".join(filter(None, ("127.0.0.1", also)))
+
     def argv(port: int) -> list[str]:
         return [
             str(postgres),
-            *("-D", f"{folder}/data", "-h", "127.0.0.1", "-p", str(port), "-k", str(folder)),
+            *("-D", f"{folder}/data", "-h", hosts, "-p", str(port), "-k", str(folder)),
             *(part for setting in settings for part in ("-c", setting)),
         ]
 
