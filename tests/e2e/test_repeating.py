@@ -36,6 +36,7 @@ def several() -> dict[str, Any]:
     }
     found = pausing(SEVERAL, **step)
     pause = found["steps"]["pause"]
+    pause["verify"]["until"] = f"before.ok && {pause['verify']['until']}"  # what cannot be read is let be
     for call in (pause, pause["verify"]):
         call["with"] = {**call["with"], "path": call["with"]["path"].replace("campaign_id", "each.id")}
     return found
