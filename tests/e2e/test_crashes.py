@@ -102,8 +102,8 @@ def _kill(play: Stage) -> None:
     play.daemon.child.kill()
 
 
-SOON_S = 12.0
-"""Much sooner than the slow answers of these stories, on a busy machine too."""
+SOON_S = 10.0
+"""As promised, and much sooner than the slow answers of these stories."""
 
 
 def _stop(play: Stage) -> float:

@@ -20,6 +20,8 @@ from typing import TypeVar
 from tests.sim.bugs import BUGS
 from tests.sim.playing import Row, caught_by, play
 
+EVERY_S = 20.0
+"""So often it is told how far it is."""
 One = TypeVar("One")
 Other = TypeVar("Other")
 
@@ -31,8 +33,13 @@ def _numbers(text: str) -> range:
 
 def _seeds(args: argparse.Namespace) -> int:
     began, total, failed = time.monotonic(), Row(), 0
-    for played in _each(partial(play, alerts=args.alerts, whole=args.trace), args.seeds, args.jobs):
+    told_at = began
+    each = _each(partial(play, alerts=args.alerts, whole=args.trace), args.seeds, args.jobs)
+    for number, played in enumerate(each, 1):
         total += played.row
+        if time.monotonic() > told_at + EVERY_S:
+            told_at = time.monotonic()
+            print(f"{number} of {len(args.seeds)} seeds played", file=sys.stderr, flush=True)
         if played.problems:
             failed += 1
             print(f"\nseed {played.seed} ({args.alerts} alerts): {len(played.problems)} problems")
