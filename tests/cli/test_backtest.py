@@ -329,6 +329,6 @@ def test_a_terminal_shows_a_bar_and_a_pipe_a_line_now_and_then(
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     assert played("--from-file", "alerts.jsonl") == 0
     shown = capsys.readouterr().err
-    assert "5,000 deliveries" in shown
+    assert "1,000 deliveries" in shown
     assert "░" in shown or "█" in shown
     assert shown.endswith("\r\x1b[K")

@@ -33,8 +33,8 @@ PAGE = 1000
 MOST_LINE = 64 * 1024 * 1024
 """Bytes of one line of a file; what is longer is no line of ours."""
 
-BUFFER = 1024 * 1024
-"""Bytes of a file that are read together."""
+BUFFER = 64 * 1024
+"""Bytes of a file that are read together: few enough to stay in a processor's own memory until decoded."""
 
 BARE = "A line that does not say when it came, came when the latest thing in it began or ended."
 
@@ -157,7 +157,7 @@ class _Line(msgspec.Struct):
 
 _line = msgspec.json.Decoder(_Line)
 _moment = msgspec.json.Decoder(datetime)
-_FRAMED = re.compile(rb'\{"at":("[0-9T:.-]{19,40}(?:Z|\+00:00)"),"body":(?=\{)')
+_FRAMED = re.compile(rb'\{"at":("[0-9T:.-]{19,40}(?:Z|\+00:00)"),"body":(\{.*\})\}\s*', re.DOTALL)
 _WRITE = 'write one a line: {"at": "2026-11-21T12:00:00Z", "body": {"alerts": […]}}'
 
 
@@ -245,8 +245,8 @@ class WebhookFile:
 
     def _read(self, number: int, line: bytes) -> tuple[datetime, Parsed] | None:
         """A line and when it came; None when that does not count."""
-        framed = _FRAMED.match(line)
-        if framed is not None and (found := self._framed(framed[1], line[framed.end() :])) is not None:
+        framed = _FRAMED.fullmatch(line)
+        if framed is not None and (found := self._framed(*framed.groups())) is not None:
             return found
         written = _line.decode(line)
         if not written.body:
@@ -263,16 +263,13 @@ class WebhookFile:
             parsed = parse(bytes(written.body), at, source="file")
         return at, parsed
 
-    def _framed(self, written: bytes, rest: bytes) -> tuple[datetime, Parsed] | None:
+    def _framed(self, written: bytes, body: bytes) -> tuple[datetime, Parsed] | None:
         """The usual line, decoded once instead of twice; None for any that is not, for the long way."""
-        rest = rest.rstrip()
-        if not rest.endswith(b"}}"):
-            return None
         try:
             at = plausible(_moment.decode(written), self._newest)
             if self.span.before(at) or self.span.after(at):
                 return None
-            parsed = parse(rest[:-1], at, source="file")
+            parsed = parse(body, at, source="file")
         except (IntakeError, msgspec.DecodeError):
             return None
         self._heard = max(self._heard, at)
