@@ -238,6 +238,17 @@ def cooldown_not_asked(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(bounds.Cooldown, "refusal", _never)
 
 
+@bug("the cooldown runs from a run's first act")
+def cooldown_from_first(patch: pytest.MonkeyPatch) -> None:
+    count = turn.Turn.count
+
+    def once(self: turn.Turn, kind: Any, what: str = "") -> None:
+        if kind != "act" or not self.run.acted:
+            count(self, kind, what)
+
+    patch.setattr(turn.Turn, "count", once)
+
+
 @bug("open runs are not counted")
 def at_once_not_asked(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(bounds.AtOnce, "refusal", _never)
