@@ -49,7 +49,14 @@ class Givens:
 
     def readings(self, readings: Mapping[str, Any], place: Place) -> Iterator[Problem]:
         """Each as its operation could answer."""
-        yield from named(readings, self._names.probes, "probe", place)
+        probes = self._names.probes
+        idle = {name for name in readings if shapes.whole(name) not in probes and _proof_of(name) in probes}
+        for name in idle:
+            step = name.rpartition(".")[0]
+            problem = f"no proof of {step} looks at before, so it is never read"
+            yield Problem((*place, name), problem, "leave it out", on_key=True)
+        told = {name: value for name, value in readings.items() if name not in idle}
+        yield from named(told, probes, "probe", place)
         for name, value in readings.items():
             probe = self._names.probes.get(shapes.whole(name))
             names = shapes.reads(self._names.known.catalog, probe.use or "") if probe is not None else ()
@@ -117,6 +124,12 @@ class Givens:
         operation = self._names.known.catalog.operations.get(step.use) if step is not None else None
         if operation is not None and not operation.previews:
             yield Problem(place, f"{operation.name} is never previewed", "leave it out", on_key=True)
+
+
+def _proof_of(name: str) -> str:
+    """``pause.verify`` of ``pause.before``: the same probe, read after the act."""
+    step, _, what = shapes.whole(name).rpartition(".")
+    return f"{step}.verify" if what == "before" else ""
 
 
 def pictured(picture: PictureText, place: Place) -> Iterator[Problem]:

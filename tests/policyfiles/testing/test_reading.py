@@ -190,6 +190,19 @@ def test_what_a_step_can_never_come_to_is_not_expected_of_it(tmp_path: Path) -> 
     ]
 
 
+def test_a_reading_from_before_an_act_that_no_proof_compares_with_is_idle(tmp_path: Path) -> None:
+    lines = story("- reading: {pause.before: {json: {status: late}}}\n- expect: {runs: 1}")
+    policies = {"pause.yaml": PAUSE.replace("before.ok && ", "")}
+    found = suite(tmp_path, HEAD + lines, policies)
+    idle = "no proof of pause looks at before, so it is never read; leave it out"
+    assert [str(one).partition("test.yaml:")[2] for one in found.findings] == [
+        f"4:3: T001 {idle}",
+        f"10:19: T001 {idle}",
+    ]
+    without = "".join(one for one in HEAD.splitlines(keepends=True) if "before" not in one)
+    assert suite(tmp_path, without + story("- expect: {runs: 1}"), policies).findings == ()
+
+
 def test_a_policy_with_errors_is_not_mistaken_for_one_that_is_not_there(tmp_path: Path) -> None:
     broken = PAUSE.replace("ops_marketing: 1", "nobody: 1")
     found = suite(tmp_path, HEAD + story("- expect: {runs: 1}"), {"pause.yaml": broken})
