@@ -144,6 +144,10 @@ def _finished(data: Mapping[str, Any]) -> str:
     return f"{_of(data)} is {data['result']}" + (f": {data['reason']}" if data.get("reason") else "")
 
 
+def _holds(data: Mapping[str, Any]) -> str:
+    return f"still holds {data['left']}" if data.get("left") else f"holds {', '.join(data['until'])}"
+
+
 def _why(words: str) -> Callable[[Mapping[str, Any]], str]:
     """``STEP words: reason``."""
 
@@ -180,7 +184,7 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "unverified": _why("is not proved"),
     "undo-started": lambda data: f"the undo of {data['step']} starts",
     "undone": lambda data: f"{data['step']} is undone",
-    "holding": lambda data: f"holds {', '.join(data['until'])}",
+    "holding": _holds,
     "paged": lambda data: f"pages: {data['text']}",
     "closed": lambda data: f"closed as {data['outcome']}: {data['reason']}",
 }

@@ -14,7 +14,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from remediator.cli import main
-from remediator.policyfiles.testing.running import find
+from remediator.policyfiles.testing.running import find, run
 from remediator.policyfiles.testing.telling import failed
 from tests.policyfiles.testing.stage import CONFIG, HEAD, PAUSE, REPOSITORY, known, story, suite, tell
 
@@ -69,6 +69,24 @@ def test_a_story_that_fails_is_told_whole(tmp_path: Path) -> None:
                 1m30s  pause: the proof holds: {status: 200, json: {status: paused}}
                 1m30s  pause is proved
                 1m30s  holds pause""")
+
+
+def test_a_story_that_fails_tells_what_is_still_held(tmp_path: Path) -> None:
+    """Of two changes one is taken back before the other: its time box is the shorter one."""
+    pause = PAUSE[PAUSE.index("  pause:") : PAUSE.index("page:")]
+    hide = pause.replace("  pause:", "  hide:").replace("/pause", "/hide").replace("after: 12h", "after: 6h")
+    policy = PAUSE.replace("do: [pause]", "do: [pause, hide]").replace("page:", f"{hide}page:")
+    given = HEAD.replace(
+        "tests:", "  hide.before: {json: {status: late}}\n  hide.verify: {json: {status: paused}}\ntests:"
+    )
+    lines = (
+        "- {approve: bob}\n- {approve: bob}\n- {at: 5m, resolves: all}\n- {at: 7h, expect: {outcome: fixed}}"
+    )
+    both = suite(tmp_path, given + story(lines), {"pause.yaml": policy})
+    (told,) = run(both, known()[0]).told
+    whole = failed(told)
+    assert "  holds pause, hide\n" in whole
+    assert whole.endswith("  still holds pause")
 
 
 def test_a_story_about_another_run_shows_the_others_in_short(tmp_path: Path) -> None:
