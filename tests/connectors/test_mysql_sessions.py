@@ -26,8 +26,8 @@ Opens = Callable[..., Any]
 def logins(mariadb: MariaDB) -> str:
     """A database that two applications use."""
     name = mariadb.fresh("CREATE TABLE t (id INT)")
-    for user in ("shop", "report"):
-        mariadb.run(f"CREATE USER {user} IDENTIFIED BY 'x'", f"GRANT ALL ON {name}.* TO {user}")
+    for user in ("shop", "report", "Shop", "shöp", LOGIN.capitalize()):
+        mariadb.run(f"CREATE USER `{user}` IDENTIFIED BY 'x'", f"GRANT ALL ON {name}.* TO `{user}`")
     return name
 
 
@@ -93,7 +93,7 @@ def there(mariadb: MariaDB, connection: Any) -> bool:
 
 
 async def test_idle_sessions_of_listed_logins_end_and_nobody_else_s(
-    mariadb: MariaDB, make: Make, opens: Opens
+    mariadb: MariaDB, make: Make, opens: Opens, logins: str
 ) -> None:
     young, other = opens(idle=0), opens("report", idle=0)
     idle = opens()
@@ -102,11 +102,54 @@ async def test_idle_sessions_of_listed_logins_end_and_nobody_else_s(
     (row,) = picture.rows
     assert picture.text == "ends 1 session idle for longer than 1 s"
     assert row["key"]["id"] == idle.thread_id() and row["key"]["user"] == "shop"
-    assert row["before"]["command"] == "Sleep" and row["after"] == {}
+    assert row["before"] == {"db": logins, "command": "Sleep", "in_transaction": False}
+    assert row["after"] == {}
     told = await ended(make(), kill(), picture)
     assert told == Done({"rows": 1, "ended": [{**row["key"], **row["before"]}], "left": []})
     assert [there(mariadb, one) for one in (idle, young, other)] == [False, True, True]
     assert await ended(make(), kill(), picture) == Done({"rows": 0, "ended": [], "left": [row["key"]]})
+
+
+async def test_a_login_is_meant_letter_for_letter_whatever_the_server_takes_for_the_same(
+    mariadb: MariaDB, make: Make, opens: Opens
+) -> None:
+    alike = [opens(user, idle=0) for user in ("Shop", "shöp", LOGIN.capitalize())]
+    idle = opens()
+    for one in alike:
+        wait(mariadb, one, 1.1)
+    (row,) = (await make().preview(kill(), timeout=5)).rows
+    assert row["key"]["id"] == idle.thread_id()
+    pretender = {**row, "key": {**row["key"], "id": alike[0].thread_id(), "user": "Shop"}}
+    told = await ended(make(), kill(), Picture(1, "", (pretender,)))
+    assert told == Done({"rows": 0, "ended": [], "left": [pretender["key"]]})
+    told = await ended(make(users=[LOGIN.capitalize()]), kill({"exactly": 1}))
+    assert isinstance(told, Done) and told.result["ended"][0]["id"] == alike[2].thread_id()
+    assert [there(mariadb, one) for one in (*alike, idle)] == [True, True, False, True]
+
+
+async def test_one_in_a_transaction_is_not_idle_and_is_ended_only_by_that_name(
+    mariadb: MariaDB, make: Make, opens: Opens
+) -> None:
+    holding, reader = opens(idle=0), opens(idle=0)
+    for one, said in ((holding, "INSERT INTO t VALUES (7)"), (reader, "SELECT * FROM t")):
+        one.autocommit(False)
+        one.cursor().execute(said)
+    idle = opens()
+    for one in (holding, reader):
+        wait(mariadb, one, 1.1)
+    both = {holding.thread_id(), reader.thread_id()}
+    picture = await make().preview(kill(), timeout=5)
+    assert [row["key"]["id"] for row in picture.rows] == [idle.thread_id()]
+    shown = await make().preview(kill(state="idle in transaction"), timeout=5)
+    assert shown.text == "ends 2 sessions idle in transaction for longer than 1 s"
+    assert {row["key"]["id"] for row in shown.rows} == both
+    assert all(row["before"]["in_transaction"] is True for row in shown.rows)
+    told = await ended(make(), kill(), shown)  # seen so, and asked for as idle: they are not
+    assert isinstance(told, Done) and told.result["ended"] == []
+    assert there(mariadb, holding) and there(mariadb, reader)
+    told = await ended(make(), kill(state="idle in transaction"), shown)
+    assert isinstance(told, Done) and {one["id"] for one in told.result["ended"]} == both
+    assert there(mariadb, idle)
 
 
 async def test_one_that_became_busy_or_is_another_since_is_left_alone(
@@ -147,7 +190,7 @@ async def test_more_than_the_step_allows_are_none(mariadb: MariaDB, make: Make, 
 @pytest.mark.parametrize(
     ("call", "problem"),
     [
-        (kill(state="asleep"), "state must be idle or busy"),
+        (kill(state="asleep"), "state must be one of idle, idle in transaction, busy"),
         (kill(longer_than=300), "longer_than and user texts"),
         (kill(longer_than="soon"), "'soon' is not a duration"),
         (kill(longer_than="0s"), "longer_than must be a second at least"),

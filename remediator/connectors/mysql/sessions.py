@@ -1,8 +1,9 @@
 """mysql.kill: ends sessions that have been idle, or at work on one statement, for too long.
 
-Only sessions of the logins that the connection lists; never our own, nor one of the server itself or of a
-replica, which are none of theirs. Those that people saw are ended, known by their number, their login and the
-very port that they come from; and each is looked at once more right before.
+Only sessions of logins that the connection lists, letter for letter; never our own, nor one of the server
+itself or of a replica, which are none of theirs. One that says nothing in an open transaction is not idle:
+ending it takes back what it has not committed. Those that people saw are ended, known by their number, their
+login and the very port that they come from; and each is looked at once more right before.
 """
 
 from __future__ import annotations
@@ -25,7 +26,13 @@ from remediator.core.messages import Done, Refused, Result, Unknown
 from remediator.errors import ConnectorError
 from remediator.ports import Order
 
-STATES = {"idle": ("Sleep",), "busy": ("Query", "Execute")}
+_OPEN = "SELECT trx_mysql_thread_id FROM information_schema.innodb_trx WHERE trx_autocommit_non_locking = 0"
+"""Sessions that have a transaction open; not those that merely read, each statement by itself."""
+STATES = {
+    "idle": f"command = 'Sleep' AND id NOT IN ({_OPEN})",
+    "idle in transaction": f"command = 'Sleep' AND id IN ({_OPEN})",
+    "busy": "command IN ('Query', 'Execute')",
+}
 ENDED_WITHIN = 5.0
 """Seconds in which a session that was told to end must have ended."""
 MOST = 10_000
@@ -37,7 +44,12 @@ KILL = Operation(
     kind=Kind.ACTION,
     doc="End sessions of listed logins that have been idle, or at work on one statement, for too long.",
     params={
-        "state": Param("`idle` or `busy`.", escape=Escape.LITERAL, required=True, choices=tuple(STATES)),
+        "state": Param(
+            "`idle`, `idle in transaction` (what it has not committed is lost) or `busy`.",
+            escape=Escape.LITERAL,
+            required=True,
+            choices=tuple(STATES),
+        ),
         "longer_than": Param("For how long already, such as 5m.", escape=Escape.LITERAL, required=True),
         "user": Param("Only sessions of this login, one that the connection lists.", escape=Escape.LITERAL),
     },
@@ -82,11 +94,10 @@ class Sought:
 
     def _looking(self, *more: str) -> str:
         """The question for sessions as they are sought; ``more``: and that are such."""
-        commands = ", ".join(text(one) for one in STATES[self.state])
         return (
-            "SELECT id, user, host, db, command FROM information_schema.processlist "
-            "WHERE id <> CONNECTION_ID() "
-            f"AND user IN ({', '.join(map(text, self.users))}) AND command IN ({commands}) "
+            f"SELECT id, user, host, db, command, id IN ({_OPEN}) AS in_transaction "
+            "FROM information_schema.processlist WHERE id <> CONNECTION_ID() "
+            f"AND {_one_of('user', *self.users)} AND {STATES[self.state]} "
             f"AND time >= {round(self.longer_than.total_seconds())} "
             f"{''.join(f'AND {one} ' for one in more)}ORDER BY time DESC, id"
         )
@@ -130,7 +141,7 @@ class Ending:
     async def _end(self, link: Link, row: dict[str, Any]) -> bool:
         """False where it is not as sought any more."""
         key = row["key"]
-        same = (f"id = {int(key['id'])}", f"user = {text(key['user'])}", f"host = {text(key['host'])}")
+        same = (f"id = {int(key['id'])}", _one_of("user", key["user"]), _one_of("host", key["host"]))
         if not (await link.said(self._sought._looking(*same))).rows:  # noqa: SLF001 - likewise
             return False
         self.told.append(row)
@@ -148,7 +159,9 @@ def sought(call: Call, settings: MysqlSettings) -> Sought:
     """What a call asks for. ConnectorError where it may not be asked."""
     state, longer, user = (call.args.get(name) for name in ("state", "longer_than", "user"))
     if state not in STATES or not isinstance(longer, str) or not isinstance(user, str | None):
-        raise ConnectorError(call.connection, "state must be idle or busy, longer_than and user texts")
+        raise ConnectorError(
+            call.connection, f"state must be one of {', '.join(STATES)}, longer_than and user texts"
+        )
     try:
         span = parse_duration(longer)
     except ValueError as error:
@@ -170,9 +183,17 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
     """As a row of a picture. Not for how long: that is another figure with every look."""
     return {
         "key": {name: row[name] for name in ("id", "user", "host")},
-        "before": {name: row[name] for name in ("db", "command")},
+        "before": {
+            **{name: row[name] for name in ("db", "command")},
+            "in_transaction": bool(row["in_transaction"]),
+        },
         "after": {},
     }
+
+
+def _one_of(column: str, *texts: str) -> str:
+    """Byte for byte: to the server's own comparison, Shop and shöp are shop."""
+    return f"CAST({column} AS BINARY) IN ({', '.join(f'CAST({text(one)} AS BINARY)' for one in texts)})"
 
 
 async def _standing(link: Link, rows: Sequence[dict[str, Any]]) -> list[int]:
