@@ -288,6 +288,7 @@ async def test_a_rollback_is_not_taken_back_over_a_newer_release(shop: Shop) -> 
 
 async def test_a_controller_that_is_behind_is_waited_for_by_nobody(shop: Shop) -> None:
     await shop.kube.set(delay=60)
+    await shop.kube.settle()  # whoever was on the way has come
     await shop.kube.put(workload("web", image="app:3"))
     assert "its controller has not seen its newest change" in refused(await shop.act("rollback", name="web"))
 

@@ -25,6 +25,7 @@ from remediator.connectors.unoffered import Unoffered
 from remediator.core.intention import Call
 from remediator.errors import ConnectorError
 from tests.connectors.peers import a_port_where_nobody_answers, a_port_where_nobody_listens
+from tests.rig.certificates import certificate as signed
 
 
 async def ask(connector: Unoffered, operation: str, timeout: float = 5, **args: object) -> dict[str, Any]:
@@ -156,26 +157,9 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of nobody's authority, for two days, with its key in one file."""
     folder = tmp_path_factory.mktemp("tls")
     subject = "/C=SN/O=Té ranga/OU=Shop/CN=shop.example"
-    subprocess.run(
-        [
-            *(
-                "openssl",
-                "req",
-                "-x509",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:prime256v1",
-                "-nodes",
-            ),
-            *("-utf8", "-days", "2", "-subj", subject),
-            *("-keyout", folder / "key.pem", "-out", folder / "cert.pem"),
-        ],
-        check=True,
-        capture_output=True,
-    )
+    cert, key = signed(folder, subject=subject)
     both = folder / "both.pem"
-    both.write_text((folder / "cert.pem").read_text() + (folder / "key.pem").read_text())
+    both.write_text(Path(cert).read_text() + Path(key).read_text())
     return both
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from tests.fakes.kubernetes_objects import Key, Object, Objects, Writing, timestamp
 
 REVISION = "deployment.kubernetes.io/revision"
+CERTIFICATE = "cert-manager.io/certificate-name"
 WORKLOADS = ("deployments", "statefulsets", "daemonsets")
 HASH = "pod-template-hash"
 STATUS = Writing("kube-controller-manager", "status")
@@ -27,7 +28,7 @@ class Controllers:
     """They come round ``delay`` seconds after a change.
 
     bad: images whose pods never get ready. failing: Jobs of these images fail. again: secrets, as
-    ``namespace/name``, that somebody makes anew once they are gone.
+    ``namespace/name``, that cert-manager makes anew once they are gone.
     """
 
     objects: Objects
@@ -35,17 +36,17 @@ class Controllers:
     bad: set[str] = field(default_factory=set)
     failing: set[str] = field(default_factory=set)
     again: set[str] = field(default_factory=set)
-    coming: set[Key] = field(default_factory=set)
+    coming: dict[Key, asyncio.TimerHandle] = field(default_factory=dict)
 
     def changed(self, key: Key) -> None:
         """Come round soon."""
         if key[0] in (*WORKLOADS, "jobs", "secrets") and key not in self.coming:
-            self.coming.add(key)
-            asyncio.get_running_loop().call_later(self.delay, self.sync, key)
+            self.coming[key] = asyncio.get_running_loop().call_later(self.delay, self.sync, key)
 
     def sync(self, key: Key) -> None:
         """Bring everything to what the spec says."""
-        self.coming.discard(key)
+        if (handle := self.coming.pop(key, None)) is not None:
+            handle.cancel()
         plural, _, name = key
         if key not in self.objects.held:
             self._gone(key)
@@ -63,7 +64,8 @@ class Controllers:
     def _gone(self, key: Key) -> None:
         plural, namespace, name = key
         if plural == "secrets" and f"{namespace}/{name}" in self.again:
-            made = {"metadata": {"name": name}, "type": "kubernetes.io/tls", "data": {"tls.crt": "bmV3"}}
+            meta = {"name": name, "annotations": {CERTIFICATE: name}}
+            made = {"metadata": meta, "type": "kubernetes.io/tls", "data": {"tls.crt": "bmV3"}}
             self.objects.create("secrets", namespace, made, Writing("cert-manager"))
 
     def _deployment(self, key: Key) -> None:

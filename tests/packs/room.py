@@ -36,6 +36,8 @@ QUICKER = {
     "within": "15s",
     "range": "5s",
 }
+KEPT = "4s"
+"""How long an alert outlives its figures: a target that does not answer for a moment has not recovered."""
 _RANGES = re.compile(r"\[\d+[smhd]\]")
 _TIMES = re.compile(r"\b(every|for|cooldown|recheck|after|within): (\d+(?:ms|s|m|h|d))+")
 
@@ -158,8 +160,11 @@ def watched(system: str, targets: Mapping[str, str], port: int, **times: str) ->
             f"http://127.0.0.1:{port}/hooks/alertmanager", HOOK_TOKEN, group_by=("...",)
         ) as alertmanager,
     ):
+        shipped = yaml.safe_load(quicker((POLICIES / system / "alerts.yaml").read_text(), **times))
+        for rule in (one for group in shipped["groups"] for one in group["rules"]):
+            rule["keep_firing_for"] = KEPT
         rules = folder / "alerts.yaml"
-        rules.write_text(quicker((POLICIES / system / "alerts.yaml").read_text(), **times))
+        rules.write_text(yaml.safe_dump(shipped))
         with running_prometheus(targets, alertmanager=alertmanager.url, rule_files=[rules]) as prometheus:
             try:
                 yield prometheus

@@ -6,10 +6,9 @@ What has a target of its own happens `beside` the tests of Redis, as troubles do
 from __future__ import annotations
 
 import asyncio
-import functools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,6 +17,7 @@ import pytest
 import pytest_asyncio
 import yaml
 
+from tests.packs.beside import Beside
 from tests.packs.room import PackRoom, example, room, watched
 from tests.rig.postgres import Server
 from tests.rig.processes import free_port
@@ -44,7 +44,6 @@ class Place:
     iamenu: Iamenu
     room: PackRoom
     alertmanager: str
-    told: dict[str, asyncio.Future[None]] = field(default_factory=dict)
 
     async def silences(self) -> list[dict[str, Any]]:
         """Those of Alertmanager, expired ones included."""
@@ -54,20 +53,7 @@ class Place:
             return silences
 
 
-Story = Callable[[Place], Awaitable[None]]
-STORIES: dict[str, Story] = {}
-
-
-def beside(story: Story) -> Story:
-    """A test that begins with the first and goes on beside the others."""
-    name = story.__name__
-    STORIES[name] = story
-
-    @functools.wraps(story)
-    async def test(place: Place) -> None:
-        await place.told[name]
-
-    return test
+beside: Beside[Place] = Beside()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -91,19 +77,18 @@ async def place(server: Server, request: pytest.FixtureRequest) -> AsyncIterator
                 slack,
                 connections,
                 times={"after": "60s"},
-                replaced={"after: 60s\n      early: unverified": "after: 3s\n      early: unverified"},
+                replaced={
+                    "after: 60s\n      early: unverified": "after: 3s\n      early: unverified",
+                    "interval '1 minute'": "interval '1 second'",
+                },
                 port=port,
                 IAMENU_TOKEN=TOKEN,
                 IAMENU_DSN=server.dsn(DATABASE, LOGIN),
                 REDIS_PASSWORD=PASSWORD,
             ) as one:
                 there = Place(system, one, prometheus.alertmanager)
-                for name in STORIES.keys() & {item.name for item in request.session.items}:
-                    there.told[name] = asyncio.ensure_future(STORIES[name](there))
-                yield there
-                for story in there.told.values():
-                    story.cancel()
-                await asyncio.gather(*there.told.values(), return_exceptions=True)
+                async with beside.begun(there, request):
+                    yield there
 
 
 async def test_a_cache_that_answers_nothing_is_flushed_and_fills_again(place: Place) -> None:
@@ -114,7 +99,7 @@ async def test_a_cache_that_answers_nothing_is_flushed_and_fills_again(place: Pl
         await place.room.card_says(f"{run['id']}.1", "FLUSHDB ASYNC", "database 0", "destructive")
         assert await cache.exists("cache:poison")
         await place.room.agreed(f"{run['id']}.1", "bob")
-        await place.room.run("iamenu-cache-hit-rate", "service/redis", outcome="fixed")
+        await place.room.run("iamenu-cache-hit-rate", "service/redis", id=run["id"], outcome="fixed")
         assert not await cache.exists("cache:poison")
         assert await cache.get("cache:product:1") == "pasta"
         assert await elsewhere.get("bull:notifications:meta") == "kept"
@@ -153,7 +138,10 @@ async def test_the_queue_in_the_same_database_is_never_flushed(place: Place) -> 
 @beside
 async def test_payments_are_off_while_stripe_is_and_what_was_missed_is_reconciled(place: Place) -> None:
     before = await _books(place.iamenu)
-    place.iamenu.stripe = False
+    place.iamenu.doubted = True
+    told = await place.room.paged("Whether Stripe answers is in doubt")
+    assert "our own test says yes" in told["text"]
+    place.iamenu.stripe = place.iamenu.doubted = False
     run = await place.room.run("iamenu-payments-down", "payments/marketplace", stage="waiting")
     gate = f"{run['id']}.1"
     await place.room.card_says(gate, "payments_enabled", "PAYMENTS_ENABLED")
@@ -168,16 +156,19 @@ async def test_payments_are_off_while_stripe_is_and_what_was_missed_is_reconcile
     }
     await place.iamenu.sql("""
         INSERT INTO marketplace."Order" SELECT n, 'pi_' || n, 'pending', now() - interval '20 minutes'
-        FROM generate_series(101, 103) n
+        FROM generate_series(101, 103) n UNION ALL SELECT 104, 'pi_103', 'paid', now()
     """)
     place.iamenu.stripe = True
-    await place.room.run("iamenu-payments-down", "payments/marketplace", outcome="fixed")
+    await place.room.run("iamenu-payments-down", "payments/marketplace", id=run["id"], outcome="fixed")
     assert (await _books(place.iamenu))["configuration"] == before["configuration"]
 
+    told = await place.room.paged("1 payments belong to several orders each")
+    assert "pi_103" in told["text"]
+    await place.iamenu.sql("""DELETE FROM marketplace."Order" WHERE id = 104""")
     run = await place.room.run("iamenu-payments-reconcile", "payments/marketplace", stage="waiting")
     await place.room.card_says(f"{run['id']}.1", "scripts:reconcile-stripe-payments -- --full")
     await place.room.agreed(f"{run['id']}.1", "chen", "bob")
-    await place.room.run("iamenu-payments-reconcile", "payments/marketplace", outcome="fixed")
+    await place.room.run("iamenu-payments-reconcile", "payments/marketplace", id=run["id"], outcome="fixed")
     after = await _books(place.iamenu)
     assert [after["Order"].pop(number)["status"] for number in (101, 102, 103)] == ["paid"] * 3
     assert after == before
@@ -191,7 +182,7 @@ async def test_redis_that_is_down_is_restarted(place: Place) -> None:
     await place.room.card_says(f"{run['id']}.1", "iamenu-redis:1", "running")
     assert "iamenu-redis" not in await place.iamenu.restarted()
     await place.room.agreed(f"{run['id']}.1", "bob")
-    await place.room.run("iamenu-redis-down", "service/redis", outcome="fixed")
+    await place.room.run("iamenu-redis-down", "service/redis", id=run["id"], outcome="fixed")
     assert place.iamenu.redis.pid != old
     async with place.iamenu.cached() as cache:
         assert await cache.ping()
@@ -200,15 +191,19 @@ async def test_redis_that_is_down_is_restarted(place: Place) -> None:
 
 @beside
 async def test_a_stuck_worker_is_restarted_unasked_and_what_failed_is_sent_again(place: Place) -> None:
+    place.iamenu.mail = False
     place.iamenu.queue |= {"waiting": 340, "failed": 112}
-    await asyncio.sleep(0.3)
+    place.iamenu.tell()
     await place.room.fire("IamenuNotificationsNotSent", instance="worker:1")
+    await place.room.paged("The email service does not answer: 340 notifications wait, 112 have failed")
+    assert "iamenu-notification-worker" not in await place.iamenu.restarted()
+    place.iamenu.mail = True
     run = await place.room.run("iamenu-notifications", "service/notifications", stage="waiting")
     await place.room.card_says(f"{run['id']}.1", "retry-failed-notifications -- --limit 100")
     assert (await place.iamenu.restarted()).count("iamenu-notification-worker") == 1
     assert _of(place.iamenu.ran, "notifications") == []
     await place.room.agreed(f"{run['id']}.1", "bob")
-    await place.room.run("iamenu-notifications", "service/notifications", outcome="fixed")
+    await place.room.run("iamenu-notifications", "service/notifications", id=run["id"], outcome="fixed")
     assert _of(place.iamenu.ran, "notifications") == [
         "run --silent scripts:retry-failed-notifications -- --limit 100"
     ]
@@ -218,12 +213,19 @@ async def test_a_stuck_worker_is_restarted_unasked_and_what_failed_is_sent_again
 
 
 @beside
-async def test_slow_search_gets_new_statistics_and_then_a_new_index(place: Place) -> None:
+async def test_slow_search_gets_new_statistics_a_new_index_and_then_all_entries_anew(place: Place) -> None:
+    """But not while somebody holds locks."""
     before = (await _books(place.iamenu))["Product"]
     (index,) = await place.iamenu.sql(_INDEX)
-    await place.room.fire("IamenuSearchSlow")
-    place.iamenu.cure = "SELECT last_analyze IS NOT NULL FROM pg_stat_user_tables WHERE relname = 'Product'"
-    await place.room.run("iamenu-search-slow", "service/search", outcome="fixed")
+    async with place.iamenu.server.connected(DATABASE) as migration:
+        await migration.execute("BEGIN")
+        await asyncio.sleep(1.5)
+        place.iamenu.cure = (
+            "SELECT last_analyze IS NOT NULL FROM pg_stat_user_tables WHERE relname = 'Product'"
+        )
+        await place.room.paged("somebody holds locks")
+        assert await place.iamenu.sql(place.iamenu.cure) == [{"?column?": False}]
+    await place.room.run("iamenu-search-slow", "service/search", reason="analyze proved")
     assert await place.iamenu.sql(_INDEX) == [index]
 
     place.iamenu.cure = f"SELECT relfilenode <> {index['relfilenode']} FROM ({_INDEX}) one"
@@ -233,14 +235,30 @@ async def test_slow_search_gets_new_statistics_and_then_a_new_index(place: Place
     (new,) = await place.iamenu.sql(_INDEX)
     assert (new["relfilenode"] != index["relfilenode"], new["indisvalid"]) == (True, True)
     assert (await _books(place.iamenu))["Product"] == before
-    await place.room.fire("IamenuSearchSlow", "resolved")
+
+    place.iamenu.cure = "false"
+    run = await place.room.run("iamenu-search-slow", "service/search", stage="waiting")
+    await place.room.agreed(f"{run['id']}.1", "bob")
+    await place.room.card_says(f"{run['id']}.2", "scripts:rebuild-search-index -- --service marketplace")
+    await place.room.agreed(f"{run['id']}.2", "bob")
+    await place.room.run("iamenu-search-slow", "service/search", id=run["id"], outcome="fixed")
 
 
 @beside
-async def test_stale_analytics_are_recalculated(place: Place) -> None:
+async def test_stale_analytics_are_recalculated_and_rebuilt_if_that_does_not_help(place: Place) -> None:
     place.iamenu.analytics = time.time() - 720
     await place.room.run("iamenu-analytics-stale", "service/analytics", outcome="fixed")
-    assert _of(place.iamenu.ran, "analytics") == ["run --silent scripts:recalculate-analytics -- --force"]
+    recalculated = "run --silent scripts:recalculate-analytics -- --force"
+    assert _of(place.iamenu.ran, "analytics") == [recalculated]
+
+    place.iamenu.stubborn = True
+    place.iamenu.analytics = time.time() - 720
+    run = await place.room.run("iamenu-analytics-stale", "service/analytics", stage="waiting")
+    await place.room.card_says(f"{run['id']}.1", "iamenu-rebuild-analytics.service")
+    await place.room.agreed(f"{run['id']}.1", "bob")
+    await place.room.run("iamenu-analytics-stale", "service/analytics", id=run["id"], outcome="fixed")
+    rebuilt = "start --no-block iamenu-rebuild-analytics.service"
+    assert _of(place.iamenu.ran, "analytics") == [recalculated, recalculated, rebuilt]
 
 
 @beside
@@ -265,7 +283,7 @@ async def test_a_storm_of_alerts_is_silenced_until_its_cause_is_gone(place: Plac
     assert timedelta(minutes=59) < lasts < timedelta(minutes=61)
     for worker in range(22):
         place.iamenu.api.gauge("iamenu_notifications_waiting", 0, worker=str(worker))
-    await place.room.run("iamenu-alert-storm", target, outcome="fixed")
+    await place.room.run("iamenu-alert-storm", target, id=run["id"], outcome="fixed")
     (silence,) = await place.silences()
     assert silence["status"]["state"] == "expired"
 

@@ -27,6 +27,8 @@ SECRETS = {
     "SLACK_APP_TOKEN": APP_TOKEN,
 }
 """What the references of `settings` stand for."""
+SELDOM = 0.2
+"""Seconds between two looks at what takes its time."""
 PEOPLE = {"amina": "U0AMINA", "bob": "U0BOB", "chen": "U0CHEN"}
 ROLES = {"oncall": ["bob"], "ops_marketing": ["amina"], "lead": ["chen"]}
 
@@ -170,7 +172,7 @@ class Daemon:
         self, pleases: Callable[[dict[str, Any]], bool], *, within: float = 60.0, policy: str = ""
     ) -> dict[str, Any]:
         """The first run that pleases; on giving up, says what runs there were."""
-        give_up = time.monotonic() + within
+        give_up, pause = time.monotonic() + within, 0.05
         while True:
             runs = await self.runs(**({"policy": policy} if policy else {}))
             for run in runs:
@@ -181,7 +183,8 @@ class Daemon:
                     (run["id"], run["policy"], run["stage"], run["outcome"], run["reason"]) for run in runs
                 ]
                 raise AssertionError(f"no run pleased within {within} s: {told}")
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(pause)
+            pause = min(1.2 * pause, SELDOM)
 
     async def wait_stage(self, stage: str, *, within: float = 60.0, policy: str = "") -> dict[str, Any]:
         """The first run at this stage."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.rig.kubernetes import certificate
+from tests.rig.certificates import certificate
 from tests.rig.processes import Child, Program, free_port, python_module, scratch, start
 
 

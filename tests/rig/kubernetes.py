@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 import aiohttp
 import yaml
 
+from tests.rig.certificates import certificate
 from tests.rig.processes import Child, Program, free_port, python_module, scratch, start
 
 TOKEN = "sa-token-" + "k" * 8
@@ -73,7 +73,7 @@ class FakeKubernetes:
 
     async def object(self, kind: str, name: str, namespace: str = "shop") -> dict[str, Any] | None:
         """As it is now."""
-        for one in await self._get("objects"):
+        for one in await self.objects():
             if (one["kind"], one["metadata"]["name"], one["metadata"]["namespace"]) == (
                 kind,
                 name,
@@ -82,6 +82,10 @@ class FakeKubernetes:
                 found: dict[str, Any] = one
                 return found
         return None
+
+    async def objects(self) -> list[dict[str, Any]]:
+        """All that stands in it."""
+        return list(await self._get("objects"))
 
     async def _get(self, what: str) -> Any:
         async with aiohttp.ClientSession() as session, session.get(f"{self.url}/_control/{what}") as answer:
@@ -122,29 +126,6 @@ def running(*, secure: bool = False) -> Iterator[FakeKubernetes]:
         )
         with start(program, folder) as child:
             yield FakeKubernetes(child, folder, port)
-
-
-def certificate(folder: Path) -> tuple[str, str]:
-    """One for 127.0.0.1 that signs itself, and its key: their files."""
-    cert, key = str(folder / "ca.crt"), str(folder / "tls.key")
-    subprocess.run(
-        [
-            *(
-                "openssl",
-                "req",
-                "-x509",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:prime256v1",
-            ),
-            *("-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"),
-            *("-keyout", key, "-out", cert),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return cert, key
 
 
 # ── What stands in a cluster ────────────────────────────────────────────────────────────────────

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.fakes.slack_clicks import Click
-from tests.rig.daemon import PEOPLE, Daemon, token_of
+from tests.rig.daemon import PEOPLE, SELDOM, Daemon, token_of
 from tests.rig.processes import REPOSITORY, python_module
 from tests.rig.slack import Answer, FakeSlack
 
@@ -152,9 +152,10 @@ def _shows(message: dict[str, Any], gate: str) -> bool:
 
 
 async def until(holds: Callable[[], Awaitable[object]], otherwise: str, *, within: float = 60.0) -> None:
-    """Wait until it holds; fail with these words if it never does."""
-    give_up = time.monotonic() + within
+    """Wait until it holds, asking ever less often; fail with these words if it never does."""
+    give_up, pause = time.monotonic() + within, 0.05
     while not await holds():
         if time.monotonic() > give_up:
             raise AssertionError(otherwise)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(pause)
+        pause = min(1.2 * pause, SELDOM)
