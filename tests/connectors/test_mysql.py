@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from remediator.connectors.mysql import EXECUTE, QUERY, Mysql, MysqlSettings
+from remediator.connectors.mysql.link import Link
+from remediator.connectors.mysql.statement import Prepared
 from remediator.core.intention import Call
 from remediator.core.messages import Done, Refused, Result, Unknown
 from remediator.errors import ConnectorError
@@ -56,6 +58,12 @@ STATEMENTS: dict[str, dict[str, object]] = {
             "fee": {"type": "number"},
         },
         "rows": 30,
+    },
+    "again": {
+        "sql": "UPDATE jobs SET tries = 0 WHERE queue = :queue AND tries > 0",
+        "slots": {"queue": {"pattern": "[a-z]{1,9}"}},
+        "preview": """WITH stuck AS (SELECT id, tries, fee FROM jobs WHERE queue = :queue AND tries > 0)
+            SELECT * FROM stuck ORDER BY id""",
     },
     "tell": {"sql": "INSERT INTO jobs (id, queue, tries) VALUES (:job, 'told', 0)", "slots": {"job": JOB}},
     "grow": {"sql": "UPDATE jobs SET queue = :queue WHERE id = 'j-1'", "slots": {"queue": JOB}},
@@ -268,6 +276,68 @@ async def test_people_see_the_statement_its_values_and_what_its_preview_shows(ma
     assert (plain.count, plain.rows) == (0, ())
     with pytest.raises(ConnectorError, match="declares no statement 'grwo'; did you mean grow"):
         await make().preview(changes("grwo"), timeout=5)
+
+
+AGAIN = changes("again", {"at_most": 5}, queue="mail")
+
+
+@pytest.mark.parametrize(
+    "meanwhile",
+    [
+        "INSERT INTO jobs (id, queue, tries) VALUES ('j-9', 'mail', 3)",
+        "DELETE FROM jobs WHERE id = 'j-1'",
+        "UPDATE jobs SET id = 'j-7' WHERE id = 'j-1'",
+        "UPDATE jobs SET tries = 4 WHERE id = 'j-1'",
+    ],
+)
+async def test_what_is_otherwise_than_people_saw_is_not_changed(
+    make: Make, mariadb: MariaDB, database: str, meanwhile: str
+) -> None:
+    mysql = make()
+    seen = await mysql.preview(AGAIN, timeout=5)
+    assert seen.rows == ({"id": "j-1", "tries": 3, "fee": Decimal("0.0700")},)
+    order = Order("run-1/again", seen, Journal().mark)
+    mariadb.run(meanwhile, database=database)
+    before = mariadb.run("SELECT * FROM jobs ORDER BY id", database=database)
+    told = await mysql.act(AGAIN, order=order, timeout=5)
+    assert told == Refused("never sent: its preview answers otherwise than when it was approved; ask anew")
+    assert mariadb.run("SELECT * FROM jobs ORDER BY id", database=database) == before
+    fresh = Order("run-2/again", await mysql.preview(AGAIN, timeout=5), Journal().mark)
+    assert isinstance(await mysql.act(AGAIN, order=fresh, timeout=5), Done)
+
+
+async def test_between_the_last_look_and_the_change_nobody_comes_in(
+    make: Make, mariadb: MariaDB, database: str
+) -> None:
+    import pymysql
+
+    mysql, said = make(timeout="30s"), []
+
+    async def somebody_else() -> None:
+        mariadb.run("SET SESSION innodb_lock_wait_timeout = 1")
+        for statement in (
+            "UPDATE jobs SET tries = 9 WHERE id = 'j-2'",
+            "INSERT INTO jobs (id, queue, tries) VALUES ('j-9', 'mail', 3)",
+        ):
+            try:
+                await asyncio.to_thread(mariadb.run, statement, database=database)
+            except pymysql.err.OperationalError as error:
+                said.append(str(error))
+
+    seen = await mysql.preview(AGAIN, timeout=5)
+    original = Link.prepared
+
+    async def looked(link: Link, statement: Prepared, *rest: Any, **more: Any) -> Any:
+        found = await original(link, statement, *rest, **more)
+        if "FOR UPDATE" in statement.text:
+            await somebody_else()
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Link, "prepared", looked)
+        told = await mysql.act(AGAIN, order=Order("k", seen, Journal().mark), timeout=60)
+    assert told == Done({"rows": 1})
+    assert len(said) == 2 and all("Lock wait timeout" in one for one in said)
 
 
 async def test_a_mark_that_was_not_kept_or_a_lease_that_is_over_lets_nothing_happen(

@@ -84,6 +84,9 @@ def test_what_may_not_be_declared_is_told_at_load(sql: str, problem: str) -> Non
         ({"sql": "SELECT 1", "preview": "SELECT 1"}, "a preview is a SELECT beside a statement"),
         ({"sql": "DELETE FROM t WHERE 1", "preview": "DELETE FROM t WHERE 1"}, "a preview is a SELECT"),
         ({"sql": "DELETE FROM t WHERE 1", "preview": "SELECT :a"}, "it does not say what :a may be"),
+        ({"sql": "DELETE FROM t WHERE 1", "preview": "SHOW STATUS"}, "a preview is a SELECT beside a"),
+        ({"sql": "DELETE FROM t WHERE 1", "preview": "SELECT 1 UNION SELECT 2"}, "UNION may not stand in a"),
+        ({"sql": "DELETE FROM t WHERE 1", "preview": "SELECT 1 FROM t FOR UPDATE"}, "it is asked once more"),
         ({"sql": "SELECT 1", "rows": 0}, "greater than 0"),
     ],
 )

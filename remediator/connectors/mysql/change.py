@@ -4,6 +4,9 @@ MySQL cannot be asked what became of a transaction. So where the connection name
 it is written in the same transaction: afterwards it is there, or it is not; and whoever asks puts a row of
 its own in that place, after which the transaction can come to be no more. Without such a table a lost answer
 to COMMIT stays unknown, and the proof or a person decides.
+
+What people approved is what the statement's preview answered. The act asks it again in its transaction, with
+the rows locked, and refuses where it answers anything else.
 """
 
 from __future__ import annotations
@@ -16,8 +19,10 @@ from typing import Any
 
 from remediator.connectors.bound import Bound
 from remediator.connectors.mysql.link import Link, SaidNoError
-from remediator.connectors.mysql.statement import Statement
+from remediator.connectors.mysql.statement import Prepared, Statement
 from remediator.connectors.mysql.values import text
+from remediator.core.evidence import Picture
+from remediator.core.exact import same
 from remediator.core.messages import Done, Refused, Result, Unknown
 from remediator.ports import Order
 
@@ -29,18 +34,37 @@ WAITED = frozenset({1205, 3572})
 ROLLED_BACK = frozenset({1213})
 """Errors with which the server answers a COMMIT that it rolled back for certain."""
 TRANSACTIONAL = ("InnoDB", "ROCKSDB", "TokuDB")
+SHOWN_ROWS = 200
+"""Rows that a declared preview may show."""
 
+_ALONE = "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"
+"""For one transaction: what it reads is locked, also where FOR UPDATE does not reach, and no row joins."""
 _STANDING = "SELECT @@global.read_only AS read_only, CONNECTION_ID() AS session"
 
 
 @dataclass(frozen=True)
 class Change:
-    """A call of mysql.execute, judged again."""
+    """A call of mysql.execute, judged again. given: the values of its slots, as people read them."""
 
     statement: Statement
     literals: Mapping[str, str]
     bound: Bound
     marks: str | None
+    given: Mapping[str, Any]
+
+    @property
+    def text(self) -> str:
+        """The statement and its values, as people read them."""
+        given = ", ".join(f"{name} = {value!r}" for name, value in self.given.items())
+        return f"sends {' '.join(self.statement.sql.split())}" + (f" with {given}" if given else "")
+
+    async def picture(self, link: Link, *, locking: bool = False) -> Picture:
+        """What its preview answers. ``locking``: and nobody changes until the transaction's end."""
+        if self.statement.preview is None:
+            return Picture(0, self.text)
+        asked = Prepared(self.statement.preview + (" FOR UPDATE" if locking else ""))
+        rows = (await link.prepared(asked, self.literals, SHOWN_ROWS)).rows
+        return Picture(len(rows), self.text, tuple(rows))
 
 
 class Sending:
@@ -60,7 +84,12 @@ class Sending:
         if lasting := await _not_taken_back(link, change):
             return Refused(f"never sent: {lasting} could not be rolled back: it is no table of InnoDB")
         key = f"{self._order.key[:120]}:{secrets.token_hex(16)}"
+        approved = self._order.shown if change.statement.preview is not None else None
+        if approved is not None:
+            await link.said(_ALONE)
         await link.said("START TRANSACTION")
+        if approved is not None and _other(await change.picture(link, locking=True), approved):
+            return Refused("never sent: its preview answers otherwise than when it was approved; ask anew")
         if change.marks is not None:
             await link.said(_put(change.marks, key, "done"))
         answer = await link.prepared(change.statement.prepared, change.literals, most=1)
@@ -112,6 +141,11 @@ async def fate(link: Link, mark: Mapping[str, Any]) -> Result | None:
     if found and found[0]["state"] == "done":
         return Done(dict(mark.get("result") or {}))
     return Refused("it never came to be, and was given up") if found else Unknown("its mark was removed")
+
+
+def _other(found: Picture, approved: Picture) -> bool:
+    """Would it do something else than people agreed to?"""
+    return found.text != approved.text or not same(found.rows, approved.rows)
 
 
 def _put(marks: str, key: str, state: str) -> str:

@@ -15,7 +15,7 @@ from remediator.connectors.mysql.change import Change, Sending, fate
 from remediator.connectors.mysql.link import BrokenError, Link, SaidNoError, linked
 from remediator.connectors.mysql.sessions import KILL
 from remediator.connectors.mysql.settings import LONGEST, MysqlSettings
-from remediator.connectors.mysql.statement import Prepared, Statement
+from remediator.connectors.mysql.statement import Statement
 from remediator.connectors.unoffered import Unoffered
 from remediator.core.catalog import Escape, Fence, Kind, Operation, Param, Risk
 from remediator.core.evidence import Picture
@@ -29,8 +29,7 @@ __all__ = ["EXECUTE", "KILL", "KIND", "QUERY", "Mysql", "MysqlSettings"]
 
 AT_ONCE = 8
 """Threads: calls that wait for the server at once."""
-SHOWN_ROWS = 200
-"""Rows that a declared preview may show."""
+_READING = "START TRANSACTION READ ONLY"
 
 _PARAMS = {
     "statement": Param(
@@ -75,7 +74,8 @@ class Mysql(Unoffered):
         except ValueError as error:
             raise ConnectorError(call.connection, f"not asked: {error}") from None
         async with self._asking(call, timeout) as link:
-            rows = await self._rows(link, statement.prepared, literals, statement.rows)
+            await link.said(_READING)
+            rows = (await link.prepared(statement.prepared, literals, statement.rows)).rows
         return {"rows": rows, "row": rows[0] if rows else None, "count": len(rows)}
 
     async def preview(self, call: Call, *, timeout: float) -> Picture:
@@ -86,7 +86,11 @@ class Mysql(Unoffered):
                     change = self._change(call)
                 except ValueError as error:
                     raise ConnectorError(call.connection, f"never sent: {error}") from None
-                return await self._picture(call, change, timeout)
+                if change.statement.preview is None:
+                    return Picture(0, change.text)
+                async with self._asking(call, timeout) as link:
+                    await link.said(_READING)
+                    return await change.picture(link)
             case KILL.name:
                 sought = sessions.sought(call, self._settings)
                 async with self._asking(call, timeout) as link:
@@ -166,22 +170,7 @@ class Mysql(Unoffered):
         statement = self._declared(call, reads=False)
         limit = bound(call, statement.rows)
         literals = statement.filled(call.args.get("slots"))
-        return Change(statement, literals, limit, self._settings.marks)
-
-    async def _picture(self, call: Call, change: Change, timeout: float) -> Picture:
-        given = ", ".join(f"{name} = {value!r}" for name, value in _given(call).items())
-        text = f"sends {' '.join(change.statement.sql.split())}" + (f" with {given}" if given else "")
-        if change.statement.preview is None:
-            return Picture(0, text)
-        async with self._asking(call, timeout) as link:
-            rows = await self._rows(link, Prepared(change.statement.preview), change.literals, SHOWN_ROWS)
-        return Picture(len(rows), text, tuple(rows))
-
-    async def _rows(
-        self, link: Link, statement: Prepared, literals: dict[str, str] | Any, most: int
-    ) -> list[dict[str, Any]]:
-        await link.said("START TRANSACTION READ ONLY")
-        return (await link.prepared(statement, literals, most)).rows
+        return Change(statement, literals, limit, self._settings.marks, shown(call.args.get("slots") or {}))
 
     @contextlib.asynccontextmanager
     async def _asking(self, call: Call, timeout: float) -> AsyncIterator[Link]:
@@ -199,11 +188,6 @@ class Mysql(Unoffered):
 
     def _within(self, timeout: float) -> float:
         return min(timeout, self._settings.timeout.total_seconds() + 1)
-
-
-def _given(call: Call) -> dict[str, Any]:
-    told: dict[str, Any] = shown(call.args.get("slots") or {})
-    return told
 
 
 KIND = ConnectorKind(

@@ -26,6 +26,9 @@ FORBIDDEN = frozenset(
 )
 """What a statement that only reads may not say: it would write, wait or take something."""
 
+UNLOCKABLE = frozenset({"UNION", "INTERSECT", "EXCEPT", "FOR", "LOCK"})
+"""What a preview may not say: the act asks it once more with FOR UPDATE behind it."""
+
 _TOKEN = re.compile(
     r"""(?P<quoted>'[^']*'|"[^"]*"|`[^`]*`)|:(?P<slot>[a-z][a-z0-9_]*)|(?P<bad>--|\#|/\*|;|\?|@|:=|['"`:])"""
     r"""|(?P<word>[^\W\d][\w$]*)|\d[\w.]*|\s+|.""",
@@ -140,7 +143,8 @@ class Statement(Section):
         default=1000, gt=0, le=100_000, description="rows that it may change or answer, at most"
     )
     preview: str | None = Field(
-        default=None, description="a SELECT by the same slots, which shows what would change"
+        default=None,
+        description="a SELECT by the same slots, which shows what would change; asked again before it does",
     )
 
     @model_validator(mode="after")
@@ -152,9 +156,11 @@ class Statement(Section):
         named = set(self.prepared.slots)
         if self.preview is not None:
             shown = Prepared(self.preview)
-            if self.reads or not shown.reads:
+            if self.reads or shown.verb not in ("SELECT", "WITH"):
                 raise ValueError("a preview is a SELECT beside a statement that changes rows")
             shown.check()
+            if found := {word.upper() for word in shown.words} & UNLOCKABLE:
+                raise ValueError(f"{min(found)} may not stand in a preview: it is asked once more FOR UPDATE")
             named |= set(shown.slots)
         if unknown := sorted(named - self.slots.keys()):
             raise ValueError(f"it does not say what :{unknown[0]} may be; write it under slots")
