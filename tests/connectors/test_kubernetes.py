@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
+from remediator.connectors.kubernetes.owners import LAST_APPLIED
 from remediator.core.messages import Done, Refused, Result
 from remediator.errors import ConnectorError
 from tests.connectors.cluster import ACTS, NIGHTLY, WEB, Shop, call
@@ -177,6 +179,51 @@ async def test_an_undo_never_stomps_a_newer_number(shop: Shop) -> None:
     assert isinstance(undone, Done)
     assert undone.left == "shop/deployment/web was left alone: it holds replicas 9, not replicas 5"
     assert (await web(shop))["spec"]["replicas"] == 9
+
+
+async def test_what_people_have_set_for_good_is_not_taken_back(shop: Shop) -> None:
+    """To the same number: by a server-side apply they own it too; `kubectl apply` writes it down."""
+    scaled = await shop.act("scale", **WEB, replicas=5)
+    await shop.kube.put(workload("web", image="app:2", replicas=5), manager="flux", applies=True)
+    undone = await shop.undo(scaled)
+    assert isinstance(undone, Done)
+    assert undone.left == (
+        "shop/deployment/web was left alone: it holds replicas 5, which flux has made its own since"
+    )
+    assert (await web(shop))["spec"]["replicas"] == 5
+    args: dict[str, Any] = {"container": "app", "limits": {"memory": "2Gi"}}
+    for ship in (_by_kubectl_apply, _with_a_new_image):
+        await shop.kube.put(workload("web", image="app:2"))
+        resized = await shop.act("resources", **WEB, **args)
+        await ship(shop)
+        undone = await shop.undo(resized)
+        assert isinstance(undone, Done)
+        assert "left alone: it " in undone.left
+        containers = (await web(shop))["spec"]["template"]["spec"]["containers"]
+        assert containers[0]["resources"] == {"limits": {"memory": "2Gi"}}
+
+
+async def _by_kubectl_apply(shop: Shop) -> None:
+    shipped = workload("web", image="app:2", resources={"limits": {"memory": "2048Mi"}})
+    notes = (await web(shop))["metadata"]["annotations"] | {LAST_APPLIED: json.dumps(shipped)}
+    given = await web(shop)
+    given["metadata"]["annotations"] = notes
+    await shop.kube.put(given, manager="kubectl-client-side-apply")
+
+
+async def _with_a_new_image(shop: Shop) -> None:
+    """By an update that says nothing of what it left as it was, as Helm's."""
+    given = workload("web", image="app:3", resources={"limits": {"memory": "2Gi"}})
+    await shop.kube.put(given, manager="helm")
+
+
+async def test_what_others_change_beside_it_does_not_keep_a_change(shop: Shop) -> None:
+    resized = await shop.act("resources", **WEB, container="app", limits={"memory": "2Gi"})
+    given = await web(shop)
+    given["spec"]["template"]["spec"]["containers"][0]["env"][0]["value"] = "another"
+    given["spec"]["replicas"] = 4
+    await shop.kube.put(given, manager="kubectl-edit")
+    assert done(await shop.undo(resized))["after"] == {"limits.memory": None}
 
 
 @pytest.mark.parametrize(

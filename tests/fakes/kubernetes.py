@@ -358,7 +358,8 @@ def _do(cluster: Cluster, what: str, given: dict[str, Any]) -> None:
             cluster.__init__(cluster.token)  # type: ignore[misc]
         case "put":
             for one in given["objects"]:
-                _put(cluster.objects, one, Writing(given.get("manager", "kubectl-create")))
+                how = Writing(given.get("manager", "kubectl-create"), applies=given.get("applies", False))
+                _put(cluster.objects, one, how)
         case "mood":
             cluster.moods.append(Mood(**{**given, "verbs": tuple(given.get("verbs", ()))}))
         case "set":

@@ -80,11 +80,17 @@ class Problem(Exception):
 
 @dataclass(frozen=True)
 class Writing:
-    """Who writes, and how."""
+    """Who writes, and how. applies: by a server-side apply, which makes all that it names its own."""
 
     manager: str = "unknown"
     subresource: str = ""
     dry: bool = False
+    applies: bool = False
+
+    @property
+    def operation(self) -> str:
+        """As the API server names it."""
+        return "Apply" if self.applies else "Update"
 
 
 @dataclass
@@ -167,7 +173,7 @@ class Objects:
         if how.subresource != "status":
             new["status"] = old.get("status", {})
             _check(resource, new)
-        if new == old:
+        if new == old and not how.applies:
             return old
         if new.get("spec") != old.get("spec"):
             given["generation"] = meta["generation"] + 1
@@ -350,22 +356,30 @@ def _operate(whole: Object, operation: Object) -> None:
 
 
 def _own(new: Object, old: Object, wanted: Object, how: Writing) -> None:
-    """Whoever changes a field owns it from then on; who owns nothing any more is not listed."""
+    """Whoever changes a field owns it from then on; who owns nothing any more is not listed.
+
+    Who applies a field that is so already owns it beside whoever did. Named items of a list are fields.
+    """
     changed = [path for path in _differing(wanted, old, ()) if _owned(path, how)]
+    gone = [path for path in _differing(old, wanted, ()) if not _there(wanted, path)]
     entries = [one for one in new["metadata"].get("managedFields", []) if not _same(one, how)]
     former = [one for one in new["metadata"].get("managedFields", []) if _same(one, how)]
     kept = [copy.deepcopy(one) for one in entries]
     for one in kept:
-        for path in changed:
+        for path in [*changed, *gone]:
             _cut(one["fieldsV1"], path)
     fields: Object = former[0]["fieldsV1"] if former else {}
+    for path in gone:
+        _cut(fields, path)
+    if how.applies:
+        changed = [path for path in _differing(wanted, {}, ()) if _owned(path, how)]
     for path in changed:
         _put(fields, path)
     if changed:
         kept.append(
             {
                 "manager": how.manager,
-                "operation": "Update",
+                "operation": how.operation,
                 "apiVersion": new.get("apiVersion", ""),
                 "time": timestamp(),
                 "fieldsType": "FieldsV1",
@@ -379,7 +393,8 @@ def _own(new: Object, old: Object, wanted: Object, how: Writing) -> None:
 
 
 def _same(entry: Object, how: Writing) -> bool:
-    return (entry["manager"], entry.get("subresource", "")) == (how.manager, how.subresource)
+    whose = (entry["manager"], entry["operation"], entry.get("subresource", ""))
+    return bool(whose == (how.manager, how.operation, how.subresource))
 
 
 def _owned(path: tuple[str, ...], how: Writing) -> bool:
@@ -391,20 +406,41 @@ def _owned(path: tuple[str, ...], how: Writing) -> bool:
 
 
 def _differing(new: Any, old: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    if isinstance(new, dict) and new:
-        for name, value in new.items():
-            yield from _differing(value, old.get(name) if isinstance(old, dict) else None, (*path, name))
+    parts, known = _parts(new, path), _parts(old, path)
+    if parts:
+        for name, value in parts.items():
+            yield from _differing(value, known.get(name), (*path, name))
     elif new != old and len(path) > 1:
         yield path
 
 
+def _parts(value: Any, path: tuple[str, ...]) -> Object:
+    """The fields of a map, or the items of a list that are known by their names."""
+    if isinstance(value, list) and path and path[-1] in MERGED and all("name" in one for one in value):
+        return {f"k:{json.dumps({'name': one['name']}, separators=(',', ':'))}": one for one in value}
+    return value if isinstance(value, dict) else {}
+
+
+def _there(whole: Any, path: tuple[str, ...]) -> bool:
+    for depth, part in enumerate(path):
+        parts = _parts(whole, path[:depth])
+        if part not in parts:
+            return False
+        whole = parts[part]
+    return True
+
+
+def _field(part: str) -> str:
+    return part if part.startswith("k:") else f"f:{part}"
+
+
 def _put(fields: Object, path: tuple[str, ...]) -> None:
     for part in path:
-        fields = fields.setdefault(f"f:{part}", {})
+        fields = fields.setdefault(_field(part), {})
 
 
 def _cut(fields: Object, path: tuple[str, ...]) -> None:
-    name = f"f:{path[0]}"
+    name = _field(path[0])
     if name in fields:
         if len(path) > 1:
             _cut(fields[name], path[1:])

@@ -39,9 +39,11 @@ class FakeKubernetes:
         """A kubeconfig file that leads here. user: instead of the token."""
         return kubeconfig(self.folder / name, self.url, **(user or {"token": TOKEN}))
 
-    async def put(self, *objects: dict[str, Any], manager: str = "kubectl-create") -> None:
-        """Create these objects, or make them so."""
-        await self.do(putting(*objects, manager=manager))
+    async def put(
+        self, *objects: dict[str, Any], manager: str = "kubectl-create", applies: bool = False
+    ) -> None:
+        """Create these objects, or make them so. applies: by a server-side apply."""
+        await self.do(putting(*objects, manager=manager, applies=applies))
 
     async def mood(self, mood: str, *verbs: str, **settings: object) -> None:
         """See ``tests.fakes.moods.Mood``."""
@@ -92,9 +94,9 @@ class FakeKubernetes:
             return await answer.json()
 
 
-def putting(*objects: dict[str, Any], manager: str = "kubectl-create") -> Step:
-    """A step that creates these objects, or makes them so."""
-    return "put", {"objects": objects, "manager": manager}
+def putting(*objects: dict[str, Any], manager: str = "kubectl-create", applies: bool = False) -> Step:
+    """A step that creates these objects, or makes them so. applies: by a server-side apply."""
+    return "put", {"objects": objects, "manager": manager, "applies": applies}
 
 
 def kubeconfig(path: Path, server: str, **user: object) -> Path:

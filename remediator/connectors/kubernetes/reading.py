@@ -13,6 +13,7 @@ from typing import Any
 from remediator.connectors.kubernetes.jobs import JOB_LABEL
 from remediator.connectors.kubernetes.kinds import WORKLOADS, Place
 from remediator.connectors.kubernetes.link import Link
+from remediator.connectors.kubernetes.owners import LAST_APPLIED
 from remediator.connectors.kubernetes.settings import READABLE, KubernetesSettings
 from remediator.connectors.kubernetes.workloads import LONGEST, NAMESPACE, place_of
 from remediator.core.catalog import Escape, Kind, Operation, Param
@@ -37,7 +38,6 @@ GET = Operation(
 )
 
 HIDDEN = "[hidden]"
-_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _DATA = ("data", "stringData", "binaryData")
 
 
@@ -72,7 +72,7 @@ def shown(held: Mapping[str, Any]) -> dict[str, Any]:
     told = copy.deepcopy(dict(held))
     meta = told.get("metadata") or {}
     meta.pop("managedFields", None)
-    (meta.get("annotations") or {}).pop(_LAST_APPLIED, None)
+    (meta.get("annotations") or {}).pop(LAST_APPLIED, None)
     for part in _DATA:
         if isinstance(told.get(part), dict):
             told[part] = dict.fromkeys(told[part], HIDDEN)

@@ -1,7 +1,7 @@
 """kubernetes.restore: takes a scale, a rollback or other resources back, where nobody has changed them since.
 
-Generated from what the act returned, never written in a policy. What somebody has changed since belongs to
-them: it is left alone, and told.
+Generated from what the act returned, never written in a policy. What somebody has changed since, or set for
+good to what the act had set for a while, belongs to them: it is left alone, and told.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from remediator.connectors.kubernetes import change, revisions, workloads
+from remediator.connectors.kubernetes import change, owners, revisions, workloads
 from remediator.connectors.kubernetes.change import Edit, told
 from remediator.connectors.kubernetes.kinds import KINDS, WORKLOADS, Place, is_name
 from remediator.connectors.kubernetes.link import Answer, Link, MissingError
@@ -61,6 +61,8 @@ class Restoring:
             return Done({**self.place.key, "restored": 0, "already": now})
         if not self._same(now, self.after):
             return self._left(f"holds {_listed(now)}, not {_listed(self.after)}")
+        if theirs := self._theirs(held.object):
+            return self._left(theirs)
         try:
             await self.edit(link, held, order.key)
         except _LeftAlone as why:
@@ -73,6 +75,8 @@ class Restoring:
         """Back to what it was. Raises _LeftAlone."""
         if not self._same(self._reads(held.object), self.after):
             raise _LeftAlone(self.name, "was changed a moment ago")
+        if theirs := self._theirs(held.object):
+            raise _LeftAlone(self.name, theirs)
         text = f"takes {self.place} back to {_listed(self.before)}"
         match self.of:
             case SCALE.name:
@@ -110,6 +114,24 @@ class Restoring:
             case RESOURCES.name:
                 return workloads.resources_of(self.more["container"], tuple(self.before))(held)
         return revisions.template_of(held)
+
+    def _theirs(self, held: Mapping[str, Any]) -> str:
+        """Who has made its fields their own. A template, nobody sets to what it is already.
+
+        With another image somebody has shipped the container anew, and its resources with it.
+        """
+        container = self.more.get("container")
+        if self.of == ROLLBACK.name:
+            return ""
+        if container is not None:
+            image = workloads.image_of(held, container)
+            if image != self.more.get("image", image):
+                return f"was shipped anew with {_listed(self.after)} and the image {image}"
+        for field, value in self.after.items():
+            path = owners.path_of(field, container)
+            if owner := owners.other_owner(held, path, value):
+                return f"holds {field} {value}, which {owner} has made its own since"
+        return ""
 
     def _same(self, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
         return workloads.same_resources(one, other) if self.of == RESOURCES.name else one == other

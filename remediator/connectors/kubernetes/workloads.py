@@ -287,6 +287,12 @@ def resources_of(container: str, fields: tuple[str, ...]) -> Reader:
     return read
 
 
+def image_of(held: Mapping[str, Any], container: str) -> str:
+    """Of a container of a workload."""
+    containers = held["spec"]["template"]["spec"]["containers"]
+    return next((str(one.get("image", "")) for one in containers if one["name"] == container), "")
+
+
 def resources_patch(container: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     """Sets these fields; None takes one away."""
     resources: dict[str, dict[str, Any]] = {}
@@ -328,7 +334,11 @@ class Resizing:
             dict(self.fields),
             {"metadata": annotated(intent), **resources_patch(self.container, self.fields)},
             f"sets {told} of container {self.container} of {self.place}, which restarts its pods",
-            undo={"of": RESOURCES.name, "container": self.container},
+            undo={
+                "of": RESOURCES.name,
+                "container": self.container,
+                "image": image_of(held.object, self.container),
+            },
         )
 
 
