@@ -147,7 +147,8 @@ class Act:
     path: str = ""
     safe: bool = False
     pictured: bool = False
-    reads_before: bool = False
+    proved: bool = False
+    reads_before: bool = False  # its proof compares with that
 
 
 @dataclass(frozen=True)
@@ -480,7 +481,7 @@ class PaperRun:
         if not well:
             self.pages += 1
             self._over("failed")
-        elif self.acts[self.step].reads_before:
+        elif self.acts[self.step].proved:
             self.phase, self.wants = "proving", {"proof"}
             self.read = {}
         else:

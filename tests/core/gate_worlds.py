@@ -36,7 +36,7 @@ WORLDS = {
     ),
     "three roles, read before the act": World(
         policy({"pause": post("/pause", gate=votes("1h", finance=1, lead=1, oncall=1), verify=proof())}),
-        {"pause": Act("/pause", reads_before=True)},
+        {"pause": Act("/pause", proved=True, reads_before=True)},
         (Case(-1, ("pause",), (Ask(("pause",), ("finance", "lead", "oncall"), 3600),)),),
     ),
     "a message and a change on one card": World(
@@ -72,12 +72,12 @@ WORLDS = {
         policy(
             {
                 "warn": say(),
-                "pause": post("/pause", gate=votes(finance=1, lead=1), verify=proof()),
+                "pause": post("/pause", gate=votes(finance=1, lead=1), verify=proof("verify.value == 0")),
                 "cut": _ROWS | {"gate": votes("5m", "deny", oncall=2)},
             },
             bounds={"deadline": "2h"},
         ),
-        {"warn": Act(safe=True), "pause": Act("/pause", reads_before=True), "cut": Act(pictured=True)},
+        {"warn": Act(safe=True), "pause": Act("/pause", proved=True), "cut": Act(pictured=True)},
         (
             Case(
                 -1,
@@ -112,7 +112,7 @@ WORLDS = {
             },
             diagnose=_FIGURES,
         ),
-        {f"cut[{number}]": Act(pictured=True, reads_before=True) for number in (1, 2, 3)},
+        {f"cut[{number}]": Act(pictured=True, proved=True, reads_before=True) for number in (1, 2, 3)},
         (
             Case(2, ("cut[1]",), (Ask(("cut[1]",), ("lead",)),)),
             Case(1, ("cut[1]", "cut[2]"), (Ask(("cut[1]", "cut[2]"), ("lead",)),)),
