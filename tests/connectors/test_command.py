@@ -221,8 +221,65 @@ async def test_a_program_that_others_may_write_is_not_run(room: Room) -> None:
     room.program.chmod(0o755)
     room.folder.chmod(0o777)
     told = await act(commands)
-    assert isinstance(told, Refused) and f"may be replaced by anybody, through {room.folder}" in told.reason
-    assert room.starts == []
+    assert (
+        isinstance(told, Refused)
+        and f"may be replaced by others, through {room.folder}; chmod go-w " in told.reason
+    )
+    room.folder.chmod(0o770)
+    assert isinstance(await act(commands), Refused)
+    room.folder.chmod(0o1777)  # sticky, as /tmp: what is ours stays where it is
+    assert isinstance(await act(commands), Done)
+    assert room.starts == ["started"]
+
+
+async def test_a_link_is_as_safe_as_each_folder_on_its_way(room: Room) -> None:
+    shared, own = room.folder / "shared", room.folder / "own"
+    for folder in (shared, own):
+        folder.mkdir(0o755)
+    (own / "program").symlink_to("../shared/../program")
+    (shared / "program").symlink_to(own / "program")
+    it = {"argv": [str(shared / "program")]}
+    commands = Commands(CommandSettings.model_validate({"commands": {"it": it}}))
+    assert isinstance(await act(commands), Done)
+    shared.chmod(0o777)
+    told = await act(commands)
+    assert told == Refused(
+        f"never started: {shared}/program may be replaced by others, through {shared}; chmod go-w {shared}"
+    )
+    shared.chmod(0o755)
+    own.chmod(0o777)
+    told = await act(commands)
+    assert isinstance(told, Refused) and f"through {own}; chmod go-w {own}" in told.reason
+    (own / "program").unlink()
+    (own / "program").symlink_to(shared / "program")
+    own.chmod(0o755)
+    told = await act(commands)
+    assert isinstance(told, Refused) and "cannot be run: Too many levels of symbolic links" in told.reason
+    assert room.starts == ["started"]
+
+
+@pytest.mark.parametrize("whose", ["program", "link", "folder"])
+async def test_what_belongs_to_another_user_is_not_run(
+    room: Room, monkeypatch: pytest.MonkeyPatch, whose: str
+) -> None:
+    link = room.folder / "link"
+    link.symlink_to(room.program)
+    theirs = {"program": room.program, "link": link, "folder": room.folder}[whose]
+    commands = Commands(CommandSettings.model_validate({"commands": {"it": {"argv": [str(link)]}}}))
+    real = Path.lstat
+
+    def owned(path: Path) -> os.stat_result:
+        found = real(path)
+        return os.stat_result((*found[:4], 65534, *found[5:])) if path == theirs else found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "lstat", owned)
+        told = await act(commands)
+    assert told == Refused(
+        f"never started: {link} may be replaced by uid 65534, to whom {theirs} belongs; "
+        f"chown -h root {theirs}"
+    )
+    assert isinstance(await act(commands), Done)
 
 
 # ── Data is inert ───────────────────────────────────────────────────────────────────────────────────

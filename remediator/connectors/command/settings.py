@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Self
@@ -92,21 +93,52 @@ class DeclaredCommand(Declared):
 
     def unsafe(self) -> str:
         """Why the program may not be run as it is now; "" when it may."""
+        place, found = self.path, None
         try:
-            real = self.path.resolve(strict=True)
-            found = real.stat()
-        except (OSError, RuntimeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            return f"{self.path} cannot be run: {reason}"
-        if not stat.S_ISREG(found.st_mode) or not os.access(real, os.X_OK):
+            for place, found in _way(self.path):
+                if problem := _open_to_others(place, found):
+                    return f"{self.path} {problem}"
+        except OSError as error:
+            return f"{self.path} cannot be run: {error.strerror}"
+        if found is None or not stat.S_ISREG(found.st_mode) or not os.access(place, os.X_OK):
             return f"{self.path} is no program that may be executed; chmod a+x, or name another"
-        if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            return f"{real} may be written by others than its owner; chmod go-w {real}"
-        for folder in real.parents:
-            mode = folder.stat().st_mode
-            if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-                return f"{real} may be replaced by anybody, through {folder}; chmod o-w {folder}"
         return ""
+
+
+MOST_LINKS = 40
+"""As many as the kernel follows."""
+
+
+def _way(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """Each folder and link that leads to it, from the root on, and at last itself. Raises OSError."""
+    at, ahead, links = Path("/"), list(reversed(path.parts)), 0
+    while ahead:
+        name = ahead.pop()
+        here = at.parent if name == ".." else at / name
+        found = here.lstat()
+        yield here, found
+        if not stat.S_ISLNK(found.st_mode):
+            at = here
+            continue
+        links += 1
+        if links > MOST_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        ahead += reversed(here.readlink().parts)
+
+
+def _open_to_others(place: Path, found: os.stat_result) -> str:
+    """How somebody who is neither root nor us could put another program there; "" where nobody can.
+
+    In a sticky folder, such as /tmp, nobody replaces what belongs to somebody else.
+    """
+    mode = found.st_mode
+    if found.st_uid not in (0, os.geteuid()):
+        return f"may be replaced by uid {found.st_uid}, to whom {place} belongs; chown -h root {place}"
+    if stat.S_ISLNK(mode) or not mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return ""
+    if not stat.S_ISDIR(mode):
+        return f"may be written by others than its owner; chmod go-w {place}"
+    return "" if mode & stat.S_ISVTX else f"may be replaced by others, through {place}; chmod go-w {place}"
 
 
 class CommandSettings(Settings):
