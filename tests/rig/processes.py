@@ -40,11 +40,11 @@ def python_module(module: str, *options: str) -> list[str]:
 
 
 @contextmanager
-def scratch(prefix: str) -> Iterator[Path]:
-    """A temporary folder that an unprivileged child may use, removed at the end."""
+def scratch(prefix: str, *, ours: bool = False) -> Iterator[Path]:
+    """A temporary folder that an unprivileged child may use, or ``ours`` alone; removed at the end."""
     folder = Path(tempfile.mkdtemp(prefix=f"remediator-{prefix}-"))
     try:
-        if os.geteuid() == 0:
+        if os.geteuid() == 0 and not ours:
             nobody = pwd.getpwnam("nobody")
             os.chown(folder, nobody.pw_uid, nobody.pw_gid)
         yield folder

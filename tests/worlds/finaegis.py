@@ -329,7 +329,7 @@ async def finaegis(database: MariaDB) -> AsyncIterator[Finaegis]:
         f"SET GLOBAL max_connections = {MOST}",
     )
     try:
-        with scratch("finaegis") as folder, running() as kube:
+        with scratch("finaegis", ours=True) as folder, running() as kube:
             await _put_up(kube)
             system = Finaegis(kube, database, schema, folder, Door(folder))
             async with (

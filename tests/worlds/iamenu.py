@@ -239,7 +239,7 @@ async def iamenu(server: Server) -> AsyncIterator[Iamenu]:
     async with server.connected(DATABASE) as connection:
         await connection.execute(TABLES)
     try:
-        with scratch("redis") as data, scratch("iamenu") as folder, running() as engine:
+        with scratch("redis") as data, scratch("iamenu", ours=True) as folder, running() as engine:
             system = Iamenu(server, folder, start(_recipe(data), data), engine)
             for name in ("iamenu-redis", "iamenu-notification-worker"):
                 await engine.put(name)

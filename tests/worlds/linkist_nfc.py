@@ -243,7 +243,7 @@ async def linkist(server: Server) -> AsyncIterator[Linkist]:
     async with server.connected(DATABASE) as connection:
         await connection.execute(TABLES)
     try:
-        with scratch("linkist") as folder:
+        with scratch("linkist", ours=True) as folder:
             system = Linkist(server, folder)
             living = asyncio.create_task(system.lives())
             try:
