@@ -9,6 +9,7 @@ import pytest
 
 from tests.e2e.policies import UNATTENDED, gated, pausing
 from tests.e2e.stage import Stage, stage
+from tests.rig.room import until
 from tests.rig.slack import FakeSlack
 from tests.rig.world import LoyaltyWorld
 
@@ -146,6 +147,9 @@ async def test_a_halt_stops_it(play: Stage) -> None:
 async def test_the_same_key_is_one_run_even_over_a_death_of_the_daemon(play: Stage) -> None:
     campaign = await play.campaign()
     _, first = await start(play, ACTS, key="deploy-1", **params(campaign))
+    await until(
+        lambda: play.calls(campaign), "nothing was sent"
+    )  # before that nobody could know what became of it
     assert play.daemon.child is not None
     play.daemon.child.kill()
     play.daemon.start()
