@@ -91,6 +91,9 @@ class Shop:
         got = call("get", kind=kind, name=name)
         return await self.connector.read(got, timeout=20)
 
+    async def release(self, name: str) -> dict[str, Any]:
+        return await self.connector.read(call("release", name=name), timeout=20)
+
     async def inquire(self, operation: str, **args: Any) -> Result | None:
         """By the last mark."""
         return await self.connector.inquire(call(operation, **args), self.marks[-1], timeout=20)

@@ -11,7 +11,7 @@ from remediator.connectors.kubernetes.owners import LAST_APPLIED
 from remediator.core.messages import Done, Refused, Result
 from remediator.errors import ConnectorError
 from tests.connectors.cluster import ACTS, NIGHTLY, WEB, Shop, call
-from tests.rig.kubernetes import TOKEN, workload
+from tests.rig.kubernetes import SETTLE, TOKEN, putting, workload
 
 
 def done(result: Result | None) -> dict[str, Any]:
@@ -48,6 +48,37 @@ async def test_an_object_is_read_without_what_must_not_leave(shop: Shop) -> None
     secret = await shop.read("secret", "web-tls")
     assert secret["data"] == {"tls.crt": "[hidden]", "tls.key": "[hidden]"}
     assert "canary" not in str(read) + str(secret)
+
+
+async def test_what_containers_and_strangers_hold_is_not_read_out(shop: Shop) -> None:
+    given = workload("web", image="app:2")
+    get = {"path": "/", "httpHeaders": [{"name": "Authorization", "value": "canary-header"}]}
+    hook = {"preStop": {"exec": {"command": ["/bin/stop", "canary-hook"]}}}
+    given["spec"]["template"]["spec"]["containers"][0] |= {
+        "command": ["/bin/app", "canary-command"],
+        "args": ["--key=canary-args"],
+        "livenessProbe": {"httpGet": get},
+        "lifecycle": hook,
+    }
+    notes = {"cert-manager.io/certificate-name": "web", "vendor.example/token": "canary-note"}
+    notes[LAST_APPLIED] = "canary-applied"
+    given["metadata"]["annotations"] = notes
+    given["spec"]["template"]["metadata"]["annotations"] = notes
+    await shop.kube.put(given)
+    read = await shop.read("deployment", "web")
+    assert "canary" not in str(read)
+    (container,) = read["spec"]["template"]["spec"]["containers"]
+    assert container["command"] == ["[hidden]", "[hidden]"]
+    assert container["livenessProbe"]["httpGet"]["path"] == "/"
+    told = read["spec"]["template"]["metadata"]["annotations"]
+    assert told == {"cert-manager.io/certificate-name": "web", "vendor.example/token": "[hidden]"}
+
+
+async def test_a_secret_that_is_not_listed_is_not_even_looked_at(shop: Shop) -> None:
+    before = len(await shop.kube.requests())
+    with pytest.raises(ConnectorError, match="does not list the secret shop/other"):
+        await shop.read("secret", "other")
+    assert len(await shop.kube.requests()) == before
 
 
 async def test_what_kubectl_waits_for_is_told(shop: Shop) -> None:
@@ -289,13 +320,66 @@ async def test_a_restart_that_would_restart_nothing_is_refused(shop: Shop) -> No
 
 async def test_a_rollback_shows_the_revision_that_it_resolved(shop: Shop) -> None:
     picture = await shop.preview("rollback", name="web")
-    assert picture.text == "rolls shop/deployment/web back from revision 2 to 1 (app=app:1)"
+    assert picture.text == (
+        "rolls shop/deployment/web back from revision 2 to 1 (app=app:1), which changes containers.app.image"
+    )
     result = await shop.act("rollback", shown=picture, name="web")
     assert await image(shop) == "app:1"
     await shop.kube.settle()
     assert (await web(shop))["metadata"]["annotations"]["deployment.kubernetes.io/revision"] == "3"
     assert done(await shop.undo(result))["after"]["images"] == "app=app:2"
     assert await image(shop) == "app:2"
+
+
+async def test_a_rollback_shows_what_else_it_changes_and_not_to_what(shop: Shop) -> None:
+    given = workload("web", image="app:2", resources={"limits": {"memory": "2Gi"}})
+    given["spec"]["template"]["spec"]["containers"][0]["env"][0]["value"] = "canary-other"
+    await shop.kube.do(putting(given), SETTLE)
+    picture = await shop.preview("rollback", name="web")
+    fields = "containers.app.env.DB_PASSWORD.value", "containers.app.resources.limits.memory"
+    assert picture.text.endswith(f"back from revision 3 to 2 (app=app:2), which changes {', '.join(fields)}")
+    (row,) = picture.rows
+    assert [[row[side][field] for field in fields] for side in ("before", "after")] == [
+        ["[hidden]", "2Gi"],
+        ["[hidden]", None],
+    ]
+    assert "canary" not in str(picture)
+    result = await shop.act("rollback", shown=picture, name="web")
+    await shop.kube.settle()
+    assert done(await shop.undo(result))["after"]["containers.app.resources.limits.memory"] == "2Gi"
+
+
+async def test_what_merely_restarted_or_resized_pods_is_no_release(shop: Shop) -> None:
+    await shop.act("resources", **WEB, container="app", limits={"memory": "2Gi"})
+    await shop.kube.settle()
+    other = await shop.preview("rollback", name="web", images="other")
+    assert other.text.startswith("rolls shop/deployment/web back from revision 3 to 1 (app=app:1)")
+    told = refused(await shop.act("rollback", name="web", revision=2, images="other"))
+    assert told.endswith("revision 2 of shop/deployment/web is no other release: it has the same images")
+    done(await shop.act("rollback", shown=other, name="web", images="other"))
+    await shop.kube.settle()
+    told = refused(await shop.act("rollback", name="web", images="other"))
+    assert "has no earlier revision with other images to go back to" in told
+    assert (await shop.preview("rollback", name="web")).text.startswith("rolls")  # it is asked for so
+
+
+async def test_a_release_is_as_old_as_its_images_are_there(shop: Shop) -> None:
+    await shop.kube.age("ReplicaSet", hours=5)
+    await shop.act("restart", **WEB)
+    await shop.kube.settle()
+    release = await shop.release("web")
+    assert (release["revision"], release["images"]) == (3, "app=app:2")
+    assert release["age"] >= 5 * 3600
+    assert release["before"] == {"revision": 1, "images": "app=app:1"}
+
+
+async def test_a_release_that_was_gone_back_to_is_as_old_as_that(shop: Shop) -> None:
+    await shop.kube.age("ReplicaSet", hours=5)
+    await shop.kube.do(putting(workload("web", image="app:1"), manager="kubectl-rollout"), SETTLE)
+    release = await shop.release("web")
+    assert (release["revision"], release["images"]) == (3, "app=app:1")
+    assert release["age"] < 3600
+    assert release["before"] == {"revision": 2, "images": "app=app:2"}
 
 
 async def test_a_second_rollback_does_not_bring_the_bad_release_back(shop: Shop) -> None:

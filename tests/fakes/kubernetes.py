@@ -15,6 +15,7 @@ import re
 import ssl
 import time
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from aiohttp import web
@@ -29,6 +30,7 @@ from tests.fakes.kubernetes_objects import (
     Resource,
     Writing,
     patched,
+    timestamp,
 )
 from tests.fakes.moods import Mood, misbehave
 
@@ -368,6 +370,11 @@ def _do(cluster: Cluster, what: str, given: dict[str, Any]) -> None:
             cluster.controllers.delay = given.get("delay", cluster.controllers.delay)
             for name in ("bad", "failing", "again"):
                 getattr(cluster.controllers, name).update(given.get(name, ()))
+        case "age":
+            made = timestamp(-timedelta(hours=given["hours"]))
+            for one in cluster.objects.held.values():
+                if one["kind"] == given["kind"]:
+                    one["metadata"]["creationTimestamp"] = made
         case "sync":
             for key in [*cluster.objects.held, *cluster.controllers.coming]:
                 cluster.controllers.sync(key)

@@ -82,7 +82,8 @@ class Controllers:
         revision = current["metadata"]["annotations"][REVISION]
         self._change(deployment, lambda held: _annotations(held).update({REVISION: revision}))
         prefix = f"{current['metadata']['name']}-"
-        self._status(key, self._pods(deployment, prefix, current["spec"]["template"]))
+        ready = self._pods(deployment, prefix, current["spec"]["template"])
+        self._status(key, ready, f'ReplicaSet "{current["metadata"]["name"]}" has successfully progressed.')
 
     def _current(self, deployment: Object) -> Object | None:
         template = deployment["spec"]["template"]
@@ -155,8 +156,13 @@ class Controllers:
         }
         self.objects.create("pods", owner["metadata"]["namespace"], made, SPEC)
 
-    def _status(self, key: Key, ready: int) -> None:
+    def _status(self, key: Key, ready: int, progress: str = "") -> None:
+        """progress: the message of its rollout, whose time moves on when it is another."""
         held = self.objects.get(key)
+        known = [
+            one for one in held.get("status", {}).get("conditions", []) if one.get("message") == progress
+        ]
+        since = known[0]["lastUpdateTime"] if known else timestamp()
         wanted = held["spec"].get("replicas", 1)
         held["status"] = {
             **held.get("status", {}),
@@ -168,7 +174,13 @@ class Controllers:
             "unavailableReplicas": wanted - ready,
             "conditions": [
                 {"type": "Available", "status": "True" if ready == wanted else "False"},
-                {"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"},
+                {
+                    "type": "Progressing",
+                    "status": "True",
+                    "reason": "NewReplicaSetAvailable",
+                    "message": progress,
+                    "lastUpdateTime": since,
+                },
             ],
         }
         del held["metadata"]["resourceVersion"]

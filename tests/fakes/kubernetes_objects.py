@@ -13,7 +13,7 @@ import re
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 Object = dict[str, Any]
@@ -241,9 +241,9 @@ def _normal(value: Any) -> Any:
     }
 
 
-def timestamp() -> str:
-    """Now, as Kubernetes writes it."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def timestamp(off: timedelta = timedelta(0)) -> str:
+    """Now, or so far off, as Kubernetes writes it."""
+    return (datetime.now(UTC) + off).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _conflict(resource: Resource, name: str, why: str) -> Problem:

@@ -53,6 +53,10 @@ class FakeKubernetes:
         """``forbidden`` (``verb resource``), ``touches``, ``delay``, ``bad``, ``failing``, ``again``."""
         await self.do(("set", settings))
 
+    async def age(self, kind: str, *, hours: float) -> None:
+        """All objects of a kind were made so long ago."""
+        await self.do(("age", {"kind": kind, "hours": hours}))
+
     async def settle(self) -> None:
         """All controllers have come round."""
         await self.do(SETTLE)

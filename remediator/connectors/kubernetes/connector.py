@@ -1,6 +1,6 @@
 """A Kubernetes cluster: what it offers, and to whom each call goes.
 
-The probe: `reading`. Actions on workloads: `workloads` says what is to be changed, `restore` what is to be
+The probes: `reading`. Actions on workloads: `workloads` says what is to be changed, `restore` what is to be
 taken back, `change` does it. `removal` deletes, `jobs` begins. The way to the API server is `link`.
 """
 
@@ -14,7 +14,7 @@ from remediator.connectors.kubernetes import restore as restoring
 from remediator.connectors.kubernetes.change import Wanted, told
 from remediator.connectors.kubernetes.jobs import JOB
 from remediator.connectors.kubernetes.link import Link
-from remediator.connectors.kubernetes.reading import GET
+from remediator.connectors.kubernetes.reading import GET, RELEASE
 from remediator.connectors.kubernetes.removal import DELETE
 from remediator.connectors.kubernetes.restore import RESTORE
 from remediator.connectors.kubernetes.settings import KubernetesSettings
@@ -35,16 +35,19 @@ class Kubernetes(Unoffered):
         self._link = Link(settings)
 
     async def read(self, call: Call, *, timeout: float) -> dict[str, Any]:
-        """An object."""
-        if call.operation != GET.name:
-            return await super().read(call, timeout=timeout)
+        """An object, or a release."""
         try:
             async with asyncio.timeout(timeout):
-                return await reading.read(self._link, call, self._settings)
+                match call.operation:
+                    case GET.name:
+                        return await reading.read(self._link, call, self._settings)
+                    case RELEASE.name:
+                        return await reading.release(self._link, call, self._settings)
         except TimeoutError:
             raise _late(call, timeout) from None
         except ConnectorError as error:
             raise _of(call, error) from None
+        return await super().read(call, timeout=timeout)
 
     async def preview(self, call: Call, *, timeout: float) -> Picture:
         """What it would change, tried by the API server without being done."""
@@ -122,7 +125,7 @@ def _of(call: Call, error: ConnectorError) -> ConnectorError:
 KIND = ConnectorKind(
     name="kubernetes",
     doc="A Kubernetes cluster, by kubernetes_asyncio.",
-    operations=(GET, SCALE, RESTART, ROLLBACK, RESOURCES, DELETE, JOB, RESTORE),
+    operations=(GET, RELEASE, SCALE, RESTART, ROLLBACK, RESOURCES, DELETE, JOB, RESTORE),
     settings=KubernetesSettings,
     make=Kubernetes,
     needs="kubernetes_asyncio",

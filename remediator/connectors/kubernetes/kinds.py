@@ -38,6 +38,8 @@ KINDS = {
         Kind("horizontalpodautoscaler", "horizontalpodautoscalers", "autoscaling", "v2"),
     )
 }
+HIDDEN = "[hidden]"
+"""Stands for a value that must not leave the cluster."""
 WORKLOADS = ("deployment", "statefulset", "daemonset")
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")

@@ -1,4 +1,7 @@
-"""kubernetes.get: one object, without what must not leave: values of environments, contents of secrets.
+"""What is read: one object, without what must not leave, and the release of a Deployment.
+
+Hidden are values of environments, arguments, commands, headers of probes, annotations of strangers, and all
+contents of secrets.
 
 Beside what Kubernetes says of it stand `rolled_out` (workloads), `ready` (pods) and `finished` (Jobs): what
 `kubectl rollout status` and `kubectl wait` would say.
@@ -7,15 +10,18 @@ Beside what Kubernetes says of it stand `rolled_out` (workloads), `ready` (pods)
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
+from remediator.connectors.kubernetes import revisions
 from remediator.connectors.kubernetes.jobs import JOB_LABEL
-from remediator.connectors.kubernetes.kinds import WORKLOADS, Place
+from remediator.connectors.kubernetes.kinds import HIDDEN, WORKLOADS, Place
 from remediator.connectors.kubernetes.link import Link
 from remediator.connectors.kubernetes.owners import LAST_APPLIED
 from remediator.connectors.kubernetes.settings import READABLE, KubernetesSettings
-from remediator.connectors.kubernetes.workloads import LONGEST, NAMESPACE, place_of
+from remediator.connectors.kubernetes.workloads import LONGEST, NAME, NAMESPACE, place_of
 from remediator.core.catalog import Escape, Kind, Operation, Param
 from remediator.core.intention import Call
 from remediator.errors import ConnectorError
@@ -37,8 +43,21 @@ GET = Operation(
     reads=("metadata", "spec", "status", "rolled_out", "ready", "finished"),
 )
 
-HIDDEN = "[hidden]"
 _DATA = ("data", "stringData", "binaryData")
+_WORDS = ("args", "command")
+"""Of containers, and of what their probes and hooks run."""
+_VALUES = ("env", "httpHeaders")
+_NOTED = re.compile(r"([a-z.-]+\.)?(kubernetes|k8s|cert-manager)\.io/|remediator/")
+
+
+RELEASE = Operation(
+    name="kubernetes.release",
+    kind=Kind.PROBE,
+    doc="The release that a Deployment serves: its images, since when, and the one before with other images.",
+    params={"namespace": NAMESPACE, "name": NAME},
+    longest=LONGEST,
+    reads=("revision", "images", "since", "age", "before"),
+)
 
 
 async def read(link: Link, call: Call, settings: KubernetesSettings) -> dict[str, Any]:
@@ -51,10 +70,44 @@ async def read(link: Link, call: Call, settings: KubernetesSettings) -> dict[str
             remedy=f"list it under kinds; it has [{', '.join(settings.kinds)}]",
         )
     place = place_of(call, settings)
+    if kind == "secret" and f"{place.namespace}/{place.name}" not in settings.secrets:
+        raise ConnectorError(
+            call.connection,
+            f"not asked: the connection does not list the secret {place.namespace}/{place.name}",
+            remedy=f"list it under secrets; it has [{', '.join(settings.secrets)}]",
+        )
     declared = settings.jobs.get(place.name) if kind == "job" else None
     if declared is not None and declared.namespace == place.namespace:
         return shown(await _newest(link, call.connection, place))
     return shown((await link.get(call.connection, place)).object)
+
+
+async def release(link: Link, call: Call, settings: KubernetesSettings) -> dict[str, Any]:
+    """The release. age: in seconds. before: its revision and images, or None. ConnectorError."""
+    place = place_of(call, settings, "deployment")
+    held = await link.get(call.connection, place)
+    history = await revisions.history(call.connection, link, place, held.object)
+    if held.at is None:
+        raise ConnectorError(call.connection, "the API server tells no time")
+    since, before = _since(history.release, held.object), history.before
+    return {
+        "revision": history.current.number,
+        "images": history.current.images,
+        "since": since,
+        "age": max(0.0, held.at - datetime.fromisoformat(since).timestamp()),
+        "before": before and {"revision": before.number, "images": before.images},
+    }
+
+
+def _since(release: tuple[revisions.Revision, ...], held: Mapping[str, Any]) -> str:
+    """When it came. Its first ReplicaSet may be one of old that was gone back to: its rollout tells when."""
+    created = str(release[-1].held["metadata"]["creationTimestamp"])
+    rolled = [
+        str(one["lastUpdateTime"])
+        for one in (held.get("status") or {}).get("conditions") or ()
+        if one.get("type") == "Progressing" and one.get("lastUpdateTime")
+    ]
+    return max(created, *rolled) if len(release) == 1 else created
 
 
 async def _newest(link: Link, name: str, place: Place) -> Mapping[str, Any]:
@@ -72,11 +125,10 @@ def shown(held: Mapping[str, Any]) -> dict[str, Any]:
     told = copy.deepcopy(dict(held))
     meta = told.get("metadata") or {}
     meta.pop("managedFields", None)
-    (meta.get("annotations") or {}).pop(LAST_APPLIED, None)
     for part in _DATA:
         if isinstance(told.get(part), dict):
             told[part] = dict.fromkeys(told[part], HIDDEN)
-    _hide_environments(told.get("spec"))
+    _hide([meta, told.get("spec")])
     spec, status = told.setdefault("spec", {}), told.setdefault("status", {})
     kind = str(told.get("kind", "")).lower()
     conditions = {one.get("type"): one.get("status") for one in status.get("conditions") or ()}
@@ -87,19 +139,29 @@ def shown(held: Mapping[str, Any]) -> dict[str, Any]:
     return told
 
 
-def _hide_environments(value: Any) -> None:
-    """Wherever containers stand, in whatever template."""
+def _hide(value: Any) -> None:
+    """Wherever containers, probes and annotations stand, in whatever template."""
     if isinstance(value, list):
         for one in value:
-            _hide_environments(one)
+            _hide(one)
     elif isinstance(value, dict):
         for name, one in value.items():
-            if name == "env" and isinstance(one, list):
-                for variable in one:
-                    if isinstance(variable, dict) and "value" in variable:
-                        variable["value"] = HIDDEN
+            if name in _WORDS and isinstance(one, list):
+                value[name] = [HIDDEN] * len(one)
+            elif name in _VALUES and isinstance(one, list):
+                for item in one:
+                    if isinstance(item, dict) and "value" in item:
+                        item["value"] = HIDDEN
+            elif name == "annotations" and isinstance(one, dict):
+                value[name] = _notes(one)
             else:
-                _hide_environments(one)
+                _hide(one)
+
+
+def _notes(annotations: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of Kubernetes, of cert-manager and our own as they are; of others, that they are there."""
+    kept = {name: value for name, value in annotations.items() if name != LAST_APPLIED}
+    return {name: value if _NOTED.match(name) else HIDDEN for name, value in kept.items()}
 
 
 def _rolled_out(

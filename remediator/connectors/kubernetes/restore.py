@@ -103,7 +103,7 @@ class Restoring:
         except MissingError:
             raise gone from None
         former = revisions.Revision(0, held.object)
-        if former.uid != known["uid"] or former.shown != self.before:
+        if former.uid != known["uid"] or self._reads(former.held) != self.before:
             raise gone
         return former
 
@@ -113,7 +113,7 @@ class Restoring:
                 return workloads.replicas(held)
             case RESOURCES.name:
                 return workloads.resources_of(self.more["container"], tuple(self.before))(held)
-        return revisions.template_of(held)
+        return revisions.template_of(held, tuple(self.before.keys() - set(revisions.WHOLE)))
 
     def _theirs(self, held: Mapping[str, Any]) -> str:
         """Who has made its fields their own. A template, nobody sets to what it is already.

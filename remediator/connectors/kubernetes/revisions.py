@@ -1,18 +1,21 @@
 """The revisions of a Deployment: its ReplicaSets, each with the template that it was made of.
 
-Which one "the one before" is, is settled here and shown by name; what is shown of a template is its images
-and a digest, never its environment. A revision that Remediator rolled back from is never the one before:
-a release that stays bad would otherwise come back with every second rollback.
+Which one "the one before" is, is settled here and shown by name. What is shown of a template is its images, a
+digest, and which fields differ; values only of images and resources, never of its environment. A revision
+that Remediator rolled back from is never the one before: a release that stays bad would otherwise come back
+with every second rollback. Revisions of the same images are one release: what merely restarted or resized its
+pods is none.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
-from remediator.connectors.kubernetes.kinds import KINDS, Place
+from remediator.connectors.kubernetes.kinds import HIDDEN, KINDS, Place
 from remediator.connectors.kubernetes.link import Link
 from remediator.core.canonical import digest
 from remediator.errors import ConnectorError
@@ -22,14 +25,45 @@ CAUSE = "kubernetes.io/change-cause"
 HASH = "pod-template-hash"
 LEFT = "remediator/rolled-back-from"
 """The annotation of a Deployment that names the ReplicaSet which was left last."""
+WHOLE = ("images", "template")
+"""What is always shown of a template; beside it, the fields that differ."""
+FIELDS = 20
+"""Fields that differ and are shown by name."""
 
 
-def template_of(held: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a Deployment or a ReplicaSet, as people see it."""
+def template_of(held: Mapping[str, Any], fields: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Of a Deployment or a ReplicaSet, as people see it. fields: of its template, as `differing` names."""
     template = _plain(held["spec"]["template"])
     containers = (template.get("spec") or {}).get("containers") or ()
     images = ", ".join(f"{one.get('name')}={one.get('image')}" for one in containers)
-    return {"images": images, "template": digest(template)[:16]}
+    leaves = dict(_leaves(template)) if fields else {}
+    return {
+        "images": images,
+        "template": digest(template)[:16],
+        **{field: _told(field, leaves.get(field)) for field in fields},
+    }
+
+
+def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[str, ...]:
+    """The fields in which the templates of two objects differ, such as ``containers.app.image``."""
+    was, will = (dict(_leaves(_plain(held["spec"]["template"]))) for held in (one, other))
+    return tuple(sorted(field for field in was.keys() | will.keys() if was.get(field) != will.get(field)))
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """All values of a template, the items of a list by their names where they have such."""
+    if isinstance(value, list) and value and all(isinstance(one, dict) and "name" in one for one in value):
+        value = {one["name"]: one for one in value}
+    if not isinstance(value, dict):
+        yield path, value
+        return
+    for name, one in value.items():
+        yield from _leaves(one, f"{path}.{name}".removeprefix(".").removeprefix("spec."))
+
+
+def _told(field: str, value: Any) -> Any:
+    shown = field.endswith(".image") or ".resources." in field
+    return value if shown or value is None else HIDDEN
 
 
 def _plain(template: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,25 +124,45 @@ class History:
     current: Revision
     left: str
 
-    def target(self, number: int | None) -> Revision:
-        """The one of this number; without it, the one before. ConnectorError."""
+    @property
+    def release(self) -> tuple[Revision, ...]:
+        """The current one and those right before it that have the same images."""
+        since = [one for one in self.revisions if one.number <= self.current.number]
+        return tuple(takewhile(lambda one: one.images == self.current.images, since))
+
+    @property
+    def before(self) -> Revision | None:
+        """The newest of another release, not of one that was rolled back from."""
+        left = {one.images for one in self.revisions if one.name == self.left}
+        return next((one for one in self._earlier if one.images not in left | {self.current.images}), None)
+
+    def target(self, number: int | None, *, release: bool) -> Revision:
+        """The one of this number; without it, the one before; release: with other images. ConnectorError."""
         if number == self.current.number:
             raise ConnectorError(self.name, f"{self.place} is at revision {number} already")
         if number is not None:
-            found = [one for one in self.revisions if one.number == number]
+            found = next((one for one in self.revisions if one.number == number), None)
         else:
-            found = [
-                one for one in self.revisions if one.number < self.current.number and one.name != self.left
-            ]
-        if not found:
-            kept = ", ".join(str(one.number) for one in self.revisions)
-            what = f"no revision {number}" if number is not None else "no earlier revision to go back to"
-            left = f"; {self.left} was rolled back from" if self.left and number is None else ""
+            found = self.before if release else next(iter(self._earlier), None)
+        if found is None:
+            raise self._nothing(number, release=release)
+        if release and found.images == self.current.images:
             raise ConnectorError(
-                self.name,
-                f"{self.place} has {what}; kept are {kept}, the current one is {self.current.number}{left}",
+                self.name, f"revision {number} of {self.place} is no other release: it has the same images"
             )
-        return found[0]
+        return found
+
+    @property
+    def _earlier(self) -> list[Revision]:
+        return [one for one in self.revisions if one.number < self.current.number and one.name != self.left]
+
+    def _nothing(self, number: int | None, *, release: bool) -> ConnectorError:
+        kept = ", ".join(str(one.number) for one in self.revisions)
+        other = " with other images" if release else ""
+        what = f"no revision {number}" if number is not None else f"no earlier revision{other} to go back to"
+        left = f"; {self.left} was rolled back from" if self.left and number is None else ""
+        told = f"{self.place} has {what}; kept are {kept}, the current one is {self.current.number}{left}"
+        return ConnectorError(self.name, told)
 
 
 async def history(name: str, link: Link, place: Place, held: Mapping[str, Any]) -> History:

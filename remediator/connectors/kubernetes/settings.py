@@ -136,7 +136,10 @@ class KubernetesSettings(Settings):
         description="what may be done to which workload: 'shop/deployment/web', or 'shop/deployment/*'",
     )
     pods: tuple[str, ...] = Field(default=(), description="namespaces whose pods may be deleted")
-    secrets: tuple[str, ...] = Field(default=(), description="secrets that may be deleted: 'shop/web-tls'")
+    secrets: tuple[str, ...] = Field(
+        default=(),
+        description="secrets that may be deleted, and looked at without their contents: 'shop/web-tls'",
+    )
     jobs: dict[str, JobSettings] = Field(default={}, description="Jobs that may be begun, by name")
     timeout: Duration = Field(default=timedelta(seconds=10), gt=timedelta(0), le=LONGEST)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from remediator.connectors.kubernetes import revisions
@@ -58,6 +59,11 @@ ROLLBACK = Operation(
     params={
         **{name: WHERE[name] for name in ("namespace", "name")},
         "revision": Param("The revision's number; left out, the one before the current one.", type="int"),
+        "images": Param(
+            "`other`: only to a release with other images; past what merely restarted or resized the pods.",
+            escape=Escape.LITERAL,
+            choices=("other",),
+        ),
     },
     risk=Risk.DISRUPTIVE,
     fence=Fence.TRANSACTION,
@@ -239,6 +245,7 @@ class Rolling:
     name: str
     place: Place
     revision: int | None
+    release: bool
 
     async def edit(self, link: Link, held: Answer, intent: str) -> Edit:
         """To the template of an earlier revision."""
@@ -247,26 +254,38 @@ class Rolling:
                 self.name, f"{self.place} is paused", remedy=f"kubectl rollout resume {self.place.name}"
             )
         history = await revisions.history(self.name, link, self.place, held.object)
-        current, target = history.current, history.target(self.revision)
+        current, target = history.current, history.target(self.revision, release=self.release)
         noted = {revisions.LEFT: current.name, revisions.CAUSE: target.cause}
+        differing = revisions.differing(held.object, target.held)
+        reads = partial(revisions.template_of, fields=differing[: revisions.FIELDS])
+        text = f"rolls {self.place} back from revision {current.number} to {target.number} ({target.images})"
         return Edit(
             self.place,
-            revisions.template_of,
-            target.shown,
+            reads,
+            reads(target.held),
             {"metadata": annotated(intent, **noted), "spec": {"template": target.patch}},
-            f"rolls {self.place} back from revision {current.number} to {target.number} ({target.images})",
+            f"{text}, which changes {_some(differing)}",
             undo={"of": ROLLBACK.name, "replicaset": {"name": current.name, "uid": current.uid}},
         )
+
+
+def _some(fields: tuple[str, ...]) -> str:
+    """The first few, and how many more there are."""
+    more = len(fields) - revisions.FIELDS
+    return ", ".join(fields[: revisions.FIELDS]) + (f" and {counted(more, 'more field')}" if more > 0 else "")
 
 
 def rolling(call: Call, settings: KubernetesSettings) -> Rolling:
     """What a call asks for. ConnectorError where it may not be asked."""
     place, revision = place_of(call, settings, "deployment"), call.args.get("revision")
+    images = call.args.get("images")
     if not settings.allowed(place).rollback:
         raise _not_allowed(call, place, "rolled back", "rollback: true")
     if revision is not None and (not isinstance(revision, int) or isinstance(revision, bool) or revision < 1):
         raise ConnectorError(call.connection, f"revision must be a number from 1, not {revision!r}")
-    return Rolling(call.connection, place, revision)
+    if images not in (None, "other"):
+        raise ConnectorError(call.connection, f"images must be other, or left out, not {images!r}")
+    return Rolling(call.connection, place, revision, images == "other")
 
 
 # ── How much ────────────────────────────────────────────────────────────────────────────────────
