@@ -28,7 +28,7 @@ from remediator.core.intention import Call, Intention, UndoPlan
 from remediator.core.messages import Facts
 from remediator.core.parameters import convert
 from remediator.core.policy import Policy, Probe
-from remediator.core.repeating import begun, each_of, items, names_of, spread
+from remediator.core.repeating import begun, doubled, each_of, items, names_of, spread
 from remediator.core.risk import worst
 from remediator.core.run import Refusal, Run, StepRun
 from remediator.core.scopes import everything, for_operations
@@ -135,9 +135,15 @@ def intend(run: Run, policy: Policy, name: str, facts: Facts) -> Intention:
 
 
 def intentions(run: Run, policy: Policy, names: Iterable[str], facts: Facts) -> list[Intention]:
-    """Exactly what some steps will do. Raises EvaluationError."""
+    """Exactly what some steps will do, no item of a list what another one does. Raises EvaluationError."""
     scope = for_operations(run, policy, facts.now)
-    return [_intention(policy, name, {**scope, **each_of(run, name)}, facts.catalog) for name in names]
+    meant = [_intention(policy, name, {**scope, **each_of(run, name)}, facts.catalog) for name in names]
+    if (twice := doubled(meant)) is not None:
+        one, other = twice
+        place = f"{policy.policy}: steps.{base_of(one.step)}.for_each"
+        problem = f"{one.step} and {other.step} are the same act, which would be done twice: {one.summary}"
+        raise EvaluationError(place, problem)
+    return meant
 
 
 def _intention(policy: Policy, name: str, scope: Mapping[str, Any], catalog: Catalog) -> Intention:

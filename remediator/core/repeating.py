@@ -13,9 +13,11 @@ from typing import Any
 
 import msgspec
 
+from remediator.core.canonical import canonical
 from remediator.core.catalog import Risk
 from remediator.core.counting import counted
 from remediator.core.exact import revived
+from remediator.core.intention import Intention
 from remediator.core.policy import Policy
 from remediator.core.run import Outcome, Run, StepRun, StepState
 from remediator.core.steps import base_of
@@ -85,6 +87,23 @@ def risk_of_all(run: Run, name: str) -> Risk:
     """The highest risk among the items of one list: their gate is one. Asked once they are resolved."""
     resolved = [one.intention.risk for one in items(run, name) if one.intention is not None]
     return max(resolved, key=lambda risk: risk.rank)
+
+
+def doubled(meant: Iterable[Intention]) -> tuple[Intention, Intention] | None:
+    """The first two items of one list that are the very same act, or None.
+
+    They are told apart by what would be sent, whatever else their items hold. What is safe may be sent twice.
+    """
+    known: dict[tuple[str, str], Intention] = {}
+    for one in meant:
+        base = base_of(one.step)
+        if one.risk is Risk.SAFE or base == one.step:
+            continue
+        call = canonical([one.call.operation, one.call.connection, one.call.shown])
+        first = known.setdefault((base, call), one)
+        if first is not one:
+            return first, one
+    return None
 
 
 def spread(run: Run, base: str, found: list[Any]) -> Run:

@@ -34,7 +34,14 @@ CATALOG = Catalog.of(
         Operation("sql.query", Kind.PROBE, "", {"sql": Param("", escape=Escape.LITERAL)}),
         Operation("http.get", Kind.PROBE, "", {"path": Param("", escape=Escape.PATH)}),
         Operation("http.request", Kind.ACTION, "", _HTTP, risk=Risk.DISRUPTIVE),
-        Operation("sql.execute", Kind.ACTION, "", {}, risk=Risk.DESTRUCTIVE, previews=True),
+        Operation(
+            "sql.execute",
+            Kind.ACTION,
+            "",
+            {"args": Param("", required=False, type="list", exact=True)},
+            risk=Risk.DESTRUCTIVE,
+            previews=True,
+        ),
         Operation("slack.message", Kind.ACTION, "", {"text": Param("", escape=Escape.MRKDWN)}),
         Operation(
             "ledger.execute",

@@ -108,7 +108,7 @@ WORLDS = {
             {
                 "cut": _ROWS
                 | {"for_each": "${[1, 2, 3].filter(one, one == 1 || one > budget.row.n)}", "at_most": 3}
-                | {"gate": votes(lead=1), "verify": proof()}
+                | {"gate": votes(lead=1), "verify": proof(), "with": {"args": ["${each}"]}}
             },
             diagnose=_FIGURES,
         ),

@@ -104,7 +104,8 @@ POLICIES: dict[str, Policy] = {
             "a": _held("a${string(each)}", early=["resolved", "unverified"])
             | {"verify": proof("verify.value < each", within="1m"), "on_failure": "undo_all"}
             | {"for_each": "${[1, 2, 3]}", "at_most": 3, "stop_after": 2},
-            "cut": change(for_each="${steps.a.results.filter(one, one != null)}", at_most=3),
+            "cut": change(for_each="${steps.a.results.filter(one, one != null)}", at_most=3)
+            | {"with": {"sql": "UPDATE …", "args": ["${string(each)}"]}},
         },
         bounds={"deadline": "2h"},
     ),

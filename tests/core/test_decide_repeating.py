@@ -17,10 +17,10 @@ from tests.core.stories import Story
 
 
 def test_each_item_is_done_in_the_order_of_the_list_with_a_key_of_its_own() -> None:
-    told = story("a", "b", "a")
+    told = story("b", "a", "c")
     told.starts("retry[1]").done(n=1).starts("retry[2]").done(n=2).starts("retry[3]").done(n=3)
     told.closes("fixed", "retry (3 items) done").counts("act", "act", "act")
-    assert paths(told) == ["/retry/a", "/retry/b", "/retry/a"]
+    assert paths(told) == ["/retry/b", "/retry/a", "/retry/c"]
     assert len({act.key for act in told.acts}) == 3
     assert told.entry("repeated") == {"step": "retry", "items": 3}
 
@@ -59,6 +59,46 @@ def test_a_step_with_no_items_is_passed_over() -> None:
 def test_what_is_no_such_list_is_refused_whole(ids: tuple[object, ...], written: str, reason: str) -> None:
     told = story(*ids, steps={"retry": each(for_each=written)})
     told.starts_nothing().refuses("expression", reason, again_in="5m")
+
+
+CUT = change(**{"for_each": LIST, "at_most": 5, "with": {"sql": "UPDATE …", "args": ["${each.id}"]}})
+
+
+@pytest.mark.parametrize(
+    ("ids", "step", "reason"),
+    [
+        (
+            ("a", "b", "a"),
+            each(),
+            "retry[1] and retry[3] are the same act, which would be done twice: POST /",
+        ),
+        (("a", 7, "7"), each(), "retry[2] and retry[3] are the same act"),  # other items, one call
+        (("a", "b"), each("/retry/all"), "retry[1] and retry[2] are the same act"),
+        (({"#": "0.70"}, {"#": "0.7"}), CUT, "retry[1] and retry[2] are the same act"),
+    ],
+)
+def test_no_act_is_done_twice_for_one_list(
+    ids: tuple[object, ...], step: dict[str, Any], reason: str
+) -> None:
+    told = story(*ids, steps={"retry": step}).starts_nothing().refuses("expression", reason, again_in="5m")
+    assert not told.run.all_gates
+    told = story(*ids, steps={"pause": post("/pause"), "retry": step}).starts("pause").done()
+    told.closes("failed", reason).pages("stopped before retry[1]")
+    together = [{"do": ["pause", "retry"], "gate": votes(oncall=1)}]
+    told = story(*ids, steps={"pause": post("/pause"), "retry": step}, decide=together)
+    told.starts_nothing().refuses("expression", reason)
+    assert not told.run.all_gates
+    story(*ids, steps={"retry": step}, mode="observe").closes("observed").writes("would", "closed")
+
+
+def test_what_is_safe_may_be_sent_twice_for_one_list() -> None:
+    told = story("a", "a", steps={"tell": say(for_each=LIST, at_most=2)}).starts("tell[1]").done()
+    told.starts("tell[2]").done().closes("fixed")
+
+
+def test_a_list_in_which_an_act_comes_to_stand_twice_starts_nothing() -> None:
+    told = gated("a", "b").asks_people(oncall=1).now_reads("failed", **rows("a", "a")["failed"])
+    told.approve("bob").starts_nothing().refuses("expression", "retry[1] and retry[2] are the same act")
 
 
 def test_items_keep_the_decimal_that_was_read() -> None:
@@ -166,8 +206,7 @@ def test_a_list_that_needs_results_cannot_share_the_gate_of_what_gives_them() ->
 
 
 def test_every_item_is_previewed() -> None:
-    steps = {"cut": change(for_each=LIST, at_most=5)}
-    told = story("a", "b", steps=steps).previewed("cut[2]", Picture(1, "b")).in_stage(Stage.PREVIEWING)
+    told = story("a", "b", steps={"cut": CUT}).previewed("cut[2]", Picture(1, "b")).in_stage(Stage.PREVIEWING)
     told.previewed("cut[1]", Picture(1, "a")).asks_people(oncall=1)
     told.pictures["cut[2]"] = Picture(1, "other rows")
     told.approve("bob").writes("gate-void").asks_people(oncall=1)

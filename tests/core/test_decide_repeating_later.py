@@ -41,8 +41,8 @@ def test_no_change_is_made_from_a_list_that_began_with_safe_items_and_is_another
 def test_items_that_wrote_the_same_row_are_taken_back_together_the_latest_first() -> None:
     row = {"key": {"id": "p"}, "before": {"rate": 1}, "after": {"rate": 2}}
     wrote = {"restore": {"table": "t", "rows": [row]}}
-    steps = {"cut": change(for_each=LIST, at_most=5, gate={"waived": "the story is about undos"})}
-    told = story("a", "b", steps=steps)
+    cut = {"for_each": LIST, "at_most": 5, "with": {"sql": "UPDATE …", "args": ["${each.id}"]}}
+    told = story("a", "b", steps={"cut": change(**cut, gate={"waived": "the story is about undos"})})
     told.starts("cut[1]").done(**wrote).later("10m").starts("cut[2]").done(**wrote)
     told.passes("51m").undoes("cut[2]").done().undoes("cut[1]").done().closes("fixed")
 

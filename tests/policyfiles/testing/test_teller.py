@@ -375,6 +375,23 @@ def test_a_repeated_step_is_told_whole_or_item_by_item(tmp_path: Path) -> None:
     assert told.failures == ()
 
 
+def test_a_part_that_is_listed_twice_is_not_retried_at_all(tmp_path: Path) -> None:
+    lines = """
+        - expect:
+            outcome: refused
+            refused: {bound: expression, reason: "retry[1] and retry[3] are the same act"}
+            gate: none
+            started: []
+        - at: 16m
+          expect: {pages: ["retry[1] and retry[3] are the same act"]}
+    """
+    given = "given: {campaign: {json: {status: late, parts: [{id: a}, {id: b}, {id: a}]}}}"
+    found = suite(tmp_path, f"policy: pause-campaign\n{given}\ntests:\n" + story(lines), {"p.yaml": REPEATED})
+    assert found.findings == ()
+    (told,) = run(found, known()[0]).told
+    assert told.failures == ()
+
+
 WHOLE = [
     ("- expect: {gate: {steps: [retry]}, args: {retry: {method: POST}}}", ""),
     ('- expect: {gate: {steps: ["retry[1]", "retry[2]", "retry[3]"]}}', ""),
