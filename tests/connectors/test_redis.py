@@ -28,6 +28,8 @@ COMMANDS = {
     "drop": {"argv": ["UNLINK", {"slot": "key", "pattern": "cache:[a-z0-9:]{1,40}"}], "risk": "safe"},
     "tell": {"argv": ["RPUSH", "told", {"slot": "text", "pattern": "(?s).*"}]},
     "grow": {"argv": ["CONFIG", "SET", "maxmemory", {"slot": "bytes", "type": "int", "max": 10**9}]},
+    "evict": {"argv": ["CONFIG", "SET", "maxmemory-policy", "some"]},
+    "purge": {"argv": ["MEMORY", "PURGE"]},
 }
 
 
@@ -259,13 +261,50 @@ async def test_a_replica_is_refused_and_not_asked_what_became_of_it(port: int) -
         raw(port, "REPLICAOF", "NO", "ONE")
 
 
-async def test_a_full_server_takes_no_marker_and_is_left_alone(port: int) -> None:
+async def test_a_full_server_takes_no_marker_and_is_told_to_be_given_more_memory_which_it_takes(
+    port: int,
+) -> None:
     raw(port, "CONFIG", "SET", "maxmemory", "1")
     try:
         told = await act(Redis(settings(port)), run("flush-cache"))
+        assert isinstance(told, Refused) and told.reason.startswith("never sent: answered with an error: ")
+        assert told.reason.endswith(
+            "; raise maxmemory first: a declared CONFIG SET needs no room for a marker"
+        )
+        assert await act(Redis(settings(port)), run("grow", bytes=500_000_000)) == Done({"reply": "OK"})
+        assert await act(Redis(settings(port)), run("flush-cache")) == Done({"reply": "OK"})
     finally:
         raw(port, "CONFIG", "SET", "maxmemory", "0")
-    assert isinstance(told, Refused) and "never sent: answered with an error" in told.reason
+
+
+async def test_whether_a_setting_was_made_the_server_says_itself(port: int) -> None:
+    redis, journal = Redis(settings(port)), Journal()
+    call = run("grow", bytes=500_000_000)
+    try:
+        assert await act(redis, call, journal) == Done({"reply": "OK"})
+        (mark,) = journal.marks
+        assert await redis.inquire(call, mark, timeout=5) == Done({"reply": None})
+        raw(port, "CONFIG", "SET", "maxmemory", "400000000")
+        assert await redis.inquire(call, mark, timeout=5) == Unknown(
+            "maxmemory is 400000000: it was not set, or somebody has set it since"
+        )
+        told = await redis.inquire(run("purge"), mark, timeout=5)
+        assert told == Unknown("nothing tells whether it was done")
+    finally:
+        raw(port, "CONFIG", "SET", "maxmemory", "0")
+
+
+async def test_a_setting_that_is_late_or_not_taken_is_not_made(port: int) -> None:
+    call = run("grow", bytes=500_000_000)
+    told = await act(Redis(settings(port)), call, Journal(no="the run does not wait for it any more"))
+    assert told == Refused("never sent: the run does not wait for it any more")
+    order = Order("k", mark=Journal().mark, late=lambda: "this replica's lease was over")
+    assert await Redis(settings(port)).act(call, order=order, timeout=5) == Refused(
+        "never sent: this replica's lease was over"
+    )
+    told = await act(Redis(settings(port)), run("evict"))
+    assert isinstance(told, Refused) and told.reason.startswith("the server refused it: CONFIG SET failed")
+    assert raw(port, "CONFIG", "GET", "maxmemory").split()[-1] == "0"
 
 
 # ── Data is inert ───────────────────────────────────────────────────────────────────────────────────
@@ -382,6 +421,20 @@ async def test_a_line_that_breaks_at_exec_sees_it_once_and_the_marker_tells(
     done = raw(port, "GET", "ledger") == "$1\r\n1\r\n"
     assert done is (when == "passes on and")
     assert became == (Done({"reply": None}) if done else Refused("it never came to be, and was given up"))
+
+
+@pytest.mark.parametrize("does", ["swallows and closes", "passes on and resets"])
+async def test_a_setting_whose_answer_is_lost_was_sent_once_and_is_asked_about(port: int, does: str) -> None:
+    journal, call = Journal(), run("grow", bytes=500_000_000)
+    try:
+        async with line(port, does, "maxmemory") as between:
+            told = await act(Redis(settings(between.port)), call, journal)
+        assert isinstance(told, Unknown) and told.reason.startswith("sent, and then: "), told
+        assert (between.transactions, between.connections) == (1, 1)
+        became = await Redis(settings(port)).inquire(call, journal.marks[0], timeout=5)
+        assert isinstance(became, Done if does.startswith("passes") else Unknown)
+    finally:
+        raw(port, "CONFIG", "SET", "maxmemory", "0")
 
 
 async def test_an_act_that_is_cancelled_leaves_nothing_open(port: int) -> None:

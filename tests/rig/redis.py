@@ -51,7 +51,7 @@ def raw(port: int, *words: str) -> str:
 
 @dataclass
 class Line:
-    """Between the connector and Redis. Once EXEC comes along, it does as told, and counts."""
+    """Between the connector and Redis. Once the word comes along, it does as told, and counts."""
 
     does: str
     port: int = 0
@@ -66,9 +66,12 @@ def _reset(writer: asyncio.StreamWriter) -> None:
 
 
 @asynccontextmanager
-async def line(to: int, does: str) -> AsyncIterator[Line]:
-    """One before a Redis; ``does``: swallows or passes on, and then closes, resets, hangs or says garbage."""
-    itself = Line(does)
+async def line(to: int, does: str, word: str = "EXEC") -> AsyncIterator[Line]:
+    """One before a Redis; ``does``: swallows or passes on, and then closes, resets, hangs or says garbage.
+
+    ``word``: the one at which it does so.
+    """
+    itself, waited_for = Line(does), word.encode() + b"\r\n"
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         itself.connections += 1
@@ -76,8 +79,8 @@ async def line(to: int, does: str) -> AsyncIterator[Line]:
         answering = asyncio.ensure_future(answers(behind, writer))
         try:
             while data := await reader.read(65536):
-                if b"EXEC" in data:
-                    itself.transactions += data.count(b"EXEC\r\n")
+                if waited_for in data:
+                    itself.transactions += data.count(waited_for)
                     if does.startswith("swallows"):
                         break
                     answering.cancel()

@@ -69,7 +69,7 @@ READ = Operation(
 RUN = Operation(
     name="redis.command",
     kind=Kind.ACTION,
-    doc="Send a command that the connection declares, once, with a marker in its transaction.",
+    doc="Send a command that the connection declares, once; one on data with a marker in its transaction.",
     params={"command": COMMAND, "slots": SLOTS},
     risk=Risk.DESTRUCTIVE,
     fence=Fence.TRANSACTION,
@@ -149,7 +149,7 @@ class Redis(Unoffered):
         if order.mark is None:
             return Refused("never sent: nothing would keep the mark of its transaction")
         within = self._within(timeout)
-        sending = fence.Sending(words, order)
+        sending = fence.Sending(words, order, marked=command.marked)
         try:
             async with asyncio.timeout(within), linked(self._settings) as link:
                 return await sending.through(link)
@@ -164,7 +164,13 @@ class Redis(Unoffered):
         if call.operation != RUN.name:
             return await super().inquire(call, mark, timeout=timeout)
         async with self._asking(call, timeout) as link:
-            return await fence.fate(call.connection, link, mark)
+            if not fence.unmarked(mark):
+                return await fence.fate(call.connection, link, mark)
+            try:
+                words = found(self._settings.commands, call.args.get("command")).words(call.args.get("slots"))
+            except ValueError as error:
+                return Unknown(f"it cannot be told any more what it was: {error}")
+            return await fence.setting(link, words, mark)
 
     @contextlib.asynccontextmanager
     async def _asking(self, call: Call, timeout: float) -> AsyncIterator[Link]:

@@ -4,6 +4,9 @@ The marker is there before, as *pending*; it is watched; its name and value go i
 the command, the marker as *done*, EXEC: all in one write. Whoever asks afterwards reads it. *Done* was done.
 *Pending* is taken back to *given up*, after which the watched EXEC of a sender that wakes late does nothing.
 A marker that is gone tells nothing: a person looks.
+
+A command that changes the server itself (CONFIG SET …) goes without: a full server, which is when it is
+needed, takes neither marker nor MULTI. What became of a setting, the server says itself.
 """
 
 from __future__ import annotations
@@ -29,17 +32,27 @@ MARKED = 5.0
 
 
 class Sending:
-    """One transaction that may come to be. ``sent``: from then on it may have."""
+    """One command that may come to be. ``sent``: from then on it may have."""
 
-    def __init__(self, words: Sequence[str], order: Order) -> None:
+    def __init__(self, words: Sequence[str], order: Order, *, marked: bool) -> None:
         self._words = words
         self._order = order
+        self._in_transaction = marked
         self.sent = False
 
     async def through(self, link: Link) -> Result:
         here = facts(await link.asked("INFO"))
         if problem := unfit(here):
             return Refused(f"never sent: {problem}")
+        return await (self._fenced(link, here) if self._in_transaction else self._alone(link))
+
+    async def _alone(self, link: Link) -> Result:
+        if why := await self._marked({"result": {"reply": None}, "marker": None}) or self._order.late():
+            return Refused(f"never sent: {why}")
+        self.sent = True
+        return _reply(await link.answered(*self._words))
+
+    async def _fenced(self, link: Link, here: Mapping[str, Any]) -> Result:
         nonce = secrets.token_hex(16)
         marker, pending = f"{MARKER}{self._order.key}:{nonce}", f"pending:{nonce}"
         if await link.asked("SET", marker, pending, "NX", "PX", KEPT) != "OK":
@@ -71,10 +84,30 @@ def _became(answers: Answers) -> Result:
         return Refused(f"the server refused it: {answers.refused}")
     if answers.replies is None:
         return Refused("never done: its marker changed meanwhile")
-    reply = answers.replies[0]
+    return _reply(answers.replies[0])
+
+
+def _reply(reply: Any) -> Result:
     if isinstance(reply, Exception):
         return Refused(f"the server refused it: {printable(str(reply))}")
     return Done({"reply": kept(reply)})
+
+
+def unmarked(mark: Mapping[str, Any]) -> bool:
+    """Was it sent without a marker?"""
+    return "marker" in mark and mark["marker"] is None
+
+
+async def setting(link: Link, words: Sequence[str], mark: Mapping[str, Any]) -> Result:
+    """What became of a command without a marker: does what it was to set hold?"""
+    if [word.upper() for word in words[:2]] != ["CONFIG", "SET"]:
+        return Unknown("nothing tells whether it was done")
+    name, wanted = words[2:]
+    found = await link.asked("CONFIG", "GET", name)
+    held = found[1] if isinstance(found, list) and len(found) == 2 else None
+    if held == wanted:
+        return Done(dict(mark.get("result") or {}))
+    return Unknown(f"{name} is {printable(str(held), 80)}: it was not set, or somebody has set it since")
 
 
 async def fate(name: str, link: Link, mark: Mapping[str, Any]) -> Result | None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MOST_ANSWER = 1024 * 1024
 """Bytes of one answer, with all of its parts."""
+FULL = "raise maxmemory first: a declared CONFIG SET needs no room for a marker"
 CONNECT = 5.0
 """Seconds to connect, at most; ever less than the whole."""
 
@@ -69,6 +70,13 @@ class Link:
             await self._connection.send_command(*words)
             return await self._connection.read_response()
 
+    async def answered(self, *words: str | int) -> Any:
+        """The same; an answer that is an error is one, too."""
+        self._check()
+        with _told():
+            await self._connection.send_command(*words)
+            return await self._answer()
+
     async def transaction(self, commands: Sequence[Sequence[str | int]]) -> Answers:
         """All of them or none, in one write."""
         self._check()
@@ -100,18 +108,18 @@ class Link:
 
 @contextlib.contextmanager
 def _told(remedy: str = "") -> Iterator[None]:
-    from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
-    from redis.exceptions import TimeoutError as Late
+    from redis import exceptions as theirs
 
     try:
         yield
-    except (Late, TimeoutError):
+    except (theirs.TimeoutError, TimeoutError):
         raise TimeoutError from None
-    except (AuthenticationError, NoPermissionError) as error:
+    except (theirs.AuthenticationError, theirs.NoPermissionError) as error:
         raise BrokenError(printable(str(error)), "are its username and password right?") from None
-    except ResponseError as error:
-        raise BrokenError(f"answered with an error: {printable(str(error))}") from None
-    except (RedisError, OSError, ValueError, RecursionError, EOFError) as error:
+    except theirs.ResponseError as error:
+        remedy = FULL if isinstance(error, theirs.OutOfMemoryError) else ""
+        raise BrokenError(f"answered with an error: {printable(str(error))}", remedy) from None
+    except (theirs.RedisError, OSError, ValueError, RecursionError, EOFError) as error:
         raise BrokenError(printable(str(error) or type(error).__name__), remedy) from None
 
 

@@ -35,7 +35,11 @@ ALSO = MappingProxyType(
         "MEMORY PURGE": (),
     }
 )
-"""Commands of two words that may be declared too, and the settings that they may change."""
+"""Commands of two words that may be declared too, and the settings that they may change.
+
+They change the server itself and no data: done twice is as done once. So they go without a marker, for which
+a full server has no room.
+"""
 
 
 class RedisCommand(Declared):
@@ -57,6 +61,11 @@ class RedisCommand(Declared):
                 f"the command {two} may set one of {', '.join(settings)}, written out, to one value"
             )
         return self
+
+    @property
+    def marked(self) -> bool:
+        """Does a marker go with it?"""
+        return " ".join(word.text or "" for word in self.argv[:2]).upper() not in ALSO
 
 
 def _address(value: str, info: ValidationInfo) -> str:
