@@ -81,14 +81,18 @@ async def test_fraud_spikes_in_prometheus_and_finance_and_marketing_stop_the_pro
 
     run = await place.room.run("molam-fraud-spike", "loyalty-program/p-18", stage="waiting")
     gate = f"{run['id']}.1"
-    await place.room.card_says(gate, "under_investigation", "s-1", "s-2")
-    await place.room.agreed(gate, "amina", "bob")
-    await place.room.card_says(f"{run['id']}.2", "/api/programs/p-18/suspend", "remediator-gate")
-    assert place.molam.api.asked("POST", "/api/programs/p-18/suspend") == 0
-    status, _told = await place.room.vote(f"{run['id']}.2", "chen")
+    await place.room.card_says(gate, "/api/programs/p-18/suspend", "remediator-gate")
+    await place.molam.sql(  # another one goes on earning while people read: that voids nothing
+        "INSERT INTO loyalty_transactions (balance_id, event_type, amount, ip_address)"
+        " SELECT 's-3', 'earn', 6000, '203.0.113.9' FROM generate_series(1, 2)"
+    )
+    status, _told = await place.room.vote(gate, "chen")
     assert status == 200  # both roles, and still one person
     assert (await place.room.run("molam-fraud-spike", "loyalty-program/p-18"))["stage"] == "waiting"
-    await place.room.agreed(f"{run['id']}.2", "bob")
+    assert place.molam.api.asked("POST", "/api/programs/p-18/suspend") == 0
+    await place.room.agreed(gate, "bob")
+    await place.room.card_says(f"{run['id']}.2", "under_investigation", "s-1", "s-2", "s-3")
+    await place.room.agreed(f"{run['id']}.2", "amina", "bob")
     await place.room.run("molam-fraud-spike", "loyalty-program/p-18", outcome="fixed")
 
     (sent,) = [one for one in place.molam.api.ledger if one.path.endswith("/suspend")]
@@ -96,7 +100,7 @@ async def test_fraud_spikes_in_prometheus_and_finance_and_marketing_stop_the_pro
     after = await _books(place.molam)
     assert after["loyalty_programs"].pop("p-18")["status"] == "suspended"
     del before["loyalty_programs"]["p-18"]
-    for balance in ("s-1", "s-2"):
+    for balance in ("s-1", "s-2", "s-3"):
         row = after["loyalty_balances"].pop(balance)
         assert json.loads(row["fraud_flags"]) == ["suspicious_pattern_detected", "under_investigation"]
         assert (row["is_frozen"], row["locked"]) == (False, 0)
