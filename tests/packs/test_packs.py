@@ -8,6 +8,7 @@ import json
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ import yaml
 from remediator.cli import main
 from remediator.config_file import load as load_config
 from remediator.connectors import catalog, problems
+from remediator.core.alert import Alert
 from remediator.core.catalog import Catalog
 from remediator.core.gate import need
+from remediator.core.planning import Address, address
 from remediator.core.policy import Policy
 from remediator.core.selector import Selector
 from remediator.policyfiles.checks.safety import step_risks
@@ -32,6 +35,7 @@ from tests.packs.five_stories import missing
 from tests.packs.room import POLICIES, example
 from tests.rig.components import program
 
+RULES = Path(__file__).parent / "rules"
 SYSTEMS = [pack.system for pack in packs(POLICIES)]
 
 pytestmark = pytest.mark.timeout(60)
@@ -140,18 +144,82 @@ def test_every_policy_that_waits_for_alerts_is_fired_by_a_rule(system: str) -> N
     assert waiting == {name for rule in one.rules for name in _fired(rule, one.policies)}
 
 
+@pytest.mark.real
+@pytest.mark.needs("promtool")
+@each_system
+def test_the_rules_and_queries_say_of_these_series_what_is_told_of_them(system: str) -> None:
+    """By Prometheus' own reckoning: what fires, with which labels, and what the policies' queries read."""
+    told = subprocess.run(
+        [program("promtool"), "test", "rules", str(RULES / f"{system}.yaml")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 0, told.stdout + told.stderr
+    written = {" ".join(query.split()) for query in _queries(shipped(system))}
+    for test in _told(system):
+        for one in test.get("promql_expr_test", []):
+            assert one["expr"] in written, f"no policy asks for {one['expr']}"
+
+
 @each_system
 def test_what_a_policy_takes_from_its_alert_is_there(system: str) -> None:
-    """A label by the rule's expression, and an annotation by its name."""
+    """As it was proved to come out of the rule, or as it stands there word by word."""
     one = shipped(system)
     for rule in one.rules:
-        for name in _fired(rule, one.policies):
-            (policy,) = (loaded.policy for loaded in one.policies if loaded.policy.name == name)
-            for param in policy.params.values():
-                where, _, key = param.from_.text.partition(".")
-                there = rule["annotations"] if where == "annotations" else [*rule["labels"], rule["expr"]]
-                found = key in there or (where == "labels" and key in json.dumps(rule))
-                assert param.has_default or found, f"{rule['alert']} has no {param.from_.text}"
+        for fired in _fired_alerts(system, rule):
+            for name in _fired(rule, one.policies):
+                (policy,) = (loaded.policy for loaded in one.policies if loaded.policy.name == name)
+                found = address(policy, fired)
+                assert isinstance(found, Address), (
+                    f"{name} refuses {rule['alert']}, with {fired.labels}: {found.reason}; let its rule keep"
+                    f" the label, and tell of it in tests/packs/rules/{system}.yaml"
+                )
+
+
+def _told(system: str) -> list[dict[str, Any]]:
+    tests: list[dict[str, Any]] = yaml.safe_load((RULES / f"{system}.yaml").read_text())["tests"]
+    return tests
+
+
+def _fired_alerts(system: str, rule: Mapping[str, Any]) -> list[Alert]:
+    """Those that its tests show; else one with what is no template."""
+    shown = [
+        (expected["exp_labels"], expected["exp_annotations"])
+        for test in _told(system)
+        for asked in test.get("alert_rule_test", [])
+        if asked["alertname"] == rule["alert"]
+        for expected in asked["exp_alerts"]
+    ]
+    plain = [
+        {key: text for key, text in rule.get(part, {}).items() if "{{" not in text}
+        for part in ("labels", "annotations")
+    ]
+    return [
+        Alert(
+            fingerprint="f",
+            status="firing",
+            labels={"alertname": rule["alert"], **labels},
+            annotations=annotations,
+            starts_at=datetime(2026, 3, 2, tzinfo=UTC),
+        )
+        for labels, annotations in shown or [(plain[0], plain[1])]
+    ]
+
+
+def _queries(one: Shipped) -> Iterator[str]:
+    """All that its policies ask Prometheus."""
+
+    def inside(part: object) -> Iterator[str]:
+        if isinstance(part, Mapping):
+            if part.get("use") == "prometheus.query":
+                yield part["with"]["query"]
+            yield from (query for each in part.values() for query in inside(each))
+        elif isinstance(part, list):
+            yield from (query for each in part for query in inside(each))
+
+    for loaded in one.policies:
+        yield from inside(loaded.document.value)
 
 
 def _named(rule: Mapping[str, Any]) -> set[str]:

@@ -189,11 +189,18 @@ class Agape:
         while True:
             bad, good = bad + 10 * self.failing, good + 10 * (1 - self.failing)
             wrong, fine = wrong + 10 * self.errors, fine + 10 * (1 - self.errors)
-            self.api.gauge("agape_payment_webhooks_total", bad, status="failed")
-            self.api.gauge("agape_payment_webhooks_total", good, status="processed")
-            self.api.gauge("http_requests_total", wrong, status="503")
-            self.api.gauge("http_requests_total", fine, status="200")
+            self._counter("agape_payment_webhooks_total", bad, self.failing, "failed")
+            self._counter("agape_payment_webhooks_total", good, 1, "processed")
+            self._counter("http_requests_total", wrong, self.errors, "503")
+            self._counter("http_requests_total", fine, 1, "200")
             await asyncio.sleep(0.1)
+
+    def _counter(self, name: str, value: float, share: float, status: str) -> None:
+        """As a process that has just begun shows it: what has never happened has no series."""
+        if share:
+            self.api.gauge(name, value, status=status)
+        else:
+            self.api.gauges.pop((name, (("status", status),)), None)
 
 
 @asynccontextmanager
