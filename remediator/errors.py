@@ -27,8 +27,12 @@ class RemediatorError(Exception):
         self.remedy = remedy
 
     def __str__(self) -> str:
-        text = f"{self.place}: {self.problem}" if self.place else self.problem
-        return f"{text}; {self.remedy}" if self.remedy else text
+        return f"{self.place}: {self.told}" if self.place else self.told
+
+    @property
+    def told(self) -> str:
+        """The problem and its remedy, where everybody knows the place."""
+        return f"{self.problem}; {self.remedy}" if self.remedy else self.problem
 
 
 class ConfigError(RemediatorError):

@@ -69,7 +69,7 @@ SILENCE = Operation(
 RESTORE = Operation(
     name="alertmanager.restore",
     kind=Kind.ACTION,
-    doc="Expire a silence of ours, unless somebody has changed it since.",
+    doc="Expire a silence of ours, unless somebody has changed anything of it since.",
     params={},
     risk=Risk.SAFE,
     fence=Fence.TRANSACTION,
@@ -168,18 +168,25 @@ class Alertmanager(Unoffered):
         """Is there a silence with this mark, or none any more?"""
         try:
             until = datetime.fromisoformat(mark["until"])
-            nonce, about = str(mark["nonce"]), mark.get("silence")
+            if call.operation == RESTORE.name:
+                return await self._lifted(call, mark, until, timeout)
+            nonce, sent = str(mark["nonce"]), dict(mark["sent"])
         except (KeyError, TypeError, ValueError):
             return Unknown("its mark cannot be read")
-        if call.operation == RESTORE.name:
-            if await self._standing(call, str(about), timeout) is None:
-                return Done(dict(mark.get("result") or {}))
-            return Refused(f"the silence {about} still stands") if datetime.now(UTC) > until else None
         found = await self._asked(call, "/api/v2/silences", timeout)
         for one in found if isinstance(found, list) else []:
             if isinstance(one, dict) and nonce in str(one.get("comment")):
-                return Done(_made(str(one["id"]), str(one["endsAt"]), nonce))
+                return Done(_made(str(one["id"]), sent))
         return Refused("there is no silence with its mark") if datetime.now(UTC) > until else None
+
+    async def _lifted(
+        self, call: Call, mark: Mapping[str, Any], until: datetime, timeout: float
+    ) -> Result | None:
+        """What became of a lifting, which can come no more after ``until``."""
+        name = str(mark.get("silence"))
+        if await self._standing(call, name, timeout) is None:
+            return Done(dict(mark.get("result") or {}))
+        return Refused(f"the silence {name} still stands") if datetime.now(UTC) > until else None
 
     async def _silence(self, call: Call, order: Order, within: float) -> Result:
         try:
@@ -187,46 +194,48 @@ class Alertmanager(Unoffered):
         except ValueError as error:
             return Refused(f"never sent: {error}")
         now, nonce = datetime.now(UTC), secrets.token_hex(8)
-        ends = (now + wanted.lasts).isoformat(timespec="milliseconds")
-        if why := await _marked(order, {"result": {"silence": None}, "nonce": nonce}, within):
-            return Refused(f"never sent: {why}")
         matchers = [
             {"name": name, "value": value, "isRegex": False, "isEqual": True}
             for name, value in wanted.matchers.items()
         ]
         who = f"approved by {', '.join(order.approved)}" if order.approved else "nobody was asked"
         said = f"{wanted.comment}. " if wanted.comment else ""
-        body = {
+        sent = {
             "matchers": matchers,
-            "startsAt": (now - ARRIVES).isoformat(timespec="milliseconds"),  # at once, if its clock is behind
-            "endsAt": ends,
+            "endsAt": (now + wanted.lasts).isoformat(timespec="milliseconds"),
             "createdBy": "remediator",
             "comment": f"{said}Remediator, step {order.key}; {who}; mark {nonce}",
         }
+        if why := await _marked(order, {"result": {"silence": None}, "nonce": nonce, "sent": sent}, within):
+            return Refused(f"never sent: {why}")
+        begins = (now - ARRIVES).isoformat(timespec="milliseconds")  # at once, if its clock is behind
 
         def judged(answer: Any) -> Result:
             name = answer.get("silenceID") if isinstance(answer, dict) else None
             if not isinstance(name, str) or not _ID.fullmatch(name):
                 return Unknown("answered 200, but not which silence it is")
-            return Done(_made(name, ends, nonce))
+            return Done(_made(name, sent))
 
+        body = {**sent, "startsAt": begins}
         return await self._sent("POST", "/api/v2/silences", body, order, within, judged)
 
     async def _lift(self, call: Call, order: Order, within: float) -> Result:
-        name, ends, nonce = (str(call.args.get(key)) for key in ("silence", "until", "nonce"))
-        if not _ID.fullmatch(name):
+        name, sent = str(call.args.get("silence")), call.args.get("sent")
+        if not _ID.fullmatch(name) or not isinstance(sent, Mapping):
             return Refused("never sent: it is not known which silence")
         about = {"silence": name}
         try:
             found = await self._standing(call, name, within)
         except ConnectorError as error:
-            return Refused(f"never sent: {error.problem}")
+            return Refused(f"never sent: {error.told}")
         if found is None:
             return Done({**about, "already": True})
-        if nonce not in str(found.get("comment")) or not _same_time(found.get("endsAt"), ends):
+        if changed := ", ".join(_changed(found, sent)):
             by, end = printable(str(found.get("createdBy")), 80), printable(str(found.get("endsAt")), 40)
-            return Done(about, f"the silence {name} was changed since (by {by}): it stands until {end}")
-        if why := await _marked(order, {"result": about, "nonce": nonce, **about}, within):
+            return Done(
+                about, f"the silence {name} was changed since ({changed}; by {by}): it stands until {end}"
+            )
+        if why := await _marked(order, {"result": about, **about}, within):
             return Refused(f"never sent: {why}")
         return await self._sent(
             "DELETE", f"/api/v2/silence/{name}", None, order, within, lambda _answer: Done(about)
@@ -351,9 +360,25 @@ async def _marked(order: Order, mark: dict[str, Any], within: float) -> str:
         return f"its mark was not kept within {MARKED:g} s"
 
 
-def _made(name: str, ends: str, nonce: str) -> dict[str, Any]:
-    """What is known of a silence of ours; and what takes it back."""
-    return {"silence": name, "until": ends, "restore": {"silence": name, "until": ends, "nonce": nonce}}
+def _made(name: str, sent: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of a silence of ours, as it was sent; and what takes it back."""
+    return {"silence": name, "until": sent["endsAt"], "restore": {"silence": name, "sent": dict(sent)}}
+
+
+def _changed(found: Mapping[str, Any], sent: Mapping[str, Any]) -> list[str]:
+    """What is no longer as we sent it: then it is somebody else's silence, whose id it still has."""
+    alike = {
+        "its author": found.get("createdBy") == sent.get("createdBy"),
+        "its comment": found.get("comment") == sent.get("comment"),
+        "its matchers": _matchers(found) == _matchers(sent),
+        "its end": _same_time(found.get("endsAt"), str(sent.get("endsAt"))),
+    }
+    return [part for part, same in alike.items() if not same]
+
+
+def _matchers(silence: Mapping[str, Any]) -> list[str]:
+    found = silence.get("matchers")
+    return sorted(json.dumps(one, sort_keys=True) for one in found) if isinstance(found, list) else []
 
 
 def _same_time(one: object, other: str) -> bool:

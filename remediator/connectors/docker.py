@@ -155,7 +155,7 @@ class Docker(Unoffered):
         try:
             name, held = self._named(call), await self._inspected(call, timeout)
         except ConnectorError as error:
-            return Refused(f"never sent: {error.problem}")
+            return Refused(f"never sent: {error.told}")
         row = _row(name, held)
         if order.shown is not None and not same((row,), order.shown.rows):
             return Refused(f"never sent: container {name} is no longer as it was approved")

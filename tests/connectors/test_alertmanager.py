@@ -187,12 +187,42 @@ class TestARealOne:
         ):
             assert answer.status == 200
         told = await act(connector, call)
-        assert isinstance(told, Done) and "was changed since (by ann)" in told.left
+        assert isinstance(told, Done) and "was changed since (its author, its end; by ann)" in told.left
         assert [one["status"]["state"] for one in await of(server, "changed")] == ["active"]
+
+    @pytest.mark.parametrize(
+        ("case", "edit", "told"),
+        [
+            ("author", {"createdBy": "ann"}, "(its author; by ann)"),
+            (
+                "note",
+                {"comment": "ann: keep it until the ticket is closed. {}"},
+                "(its comment; by remediator)",
+            ),
+        ],
+    )
+    async def test_what_somebody_took_over_under_its_id_is_theirs(
+        self, server: Real, case: str, edit: dict[str, str], told: str
+    ) -> None:
+        connector = made(server.url)
+        call = back(await act(connector, silence(case)))
+        (found,) = await of(server, case)
+        mine = {key: found[key] for key in ("id", "matchers", "startsAt", "endsAt", "createdBy", "comment")}
+        edited = {**mine, **{key: text.format(mine["comment"]) for key, text in edit.items()}}
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"{server.url}/api/v2/silences", json=edited) as answer,
+        ):
+            assert (await answer.json())["silenceID"] == found["id"]
+        journal = Journal()
+        left = await act(connector, call, journal)
+        assert isinstance(left, Done) and told in left.left
+        assert journal.marks == []
+        assert [one["status"]["state"] for one in await of(server, case)] == ["active"]
 
     async def test_a_silence_that_is_not_there_needs_no_lifting(self, server: Real) -> None:
         gone = "00000000-0000-4000-8000-000000000000"
-        call = Call(RESTORE.name, "am", {"silence": gone, "until": "", "nonce": "x"})
+        call = Call(RESTORE.name, "am", {"silence": gone, "sent": {}})
         assert await act(made(server.url), call) == Done({"silence": gone, "already": True})
 
     async def test_a_lost_answer_is_settled_by_the_mark_in_the_comment(self, server: Real) -> None:
@@ -318,22 +348,47 @@ async def test_a_misbehaving_peer_hears_exactly_one_request(does: str) -> None:
 @pytest.mark.parametrize("does", [name for name in MISBEHAVIOURS if not name.startswith("answers no")])
 async def test_a_silence_is_told_to_expire_exactly_once(does: str) -> None:
     behave, _ = MISBEHAVIOURS[does]
-    standing = {"comment": "mark n1", "endsAt": "2030-01-01T00:00:00Z", "status": {"state": "active"}}
+    sent = {
+        "matchers": [{"name": "case", "value": "x", "isRegex": False, "isEqual": True}],
+        "endsAt": "2030-01-01T00:00:00+00:00",
+        "createdBy": "remediator",
+        "comment": "mark n1",
+    }
+    standing = {**sent, "endsAt": "2030-01-01T00:00:00Z", "status": {"state": "active"}}
     first = answers(200, json.dumps(standing).encode())
 
     async def behaves(reader: Any, writer: Any) -> None:
         await (first if len(other.heard) == 1 else behave)(reader, writer)
 
     async with peer(behaves) as other:
-        call = Call(
-            RESTORE.name, "am", {"silence": "s-1", "until": "2030-01-01T00:00:00+00:00", "nonce": "n1"}
-        )
+        call = Call(RESTORE.name, "am", {"silence": "s-1", "sent": sent})
         told = await act(made(other.url, timeout="300ms" if behave is hangs else "5s"), call)
     assert [one.line.split()[0] for one in other.heard] == ["GET", "DELETE"], told
     if "something else" in does or "as told" in does:
         assert told == Done({"silence": "s-1"})
     else:
         assert isinstance(told, MISBEHAVIOURS[does][1])
+
+
+async def test_what_was_sent_by_another_matcher_is_left_alone() -> None:
+    one = {"name": "case", "value": "x", "isRegex": False, "isEqual": True}
+    sent = {
+        "matchers": [one],
+        "endsAt": "2030-01-01T00:00:00Z",
+        "createdBy": "remediator",
+        "comment": "mark n1",
+    }
+    standing = {**sent, "matchers": [{**one, "isEqual": False}], "status": {"state": "active"}}
+    async with peer(answers(200, json.dumps(standing).encode())) as other:
+        told = await act(made(other.url), Call(RESTORE.name, "am", {"silence": "s-1", "sent": sent}))
+    assert isinstance(told, Done) and "(its matchers; by remediator)" in told.left
+    assert [one.line.split()[0] for one in other.heard] == ["GET"]
+
+
+async def test_a_lifting_that_cannot_look_first_is_told_with_its_remedy() -> None:
+    nowhere = made(f"http://127.0.0.1:{a_port_where_nobody_listens()}")
+    told = await act(nowhere, Call(RESTORE.name, "am", {"silence": "s-1", "sent": {}}))
+    assert isinstance(told, Refused) and told.reason.endswith("; is its url right?")
 
 
 @pytest.mark.parametrize("late", ["this replica's lease was over", ""])

@@ -68,7 +68,7 @@ async def test_a_container_that_is_not_listed_is_never_asked_for(engine: FakeDoc
     with pytest.raises(ConnectorError, match="the connection lists no container"):
         await there.read(call(name, INSPECT.name), timeout=5)
     result = await there.act(call(name), order=Order("k", mark=Marks().keep), timeout=5)
-    assert isinstance(result, Refused)
+    assert isinstance(result, Refused) and "; it lists " in result.reason
     assert await engine._get("requests") == []
 
 

@@ -123,7 +123,7 @@ class Mysql(Unoffered):
         except ValueError as error:
             return Refused(f"never sent: {error}")
         except ConnectorError as error:
-            return Refused(f"never sent: {error.problem}; {error.remedy}")
+            return Refused(f"never sent: {error.told}")
         if order.mark is None:
             return Refused("never sent: nothing would keep the mark of its transaction")
         sending = Sending(change, order)
@@ -142,7 +142,7 @@ class Mysql(Unoffered):
         try:
             ending = sessions.Ending(sessions.sought(call, self._settings), order)
         except ConnectorError as error:
-            return Refused(f"never sent: {error.problem}")
+            return Refused(f"never sent: {error.told}")
         try:
             async with asyncio.timeout(timeout), linked(self._settings, self._pool) as link:
                 return await ending.through(link)
@@ -151,7 +151,7 @@ class Mysql(Unoffered):
         except (BrokenError, SaidNoError) as error:
             problem = str(error)
         except ConnectorError as error:
-            problem = f"{error.problem}; {error.remedy}"
+            problem = error.told
         if not ending.told:
             return Refused(f"never sent: {problem}")
         told = ", ".join(str(row["key"]["id"]) for row in ending.told)

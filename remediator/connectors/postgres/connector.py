@@ -81,7 +81,7 @@ class Postgres(Unoffered):
                     return await keeping.upkeep(call, self._settings).done(self._keeping)
             work = self._work(call, order)
         except ConnectorError as error:
-            return Refused(f"never sent: {final.told(error)}")
+            return Refused(f"never sent: {error.told}")
         if work is None:
             return await super().act(call, order=order, timeout=timeout)
         return await final.act(call.connection, self._changing, work, order=order, timeout=timeout)

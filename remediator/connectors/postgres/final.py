@@ -54,15 +54,10 @@ async def act(name: str, link: Link, work: Work, *, order: Order, timeout: float
     except TimeoutError:
         problem = f"not through within {min(timeout, COMMITTED) if final.sent else timeout:g} s"
     except ConnectorError as error:
-        problem = told(error)
+        problem = error.told
     if final.sent:
         return Unknown(f"COMMIT was sent, and then: {problem}")
     return Refused(f"never committed: {problem}")
-
-
-def told(error: ConnectorError) -> str:
-    """The problem and its remedy; the place, everybody knows."""
-    return f"{error.problem}; {error.remedy}" if error.remedy else error.problem
 
 
 class _Final:

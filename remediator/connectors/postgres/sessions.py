@@ -14,7 +14,6 @@ from datetime import timedelta
 from typing import Any
 
 from remediator.connectors.bound import Bound, bound
-from remediator.connectors.postgres.final import told as words
 from remediator.connectors.postgres.link import OURS, Link, plainly
 from remediator.connectors.postgres.settings import PostgresSettings
 from remediator.core.catalog import Escape, Kind, Operation, Param, Risk
@@ -134,7 +133,7 @@ class Sought:
         except TimeoutError:
             problem = f"not through within {timeout:g} s"
         except ConnectorError as error:
-            problem = words(error)
+            problem = error.told
         else:
             if left:
                 return Unknown(f"told to end, and still there: {', '.join(f'pid {pid}' for pid in left)}")

@@ -12,7 +12,6 @@ from datetime import timedelta
 from typing import Any
 
 from remediator.connectors.postgres import names
-from remediator.connectors.postgres.final import told as words
 from remediator.connectors.postgres.final import unfit
 from remediator.connectors.postgres.link import Link, plainly, said
 from remediator.connectors.postgres.rows import Place
@@ -86,7 +85,7 @@ class Upkeep:
         except TimeoutError:
             return Unknown(f"{self.task} of {self.table}: the server does not answer any more")
         except ConnectorError as error:
-            told = words(error)
+            told = error.told
             return Unknown(f"sent, and then: {told}") if sent else Refused(f"never sent: {told}")
         if left:
             drop = "; ".join(f"DROP INDEX CONCURRENTLY {identifier(one)}" for one in left)
