@@ -6,8 +6,9 @@ changes which command is meant, how many words it has, nor what stands around it
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -196,7 +197,23 @@ def endpoints(commands: Mapping[str, Declared]) -> dict[str, Risk]:
 
 def declared(commands: Mapping[str, Declared], *, reads: frozenset[str] = frozenset()) -> dict[str, Command]:
     """What policies may know of them. ``reads``: those that change nothing."""
-    return {name: Command(name in reads, one.slots) for name, one in commands.items()}
+    return {
+        name: Command(name in reads, one.slots, refusing(functools.partial(one.words, shown=True)))
+        for name, one in commands.items()
+    }
+
+
+def refusing(fill: Callable[[object], object]) -> Callable[[object], str]:
+    """What tells why slots cannot be filled with these values. ``fill``: fills them, or raises ValueError."""
+
+    def refuses(given: object) -> str:
+        try:
+            fill(given)
+        except ValueError as error:
+            return str(error)
+        return ""
+
+    return refuses
 
 
 def spelled(words: Sequence[str]) -> str:

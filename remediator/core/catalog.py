@@ -6,7 +6,7 @@ sum of them. Nothing here touches the world.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -130,12 +130,20 @@ class Reach:
         return frozenset(part[-1] for part in parts if part[-2] == table.lower())
 
 
+def _takes_any(_slots: object) -> str:
+    return ""
+
+
 @dataclass(frozen=True)
 class Command:
-    """What a connection declares by name. reads: it changes nothing; slots: what policies fill in."""
+    """What a connection declares by name. reads: it changes nothing; slots: what policies fill in.
+
+    refuses: why it does not take these values for its slots, or "" where it does.
+    """
 
     reads: bool
     slots: frozenset[str] = frozenset()
+    refuses: Callable[[object], str] = field(default=_takes_any, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -132,6 +132,8 @@ def test_policies_know_what_is_declared_and_what_it_costs() -> None:
         "drop": Command(reads=False),
     }
     assert known.risks == {"COMMAND requeue": Risk.DISRUPTIVE, "COMMAND drop": Risk.DESTRUCTIVE}
+    assert known.declared["stuck"].refuses({"queue": "mail"}) == ""
+    assert known.declared["stuck"].refuses({}) == "the slot queue is empty"
 
 
 # ── Values ──────────────────────────────────────────────────────────────────────────────────────

@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from remediator.config import Duration, Secret
-from remediator.connectors.declared import named
+from remediator.connectors.declared import named, refusing
 from remediator.connectors.mysql.statement import Statement
 from remediator.connectors.settings import BLIND, Authorities, Settings
 from remediator.core.catalog import Command, Risk
@@ -98,4 +98,7 @@ class MysqlSettings(Settings):
     @property
     def declared(self) -> Mapping[str, Command]:
         """What policies may know of the statements."""
-        return {name: Command(one.reads, frozenset(one.slots)) for name, one in self.statements.items()}
+        return {
+            name: Command(one.reads, frozenset(one.slots), refusing(one.filled))
+            for name, one in self.statements.items()
+        }

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from remediator.connectors import http, mysql
+from remediator.connectors import command, http, mysql
 from remediator.connectors.bound import bound
 from remediator.connectors.postgres.change import EXECUTE
 from remediator.connectors.postgres.sessions import TERMINATE
@@ -17,8 +17,10 @@ from remediator.engine.looking import live
 from remediator.errors import ConnectorError
 
 
-def unreadable(call: Call, value: Mapping[str, Any]) -> str:
+def unreadable(call: Call, value: Mapping[str, Any], catalog: Catalog) -> str:
     """Why the daemon would have no reading of such an answer, or "" when it would."""
+    if problem := _unfilled(call, catalog):
+        return f"not asked: {problem}"
     try:
         if call.operation == http.GET.name:
             _check_http(live(call), value["status"])
@@ -33,8 +35,23 @@ def _check_http(call: Call, status: int) -> None:
     http.check_answered(call, str(call.args.get("path")), status)
 
 
-def unshown(call: Call, count: int) -> str:
-    """Why nobody would be asked about a change of so many rows or sessions, or "" when people would."""
+def _unfilled(call: Call, catalog: Catalog) -> str:
+    """Why a declared command or statement would not take what its slots are given, or "" when it would."""
+    connection = catalog.connections.get(call.connection)
+    name = call.args.get("command", call.args.get("statement"))
+    if connection is None or not isinstance(name, str) or name not in connection.commands:
+        return ""
+    return connection.commands[name].refuses(live(call).args.get("slots"))
+
+
+def _never(call: Call) -> str:
+    return "never started" if call.operation == command.RUN.name else "never sent"
+
+
+def unshown(call: Call, count: int, catalog: Catalog) -> str:
+    """Why nobody would be asked about such a change, of so many rows or sessions, or "" when people would."""
+    if problem := _unfilled(call, catalog):
+        return f"{_never(call)}: {problem}"
     match call.operation:
         case EXECUTE.name:
             return _miscounted(call, count, "would change") or ("" if count else "it would change no row")
@@ -52,6 +69,8 @@ def _miscounted(call: Call, count: int, verb: str, noun: str = "row") -> str:
 
 def ended(call: Call, answer: dict[str, Any], catalog: Catalog) -> Result:
     """How an act ends that was answered so."""
+    if problem := _unfilled(call, catalog):
+        return Refused(f"{_never(call)}: {problem}")
     if call.operation != http.REQUEST.name:
         count = answer.get("count", answer.get("rows"))
         if call.operation in (EXECUTE.name, mysql.EXECUTE.name) and isinstance(count, int):

@@ -106,7 +106,7 @@ class World:
         answer = shapes.answer(given.value, shapes.reads(self.catalog, effect.call.operation))
         if isinstance(answer, str):
             return Reading(play.clock.at, ok=False, error=answer)
-        if problem := answers.unreadable(effect.call, answer):
+        if problem := answers.unreadable(effect.call, answer, self.catalog):
             return Reading(play.clock.at, ok=False, error=problem)
         return Reading(play.clock.at, ok=True, value=kept(answer))
 
@@ -124,7 +124,7 @@ class World:
         operation = self.catalog.operations.get(call.operation)
         counts = operation is None or operation.counts
         count = told.count if told.count is not None else len(rows) or (self._rows(step) if counts else 0)
-        if problem := answers.unshown(call, count):
+        if problem := answers.unshown(call, count, self.catalog):
             return None, problem
         return Picture(count, told.text or f"{counted(count, 'row')} of the story", rows), ""
 

@@ -88,9 +88,9 @@ ALERT = "alert: {labels: {alertname: CampaignLate, campaign_id: c-1}}"
 
 
 @functools.cache
-def known() -> tuple[Catalog, frozenset[str]]:
+def known(config: Path = CONFIG) -> tuple[Catalog, frozenset[str]]:
     """What the example settings have."""
-    settings = load(CONFIG, check=functools.partial(problems, blind=True), blind=True)
+    settings = load(config, check=functools.partial(problems, blind=True), blind=True)
     return catalog(settings, blind=True), frozenset(settings.people)
 
 

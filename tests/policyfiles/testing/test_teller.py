@@ -9,8 +9,19 @@ import pytest
 from remediator.core import play
 from remediator.core.messages import Decision, Event, Facts
 from remediator.core.run import Run
-from remediator.policyfiles.testing.running import run
-from tests.policyfiles.testing.stage import ALERT, HALVE, HEAD, PACK, PAUSE, known, story, suite, tell
+from remediator.policyfiles.testing.running import find, run
+from tests.policyfiles.testing.stage import (
+    ALERT,
+    HALVE,
+    HEAD,
+    PACK,
+    PAUSE,
+    REPOSITORY,
+    known,
+    story,
+    suite,
+    tell,
+)
 
 GOOD = {
     "a reading that changes leads to another case": """
@@ -549,6 +560,51 @@ def test_no_more_rows_change_in_a_story_than_would_in_earnest(
     found = suite(tmp_path, text, {"pause.yaml": HALVE.replace("ROWS", rows)})
     assert not found.findings, found.findings
     assert not run(found, known()[0]).failed
+
+
+QUEUE = """\
+policy: queue
+summary: The queue is long
+mode: act
+match: ['{alertname="QueueLong"}']
+params: {jobs: {from: labels.jobs, type: int}, was: {from: labels.before, type: int}}
+target: queue/email
+decide: [{do: [faster]}]
+steps:
+  faster:
+    use: command.run
+    via: app_host
+    with: {command: queue-concurrency, slots: {jobs: '${jobs}'}}
+    gate: {votes: {oncall: 1}}
+    verify: {none: whoever waits sees it}
+    undo:
+      use: command.run
+      with: {command: queue-concurrency, slots: {jobs: '${was}'}}
+      after: 1h
+"""
+
+
+@pytest.mark.parametrize(
+    ("jobs", "before", "told"),
+    [
+        ("10", "5", "{outcome: fixed, undone: [faster]}"),
+        ("11", "5", "{refused: {bound: preview, reason: 'never started: jobs: 11 is not within 1 to 10'}}"),
+        ("10", "20", "{undone: [], pages: ['never started: jobs: 20 is not within 1 to 10']}"),
+    ],
+)
+def test_a_declared_command_takes_no_more_in_a_story_than_in_earnest(
+    jobs: str, before: str, told: str, tmp_path: Path
+) -> None:
+    shop = known(REPOSITORY / "examples" / "agape-looks.yaml")
+    (tmp_path / "queue.yaml").write_text(QUEUE)
+    votes = "" if jobs == "11" else "approve: bob, "
+    lines = f"- {{at: 1m, {votes}resolves: all}}\n- {{at: 2h, expect: {told}}}"
+    labels = f"{{alertname: QueueLong, jobs: '{jobs}', before: '{before}'}}"
+    text = story(lines, begins=f"alert: {{labels: {labels}}}")
+    (tmp_path / "queue.test.yaml").write_text(f"policy: queue\ntests:\n{text}")
+    found = find([tmp_path], *shop)
+    assert not found.findings, found.findings
+    assert not [one.failures for one in run(found, shop[0]).failed]
 
 
 @pytest.mark.parametrize(
