@@ -50,6 +50,7 @@ class MariaDB:
             password=password,
             database=database or None,
             autocommit=True,
+            ssl_disabled=True,  # or all authorities of the machine are read each time
         )
 
     def run(self, *statements: str, database: str = "") -> list[tuple[Any, ...]]:

@@ -111,6 +111,7 @@ class Finaegis:
     discrepancies: int = 0
     sessions: list[Any] = field(default_factory=list)
     _paused: set[str] = field(default_factory=set)
+    _said: dict[str, str] = field(default_factory=dict)
     _done: int = 0
     _fine: float = 1000.0
     _wrong: float = 1000.0
@@ -306,9 +307,11 @@ class Finaegis:
 
     def _answer(self, name: str, text: str) -> None:
         """What a reading command does from now on; never half of it."""
-        new = self.folder / "new"
-        new.write_text(text)
-        new.rename(self.folder / "answers" / name)
+        if self._said.get(name) != text:
+            new = self.folder / "new"
+            new.write_text(text)
+            new.rename(self.folder / "answers" / name)
+            self._said[name] = text
 
 
 def secret(annotations: Mapping[str, str]) -> dict[str, Any]:

@@ -86,6 +86,7 @@ class Iamenu:
     analytics: float = field(default_factory=time.time)
     closed: bool = False
     _started: dict[str, str] = field(default_factory=dict)
+    _said: dict[str, str] = field(default_factory=dict)
     _done: int = 0
 
     def __post_init__(self) -> None:
@@ -219,9 +220,11 @@ class Iamenu:
 
     def _answer(self, name: str, text: str) -> None:
         """What a reading script does from now on; never half of it."""
-        new = self.folder / "new"
-        new.write_text(text)
-        new.rename(self.folder / "answers" / name)
+        if self._said.get(name) != text:
+            new = self.folder / "new"
+            new.write_text(text)
+            new.rename(self.folder / "answers" / name)
+            self._said[name] = text
 
 
 def _recipe(folder: Path) -> Program:

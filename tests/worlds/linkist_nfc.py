@@ -78,6 +78,7 @@ class Linkist:
     newsletters: bool = True
     backup: float = field(default_factory=time.time)
     components: dict[str, str] = field(default_factory=lambda: dict.fromkeys(SERVICES, "operational"))
+    _said: dict[str, str] = field(default_factory=dict)
     _done: int = 0
     _counted: dict[tuple[str, str], float] = field(default_factory=dict)
 
@@ -227,9 +228,11 @@ class Linkist:
 
     def _answer(self, name: str, text: str) -> None:
         """What a reading script does from now on; never half of it."""
-        new = self.folder / "new"
-        new.write_text(text)
-        new.rename(self.folder / "answers" / name)
+        if self._said.get(name) != text:
+            new = self.folder / "new"
+            new.write_text(text)
+            new.rename(self.folder / "answers" / name)
+            self._said[name] = text
 
 
 @asynccontextmanager
