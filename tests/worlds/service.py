@@ -92,7 +92,7 @@ class Service:
             self.url = str(server.make_url("/")).rstrip("/")
             yield self.url
         finally:
-            await asyncio.sleep(0.05)  # who came while its clients were ended is let in, and seen to have gone
+            await asyncio.sleep(0.05)  # who came while clients were ended is let in, and seen to have gone
             await server.close()
 
     async def _metrics(self, _request: web.Request) -> web.Response:
