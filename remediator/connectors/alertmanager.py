@@ -28,7 +28,7 @@ from remediator.connectors import once
 from remediator.connectors.settings import Authorities, BaseUrl, Headers, Settings
 from remediator.connectors.unoffered import Unoffered
 from remediator.core.calls import printable
-from remediator.core.catalog import Escape, Fence, Kind, Operation, Param, Risk
+from remediator.core.catalog import Escape, Fence, Holds, Kind, Operation, Param, Risk
 from remediator.core.durations import parse_duration
 from remediator.core.evidence import Picture
 from remediator.core.intention import Call
@@ -56,8 +56,9 @@ SILENCE = Operation(
             "Map of a value for each label: `{alertname: HighCpu, env: '${env}'}`. Each is an equality.",
             type="strings",
             required=True,
+            holds=Holds.THERE,
         ),
-        "for": Param("How long, such as 1h.", escape=Escape.LITERAL, required=True),
+        "for": Param("How long, such as 1h.", escape=Escape.LITERAL, required=True, holds=Holds.SHORTER),
         "comment": Param("Why, for whoever reads it in Alertmanager.", escape=Escape.TEXT),
     },
     risk=Risk.DISRUPTIVE,

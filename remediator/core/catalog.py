@@ -64,6 +64,14 @@ class Escape(StrEnum):
     TEXT = "text"  # for people's eyes; the receiver escapes
 
 
+class Holds(StrEnum):
+    """How an argument holds its act back. Left out, such a one holds nothing back at all."""
+
+    LONGER = "longer"  # a time: the longer it is, the less is done
+    SHORTER = "shorter"  # a time: the shorter it is, the less is done
+    THERE = "there"  # by being there, such as the login whose sessions are meant; of a map, by each key
+
+
 @dataclass(frozen=True)
 class Param:
     """One parameter of an operation's ``with``."""
@@ -74,6 +82,7 @@ class Param:
     escape: Escape = Escape.TYPED
     required: bool = False
     choices: tuple[str, ...] = ()
+    holds: Holds | None = None  # None: whether another one does more, or worse, nobody can tell from it
     exact: bool = False  # decimals reach the connector as they were read, as `core.exact` keeps them
 
 

@@ -18,7 +18,7 @@ from remediator.connectors.bound import Bound, bound
 from remediator.connectors.mysql.link import BrokenError, Link, SaidNoError
 from remediator.connectors.mysql.settings import MysqlSettings
 from remediator.connectors.mysql.values import text
-from remediator.core.catalog import Escape, Kind, Operation, Param, Risk
+from remediator.core.catalog import Escape, Holds, Kind, Operation, Param, Risk
 from remediator.core.durations import parse_duration
 from remediator.core.evidence import Picture
 from remediator.core.intention import Call
@@ -50,8 +50,14 @@ KILL = Operation(
             required=True,
             choices=tuple(STATES),
         ),
-        "longer_than": Param("For how long already, such as 5m.", escape=Escape.LITERAL, required=True),
-        "user": Param("Only sessions of this login, one that the connection lists.", escape=Escape.LITERAL),
+        "longer_than": Param(
+            "For how long already, such as 5m.", escape=Escape.LITERAL, required=True, holds=Holds.LONGER
+        ),
+        "user": Param(
+            "Only sessions of this login, one that the connection lists.",
+            escape=Escape.LITERAL,
+            holds=Holds.THERE,
+        ),
     },
     risk=Risk.DISRUPTIVE,
     settle=timedelta(seconds=ENDED_WITHIN),

@@ -16,7 +16,7 @@ from typing import Any
 from remediator.connectors.bound import Bound, bound
 from remediator.connectors.postgres.link import OURS, Link, plainly
 from remediator.connectors.postgres.settings import PostgresSettings
-from remediator.core.catalog import Escape, Kind, Operation, Param, Risk
+from remediator.core.catalog import Escape, Holds, Kind, Operation, Param, Risk
 from remediator.core.durations import parse_duration
 from remediator.core.evidence import Picture
 from remediator.core.intention import Call
@@ -53,9 +53,13 @@ TERMINATE = Operation(
         "state": Param(
             "`idle in transaction`, or `active`.", escape=Escape.LITERAL, required=True, choices=STATES
         ),
-        "longer_than": Param("For how long already, such as 10m.", escape=Escape.LITERAL, required=True),
-        "user": Param("Only sessions of this login.", escape=Escape.LITERAL),
-        "application": Param("Only sessions with this application_name.", escape=Escape.LITERAL),
+        "longer_than": Param(
+            "For how long already, such as 10m.", escape=Escape.LITERAL, required=True, holds=Holds.LONGER
+        ),
+        "user": Param("Only sessions of this login.", escape=Escape.LITERAL, holds=Holds.THERE),
+        "application": Param(
+            "Only sessions with this application_name.", escape=Escape.LITERAL, holds=Holds.THERE
+        ),
     },
     risk=Risk.DISRUPTIVE,
     settle=timedelta(seconds=ENDED_WITHIN),

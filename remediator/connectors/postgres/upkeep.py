@@ -16,7 +16,7 @@ from remediator.connectors.postgres.final import unfit
 from remediator.connectors.postgres.link import Link, plainly, said
 from remediator.connectors.postgres.rows import Place
 from remediator.connectors.postgres.settings import LONGEST_UPKEEP, PostgresSettings
-from remediator.core.catalog import Escape, Kind, Operation, Param, Risk
+from remediator.core.catalog import Escape, Holds, Kind, Operation, Param, Risk
 from remediator.core.intention import Call
 from remediator.core.messages import Done, Refused, Result, Unknown
 from remediator.core.sql.spelling import quoted as identifier
@@ -31,7 +31,9 @@ MAINTAIN = Operation(
     params={
         "task": Param("`analyze` or `reindex`.", escape=Escape.LITERAL, required=True, choices=TASKS),
         "table": Param("One of the connection's tables.", escape=Escape.LITERAL, required=True),
-        "index": Param("One index of the table, to build only this one anew.", escape=Escape.LITERAL),
+        "index": Param(
+            "One index of the table, to build only this one anew.", escape=Escape.LITERAL, holds=Holds.THERE
+        ),
     },
     risk=Risk.DISRUPTIVE,
     longest=LONGEST_UPKEEP + timedelta(minutes=2),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from remediator.connectors.http import statuses
+from remediator.core.catalog import Escape, Holds, Param
+from remediator.core.durations import parse_duration
 from remediator.policyfiles.diff.allowed import bounds_more
 from remediator.policyfiles.diff.change import Change, Direction, spelled, text_difference
 from remediator.policyfiles.diff.connections import reach
@@ -16,12 +18,12 @@ DONE = "ok"
 
 
 def arguments(
-    at: At, old: Mapping[str, Any], new: Mapping[str, Any], otherwise: Direction
+    at: At, old: Mapping[str, Any], new: Mapping[str, Any], otherwise: Callable[[str], Direction]
 ) -> Iterator[Change]:
     """The changes of an operation's ``with``, one per parameter."""
     whose = at.where.rpartition(".")[2]
     for name in sorted(old.keys() | new.keys()):
-        direction = _done(old, new) if name == DONE else otherwise
+        direction = _done(old, new) if name == DONE else otherwise(name)
         if name not in old:
             yield Change(at.where, f"with.{name} added: {spelled(new[name])[:LONG]}", direction)
         elif name not in new:
@@ -59,6 +61,53 @@ def call(direction: Direction) -> dict[str, Judge]:
                 yield Change(at.where, f"{new} may allow other things than {old} did", Direction.UNCLEAR)
 
     def with_(at: At, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
-        yield from arguments(at, old, new, direction)
+        yield from arguments(at, old, new, lambda _: direction)
 
     return {"use": always(direction, "use"), "via": via, "with_": with_}
+
+
+def act() -> dict[str, Judge]:
+    """The judges of what a step does that is not safe: its arguments may be all that bounds it."""
+
+    def with_(at: At, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
+        spec = at.after.operations.get(at.new.use) if at.old.use == at.new.use else None
+        known = spec.params if spec is not None else {}
+        yield from arguments(at, old, new, lambda name: _held(known.get(name), old.get(name), new.get(name)))
+
+    return {**call(Direction.ACTS), "use": always(Direction.UNCLEAR, "use"), "with_": with_}
+
+
+def _held(param: Param | None, old: Any, new: Any) -> Direction:
+    """What another argument means, by what its operation says of it."""
+    if param is not None and param.escape is Escape.TEXT:
+        return Direction.ACTS  # for people's eyes
+    if param is None or param.holds is None:
+        return Direction.UNCLEAR
+    if param.holds is Holds.THERE:
+        return _there(old, new)
+    if old is None or new is None:
+        return Direction.TIGHTENED if old is None else Direction.LOOSENED
+    try:
+        before, after = (parse_duration(spelled(one)) for one in (old, new))
+    except ValueError:
+        return Direction.UNCLEAR
+    if before == after:
+        return Direction.NEUTRAL
+    less = after < before
+    return Direction.LOOSENED if less is (param.holds is Holds.LONGER) else Direction.TIGHTENED
+
+
+def _there(old: Any, new: Any) -> Direction:
+    before, after = (_parts(one) for one in (old, new))
+    if all(after.get(key) == one for key, one in before.items()):
+        return Direction.TIGHTENED
+    if all(before.get(key) == one for key, one in after.items()):
+        return Direction.LOOSENED
+    return Direction.UNCLEAR
+
+
+def _parts(value: Any) -> Mapping[str, Any]:
+    """A map as it is; what is none, as the one thing that is there, or is not."""
+    if isinstance(value, Mapping):
+        return value
+    return {} if value is None else {"": value}

@@ -51,15 +51,8 @@ def diagnosed(at: At, old: Mapping[str, Probe], new: Mapping[str, Probe]) -> Ite
 # ── Decide ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def _when(at: At, old: object, new: object) -> Iterator[Change]:
-    before, after = (one if one is not None else "(always)" for one in (old, new))
-    words, detail = arrow("when", before, after)
-    acts = at.old.steps and at.new.steps  # a case that does nothing keeps the later ones away
-    yield Change(at.where, words, Direction.ACTS if acts else Direction.UNCLEAR, detail)
-
-
 CASE: Table = {
-    "when": _when,
+    "when": elsewhere,  # by `_when`, which knows what comes after it
     "do": elsewhere,  # both by `_steps`
     "try_": elsewhere,
     "gate": gates.written,
@@ -73,21 +66,21 @@ def decided(at: At, old: Policy, new: Policy, risks: tuple[Risks, Risks]) -> Ite
     """The decision table, case by case; cases are known by their condition, else by their place."""
     pairs, gone, came = _paired(old.decide, new.decide)
     either = {**risks[0], **risks[1]}
-    for before, number in pairs:
+    scenes = [
+        (gates.Scene(old, old.decide[one], risks[0]), gates.Scene(new, new.decide[other], risks[1]))
+        for one, other in pairs
+    ]
+    for (before, number), both in zip(pairs, scenes, strict=True):
         here = at.inside(f"decide, case {number + 1}")
         yield from fields(here, old.decide[before], new.decide[number], CASE)
+        keeps = _keeps_away(old.decide, before, risks[0]) or _keeps_away(new.decide, number, risks[1])
+        yield from _when(here, *both, guards=keeps or any(map(_asks_nobody, both)))
         yield from _steps(here, old.decide[before], new.decide[number], either)
     for number in gone:
-        yield _case(at, old.decide, number, either, removed=True)
+        yield _case(at, old.decide, number, risks[0], removed=True)
     for number in came:
-        yield _case(at, new.decide, number, either, removed=False)
-    yield from gates.asked(
-        at,
-        [
-            (gates.Scene(old, old.decide[one], risks[0]), gates.Scene(new, new.decide[other], risks[1]))
-            for one, other in pairs
-        ],
-    )
+        yield _case(at, new.decide, number, risks[1], removed=False)
+    yield from gates.asked(at, scenes)
 
 
 def _paired(old: Sequence[Case], new: Sequence[Case]) -> tuple[list[tuple[int, int]], list[int], list[int]]:
@@ -105,10 +98,27 @@ def _paired(old: Sequence[Case], new: Sequence[Case]) -> tuple[list[tuple[int, i
     return pairs, gone, came
 
 
+def _keeps_away(cases: Sequence[Case], number: int, risks: Risks) -> bool:
+    """Where it holds, is nothing changed that a later case would change? It may say so to somebody."""
+    quiet = [all(_safe(name, risks) for name in case.steps) for case in cases[number:]]
+    return not cases[number].steps or (quiet[0] and not all(quiet))
+
+
+def _asks_nobody(scene: gates.Scene) -> bool:
+    """Is something done there that is not safe, with no other gate than its condition?"""
+    return any(not _safe(one, scene.risks) and scene.need(one) is None for one in scene.case.steps)
+
+
+def _when(at: At, old: gates.Scene, new: gates.Scene, *, guards: bool) -> Iterator[Change]:
+    if old.case.when != new.case.when:
+        words, detail = arrow("when", condition(old.case), condition(new.case))
+        yield Change(at.where, words, Direction.UNCLEAR if guards else Direction.ACTS, detail)
+
+
 def _case(at: At, cases: Sequence[Case], number: int, risks: Risks, *, removed: bool) -> Change:
     """A whole case. One that changes something, before others, may also keep a worse one away."""
     case = cases[number]
-    if not case.steps:
+    if _keeps_away(cases, number, risks):
         added = Direction.TIGHTENED
     elif all(_safe(name, risks) for name in case.steps):
         added = Direction.ACTS

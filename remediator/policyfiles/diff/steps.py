@@ -8,7 +8,7 @@ from math import inf
 from remediator.core.catalog import Risk
 from remediator.core.steps import AtMost, Step
 from remediator.policyfiles.diff import gates
-from remediator.policyfiles.diff.calls import call
+from remediator.policyfiles.diff.calls import act, call
 from remediator.policyfiles.diff.change import Change, Direction, spelled
 from remediator.policyfiles.diff.judges import At, Table, arrow, fields, more_is_looser
 from remediator.policyfiles.diff.proofs import proof, undo
@@ -66,7 +66,7 @@ def _stop_after(at: At, old: int | None, new: int | None) -> Iterator[Change]:
 
 
 STEP: Table = {
-    **call(Direction.ACTS),
+    **act(),
     "rows": _rows,
     "gate": gates.written,
     "verify": proof,
@@ -76,6 +76,8 @@ STEP: Table = {
     "at_most": _at_most,
     "stop_after": _stop_after,
 }
+SAFE: Table = {**STEP, **call(Direction.ACTS)}
+"""Of a step that was safe and is."""
 
 
 def steps(
@@ -100,7 +102,7 @@ def steps(
 
 def step(at: At, pair: tuple[Step, Step], risks: tuple[Risk | None, Risk | None]) -> Iterator[Change]:
     """One step against another, or its older self; its gate is judged with the cases that name it."""
-    yield from fields(at, *pair, STEP)
+    yield from fields(at, *pair, SAFE if set(risks) == {Risk.SAFE} else STEP)
     yield from _risk(at, *pair, risks)
 
 

@@ -153,7 +153,8 @@ def test_a_lost_role_ends_in_1_and_a_note_of_this_change_in_0(repo: Repo, diff: 
     rows = [line for line in out.splitlines() if line.startswith("| ") and "pause" in line]
     assert "**loosened**" in rows[0]
     assert "<code>steps.pause: gate lost lead</code>" in rows[0]
-    assert "acts otherwise" in rows[1]
+    assert "**unclear**" in rows[1]
+    assert "with.body" in rows[1]
     repo.write(
         "policies/pause.yaml",
         (repo.root / "policies/pause.yaml").read_text() + "allow-loosening: the lead is away\n",
