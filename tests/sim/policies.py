@@ -101,7 +101,7 @@ POLICIES: tuple[Policy, ...] = (
     ),
     _one(
         "brisk",
-        {"retry": post("/retry/${campaign}", verify=_proof(until="verify.value == 0"))},
+        {"retry": post("/retry/${campaign}", verify=_proof())},
         bounds={
             "budget": "pauses",
             "breaker": {"failures": 2, "within": "3m", "mode": "suggest", "for": "1m"},
