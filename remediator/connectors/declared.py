@@ -26,7 +26,8 @@ SLOTS = Param("Map of a value for each of its slots, such as `{queue: '${queue}'
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
-_DASHED = re.compile(r"[\^(]*(\?:)?\(*\[?\\?-")
+_DASHED = ("-", r"\-", "^-", r"^\-")
+"""A pattern that begins so means a dash in front; one such as '[-a-z]' merely does not mind."""
 
 
 def _spelled_out(value: object) -> object:
@@ -112,12 +113,8 @@ class Word(Section):
             raise Wrong(f"{_brief(value)} is none of {', '.join(self.values)}")
         if self.pattern is not None and not fits(compiled(self.pattern), value):
             raise Wrong(f"{_brief(value)} does not fit {self.pattern}")
-        if (
-            value.startswith("-")
-            and not self.prefix
-            and not self.values
-            and not _DASHED.match(self.pattern or "")
-        ):
+        meant = self.prefix or self.values or (self.pattern or "").startswith(_DASHED)
+        if value.startswith("-") and not meant:
             raise Wrong(f"{_brief(value)} begins with - and could pass for an option")
         return value
 

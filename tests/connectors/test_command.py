@@ -347,7 +347,12 @@ async def test_a_value_is_one_word_or_is_refused(room: Room, text: str) -> None:
         ({"type": "int"}, "7", ""),
         ({"values": ["default"]}, "other", ""),
         ({"pattern": "[a-z]+"}, "abc\n", ""),
+        ({"pattern": r"\-[a-z]"}, "-a", "-a"),
         ({"pattern": "[a-z-]+"}, "-a", ""),
+        ({"pattern": "[-a-z0-9]{1,64}"}, "-rf", ""),
+        ({"pattern": r"[\-a-z]+"}, "-rf", ""),
+        ({"pattern": "(?:[-a-z]+)"}, "-rf", ""),
+        ({"pattern": "-?[a-z]+|x"}, "-rf", "-rf"),
         ({"pattern": "[a-z]+"}, {"a": "b"}, ""),
     ],
 )
