@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -457,6 +458,56 @@ async def test_when_the_daemon_or_the_keeper_is_killed_the_command_ends_and_is_n
         daemon.kill()
         daemon.wait()
     assert room.starts == ["started"]
+
+
+DYING = """\
+import os, signal, sys, time
+sys.path.insert(0, {folder!r})
+import keeper
+
+real, itself = os.fork, os.getpid()
+
+def fork():
+    pid = real()
+    if pid:
+        time.sleep({before})  # in which a child that asks nobody has long become the command
+        os.kill(itself, signal.SIGKILL)
+    while {waits} and os.getppid() == itself:
+        time.sleep(0.01)
+    return pid
+
+os.fork = fork
+keeper.main(2)
+"""
+
+
+@pytest.mark.parametrize(("before", "waits"), [(0, True), (1, False)], ids=["at once", "a moment later"])
+def test_a_keeper_that_is_killed_before_it_told_of_its_child_leaves_no_command(
+    room: Room, before: int, waits: bool
+) -> None:
+    wanted = {
+        "argv": [str(room.program)],
+        "env": {},
+        "cwd": "/",
+        "seconds": 30,
+        "grace": 0.3,
+        "memory": 2**32,
+        "processes": None,
+    }
+    code = DYING.format(before=before, waits=waits, folder=str(Path(keeper.__file__).parent))
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as dying:
+        assert dying.stdin is not None and dying.stdout is not None
+        dying.stdin.write(json.dumps(wanted) + "\n")
+        dying.stdin.flush()
+        assert dying.stdout.read() == ""  # to its end: nobody is left who holds it
+        assert dying.wait() == -signal.SIGKILL
+    assert room.starts == []
 
 
 # ── What is told at load ────────────────────────────────────────────────────────────────────────────

@@ -48,10 +48,14 @@ def main(report: int) -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     _prctl(PR_SET_CHILD_SUBREAPER, 1)  # what its command leaves behind becomes a child of ours
     told, tells = os.pipe()
+    waits, goes = os.pipe()
+    itself = os.getpid()
     pid = os.fork()
     if pid == 0:
-        _become(wanted, tells)
+        os.close(goes)
+        _become(wanted, itself, waits, tells)
     say(pid=pid)
+    os.write(goes, b"!")
     os.close(tells)
     problem = _whether_it_runs(told, deadline)
     if problem is not None:
@@ -76,13 +80,15 @@ def _first_line() -> bytes:
     return bytes(line)
 
 
-def _become(wanted: dict[str, object], tells: int) -> NoReturn:
-    """In the child: become the command, in a session of its own, or say why not."""
+def _become(wanted: dict[str, object], keeper: int, waits: int, tells: int) -> NoReturn:
+    """In the child: become the command, in a session of its own, or say why not.
+
+    Not before the daemon was told of it, which ends it should ``keeper`` be killed.
+    """
     try:
         os.setsid()
-        parent = os.getppid()
         _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # it ends when the keeper is killed
-        if os.getppid() != parent:
+        if os.getppid() != keeper or not os.read(waits, 1):
             os._exit(127)
         signal.set_wakeup_fd(-1)
         for one in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
