@@ -234,6 +234,32 @@ async def test_what_people_have_set_for_good_is_not_taken_back(shop: Shop) -> No
         assert containers[0]["resources"] == {"limits": {"memory": "2Gi"}}
 
 
+async def test_what_its_shipper_has_left_so_is_theirs(shop: Shop) -> None:
+    """An update leaves no trace at a number that it does not change, but it would have set it back."""
+    await shop.kube.put(workload("web", image="app:2", replicas=4), manager="helm")
+    await shop.kube.age("Deployment", hours=2)
+    scaled = await shop.act("scale", **WEB, replicas=5)
+    result = done(scaled)["restore"]
+    result["at"] -= 60  # the ages of a cluster are told by the second
+    await shop.kube.put(workload("web", image="app:3", replicas=5), manager="helm")
+    undone = await shop.undo(scaled)
+    assert isinstance(undone, Done)
+    assert undone.left == (
+        "shop/deployment/web was left alone: "
+        "it was changed since by helm, which had set it before, and left at replicas 5"
+    )
+    assert (await web(shop))["spec"]["replicas"] == 5
+
+
+async def test_what_another_has_written_who_never_set_the_number_says_nothing_of_it(shop: Shop) -> None:
+    await shop.kube.put(workload("web", image="app:2", replicas=4), manager="helm")
+    await shop.kube.age("Deployment", hours=2)
+    scaled = await shop.act("scale", **WEB, replicas=5)
+    done(scaled)["restore"]["at"] -= 60
+    await shop.kube.put(workload("web", image="app:3", replicas=5), manager="kubectl-set")
+    assert done(await shop.undo(scaled))["after"] == {"replicas": 4}
+
+
 async def _by_kubectl_apply(shop: Shop) -> None:
     shipped = workload("web", image="app:2", resources={"limits": {"memory": "2048Mi"}})
     notes = (await web(shop))["metadata"]["annotations"] | {LAST_APPLIED: json.dumps(shipped)}

@@ -375,6 +375,8 @@ def _do(cluster: Cluster, what: str, given: dict[str, Any]) -> None:
             for one in cluster.objects.held.values():
                 if one["kind"] == given["kind"]:
                     one["metadata"]["creationTimestamp"] = made
+                    for entry in one["metadata"]["managedFields"]:
+                        entry["time"] = made
         case "sync":
             for key in [*cluster.objects.held, *cluster.controllers.coming]:
                 cluster.controllers.sync(key)

@@ -54,7 +54,7 @@ class FakeKubernetes:
         await self.do(("set", settings))
 
     async def age(self, kind: str, *, hours: float) -> None:
-        """All objects of a kind were made so long ago."""
+        """All objects of a kind were made, and changed last, so long ago."""
         await self.do(("age", {"kind": kind, "hours": hours}))
 
     async def settle(self) -> None:

@@ -2,13 +2,15 @@
 
 The API server keeps which manager set which field. Somebody who sets a field to what it is already becomes
 its second owner by a server-side apply; by ``kubectl apply`` they say so in an annotation of what was applied
-last. Any other update that changes nothing leaves no trace at all.
+last. Other updates that leave a field as it is leave no trace at it; but where whoever set it before us has
+shipped the object since, as Helm does, it would have been set back unless they meant it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from remediator.connectors.kubernetes.amounts import same_amount
@@ -40,6 +42,30 @@ def other_owner(held: Mapping[str, Any], path: Path, value: object) -> str:
         return "somebody"
     applied = _applied(held, path)
     return "kubectl apply" if applied is not None and same_amount(str(applied), str(value)) else ""
+
+
+def declared_by(held: Mapping[str, Any], path: Path) -> str:
+    """Who set it before us, by a manifest or by hand; "" for nobody, or a controller."""
+    return next((manager for manager, one in _by_hand(held) if _has(one.get("fieldsV1"), path)), "")
+
+
+def shipped_since(held: Mapping[str, Any], managers: Collection[str], at: float) -> str:
+    """Which of them has written to the object after this second; "" for none."""
+    return next(
+        (
+            manager
+            for manager, one in _by_hand(held)
+            if manager in managers and datetime.fromisoformat(str(one["time"])).timestamp() > at
+        ),
+        "",
+    )
+
+
+def _by_hand(held: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Those that wrote the object itself, not its scale or its status."""
+    for one in held["metadata"].get("managedFields") or ():
+        if one.get("manager") not in (None, MANAGER) and not one.get("subresource") and one.get("time"):
+            yield str(one["manager"]), one
 
 
 def _has(fields: Any, path: Path) -> bool:

@@ -127,6 +127,11 @@ class Restoring:
             image = workloads.image_of(held, container)
             if image != self.more.get("image", image):
                 return f"was shipped anew with {_listed(self.after)} and the image {image}"
+        declared, at = self.more.get("declared") or (), self.more.get("at")
+        if at is not None and (shipper := owners.shipped_since(held, declared, at)):
+            return (
+                f"was changed since by {shipper}, which had set it before, and left at {_listed(self.after)}"
+            )
         for field, value in self.after.items():
             path = owners.path_of(field, container)
             if owner := owners.other_owner(held, path, value):

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from remediator.connectors.kubernetes import revisions
+from remediator.connectors.kubernetes import owners, revisions
 from remediator.connectors.kubernetes.amounts import amount, same_amount
 from remediator.connectors.kubernetes.change import INTENT, Edit, Reader
 from remediator.connectors.kubernetes.kinds import KINDS, WORKLOADS, Place, is_name
@@ -147,14 +147,23 @@ class Scaling:
         was = replicas(held.object)["replicas"]
         if was == self.count:
             raise ConnectorError(self.name, f"{self.place} has {counted(was, 'replica')} already")
-        return scaled(self.place, was, self.count)
+        return scaled(self.place, was, self.count, undo=_declared(held, "replicas"))
 
 
-def scaled(place: Place, was: int, count: int) -> Edit:
-    """From one number to another."""
+def scaled(place: Place, was: int, count: int, undo: Mapping[str, Any] | None = None) -> Edit:
+    """From one number to another. undo: what the way back needs."""
     text = f"scales {place} from {was} to {count} replicas"
     after = {"replicas": count}
-    return Edit(place, replicas, after, {"spec": after}, text, scales=True, undo={"of": SCALE.name})
+    return Edit(
+        place, replicas, after, {"spec": after}, text, scales=True, undo={"of": SCALE.name, **(undo or {})}
+    )
+
+
+def _declared(held: Answer, *fields: str, container: str | None = None) -> dict[str, Any]:
+    """Who has set these fields so far, and when we looked: whoever ships them anew since then means them."""
+    paths = [owners.path_of(field, container) for field in fields]
+    declared = {owners.declared_by(held.object, path) for path in paths} - {""}
+    return {"declared": sorted(declared), "at": held.at}
 
 
 async def check_unscaled(name: str, link: Link, place: Place) -> None:
@@ -357,6 +366,7 @@ class Resizing:
                 "of": RESOURCES.name,
                 "container": self.container,
                 "image": image_of(held.object, self.container),
+                **_declared(held, *self.fields, container=self.container),
             },
         )
 
