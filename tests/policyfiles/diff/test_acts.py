@@ -27,7 +27,11 @@ CATALOG = Catalog.of(
 WORKLOAD = {"kind": "deployment", "namespace": "shop", "name": "web"}
 BUSY = {"state": "busy", "longer_than": "5m", "user": "shop"}
 ACTIVE = {"state": "active", "longer_than": "1m", "user": "shop", "application": "worker"}
-SILENCE = {"matchers": {"alertname": "Slow", "severity": "low"}, "for": "1h", "comment": "known"}
+SILENCE: dict[str, Any] = {
+    "matchers": {"alertname": "Slow", "severity": "low"},
+    "for": "1h",
+    "comment": "known",
+}
 
 ARGUMENTS: list[tuple[str, dict[str, Any], dict[str, Any], Direction]] = [
     # (operation, its arguments, what is written over them, direction); None: left out
