@@ -19,7 +19,7 @@ from remediator.cli import main
 from remediator.config_file import load as load_config
 from remediator.connectors import catalog, problems
 from remediator.core.alert import Alert
-from remediator.core.catalog import Catalog
+from remediator.core.catalog import Catalog, Risk
 from remediator.core.gate import need
 from remediator.core.planning import Address, address
 from remediator.core.policy import Policy
@@ -278,10 +278,22 @@ def test_one_vote_fewer_in_any_gate_is_red(system: str) -> None:
     weaker = [(loaded, *looser) for loaded in one.policies for looser in _looser(loaded, one.catalog)]
     assert len(weaker) >= _gates(one)
     for loaded, words, changed in weaker:
-        name = loaded.policy.name
-        both = (loaded.policy, Policy.model_validate(changed))
-        base, head = (Side({name: Written(each)}, one.catalog) for each in both)
-        assert difference(base, head).loosened, f"{name}: {words} passes unseen"
+        assert _is_red(loaded, changed, one.catalog), f"{loaded.policy.name}: {words} passes unseen"
+
+
+@each_system
+def test_a_case_fewer_that_keeps_an_act_away_is_red(system: str) -> None:
+    one = shipped(system)
+    weaker = [(loaded, *looser) for loaded in one.policies for looser in _unguarded(loaded, one.catalog)]
+    assert len(weaker) >= len(one.policies) / 2, "most policies look whether there is anything to do"
+    for loaded, words, changed in weaker:
+        assert _is_red(loaded, changed, one.catalog), f"{loaded.policy.name}: {words} passes unseen"
+
+
+def _is_red(loaded: LoadedPolicy, changed: dict[str, Any], known: Catalog) -> bool:
+    both = (loaded.policy, Policy.model_validate(changed))
+    base, head = (Side({loaded.policy.name: Written(each)}, known) for each in both)
+    return difference(base, head).loosened
 
 
 @each_system
@@ -330,6 +342,16 @@ def _looser(loaded: LoadedPolicy, known: Catalog) -> Iterator[tuple[str, dict[st
             if wanted is not None and case.gate is None and loaded.policy.steps[name].gate is None:
                 place = ("steps", name)
                 yield f"{name} unasked", _with(document, place, {"waived": "nobody has to look at this"})
+
+
+def _unguarded(loaded: LoadedPolicy, known: Catalog) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The policy without a case that only tells, or does nothing, before one that changes something."""
+    risks, document = step_risks(Look(loaded.policy, known)), loaded.document.value
+    acts = [any(risks[name] is not Risk.SAFE for name in case.steps) for case in loaded.policy.decide]
+    for number, case in enumerate(loaded.policy.decide):
+        if not acts[number] and any(acts[number:]):
+            left = [*document["decide"][:number], *document["decide"][number + 1 :]]
+            yield f"without the case when {case.when}", {**document, "decide": left}
 
 
 def _gated(document: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int, str | int], Any]]:
