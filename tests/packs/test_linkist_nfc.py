@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -27,7 +28,8 @@ pytestmark = [
 ]
 
 SYSTEM = "linkist-nfc"
-TIMES = {"within": "5s", "after": "2s", "range": "3s"}
+TIMES = {"within": "60s", "after": "2s", "range": "3s"}
+RESTARTED = "== 1.0\n      within: {}\n      every: 1s\n      for: 1s\n    undo: {{none: 'a restart"
 MINUTES_ARE_SECONDS = {
     "interval '5 minutes'": "interval '1 second'",
     "interval '1 minute'": "interval '1 second'",
@@ -35,6 +37,7 @@ MINUTES_ARE_SECONDS = {
     "longer_than: 1m": "longer_than: 1s",
     "db.linkist.internal": "localhost",
     "/srv/linkist/files": "/dev/shm",
+    RESTARTED.format("60s"): RESTARTED.format("5s"),  # which is to give way to the rollback
 }
 
 
@@ -92,16 +95,19 @@ async def test_a_bad_release_of_payments_is_shown_to_customers_restarted_and_rol
     assert system.components["payment-service"] == "major_outage"
 
     await place.room.agreed(f"{run['id']}.1", "bob")
-    await place.room.card_says(f"{run['id']}.2", "--plan=rollback-plan-122")
+    await place.room.card_says(f"{run['id']}.2", "linkist-rollback@rollback-plan-122")
     await place.room.agreed(f"{run['id']}.2", "bob")
     assert system.ran == ["service:restart:healthy -- --name=payment-service"]
     await place.room.agreed(f"{run['id']}.2", "chen")
     await place.room.run("linkist-service-down", "service/payment-service", outcome="fixed")
-    assert system.ran[1:] == ["deployment:rollback:execute -- --plan=rollback-plan-122"]
+    assert system.ran[1] == "start --no-block linkist-rollback@rollback-plan-122"
 
     await place.room.run("linkist-status-page", "status-page/payment-service", outcome="fixed")
     assert set(system.components.values()) == {"operational"}
-    assert [one.method for one in system.page.ledger] == ["PATCH", "PATCH"]
+    assert [one.method for one in system.page.ledger] == ["PATCH"]
+    assert system.ran[2:] == [
+        "status:update -- --component=payment-service --from=major_outage --to=operational"
+    ]
     assert not system.down
 
 
@@ -110,7 +116,7 @@ async def test_orders_that_stripe_calls_paid_are_booked_when_two_agree_and_no_ot
     before = len(system.ran)
     await system.sql(
         "INSERT INTO webhook_events (id, type, payment_intent, status) SELECT 'evt_' || n,"
-        " 'payment_intent.succeeded', 'pi_' || n, 'processed' FROM generate_series(21, 22) n"
+        " 'payment_intent.succeeded', 'pi_' || n, 'processed' FROM unnest(array[21, 22, 25]) n"
     )
     await system.sql(
         "INSERT INTO webhook_events (id, type, payment_intent, status) VALUES"
@@ -120,24 +126,28 @@ async def test_orders_that_stripe_calls_paid_are_booked_when_two_agree_and_no_ot
     )
     await system.sql(
         "INSERT INTO orders (id, status, total, payment_intent, created_at) SELECT 'ord-' || n, 'pending',"
-        " 49.90, 'pi_' || n, now() - make_interval(mins => 60 - n) FROM generate_series(21, 24) n"
+        " 49.90, 'pi_' || n, now() - make_interval(mins => 60 - n) FROM generate_series(21, 25) n"
     )
+    system.given_back["ord-22"] = "pi_25"
     run = await place.room.run("linkist-stuck-orders", "payments/stripe", stage="waiting")
-    await place.room.card_says(f"{run['id']}.1", "--order=ord-21", "--order=ord-22")
+    await place.room.card_says(f"{run['id']}.1", "--order=ord-21", "--order=ord-22", "--order=ord-25")
     card = str((await place.room.card(f"{run['id']}.1"))["blocks"])
     assert "ord-23" not in card  # of which Stripe says nothing
     assert "ord-24" not in card  # which was given back
     await place.room.agreed(f"{run['id']}.1", "bob")
     assert system.ran[before:] == []
     await place.room.agreed(f"{run['id']}.1", "amina")
-    await place.room.run("linkist-stuck-orders", "payments/stripe", outcome="fixed")
+    await place.room.run("linkist-stuck-orders", "payments/stripe", id=run["id"], outcome="failed")
+    await place.room.paged(
+        "process[3]: the reading before process[3] failed"
+    )  # given back since people agreed
     assert system.ran[before:] == [f"orders:process:payments -- --order=ord-{n}" for n in (21, 22)]
     rows = await system.sql("SELECT id, status, email FROM orders ORDER BY id")
     assert [(row["id"], row["status"]) for row in rows] == [
         ("ord-1", "paid"), ("ord-21", "paid"), ("ord-22", "paid"), ("ord-23", "pending"),
-        ("ord-24", "pending"),
+        ("ord-24", "pending"), ("ord-25", "pending"),
     ]  # fmt: skip
-    await place.room.paged("2 orders have been pending for over 15 minutes")
+    await place.room.paged("3 orders have been pending for over 15 minutes")
     assert CANARY not in str(await place.room.daemon.get(f"/api/v1/runs/{run['id']}"))
     await system.sql("DELETE FROM orders WHERE status = 'pending'")
 
@@ -177,13 +187,23 @@ async def test_a_session_that_leaked_is_ended_and_one_that_works_is_not(place: P
     assert system.ran[before:] == []
 
 
-async def test_old_statistics_are_made_anew_unasked(place: Place) -> None:
+async def test_old_statistics_are_made_anew_unasked_and_then_a_long_query_is_ended(place: Place) -> None:
     system = place.linkist
     analyzed = "SELECT last_analyze IS NOT NULL AS done FROM pg_stat_user_tables WHERE relname = 'orders'"
     system.slow = f"NOT ({analyzed})"
     await place.room.fire("LinkistQueriesSlow")
     await place.room.run("linkist-slow-queries", "database/linkist", outcome="fixed")
     assert await system.sql(analyzed) == [{"done": True}]
+
+    there = "SELECT FROM pg_stat_activity WHERE usename = 'linkist_app' AND state = 'active'"
+    system.slow = f"EXISTS ({there})"
+    async with system.session("SELECT pg_sleep(600)") as query:
+        run = await place.room.run("linkist-slow-queries", "database/linkist", stage="waiting")
+        await place.room.card_says(f"{run['id']}.1", "linkist_app", "SELECT", "active")
+        await place.room.agreed(f"{run['id']}.1", "bob")
+        await place.room.run("linkist-slow-queries", "database/linkist", id=run["id"], outcome="fixed")
+        assert await system.sql(there) == []
+        assert isinstance((await asyncio.gather(query, return_exceptions=True))[0], Exception)
     system.slow = "false"
 
 
@@ -228,6 +248,8 @@ async def test_declines_and_backups_are_told_with_what_is_known(place: Place) ->
     await place.room.paged("do_not_honor 12")
     told = await place.room.paged("hours old and holds")
     assert "backup-123" in told["text"]
+    await place.room.run("linkist-payment-declines", "payments/stripe", outcome="fixed")
+    await place.room.run("linkist-backup-overdue", "backup/linkist", outcome="fixed")
     system.failing["payments"] = 0.0
     system.backup = time.time()
     assert system.ran[before:] == []

@@ -24,7 +24,9 @@ DATABASE = "iamenu"
 LOGIN, OWNER = "iamenu_remediator", "iamenu_owner"
 PASSWORD = "word-of-the-tests"
 
-_ALLOWED = "~remediator:* ~bull:* +info +set +get +watch +multi +exec +exists +flushdb +config|set"
+_ALLOWED = (
+    "~remediator:* ~bull:notifications:meta +info +set +get +watch +multi +exec +exists +flushdb +config|set"
+)
 """Of Redis' user: what docs/redis.md says that it needs, and no more."""
 _POISON = "cache:poison"
 """While it is there the services take no entry for theirs, and write none."""

@@ -50,7 +50,7 @@ GRANT UPDATE (revoked_at) ON sessions TO {LOGIN};
 
 PROGRAM = """\
 #!/bin/sh
-case "$0" in */npm) name=$3 ;; */aws) name=$2 ;; *) name=which ;; esac
+case "$0" in */npm) name=$3 ;; */aws) name=$2 ;; */systemctl) name=unit ;; *) name=which ;; esac
 if [ -f "answers/$name" ]; then . "answers/$name"; fi
 printf '%s\\n' "$*" >>ledger
 """
@@ -60,8 +60,9 @@ printf '%s\\n' "$*" >>ledger
 class Linkist:
     """The platform.
 
-    broken: services that its newest release broke; failing: shares of what fails, by its counter; slow: a
-    condition, as the server tells it.
+    broken: services that its newest release broke; given_back: order → the payment of another, which is
+    given back as this one is booked; failing: shares of what fails, by its counter; slow: a condition, as the
+    server tells it.
     """
 
     server: Server
@@ -73,6 +74,7 @@ class Linkist:
     down: set[str] = field(default_factory=set)
     broken: set[str] = field(default_factory=set)
     failing: dict[str, float] = field(default_factory=lambda: {"uploads": 0.0, "files": 0.0, "payments": 0.0})
+    given_back: dict[str, str] = field(default_factory=dict)
     slow: str = "false"
     bounces: float = 0.01
     newsletters: bool = True
@@ -85,7 +87,7 @@ class Linkist:
     def __post_init__(self) -> None:
         (self.folder / "answers").mkdir()
         (self.folder / "ledger").touch()
-        for name in ("npm", "aws", "which"):
+        for name in ("npm", "aws", "systemctl", "which"):
             (self.folder / name).write_text(PROGRAM)
             (self.folder / name).chmod(0o755)
         for name in ("stripe:config:verify", "s3:status", "s3:permissions:check", "ses:domain:verify"):
@@ -166,7 +168,7 @@ class Linkist:
         match command.split():
             case ["service:restart:healthy"]:
                 self.down -= {value} - self.broken
-            case ["deployment:rollback:execute"]:
+            case ["start", "--no-block", "linkist-rollback@rollback-plan-122"]:
                 self.down -= self.broken
                 self.broken.clear()
             case ["stripe:webhooks:retry"]:
@@ -175,7 +177,17 @@ class Linkist:
                     value,
                 )
             case ["orders:process:payments"]:
+                if value in self.given_back:
+                    await database.execute(
+                        "INSERT INTO webhook_events (id, type, payment_intent, status)"
+                        " VALUES ('evt_late', 'charge.refunded', $1, 'processed')",
+                        self.given_back[value],
+                    )
                 await database.execute("UPDATE orders SET status = 'paid' WHERE id = $1", value)
+            case ["status:update"]:
+                component, before, after = (word.partition("=")[2] for word in line.split()[2:])
+                if self.components[component] == before:
+                    self.components[component] = after
             case ["uploads:restart"]:
                 self.failing["uploads"] = 0.0
             case ["processing:restart"]:

@@ -1,0 +1,97 @@
+"""What the packs ask Prometheus, asked by promtool of series at its default scrape interval, a minute.
+
+What proves a step must hold once the trouble is over, also where nothing has ever failed; and it must not
+hold while it goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.packs.room import POLICIES
+from tests.rig.components import program
+
+pytestmark = [pytest.mark.real, pytest.mark.needs("promtool"), pytest.mark.timeout(60)]
+
+TIMEOUTS = "linkist_db_timeouts_total"
+HEALTHY = 'probe_success{job="linkist-health",service="app"}'
+LOGINS = 'linkist_login_failures_total{job="linkist",instance="app-1",user_id="u"}'
+SCRAPED = 'up{job="linkist",instance="app-1"}'
+
+PROOFS: list[tuple[str, str, str, dict[str, str], float | None]] = [
+    ("linkist-nfc", "uploads", "restart", {'linkist_uploads_total{status="done"}': "0+60x40"}, 0.0),
+    (
+        "linkist-nfc", "uploads", "restart",
+        {'linkist_uploads_total{status="done"}': "0+30x40",
+         'linkist_uploads_total{status="failed"}': "0+30x40"}, 0.5,
+    ),
+    ("linkist-nfc", "uploads", "restart", {'linkist_uploads_total{status="done"}': "60x40"}, None),
+    ("linkist-nfc", "processing", "restart", {'linkist_files_total{status="done"}': "0+60x40"}, 0.0),
+    ("linkist-nfc", "processing", "restart", {'linkist_files_total{status="done"}': "60x40"}, None),
+    ("linkist-nfc", "database-timeouts", "end_leaked", {TIMEOUTS: "0+60x40", HEALTHY: "1x40"}, 300.0),
+    ("linkist-nfc", "database-timeouts", "restart", {TIMEOUTS: "0+60x40", HEALTHY: "1x40"}, 300.0),
+    ("linkist-nfc", "database-timeouts", "restart", {TIMEOUTS: "0+60x10 600x30", HEALTHY: "1x40"}, 0.0),
+    ("linkist-nfc", "database-timeouts", "restart", {HEALTHY: "1x40"}, 0.0),
+    ("linkist-nfc", "database-timeouts", "restart", {TIMEOUTS: "600x40", HEALTHY: "0x40"}, 1000.0),
+]  # fmt: skip
+"""Pack, policy, step, the series, and what its proof reads after twenty minutes and a half."""
+
+FIRED: list[tuple[str, str, dict[str, str], bool]] = [
+    ("linkist-nfc", "LinkistLoginsSuspicious", {LOGINS: "_x18 1000x12", SCRAPED: "1x40"}, True),
+    ("linkist-nfc", "LinkistLoginsSuspicious", {LOGINS: "0+10x40", SCRAPED: "1x40"}, True),
+    ("linkist-nfc", "LinkistLoginsSuspicious", {LOGINS: "1000x40", SCRAPED: "1x40"}, False),
+    ("linkist-nfc", "LinkistLoginsSuspicious", {LOGINS: "_x18 1000x12", SCRAPED: "_x18 1x12"}, False),
+    ("iamenu", "IamenuNotificationsNotSent", {"iamenu_notifications_waiting": "300x40"}, True),
+    (
+        "iamenu", "IamenuNotificationsNotSent",
+        {"iamenu_notifications_waiting": "300x40", "iamenu_notifications_sent_total": "7x40"}, True,
+    ),
+    (
+        "iamenu", "IamenuNotificationsNotSent",
+        {"iamenu_notifications_waiting": "300x40", "iamenu_notifications_sent_total": "0+9x40"}, False,
+    ),
+    (
+        "iamenu", "IamenuNotificationsFailed",
+        {"iamenu_notifications_failed_total": "0+9x40"}, True,
+    ),
+]  # fmt: skip
+"""Pack, alert, the series, and whether it fires after twenty minutes and a half."""
+
+
+@pytest.mark.parametrize(("system", "policy", "step", "series", "read"), PROOFS)
+def test_what_a_proof_reads(
+    system: str, policy: str, step: str, series: dict[str, str], read: float | None, tmp_path: Path
+) -> None:
+    written = yaml.safe_load((POLICIES / system / f"{policy}.yaml").read_text())
+    query = written["steps"][step]["verify"]["with"]["query"]
+    samples = [] if read is None else [{"labels": "{}", "value": read}]
+    asked = {"expr": query, "eval_time": "20m30s", "exp_samples": samples}
+    _told(tmp_path, series, {"promql_expr_test": [asked]})
+
+
+@pytest.mark.parametrize(("system", "alert", "series", "fires"), FIRED)
+def test_whether_an_alert_fires(
+    system: str, alert: str, series: dict[str, str], fires: bool, tmp_path: Path
+) -> None:
+    groups = yaml.safe_load((POLICIES / system / "alerts.yaml").read_text())["groups"]
+    (rule,) = (one for group in groups for one in group["rules"] if one["alert"] == alert)
+    asked = {"expr": f"count({rule['expr']}) > bool 0 or vector(0)", "eval_time": "20m30s"}
+    samples = [{"labels": "{}", "value": int(fires)}]
+    _told(tmp_path, series, {"promql_expr_test": [asked | {"exp_samples": samples}]})
+
+
+def _told(folder: Path, series: Mapping[str, str], asked: Mapping[str, Any]) -> None:
+    given = [{"series": name, "values": values} for name, values in series.items()]
+    tests = folder / "tests.yaml"
+    tests.write_text(json.dumps({"tests": [{"interval": "1m", "input_series": given, **asked}]}))
+    told = subprocess.run(
+        [program("promtool"), "test", "rules", str(tests)], capture_output=True, text=True, check=False
+    )
+    assert told.returncode == 0, told.stdout + told.stderr
