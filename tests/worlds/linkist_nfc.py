@@ -138,13 +138,18 @@ class Linkist:
 
     @asynccontextmanager
     async def session(self, statement: str) -> AsyncIterator[asyncio.Task[Any]]:
-        """One of the application's, at this statement; the connection stays open behind it."""
+        """One of the application's, at this statement; the connection stays open behind it.
+
+        In the end its backend is gone as well: one that sleeps on would be somebody's long query.
+        """
         connection = await asyncpg.connect(self.server.dsn(DATABASE, APP))
+        pid = connection.get_server_pid()
         task = asyncio.create_task(connection.execute(statement))
         try:
             yield task
         finally:
             task.cancel()
+            await self.sql("SELECT pg_terminate_backend($1, 30000)", pid)
             await asyncio.gather(task, return_exceptions=True)
             connection.terminate()
 
