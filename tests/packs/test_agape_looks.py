@@ -32,6 +32,10 @@ pytestmark = [
 
 SYSTEM = "agape-looks"
 TIMES = {"cooldown": "90s", "after": "90s", "within": "5s", "range": "3s"}
+SOON_TOLD_AGAIN = {
+    "bounds: {cooldown: 90s, at_once: 1, deadline: 1h}": "bounds: {cooldown: 1s, at_once: 1, deadline: 1h}"
+}
+"""The bounds of agape-database-failover, which only tells."""
 ADA = "6f1c0d1e-6a52-4c53-9d0a-0e7a5b3f2c11"
 
 
@@ -69,6 +73,7 @@ async def place(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Asy
                 slack,
                 connections,
                 times=TIMES,
+                replaced=SOON_TOLD_AGAIN,
                 port=port,
                 AGAPE_ADMIN_TOKEN=TOKEN,
                 AGAPE_DSN=server.dsn(shop.database, LOGIN, shop.line.port),
@@ -236,7 +241,9 @@ async def _the_queue_is_emptied(place: Place) -> None:
     await place.room.run("agape-dead-jobs", "queue/email", outcome="fixed")
 
 
-async def test_the_database_is_gone_and_a_person_is_told_how_far_the_replica_is(place: Place) -> None:
+async def test_the_database_is_gone_and_a_person_is_told_how_far_the_replica_is_and_of_a_second_primary(
+    place: Place,
+) -> None:
     shop = place.shop
     shop.line.cut()
     await place.room.fire("AgapeDatabaseDown", severity="critical")
@@ -249,4 +256,10 @@ async def test_the_database_is_gone_and_a_person_is_told_how_far_the_replica_is(
     assert standby  # nobody promoted it
     assert received.partition("/")[0] in told["text"]
     assert "pg_ctl promote -D /var/lib/postgresql/data" in told["text"]
-    shop.line.down = False
+
+    await place.room.fire("AgapeDatabaseDown", "resolved", severity="critical")
+    async with place.standby.connected() as connection:
+        assert await connection.fetchval("SELECT pg_promote()")
+    shop.line.down = False  # the old one comes back: the shop is well, on one of two
+    await place.room.fire("AgapeTwoPrimaries", severity="critical")
+    await place.room.paged("Two databases take writes")
