@@ -168,12 +168,12 @@ class Finaegis:
         return counts["THREADS_CONNECTED"], counts["THREADS_RUNNING"]
 
     async def connect(self, count: int, *, at_work: bool = False) -> list[int]:
-        """The numbers of so many more sessions of the application; they idle, or wait for a statement."""
+        """The numbers of so many more sessions of the application; they idle, or wait for a lock."""
 
         def one() -> Any:
             session = self.database.connected(self.schema, APP, APP_PASSWORD)
             if at_work:
-                session._execute_command(3, "SELECT SLEEP(900)")  # nobody reads the answer
+                session._execute_command(3, f"SELECT GET_LOCK('{APP}', 900)")  # nobody reads the answer
             return session
 
         more = [await asyncio.to_thread(one) for _ in range(count)]
@@ -186,14 +186,9 @@ class Finaegis:
         found = f"SELECT id FROM information_schema.processlist WHERE user = '{APP}'{idling} ORDER BY id"
         return [number for (number,) in self.database.run(found)]
 
-    async def hang_up(self) -> None:
-        """All sessions of the application end, which may take the server seconds."""
-
-        def end() -> None:
-            with self.database.connected() as administrator, administrator.cursor() as cursor:
-                cursor.execute(f"KILL USER {APP}")
-
-        await asyncio.to_thread(end)
+    def hang_up(self) -> None:
+        """All sessions of the application end."""
+        self.database.run(f"KILL USER {APP}")
         while self.sessions:
             self.sessions.pop().close()
 
@@ -204,7 +199,7 @@ class Finaegis:
         while True:
             for line in self.ran[self._done :]:
                 self._done += 1
-                await self._ran(line)
+                self._ran(line)
             objects = {(one["kind"], one["metadata"]["name"]): one for one in await self.kube.objects()}
             self._ingress(objects)
             self._measure_cluster(objects)
@@ -212,7 +207,7 @@ class Finaegis:
             self.tell()
             await asyncio.sleep(0.2)
 
-    async def _ran(self, line: str) -> None:
+    def _ran(self, line: str) -> None:
         """What follows from a command: soon, so what it prints proves nothing."""
         match line.split()[1:]:
             case ["horizon:pause-queue", queue]:
@@ -231,7 +226,7 @@ class Finaegis:
             case ["up"]:
                 self.closed = False
             case [_, "restart", "php-fpm"]:
-                await self.hang_up()
+                self.hang_up()
 
     def _ingress(self, objects: Mapping[tuple[str, str], dict[str, Any]]) -> None:
         """Without the secret that it knows it shows a certificate of its own, until it was started anew."""
@@ -330,6 +325,7 @@ async def finaegis(database: MariaDB) -> AsyncIterator[Finaegis]:
         f"CREATE USER {APP} IDENTIFIED BY '{APP_PASSWORD}'",
         f"GRANT ALL ON {schema}.* TO {APP}",
         f"SET GLOBAL max_connections = {MOST}",
+        f"SELECT GET_LOCK('{APP}', 0)",
     )
     try:
         with scratch("finaegis", ours=True) as folder, running() as kube:
@@ -349,9 +345,14 @@ async def finaegis(database: MariaDB) -> AsyncIterator[Finaegis]:
                     living.cancel()
                     with contextlib.suppress(asyncio.CancelledError):
                         await living
-                    await system.hang_up()
+                    system.hang_up()
     finally:
-        database.run(f"SET GLOBAL max_connections = {most}", f"DROP USER {APP}", f"DROP DATABASE {schema}")
+        database.run(
+            f"SELECT RELEASE_LOCK('{APP}')",
+            f"SET GLOBAL max_connections = {most}",
+            f"DROP USER {APP}",
+            f"DROP DATABASE {schema}",
+        )
 
 
 async def _put_up(kube: FakeKubernetes) -> None:
