@@ -92,6 +92,47 @@ def _unbalanced(template: Template) -> str:
     return f"{opened[-1]} is never closed" if opened else ""
 
 
+_SHARE = re.compile(
+    r"(?P<name>[a-zA-Z_:][\w:]*)\{(?P<part>[^}]*)\}\[[^\]]*\][)\s]*/[^/]*?(?<![\w:])(?P=name)"
+    r"(?:\{(?P<whole>[^}]*)\})?\["
+)
+_JOINED = re.compile(r"\b(or|by|without|on|ignoring)\b")
+"""Words that say what is missing, or that there are several shares: nothing is guessed of them."""
+
+
+def idle_share(look: Look) -> Iterator[Problem]:
+    """P175: a share of a counter that is nothing, not 0, as long as its part was never counted."""
+    for use in look.uses:
+        operation = look.operation(use)
+        for name, value in use.arguments.items() if operation else ():
+            spec = operation.params.get(name) if operation else None
+            if spec is None or spec.escape is not Escape.PROMQL:
+                continue
+            for place, template in templates(value, (*use.place, "with", name)):
+                if counter := _share(template):
+                    problem = f"where no {counter} of that kind was counted yet, this reads nothing, not 0"
+                    yield Problem(place, problem, "write (sum(…) or vector(0)) / (sum(…) > 0)")
+
+
+def _share(template: Template) -> str:
+    """The counter whose part is divided by the whole of it, and that nothing stands in for; "" for none."""
+    text = _bare("".join("0" if isinstance(piece, Expression) else piece for piece in template.pieces))
+    if _JOINED.search(re.sub(r"\{[^}]*\}", "", text)):
+        return ""
+    for found in _SHARE.finditer(text):
+        part, whole = ({one.strip() for one in (found[side] or "").split(",")} for side in ("part", "whole"))
+        if part - whole - {""}:
+            return found["name"]
+    return ""
+
+
+def _bare(text: str) -> str:
+    """PromQL whose quoted texts hold nothing that means something outside of them."""
+    return _PROMQL.sub(
+        lambda found: re.sub(r"[^\w\"']", "_", found["whole"]) if found["whole"] else found[0], text
+    )
+
+
 _FROM_SLASH = "write what follows the connection's base_url, from its slash: /api/workers"
 
 

@@ -75,6 +75,7 @@ CHECKS: tuple[Check, ...] = (
     Check("P169", "warning", safety.idle_figures),
     Check("P173", "error", safety.unsaid),
     Check("P174", "warning", naming.foreign),
+    Check("P175", "warning", arguments.idle_share),
     Check("P201", "error", statements.no_sql),
     Check("P202", "error", statements.several),
     Check("P203", "error", statements.wrong_kind),
