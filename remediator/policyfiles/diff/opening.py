@@ -94,7 +94,7 @@ def _default(at: At, old: Param, new: Param) -> Iterator[Change]:
         words = f"default added: {after}; a missing value no longer refuses the run"
         yield Change(at.where, words, Direction.LOOSENED)
     elif before != after:
-        yield Change(at.where, f"default {before} → {after}", Direction.ACTS)
+        yield Change(at.where, f"default {before} → {after}", Direction.UNCLEAR)
 
 
 PARAM: Table = {

@@ -10,7 +10,7 @@ from remediator.core.steps import AtMost, Step
 from remediator.policyfiles.diff import gates
 from remediator.policyfiles.diff.calls import act, call
 from remediator.policyfiles.diff.change import Change, Direction, spelled
-from remediator.policyfiles.diff.judges import At, Table, arrow, fields, more_is_looser
+from remediator.policyfiles.diff.judges import At, Judge, Table, arrow, fields, more_is_looser
 from remediator.policyfiles.diff.proofs import proof, undo
 
 Rows = int | AtMost | None
@@ -48,10 +48,15 @@ def _on_failure(at: At, old: str, new: str) -> Iterator[Change]:
     yield Change(at.where, f"on_failure {old} → {new}", Direction.UNCLEAR if both else direction)
 
 
-def _for_each(at: At, old: object, new: object) -> Iterator[Change]:
-    words, detail = arrow("for_each", old, new)
-    direction = Direction.LOOSENED if old is None else Direction.TIGHTENED if new is None else Direction.ACTS
-    yield Change(at.where, words, direction, detail)
+def _for_each(otherwise: Direction) -> Judge:
+    """Another list is another act for each item of it."""
+
+    def judge(at: At, old: object, new: object) -> Iterator[Change]:
+        words, detail = arrow("for_each", old, new)
+        one = Direction.TIGHTENED if new is None else otherwise
+        yield Change(at.where, words, Direction.LOOSENED if old is None else one, detail)
+
+    return judge
 
 
 def _at_most(at: At, old: int | None, new: int | None) -> Iterator[Change]:
@@ -72,11 +77,11 @@ STEP: Table = {
     "verify": proof,
     "undo": undo,
     "on_failure": _on_failure,
-    "for_each": _for_each,
+    "for_each": _for_each(Direction.UNCLEAR),
     "at_most": _at_most,
     "stop_after": _stop_after,
 }
-SAFE: Table = {**STEP, **call(Direction.ACTS)}
+SAFE: Table = {**STEP, **call(Direction.ACTS), "for_each": _for_each(Direction.ACTS)}
 """Of a step that was safe and is."""
 
 

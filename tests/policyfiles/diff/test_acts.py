@@ -95,6 +95,15 @@ def test_other_arguments_are_told_with_their_direction(
     assert [one.direction for one in back] == [direction.reversed], [str(one) for one in back]
 
 
+@pytest.mark.parametrize(("path", "direction"), [("/retry/${each}", UNCLEAR), ("/safe/${each}", ACTS)])
+def test_another_list_is_another_act_for_each_item(path: str, direction: Direction) -> None:
+    old, new = (
+        policy({"it": post(path, for_each=items, at_most=9)})
+        for items in ("${[1, 2, 3].filter(n, n < 3)}", "${[1, 2, 3]}")
+    )
+    assert [one.direction for one in compared(old, new)] == [direction]
+
+
 def test_another_operation_in_its_place_needs_a_note() -> None:
     old, new = doing("kubernetes.restart", WORKLOAD), doing("kubernetes.rollback", WORKLOAD)
     assert [str(one) for one in compared(old, new) if one.direction is UNCLEAR] == [

@@ -144,7 +144,7 @@ TABLE: list[tuple[str, str, object, Direction, str]] = [
     ("Param.values", "params.size.values", ["m", "s"], NEUTRAL, "values in another order"),
     ("Param.default", "params.size.default", GONE, TIGHTENED, "default removed (was s)"),
     ("Param.default", "params.program.default", None, LOOSENED, "default added: none"),
-    ("Param.default", "params.size.default", "m", ACTS, "default s → m"),
+    ("Param.default", "params.size.default", "m", UNCLEAR, "default s → m"),
     ("Policy.bounds", "bounds.cooldown", "5m", LOOSENED, "bounds: cooldown 30m → 5m"),
     ("Bounds.cooldown", "bounds.cooldown", "1h", TIGHTENED, "cooldown 30m → 1h"),
     ("Bounds.cooldown", "bounds.cooldown", GONE, NEUTRAL, ""),  # what is not written is the default
@@ -232,7 +232,7 @@ TABLE: list[tuple[str, str, object, Direction, str]] = [
     ("EarlyProbe.for_", f"{EARLY}.for", "5m", LOOSENED, "for 2m → 5m"),
     ("Step.on_failure", f"{HALVE}.on_failure", "continue", LOOSENED, "on_failure page → continue"),
     ("Step.on_failure", f"{HALVE}.on_failure", "undo_all", UNCLEAR, "on_failure page → undo_all"),
-    ("Step.for_each", f"{HALVE}.for_each", "${budget.row.items}", ACTS, "for_each ${budget.rows} → ${budget.row.items}"),
+    ("Step.for_each", f"{HALVE}.for_each", "${budget.row.items}", UNCLEAR, "for_each ${budget.rows} → ${budget.row.items}"),
     ("Step.at_most", f"{HALVE}.at_most", 11, LOOSENED, "at_most 10 → 11"),
     ("Step.stop_after", f"{HALVE}.stop_after", GONE, TIGHTENED, "stop_after 3 → 1"),
     ("Step.with_", f"{HALVE}.with.ok", [200, 404], UNCLEAR, "with.ok added: [200, 404]"),
