@@ -31,6 +31,7 @@ SYSTEM = "linkist-nfc"
 TIMES = {"within": "60s", "after": "2s", "range": "3s"}
 RESTARTED = "== 1.0\n      within: {}\n      every: 1s\n      for: 1s\n    undo: {{none: 'a restart"
 MINUTES_ARE_SECONDS = {
+    "date_bin('15 minutes'": "date_bin('1 second'",
     "interval '5 minutes'": "interval '1 second'",
     "interval '1 minute'": "interval '1 second'",
     "longer_than: 5m": "longer_than: 1s",
