@@ -272,9 +272,13 @@ async def test_more_workers_do_not_help_so_the_one_queue_is_paused_and_continued
 
 
 @beside
-async def test_one_projector_is_replayed_and_no_other(place: Place) -> None:
+async def test_one_projector_is_replayed_once_it_would_get_through_and_no_other(place: Place) -> None:
     system, target = place.finaegis, "projection/AccountBalanceProjector"
+    system.stuck.add("AccountBalanceProjector")
+    system.tell()
     system.lag["AccountBalanceProjector"] = 5000
+    await place.room.paged("a replay would stop there again", within=90)
+    system.stuck.clear()
     run = await place.room.run("finaegis-projection-lag", target, stage="waiting")
     await place.room.agreed(f"{run['id']}.1", "amina", "bob")
     await place.room.run("finaegis-projection-lag", target, id=run["id"], outcome="fixed")

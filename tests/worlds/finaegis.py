@@ -84,7 +84,8 @@ class Finaegis:
 
     broken: images of which every fifth answer is an error; slow: answers take 0.5 to 1 s; used: bytes of
     memory of each of its pods; failed: payment jobs that stand as failed, and hopeless: those of them that
-    fail whenever they are tried; queues: how many jobs wait; lag: events that a projector is behind.
+    fail whenever they are tried; queues: how many jobs wait; lag: events that a projector is behind, and
+    stuck: projectors that fail at an event.
     """
 
     kube: FakeKubernetes
@@ -105,6 +106,7 @@ class Finaegis:
     unsynced: int = 0
     queues: dict[str, int] = field(default_factory=lambda: {"default": 12, "payments": 3})
     lag: dict[str, int] = field(default_factory=lambda: {"AccountBalanceProjector": 0})
+    stuck: set[str] = field(default_factory=set)
     maintenance_asked: bool = False
     closed: bool = False
     indicator: str = "none"
@@ -294,7 +296,7 @@ class Finaegis:
         self._says("horizon:status", {"status": "running", "paused": sorted(self._paused)})
         self._says("queue:failed", [{"id": job, "failed_at": "2026-11-21 07:00:00"} for job in self.failed])
         self._says("webhooks:status", {"pending": 3})
-        self._says("event-sourcing:errors", [])
+        self._says("event-sourcing:errors", [{"projector": one, "event": 81231} for one in self.stuck])
         self._says("reconcile:report", {"ran": True, "discrepancies": self.discrepancies})
 
     def _says(self, name: str, answer: Any) -> None:

@@ -68,8 +68,9 @@ class Iamenu:
     """The system.
 
     queue: of notifications; cure: what makes search quick again, as the server tells it; doubted: the
-    services do not reach Stripe, whatever its test says; mail: the email service answers; stubborn: figures
-    that are recalculated come out as they were.
+    services do not reach Stripe, whatever its test says; signed: Stripe's webhooks have valid signatures;
+    mail: the email service answers; analysing: the engine of the analytics does; stubborn: figures that are
+    recalculated come out as they were.
     """
 
     server: Server
@@ -83,7 +84,9 @@ class Iamenu:
     cure: str = "true"
     stripe: bool = True
     doubted: bool = False
+    signed: bool = True
     mail: bool = True
+    analysing: bool = True
     stubborn: bool = False
     analytics: float = field(default_factory=time.time)
     closed: bool = False
@@ -97,9 +100,10 @@ class Iamenu:
         program = self.folder / "program"
         program.write_text(PROGRAM)
         program.chmod(0o755)
-        self._answer("validate-webhook-signatures", "exit 0")
         self._answer("check-analytics-jobs", """echo '{"failed": ["dau"]}'; exit 0""")
-        self.api.on("GET", "/api/v1/business/analytics/health", lambda _: Reply(200, {"status": "ok"}))
+        self.api.on(
+            "GET", "/api/v1/business/analytics/health", lambda _: Reply(200 if self.analysing else 503)
+        )
         self.tell()
 
     @property
@@ -216,6 +220,7 @@ class Iamenu:
         self._answer("check-job-queue", f"echo '{json.dumps(self.queue)}'; exit 0")
         said = "echo 'Connected to Stripe'; exit 0" if self.stripe else "exit 1"
         self._answer("test-stripe-connection", said)
+        self._answer("validate-webhook-signatures", f"exit {int(not self.signed)}")
         self._answer(
             "test-email-service", "echo 'Email service responding'; exit 0" if self.mail else "exit 1"
         )
