@@ -164,7 +164,7 @@ async def test_failed_webhooks_are_sent_again_one_by_one_but_not_a_sixth_time(pl
     run = await place.room.run("linkist-failed-webhooks", "payments/stripe", stage="waiting")
     await place.room.card_says(f"{run['id']}.1", "--event=evt_A", "--event=evt_B")
     await place.room.agreed(f"{run['id']}.1", "bob")
-    await place.room.run("linkist-failed-webhooks", "payments/stripe", outcome="fixed")
+    await place.room.run("linkist-failed-webhooks", "payments/stripe", id=run["id"], outcome="fixed")
     assert sorted(system.ran[before:]) == [f"stripe:webhooks:retry -- --event=evt_{one}" for one in "AB"]
     await place.room.paged("1 webhooks of Stripe have failed five times or more")
     left = await system.sql("SELECT id, attempts FROM webhook_events WHERE status = 'failed'")
