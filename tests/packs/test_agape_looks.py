@@ -145,13 +145,17 @@ async def test_what_was_sold_twice_is_told_and_corrected_by_two_people(place: Pl
 async def test_failed_webhooks_are_reprocessed_one_by_one_and_proved(place: Place) -> None:
     await place.shop.sql(  # the newest ones are a person's, and would fill any list of twenty newest ones
         "INSERT INTO webhook_events (id, event_type, status, retry_count, created_at)"
-        " SELECT 'spent-' || n, 'charge.success', 'failed', 5, now() + interval '2 hours'"
+        " SELECT 'spent-' || n, 'charge.success', 'failed', 5, now() - interval '30 minutes'"
         " FROM generate_series(1, 25) n"
-        " UNION ALL SELECT 'wh-0', 'charge.success', 'failed', 0, now() + interval '1 hour'"
+        " UNION ALL SELECT 'wh-0', 'charge.success', 'failed', 0, now() - interval '1 hour'"
     )
     await place.room.fire("AgapeWebhooksFailed")
     run = await place.room.run("agape-failed-webhooks", "webhooks/paystack", stage="waiting")
-    await place.room.card_says(f"{run['id']}.1", "wh-1", "wh-2")
+    await place.room.card_says(f"{run['id']}.1", "wh-1", "wh-2", "wh-0")
+    await place.shop.sql(  # one more fails while the on-call reads: that voids nothing
+        "INSERT INTO webhook_events (id, event_type, status, created_at)"
+        " VALUES ('wh-5', 'charge.success', 'failed', now() + interval '1 hour')"  # whatever the clock says
+    )
     await place.room.agreed(f"{run['id']}.1", "bob")
     await place.room.run("agape-failed-webhooks", "webhooks/paystack", outcome="fixed")
     rows = {
@@ -164,6 +168,7 @@ async def test_failed_webhooks_are_reprocessed_one_by_one_and_proved(place: Plac
         "wh-2": ("processed", 2),
         "wh-3": ("failed", 5),
         "wh-4": ("processed", 0),
+        "wh-5": ("failed", 0),
     }
     sent = [one.body["webhookId"] for one in place.shop.api.ledger if one.path.endswith("/reprocess")]
     assert sent == ["wh-1", "wh-2", "wh-0"]  # oldest first

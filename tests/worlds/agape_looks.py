@@ -56,10 +56,11 @@ INSERT INTO product_variants VALUES ('v-1', 'LASH-2', 7), ('v-2', 'WIG-18', 4), 
 INSERT INTO orders VALUES
     ('o-1', 'AG-1001', 'paid'), ('o-2', 'AG-1002', 'pending_payment'), ('o-3', 'AG-0900', 'delivered');
 INSERT INTO order_items (order_id, variant_id, quantity) VALUES ('o-1', 'v-2', 3), ('o-3', 'v-2', 2);
-INSERT INTO webhook_events (id, event_type, status, payload, retry_count) VALUES
-    ('wh-1', 'charge.success', 'failed', '{{"order": "o-2"}}', 0),
-    ('wh-2', 'charge.success', 'failed', '{{"order": "o-2"}}', 1),
-    ('wh-3', 'transfer.failed', 'failed', '{{}}', 5), ('wh-4', 'charge.success', 'processed', '{{}}', 0);
+INSERT INTO webhook_events (id, event_type, status, payload, retry_count, created_at) VALUES
+    ('wh-1', 'charge.success', 'failed', '{{"order": "o-2"}}', 0, now() - interval '3 hours'),
+    ('wh-2', 'charge.success', 'failed', '{{"order": "o-2"}}', 1, now() - interval '2 hours'),
+    ('wh-3', 'transfer.failed', 'failed', '{{}}', 5, now() - interval '3 hours'),
+    ('wh-4', 'charge.success', 'processed', '{{}}', 0, now() - interval '3 hours');
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO {LOGIN};
 GRANT UPDATE (stock, updated_at) ON product_variants TO {LOGIN};
 GRANT UPDATE (revoked_at) ON sessions TO {LOGIN};
