@@ -294,6 +294,28 @@ async def test_whether_a_setting_was_made_the_server_says_itself(port: int) -> N
         raw(port, "CONFIG", "SET", "maxmemory", "0")
 
 
+async def test_a_setting_that_somebody_made_since_is_left_alone(port: int) -> None:
+    redis = Redis(settings(port))
+    back = Call(RUN.name, "cache", {"command": "grow", "slots": {"bytes": 0}, "was": 500_000_000})
+    picture = await redis.preview(back, timeout=5)
+    assert picture.text.endswith("/0, while it is 500000000")
+    try:
+        assert await act(redis, run("grow", bytes=500_000_000)) == Done({"reply": "OK"})
+        raw(port, "CONFIG", "SET", "maxmemory", "800000000")
+        journal = Journal()
+        assert await act(redis, back, journal) == Refused(
+            "never sent: maxmemory is 800000000 and not 500000000: somebody has set it"
+        )
+        assert journal.marks == []
+        raw(port, "CONFIG", "SET", "maxmemory", "500000000")
+        assert await act(redis, back) == Done({"reply": "OK"})
+    finally:
+        raw(port, "CONFIG", "SET", "maxmemory", "0")
+    other = Call(RUN.name, "cache", {"command": "count", "was": 1})
+    told = await act(redis, other)
+    assert told == Refused("never sent: only CONFIG SET knows what it was; leave `was` out")
+
+
 async def test_a_setting_that_is_late_or_not_taken_is_not_made(port: int) -> None:
     call = run("grow", bytes=500_000_000)
     told = await act(Redis(settings(port)), call, Journal(no="the run does not wait for it any more"))

@@ -12,10 +12,10 @@ from remediator.connectors.declared import COMMAND, SLOTS, found, spelled
 from remediator.connectors.redis import fence
 from remediator.connectors.redis.answers import MOST_BYTES, facts, number
 from remediator.connectors.redis.link import BrokenError, Link, linked
-from remediator.connectors.redis.settings import LONGEST, RedisSettings
+from remediator.connectors.redis.settings import LONGEST, RedisCommand, RedisSettings
 from remediator.connectors.unoffered import Unoffered
 from remediator.core.calls import printable
-from remediator.core.catalog import Escape, Fence, Kind, Operation, Param, Risk
+from remediator.core.catalog import Escape, Fence, Holds, Kind, Operation, Param, Risk
 from remediator.core.evidence import Picture
 from remediator.core.intention import Call
 from remediator.core.messages import Refused, Result, Unknown
@@ -70,7 +70,15 @@ RUN = Operation(
     name="redis.command",
     kind=Kind.ACTION,
     doc="Send a command that the connection declares, once; one on data with a marker in its transaction.",
-    params={"command": COMMAND, "slots": SLOTS},
+    params={
+        "command": COMMAND,
+        "slots": SLOTS,
+        "was": Param(
+            "Of a CONFIG SET: only while the setting has this value, such as the one that a step left.",
+            type="any",
+            holds=Holds.THERE,
+        ),
+    },
     risk=Risk.DESTRUCTIVE,
     fence=Fence.TRANSACTION,
     longest=LONGEST,
@@ -134,22 +142,24 @@ class Redis(Unoffered):
         try:
             command = found(self._settings.commands, call.args.get("command"))
             words = command.words(call.args.get("slots"), shown=True)
+            was = _was(call, command)
         except ValueError as error:
             raise ConnectorError(call.connection, f"never sent: {error}") from None
         where = "all databases" if words[0].upper() == "FLUSHALL" else f"database {self._settings.database}"
-        return Picture(0, f"sends {spelled(words)} to {where} of {self._settings.url}")
+        only = f", while it is {was}" if was is not None else ""
+        return Picture(0, f"sends {spelled(words)} to {where} of {self._settings.url}{only}")
 
     async def act(self, call: Call, *, order: Order, timeout: float) -> Result:
         """Send a declared command, once."""
         try:
             command = found(self._settings.commands, call.args.get("command"))
-            words = command.words(call.args.get("slots"))
+            words, was = command.words(call.args.get("slots")), _was(call, command)
         except ValueError as error:
             return Refused(f"never sent: {error}")
         if order.mark is None:
             return Refused("never sent: nothing would keep the mark of its transaction")
         within = self._within(timeout)
-        sending = fence.Sending(words, order, marked=command.marked)
+        sending = fence.Sending(words, order, marked=command.marked, was=was)
         try:
             async with asyncio.timeout(within), linked(self._settings) as link:
                 return await sending.through(link)
@@ -186,6 +196,16 @@ class Redis(Unoffered):
 
     def _within(self, timeout: float) -> float:
         return min(timeout, self._settings.timeout.total_seconds())
+
+
+def _was(call: Call, command: RedisCommand) -> str | None:
+    """What the setting must be now. Raises ValueError where there is none."""
+    was = call.args.get("was")
+    if was is None:
+        return None
+    if not command.sets:
+        raise ValueError("only CONFIG SET knows what it was; leave `was` out")
+    return str(was)
 
 
 KIND = ConnectorKind(

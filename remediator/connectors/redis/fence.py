@@ -34,9 +34,10 @@ MARKED = 5.0
 class Sending:
     """One command that may come to be. ``sent``: from then on it may have."""
 
-    def __init__(self, words: Sequence[str], order: Order, *, marked: bool) -> None:
+    def __init__(self, words: Sequence[str], order: Order, *, marked: bool, was: str | None = None) -> None:
         self._words = words
         self._order = order
+        self._was = was
         self._in_transaction = marked
         self.sent = False
 
@@ -47,6 +48,8 @@ class Sending:
         return await (self._fenced(link, here) if self._in_transaction else self._alone(link))
 
     async def _alone(self, link: Link) -> Result:
+        if self._was is not None and (now := await _held(link, self._words[2])) != self._was:
+            return Refused(f"never sent: {self._words[2]} is {now} and not {self._was}: somebody has set it")
         if why := await self._marked({"result": {"reply": None}, "marker": None}) or self._order.late():
             return Refused(f"never sent: {why}")
         self.sent = True
@@ -103,11 +106,15 @@ async def setting(link: Link, words: Sequence[str], mark: Mapping[str, Any]) -> 
     if [word.upper() for word in words[:2]] != ["CONFIG", "SET"]:
         return Unknown("nothing tells whether it was done")
     name, wanted = words[2:]
-    found = await link.asked("CONFIG", "GET", name)
-    held = found[1] if isinstance(found, list) and len(found) == 2 else None
-    if held == wanted:
+    if (now := await _held(link, name)) == wanted:
         return Done(dict(mark.get("result") or {}))
-    return Unknown(f"{name} is {printable(str(held), 80)}: it was not set, or somebody has set it since")
+    return Unknown(f"{name} is {now}: it was not set, or somebody has set it since")
+
+
+async def _held(link: Link, name: str) -> str:
+    """A setting as it is now."""
+    found = await link.asked("CONFIG", "GET", name)
+    return printable(str(found[1]), 80) if isinstance(found, list) and len(found) == 2 else "not there"
 
 
 async def fate(name: str, link: Link, mark: Mapping[str, Any]) -> Result | None:

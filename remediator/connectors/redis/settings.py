@@ -48,7 +48,7 @@ class RedisCommand(Declared):
     @model_validator(mode="after")
     def _may_be_declared(self) -> Self:
         texts = [word.text if word.text is not None else "" for word in self.argv]
-        first, two = texts[0].upper(), " ".join(texts[:2]).upper()
+        first, two = texts[0].upper(), self._two
         if first not in CHANGING and two not in ALSO:
             told = " ".join(texts[:2]).strip()
             raise ValueError(
@@ -63,9 +63,18 @@ class RedisCommand(Declared):
         return self
 
     @property
+    def _two(self) -> str:
+        return " ".join(word.text or "" for word in self.argv[:2]).upper()
+
+    @property
     def marked(self) -> bool:
         """Does a marker go with it?"""
-        return " ".join(word.text or "" for word in self.argv[:2]).upper() not in ALSO
+        return self._two not in ALSO
+
+    @property
+    def sets(self) -> bool:
+        """Is it a setting of the server, which can be asked for?"""
+        return self._two == "CONFIG SET"
 
 
 def _address(value: str, info: ValidationInfo) -> str:
