@@ -169,6 +169,17 @@ async def test_a_wrong_password_is_told_without_it(port: int) -> None:
     assert "canary" not in str(error.value)
 
 
+async def test_a_user_who_may_not_do_it_is_told_what_to_grant(port: int) -> None:
+    raw(port, "ACL", "SETUSER", "bob", "on", ">canary-2", "~*", "+strlen")
+    try:
+        with pytest.raises(
+            ConnectorError, match=r"no permissions to run the 'dbsize' command.*; ACL SETUSER"
+        ):
+            await read(Redis(settings(port, username="bob", password="canary-2")), "DBSIZE")
+    finally:
+        raw(port, "ACL", "DELUSER", "bob")
+
+
 # ── Acting ──────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -25,7 +25,8 @@ LOGIN, OWNER = "iamenu_remediator", "iamenu_owner"
 PASSWORD = "word-of-the-tests"
 
 _ALLOWED = (
-    "~remediator:* ~bull:notifications:meta +info +set +get +watch +multi +exec +exists +flushdb +config|set"
+    "~remediator:* ~bull:notifications:meta +info +set +get +watch +multi +exec +exists +flushdb "
+    "+config|set +config|get"
 )
 """Of Redis' user: what docs/redis.md says that it needs, and no more."""
 _POISON = "cache:poison"

@@ -114,7 +114,9 @@ def _told(remedy: str = "") -> Iterator[None]:
         yield
     except (theirs.TimeoutError, TimeoutError):
         raise TimeoutError from None
-    except (theirs.AuthenticationError, theirs.NoPermissionError) as error:
+    except theirs.NoPermissionError as error:
+        raise BrokenError(printable(str(error)), "ACL SETUSER it what docs/redis.md lists") from None
+    except theirs.AuthenticationError as error:
         raise BrokenError(printable(str(error)), "are its username and password right?") from None
     except theirs.ResponseError as error:
         remedy = FULL if isinstance(error, theirs.OutOfMemoryError) else ""
