@@ -175,7 +175,7 @@ async def test_failed_webhooks_are_sent_again_one_by_one_but_not_a_sixth_time(pl
 async def test_a_session_that_leaked_is_ended_and_one_that_works_is_not(place: Place) -> None:
     system = place.linkist
     before = len(system.ran)
-    async with system.session("BEGIN") as leaked, system.session("SELECT pg_sleep(60)") as works:
+    async with system.session("BEGIN") as leaked, system.session("SELECT pg_sleep(600)") as works:
         await leaked
         await place.room.fire("LinkistDatabaseTimeouts")
         run = await place.room.run("linkist-database-timeouts", "service/app", stage="waiting")

@@ -39,6 +39,10 @@ PROOFS: list[tuple[str, str, str, dict[str, str], float | None]] = [
     ("linkist-nfc", "database-timeouts", "restart", {TIMEOUTS: "0+60x40", HEALTHY: "1x40"}, 300.0),
     ("linkist-nfc", "database-timeouts", "restart", {TIMEOUTS: "0+60x10 600x30", HEALTHY: "1x40"}, 0.0),
     ("linkist-nfc", "database-timeouts", "restart", {HEALTHY: "1x40"}, 0.0),
+    (
+        "linkist-nfc", "database-timeouts", "restart",
+        {TIMEOUTS: "0 _x4 300 _x4 600 _x4 900 _x4 1200", HEALTHY: "1x40"}, None,
+    ),
     ("linkist-nfc", "database-timeouts", "restart", {TIMEOUTS: "600x40", HEALTHY: "0x40"}, 1000.0),
 ]  # fmt: skip
 """Pack, policy, step, the series, and what its proof reads after twenty minutes and a half."""
