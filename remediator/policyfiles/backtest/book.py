@@ -137,11 +137,12 @@ class Book(MemoryStore):
         elif page.key.startswith("refused:"):
             self.notes[page.key.split(":")[1]].pages += 1
 
-    def stood(self, one: Disposition, now: datetime) -> None:
-        """A disposition was written; a refusal that begins to stand counts."""
+    def stood(self, one: Disposition, before: Disposition | None, now: datetime) -> None:
+        """A disposition was written; a refusal that begins to stand counts, not that somebody was paged."""
         if one.kind == "refused":
             self.refused = True
-            if one.since == now and not one.paged:
+            told = one.paged and before is not None and not before.paged
+            if one.since == now and not told:
                 self.notes[one.policy].stopped[one.bound] += 1
 
 
@@ -196,8 +197,9 @@ class _NotingTx(MemoryTx):
         return put
 
     async def put_disposition(self, disposition: Disposition) -> None:
+        before = await self.disposition(disposition.policy, disposition.fingerprint)
         await super().put_disposition(disposition)
-        self._book.stood(disposition, self.now)
+        self._book.stood(disposition, before, self.now)
 
 
 def _seen(run: Run) -> RunSeen:
