@@ -33,7 +33,7 @@ pytestmark = [
 ]
 
 SYSTEM = "finaegis"
-TIMES = {"after": "3s", "within": "60s", "range": "3s", "recheck": "4s"}
+TIMES = {"after": "3s", "within": "60s", "range": "6s", "recheck": "4s"}
 WHAT_DOES_NOT_HELP_IS_SOON_GIVEN_UP = {
     f"within: 60s\n      every: 1s\n{rest}": f"within: {soon}\n      every: 1s\n{rest}"
     for rest, soon in (

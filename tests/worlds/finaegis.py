@@ -93,9 +93,9 @@ class Finaegis:
     schema: str
     folder: Path
     door: Door
-    metrics: Service = field(default_factory=Service)
-    exporters: Service = field(default_factory=Service)
-    probes: Service = field(default_factory=Service)
+    metrics: Service = field(default_factory=lambda: Service(stamped=True))
+    exporters: Service = field(default_factory=lambda: Service(stamped=True))
+    probes: Service = field(default_factory=lambda: Service(stamped=True))
     stripe: Service = field(default_factory=Service)
     broken: set[str] = field(default_factory=set)
     slow: bool = False
@@ -242,7 +242,7 @@ class Finaegis:
     def _measure_cluster(self, objects: Mapping[tuple[str, str], dict[str, Any]]) -> None:
         """As kube-state-metrics and cAdvisor do; the first pod's container was killed for its memory."""
         gauge = self.exporters.gauge
-        self.exporters.gauges.clear()
+        self.exporters.gauges.update(dict.fromkeys(self.exporters.gauges, 0.0))  # some are of pods that went
         for (kind, name), one in objects.items():
             where = {"namespace": one["metadata"]["namespace"]}
             if kind == "ReplicaSet":
