@@ -93,9 +93,9 @@ class Finaegis:
     schema: str
     folder: Path
     door: Door
-    metrics: Service = field(default_factory=lambda: Service(stamped=True))
-    exporters: Service = field(default_factory=lambda: Service(stamped=True))
-    probes: Service = field(default_factory=lambda: Service(stamped=True))
+    metrics: Service = field(default_factory=Service)
+    exporters: Service = field(default_factory=Service)
+    probes: Service = field(default_factory=Service)
     stripe: Service = field(default_factory=Service)
     broken: set[str] = field(default_factory=set)
     slow: bool = False

@@ -50,11 +50,10 @@ Handler = Callable[[Asked], Reply]
 class Service:
     """An API. ``requests``: all it was asked; ``ledger``: what was answered 2xx, and changed something.
 
-    stamped: its figures say of when they are, so that Prometheus keeps the last ones while it gets no answer.
+    Its figures say of when they are, so that Prometheus keeps the last ones while it gets no answer.
     """
 
     token: str = TOKEN
-    stamped: bool = False
     requests: list[Asked] = field(default_factory=list)
     ledger: list[Asked] = field(default_factory=list)
     gauges: dict[tuple[str, tuple[tuple[str, str], ...]], float] = field(default_factory=dict)
@@ -100,11 +99,11 @@ class Service:
             await server.close()
 
     async def _metrics(self, _request: web.Request) -> web.Response:
-        at = f" {round(1000 * time.time())}" if self.stamped else ""
+        at = round(1000 * time.time())
         lines = []
         for (name, labels), value in self.gauges.items():
             inside = ",".join(f"{key}={json.dumps(text, ensure_ascii=False)}" for key, text in labels)
-            lines.append(f"{name}{{{inside}}} {value}{at}\n")
+            lines.append(f"{name}{{{inside}}} {value} {at}\n")
         return web.Response(text="".join(lines))
 
     def _served(self, handler: Handler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
