@@ -80,7 +80,12 @@ def _works(step: Step, undo: Undo) -> Undo:
 
 
 def _true(verify: Verify) -> Verify:
-    return verify.model_copy(update={"until": _TRUE}) if verify.use is not None else verify
+    """It holds, whatever is read; what it compares with is read before the act all the same."""
+    if verify.use is None:
+        return verify
+    compares = verify.until is not None and "before" in verify.until.names
+    return verify.model_copy(update={"until": _TRUE_BESIDE if compares else _TRUE})
 
 
 _TRUE = Expression.parse("true")
+_TRUE_BESIDE = Expression.parse("true || before.ok")
