@@ -55,6 +55,7 @@ ARGUMENTS: list[tuple[str, dict[str, Any], dict[str, Any], Direction]] = [
     ("kubernetes.scale", {**WORKLOAD, "replicas": 5}, {"replicas": 50}, UNCLEAR),
     ("kubernetes.scale", {**WORKLOAD, "replicas": 5}, {"replicas": 0}, UNCLEAR),
     ("kubernetes.resources", {**WORKLOAD, "container": "web", "limits": {"memory": "2Gi"}}, {"limits": {"memory": "64Gi"}}, UNCLEAR),
+    ("redis.command", {"command": "memory", "slots": {"size": "1gb"}, "was": "2gb"}, {"was": None}, LOOSENED),
     ("command.run", {"command": "scale", "slots": {"to": 2}}, {"slots": {"to": 8}}, UNCLEAR),
     ("postgres.execute", {"sql": "UPDATE t SET a = $1 WHERE b", "args": ["${rate * 0.5}"]}, {"args": ["${rate * 0.0}"]}, UNCLEAR),
     ("postgres.execute", {"sql": "UPDATE t SET a = 0 WHERE a < 0"}, {"sql": "UPDATE t SET a = 0 WHERE a < 5"}, UNCLEAR),

@@ -21,6 +21,7 @@ AS_WRITTEN = {
     ("not_after", "issuer", "subject"),
     ("Id", "Name", "State", "Config", "RestartCount"),
     ("metadata", "spec", "status", "rolled_out", "ready", "finished"),
+    ("revision", "images", "since", "age", "before"),
 }
 
 WRITTEN = [
