@@ -55,7 +55,7 @@ class Round:
 
 def gate(*, quick: bool) -> Iterator[Figure]:
     """1,000 gates open at once, beside 1,000 alerts that nobody wants."""
-    rounds, rest, idle = (1, 1.0, 1.5) if quick else (3, 3.0, 20.0)
+    rounds, rest, idle = (1, 1.0, 5.0) if quick else (3, 3.0, 20.0)
     found = [_round(rest, idle) for _ in range(rounds)]
     for name, limit in (("rss", 4_096), ("store", 16_384)):
         opened = [(getattr(one.scraped, name) - getattr(one.alerts, name)) / GATES for one in found]
