@@ -1,7 +1,7 @@
 """What a connection allows, against its older self: a table of fields for each kind of connection.
 
-A field that no table names says how something is reached, not what may be done there. `settings` tells
-that it changed, and never its value: it may be secret.
+A field that no table names says where something is reached, and as whom, not what may be done there.
+`settings` tells that it changed, and never its value: it may be secret.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from remediator.policyfiles.diff.change import Change, Direction
 from remediator.policyfiles.diff.judges import (
     At,
     Table,
-    acts,
     each,
     elsewhere,
     fields,
@@ -61,7 +60,7 @@ _JOB: Table = {
     "spec": told("spec", Direction.UNCLEAR),
     "values": unclear("values"),
 }
-_SERVER: Table = {"host": acts("host"), "port": acts("port"), "server_name": acts("server_name")}
+_SERVER: Table = {"host": unclear("host"), "port": unclear("port"), "server_name": unclear("server_name")}
 
 # ── Kubernetes ──────────────────────────────────────────────────────────────────────────────────
 
@@ -100,7 +99,10 @@ ALLOWED: Mapping[str, Table] = {
     "command": {"commands": named("commands", "command", each(_OF_THE_MACHINE), added=Direction.LOOSENED)},
     "disk": {"mounts": members("mounts")},
     "dns": {"names": members("names")},
-    "docker": {"containers": members("containers")},
+    "docker": {
+        "containers": members("containers"),
+        "stop_timeout": less_is_looser("stop_timeout"),  # once it is over the container is killed
+    },
     "http": {"endpoints": elsewhere},
     "kubernetes": {
         "exec_plugins": scale("exec_plugins", *_NO_YES),
@@ -142,6 +144,11 @@ ALLOWED: Mapping[str, Table] = {
     "tls": {"servers": named("servers", "server", each(_SERVER), added=Direction.LOOSENED)},
 }
 """Kind of connection → what of its settings says what may be done there. ``elsewhere``: in `connections`."""
+
+
+WAYS = frozenset({"api_version", "idempotency_header", "password", "timeout"})
+"""Settings by which the same is reached, as the same login, in another way. All others lead elsewhere: what
+is read there decides, and what is done there is done to something else."""
 
 
 def bounds_more(kind: str) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 from remediator.connectors.http import statuses
 from remediator.core.catalog import Escape, Holds, Param
 from remediator.core.durations import parse_duration
+from remediator.policyfiles.diff.alike import alike_as
 from remediator.policyfiles.diff.allowed import bounds_more
 from remediator.policyfiles.diff.change import Change, Direction, spelled, text_difference
 from remediator.policyfiles.diff.connections import reach
@@ -20,20 +21,29 @@ DONE = "ok"
 def arguments(
     at: At, old: Mapping[str, Any], new: Mapping[str, Any], otherwise: Callable[[str], Direction]
 ) -> Iterator[Change]:
-    """The changes of an operation's ``with``, one per parameter."""
+    """The changes of an operation's ``with``, one per parameter. Another layout of it is none."""
     whose = at.where.rpartition(".")[2]
+    known = _params(at)
     for name in sorted(old.keys() | new.keys()):
+        if alike_as(known.get(name), old.get(name), new.get(name)):
+            continue
         direction = _done(old, new) if name == DONE else otherwise(name)
         if name not in old:
             yield Change(at.where, f"with.{name} added: {spelled(new[name])[:LONG]}", direction)
         elif name not in new:
             yield Change(at.where, f"with.{name} removed (was {spelled(old[name])[:LONG]})", direction)
-        elif old[name] != new[name] and name == "sql":
+        elif name == "sql":
             detail = text_difference(spelled(old[name]), spelled(new[name]))
             yield Change(at.where, f"SQL of {whose} changed", direction, detail)
-        elif old[name] != new[name]:
+        else:
             words, detail = arrow(f"with.{name}", old[name], new[name])
             yield Change(at.where, words, direction, detail)
+
+
+def _params(at: At) -> Mapping[str, Param]:
+    """Those of the operation, where it is the same one."""
+    spec = at.after.operations.get(at.new.use) if at.old.use == at.new.use else None
+    return spec.params if spec is not None else {}
 
 
 def _done(old: Mapping[str, Any], new: Mapping[str, Any]) -> Direction:
@@ -67,14 +77,13 @@ def call(direction: Direction) -> dict[str, Judge]:
 
 
 def act() -> dict[str, Judge]:
-    """The judges of what a step does that is not safe: its arguments may be all that bounds it."""
+    """The judges of what a step does that is not safe: where, and with what, may be all that bounds it."""
 
     def with_(at: At, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
-        spec = at.after.operations.get(at.new.use) if at.old.use == at.new.use else None
-        known = spec.params if spec is not None else {}
+        known = _params(at)
         yield from arguments(at, old, new, lambda name: _held(known.get(name), old.get(name), new.get(name)))
 
-    return {**call(Direction.ACTS), "use": always(Direction.UNCLEAR, "use"), "with_": with_}
+    return {**call(Direction.UNCLEAR), "with_": with_}
 
 
 def _held(param: Param | None, old: Any, new: Any) -> Direction:

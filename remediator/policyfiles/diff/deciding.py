@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from difflib import SequenceMatcher
+from typing import Any
 
-from remediator.core.catalog import Risk
+from remediator.core.catalog import Catalog, Risk
+from remediator.core.expression import Expression
 from remediator.core.policy import Case, Policy, Probe
+from remediator.policyfiles.checks.logic import never
+from remediator.policyfiles.checks.safety import step_risks
+from remediator.policyfiles.checks.uses import Look
 from remediator.policyfiles.diff import gates
+from remediator.policyfiles.diff.alike import alike, key
 from remediator.policyfiles.diff.calls import call
 from remediator.policyfiles.diff.change import Change, Direction, spelled
-from remediator.policyfiles.diff.judges import At, Table, arrow, elsewhere, fields, scale
+from remediator.policyfiles.diff.judges import At, Judge, Table, arrow, elsewhere, fields, scale
 
 # ── Diagnose ────────────────────────────────────────────────────────────────────────────────────
 
@@ -27,18 +34,32 @@ def _expected(at: At, old: str | None, new: str | None) -> Iterator[Change]:
     yield Change(at.where, words, direction)
 
 
+def _deciding(judge: Judge) -> Judge:
+    """Something else is asked before anything is done: whether it says yes more often, nobody can compute."""
+
+    def judged(at: At, old: Any, new: Any) -> Iterator[Change]:
+        for one in judge(at, old, new):
+            unclear = one.direction is Direction.UNCLEAR
+            yield replace(one, words=f"what decides changed: {one.words}") if unclear else one
+
+    return judged
+
+
 PROBE: Table = {
-    **call(Direction.ACTS),
+    **{name: _deciding(judge) for name, judge in call(Direction.UNCLEAR).items()},
     "expect": _expected,
     "optional": scale("optional", *(False, True)),
 }
+IDLE: Table = {**PROBE, **call(Direction.ACTS)}
+"""Of a probe that nothing waits for which is not safe."""
 
 
 def diagnosed(at: At, old: Mapping[str, Probe], new: Mapping[str, Probe]) -> Iterator[Change]:
     """A probe that must succeed is a condition of acting; without it there is one less."""
     for name in sorted(old.keys() | new.keys()):
         if name in old and name in new:
-            yield from fields(at.inside(f"diagnose.{name}"), old[name], new[name], PROBE)
+            table = PROBE if _decides(at, name) else IDLE
+            yield from fields(at.inside(f"diagnose.{name}"), old[name], new[name], table)
             continue
         probe = old.get(name) or new[name]
         must = Direction.ACTS if probe.optional else Direction.TIGHTENED
@@ -46,6 +67,21 @@ def diagnosed(at: At, old: Mapping[str, Probe], new: Mapping[str, Probe]) -> Ite
         yield Change(
             at.where, f"probe {name} {'added' if name in new else 'removed'}: {probe.use}", direction
         )
+
+
+def _decides(at: At, name: str) -> bool:
+    """Does anything that is not safe depend on this probe, before or now?"""
+    return any(map(_leans, ((at.old, at.before), (at.new, at.after)), (name, name)))
+
+
+def _leans(side: tuple[Policy, Catalog], name: str) -> bool:
+    """One that has to succeed is a condition of all that is done; another one only where it is named."""
+    look = Look(*side)
+    risks = step_risks(look)
+    risky = {step for case in look.policy.decide for step in case.steps if not _safe(step, risks)}
+    named = (seen.place for seen in look.expressions if name in seen.expression.names)
+    heard = any(place[0] != "steps" or place[1] in risky for place in named)
+    return bool(risky) and (heard or not look.policy.diagnose[name].optional)
 
 
 # ── Decide ──────────────────────────────────────────────────────────────────────────────────────
@@ -60,6 +96,7 @@ CASE: Table = {
 
 
 Risks = Mapping[str, Risk]
+When = Expression | None
 
 
 def decided(at: At, old: Policy, new: Policy, risks: tuple[Risks, Risks]) -> Iterator[Change]:
@@ -73,8 +110,8 @@ def decided(at: At, old: Policy, new: Policy, risks: tuple[Risks, Risks]) -> Ite
     for (before, number), both in zip(pairs, scenes, strict=True):
         here = at.inside(f"decide, case {number + 1}")
         yield from fields(here, old.decide[before], new.decide[number], CASE)
-        keeps = _keeps_away(old.decide, before, risks[0]) or _keeps_away(new.decide, number, risks[1])
-        yield from _when(here, *both, guards=keeps or any(map(_asks_nobody, both)))
+        if not alike(both[0].case.when, both[1].case.when):
+            yield _when(here, *both, direction=_moved(both, (before, number)))
         yield from _steps(here, old.decide[before], new.decide[number], either)
     for number in gone:
         yield _case(at, old.decide, number, risks[0], removed=True)
@@ -85,12 +122,12 @@ def decided(at: At, old: Policy, new: Policy, risks: tuple[Risks, Risks]) -> Ite
 
 def _paired(old: Sequence[Case], new: Sequence[Case]) -> tuple[list[tuple[int, int]], list[int], list[int]]:
     """Which cases are the same one, by their numbers; which went, which came."""
-    whens = [[str(case.when) for case in side] for side in (old, new)]
-    alike = SequenceMatcher(None, whens[0], whens[1], autojunk=False)
+    whens = [[key(case.when) for case in side] for side in (old, new)]
+    matched = SequenceMatcher(None, whens[0], whens[1], autojunk=False)
     pairs: list[tuple[int, int]] = []
     gone: list[int] = []
     came: list[int] = []
-    for _, start, end, first, last in alike.get_opcodes():
+    for _, start, end, first, last in matched.get_opcodes():
         both = min(end - start, last - first)
         pairs += zip(range(start, start + both), range(first, first + both), strict=True)
         gone += range(start + both, end)
@@ -100,19 +137,42 @@ def _paired(old: Sequence[Case], new: Sequence[Case]) -> tuple[list[tuple[int, i
 
 def _keeps_away(cases: Sequence[Case], number: int, risks: Risks) -> bool:
     """Where it holds, is nothing changed that a later case would change? It may say so to somebody."""
-    quiet = [all(_safe(name, risks) for name in case.steps) for case in cases[number:]]
+    quiet = [_quiet(case, risks) for case in cases[number:]]
     return not cases[number].steps or (quiet[0] and not all(quiet))
 
 
-def _asks_nobody(scene: gates.Scene) -> bool:
-    """Is something done there that is not safe, with no other gate than its condition?"""
-    return any(not _safe(one, scene.risks) and scene.need(one) is None for one in scene.case.steps)
+def _when(at: At, old: gates.Scene, new: gates.Scene, direction: Direction) -> Change:
+    words, detail = arrow("when", condition(old.case), condition(new.case))
+    return Change(at.where, words, direction, detail)
 
 
-def _when(at: At, old: gates.Scene, new: gates.Scene, *, guards: bool) -> Iterator[Change]:
-    if old.case.when != new.case.when:
-        words, detail = arrow("when", condition(old.case), condition(new.case))
-        yield Change(at.where, words, Direction.UNCLEAR if guards else Direction.ACTS, detail)
+def _moved(scenes: tuple[gates.Scene, gates.Scene], numbers: tuple[int, int]) -> Direction:
+    """What another condition means: of a case that keeps others away, of one that acts, of one that tells."""
+    sides = [(one.policy.decide, at, one.risks) for one, at in zip(scenes, numbers, strict=True)]
+    keeps = any(_keeps_away(*side) for side in sides)
+    quiet = all(_quiet(one.case, one.risks) for one in scenes)
+    if quiet and not keeps:
+        return Direction.ACTS
+    later = any(not _quiet(case, risks) for cases, at, risks in sides for case in cases[at + 1 :])
+    if not quiet and (keeps or later):
+        return Direction.UNCLEAR  # what it does not take goes to another one that acts
+    old, new = (one.case.when for one in scenes)
+    less, more = _within(new, old), _within(old, new)
+    tighter, looser = (more, less) if keeps else (less, more)
+    tightened, loosened = tighter and _looks(old, new), looser and _looks(new, old)
+    if tightened and loosened:
+        return Direction.NEUTRAL
+    return Direction.LOOSENED if loosened else Direction.TIGHTENED if tightened else Direction.UNCLEAR
+
+
+def _within(narrow: When, wide: When) -> bool:
+    """Does the one surely hold only where the other does, as far as either has an answer?"""
+    return wide is None or (narrow is not None and never(narrow, unless=[wide]))
+
+
+def _looks(old: When, new: When) -> bool:
+    """Does the new one look at all that the old one did, and first? What cannot be read refuses the run."""
+    return old is None or new is None or new.paths[: len(old.paths)] == old.paths
 
 
 def _case(at: At, cases: Sequence[Case], number: int, risks: Risks, *, removed: bool) -> Change:
@@ -120,7 +180,7 @@ def _case(at: At, cases: Sequence[Case], number: int, risks: Risks, *, removed: 
     case = cases[number]
     if _keeps_away(cases, number, risks):
         added = Direction.TIGHTENED
-    elif all(_safe(name, risks) for name in case.steps):
+    elif _quiet(case, risks):
         added = Direction.ACTS
     else:
         added = Direction.LOOSENED if number == len(cases) - 1 else Direction.UNCLEAR
@@ -145,6 +205,11 @@ def _steps(at: At, old: Case, new: Case, risks: Risks) -> Iterator[Change]:
         yield Change(at.where, words, Direction.ACTS)
     if old.steps and new.steps and old.rungs is not new.rungs:
         yield Change(at.where, f"{doing(old)} → {doing(new)}", Direction.UNCLEAR)
+
+
+def _quiet(case: Case, risks: Risks) -> bool:
+    """Does it change nothing?"""
+    return all(_safe(name, risks) for name in case.steps)
 
 
 def _safe(name: str, risks: Risks) -> bool:

@@ -10,7 +10,7 @@ from remediator.core.gate import Need, need
 from remediator.core.policy import Case, Policy
 from remediator.core.steps import Gate
 from remediator.policyfiles.diff.change import Change, Direction, spelled
-from remediator.policyfiles.diff.judges import At, Table, elsewhere, fields, neutral
+from remediator.policyfiles.diff.judges import At, Table, elsewhere, fields
 
 Votes = Mapping[str, int]
 
@@ -22,14 +22,14 @@ def _waived(at: At, old: str | None, new: str | None) -> Iterator[Change]:
 
 GATE: Table = {
     "votes": elsewhere,  # by `asked`, for each step that it concerns
-    "within": neutral("within"),
-    "late": elsewhere,  # likewise
+    "within": elsewhere,  # likewise, as is the next
+    "late": elsewhere,
     "waived": _waived,
 }
 
 
 def written(at: At, old: Gate | None, new: Gate | None) -> Iterator[Change]:
-    """How long a gate waits, where both sides have one."""
+    """Why a gate is waived, where both sides have one."""
     if old is not None and new is not None:
         yield from fields(at.inside("gate"), old, new, GATE)
 
@@ -80,6 +80,10 @@ def judged(old: tuple[Scene, str], new: tuple[Scene, str]) -> Iterator[tuple[str
     elif before.waiver(was) != after.waiver(now):
         words = f"gate waived: {spelled(before.waiver(was))} → {spelled(after.waiver(now))}"
         yield words, Direction.NEUTRAL
+    if needed is not None and needs is not None and needed.within != needs.within:
+        words = f"gate within {spelled(needed.within)} → {spelled(needs.within)}"
+        longer = needs.within > needed.within  # people agree to what they saw longer ago
+        yield words, Direction.LOOSENED if longer else Direction.TIGHTENED
     if needed is not None and needs is not None and needed.late != needs.late:
         silent = needs.late == "deny"  # denied in silence: nobody is told that nobody came
         words = f"gate late {needed.late} → {needs.late}"

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from remediator.core.catalog import Catalog
+from remediator.policyfiles.diff.alike import alike
 from remediator.policyfiles.diff.change import Change, Direction, spelled, text_difference
 
 LONG = 80
@@ -43,7 +44,7 @@ def fields(at: At, old: BaseModel, new: BaseModel, table: Table) -> Iterator[Cha
     here = replace(at, old=old, new=new)
     for name, judge in table.items():
         before, after = getattr(old, name), getattr(new, name)
-        if before != after:
+        if not alike(before, after):
             yield from judge(here, before, after)
 
 
@@ -154,7 +155,7 @@ def named(
                 yield Change(at.where, f"{what} {name} added", added)
             elif name not in new:
                 yield Change(at.where, f"{what} {name} removed", added.reversed)
-            elif old[name] != new[name]:
+            elif not alike(old[name], new[name]):
                 yield from changed(at.inside(f"{under}.{name}"), old[name], new[name])
 
     return judge

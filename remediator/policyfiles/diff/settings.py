@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from remediator.config import Budget, Config, Hook, Person, Role, Rung
 from remediator.connectors import connected
 from remediator.core.catalog import Catalog
-from remediator.policyfiles.diff.allowed import ALLOWED
+from remediator.policyfiles.diff.allowed import ALLOWED, WAYS
 from remediator.policyfiles.diff.bounds import rate
 from remediator.policyfiles.diff.chains import reached
 from remediator.policyfiles.diff.change import Change, Direction, spelled
@@ -159,5 +159,5 @@ def _connections(at: At, old: tuple[Config, Catalog], new: tuple[Config, Catalog
 
 
 def _otherwise(key: str) -> Direction:
-    """What is reached, or by which way; of another kind, what is allowed there cannot be compared."""
-    return Direction.UNCLEAR if key == "kind" else Direction.ACTS
+    """Where it leads, or as whom; of another kind, what is allowed there cannot be compared."""
+    return Direction.ACTS if key in WAYS else Direction.UNCLEAR

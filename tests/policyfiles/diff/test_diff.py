@@ -169,7 +169,9 @@ TABLE: list[tuple[str, str, object, Direction, str]] = [
     ("Policy.diagnose", "diagnose.extra", GONE, ACTS, "probe extra removed"),
     ("Probe.use", "diagnose.extra.use", "postgres.query", ACTS, "use http.get → postgres.query"),
     ("Probe.via", "diagnose.extra.via", "db", ACTS, "via api → db"),
-    ("Probe.with_", "diagnose.budget.with.sql", "SELECT b\nFROM t", ACTS, "SQL of budget changed"),
+    ("Probe.via", "diagnose.budget.via", "other", UNCLEAR, "diagnose.budget: what decides changed: via db → other"),
+    ("Probe.with_", "diagnose.budget.with.sql", "SELECT b\nFROM t", UNCLEAR, "diagnose.budget: what decides changed: SQL of budget changed"),
+    ("Probe.with_", "diagnose.extra.with.path", "/y", ACTS, "diagnose.extra: with.path /x → /y"),
     ("Probe.expect", "diagnose.budget.expect", GONE, LOOSENED, "expect any rows → none"),
     ("Probe.expect", "diagnose.budget.expect", "one row", TIGHTENED, "expect any rows → one row"),
     ("Probe.expect", "diagnose.budget.expect", "no rows", UNCLEAR, "expect any rows → no rows"),
@@ -177,15 +179,15 @@ TABLE: list[tuple[str, str, object, Direction, str]] = [
     ("Policy.decide", "decide.0", GONE, LOOSENED, "case 1 removed: when budget.row.left > 10.0, do nothing"),
     ("Policy.decide", "decide.1", GONE, UNCLEAR, "case 2 removed"),
     ("Policy.decide", "decide.2", GONE, TIGHTENED, "case 3 removed"),
-    ("Case.when", "decide.1.when", "budget.row.left > 6.0", ACTS, "decide, case 2: when budget.row.left > 5.0 → budget.row.left > 6.0"),
-    ("Case.when", "decide.0.when", "budget.row.left > 11.0", UNCLEAR, "decide, case 1: when budget.row.left > 10.0 → budget.row.left > 11.0"),
+    ("Case.when", "decide.1.when", "budget.row.left > 6.0", UNCLEAR, "decide, case 2: when budget.row.left > 5.0 → budget.row.left > 6.0"),
+    ("Case.when", "decide.0.when", "budget.row.left > 11.0", LOOSENED, "decide, case 1: when budget.row.left > 10.0 → budget.row.left > 11.0"),
     ("Case.do", "decide.2.do", ["warn"], TIGHTENED, "decide, case 3: step halve removed"),
     ("Case.do", "decide.2.do", ["halve"], ACTS, "step warn removed"),
     ("Case.do", "decide.2.do", ["halve", "warn"], ACTS, "steps in another order"),
     ("Case.do", "decide.0.do", ["halve"], LOOSENED, "decide, case 1: step halve added"),
     ("Case.try_", "decide.1", {"when": "budget.row.left > 5.0", "do": ["warn", "halve"]}, UNCLEAR, "try warn, halve → do warn, halve"),
     ("Case.gate", "decide.2.gate", GONE, LOOSENED, "gate"),
-    ("Gate.within", "decide.2.gate.within", "1h", NEUTRAL, "within 15m → 1h"),
+    ("Gate.within", "decide.2.gate.within", "1h", LOOSENED, "steps.warn, halve: gate within 15m → 1h"),
     ("Gate.late", "decide.2.gate.late", "deny", LOOSENED, "late page → deny"),
     ("Gate.votes", "decide.2.gate.votes", {"ops": 1}, LOOSENED, "steps.warn, halve: gate lost finance"),
     ("Gate.waived", f"{HALVE}.gate", {"waived": "fine"}, LOOSENED, "gate"),
@@ -193,7 +195,7 @@ TABLE: list[tuple[str, str, object, Direction, str]] = [
     ("Policy.steps", "steps.more", {"use": "slack.message", "with": {}}, ACTS, "new safe step more"),
     ("Step.use", f"{HALVE}.use", "http.request", UNCLEAR, "is disruptive now, was destructive"),
     ("Step.use", "steps.warn", {**WHOLE["steps"]["warn"], "use": "http.request", "via": "api"}, LOOSENED, "is disruptive now, was safe"),
-    ("Step.via", f"{HALVE}.via", "other", ACTS, "via db → other"),
+    ("Step.via", f"{HALVE}.via", "other", UNCLEAR, "via db → other"),
     ("Step.with_", f"{HALVE}.with.sql", "UPDATE t SET a = $1 WHERE id > $2", UNCLEAR, "SQL of halve changed"),
     ("Step.with_", f"{HALVE}.with.args", ["y"], UNCLEAR, 'with.args ["x"] → ["y"]'),
     ("Step.with_", f"{HALVE}.with.more", 1, UNCLEAR, "with.more added: 1"),
@@ -643,7 +645,7 @@ def test_another_connection_is_compared_with_the_former_one() -> None:
         (str(one), one.direction) for one in there
     ]
     same = known(again=replace(CATALOG.connections["api"], name="again"))
-    assert worst(compare(policy(stopping()), policy(document), (CATALOG, same))) is ACTS
+    assert worst(compare(policy(stopping()), policy(document), (CATALOG, same))) is UNCLEAR
     document["steps"]["stop"].update({"via": "api", "with": {"method": "POST", "path": "/safe"}})
     assert worst(compare(policy(stopping()), policy(document), BOTH)) is UNCLEAR
 
