@@ -16,6 +16,7 @@ from tests.e2e.policies import PACK, pausing, text
 from tests.rig.daemon import SECRETS, settings
 from tests.rig.postgres import Server, running_postgres
 from tests.rig.room import Said, terminal
+from tests.rig.served import served
 from tests.rig.world import LoyaltyWorld
 
 pytestmark = [pytest.mark.e2e]
@@ -147,11 +148,8 @@ async def echo() -> AsyncIterator[tuple[str, list[str]]]:
 
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}", asked
-    await runner.cleanup()
+    async with served(app) as url:
+        yield url, asked
 
 
 @pytest.mark.parametrize("campaign", ["c-1", "nobody"])

@@ -16,6 +16,7 @@ from tests.e2e.policies import UNATTENDED, UNPROVABLE, holding, pausing, text
 from tests.e2e.stage import Stage
 from tests.rig.daemon import HOOK_TOKEN, alert, daemon, settings, token_of, webhook
 from tests.rig.room import terminal
+from tests.rig.served import served
 from tests.rig.slack import FakeSlack
 from tests.rig.webhook import Webhook, running_webhook
 from tests.rig.world import TOKEN, LoyaltyWorld
@@ -42,11 +43,8 @@ async def echo() -> AsyncIterator[str]:
 
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    await runner.cleanup()
+    async with served(app) as url:
+        yield url
 
 
 def _canaries(slack: FakeSlack) -> dict[str, str]:

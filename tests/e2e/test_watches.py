@@ -17,6 +17,7 @@ from tests.e2e.stage import Stage, stage
 from tests.rig.daemon import settings
 from tests.rig.prometheus import running_prometheus
 from tests.rig.room import until
+from tests.rig.served import served
 from tests.rig.slack import FakeSlack
 from tests.rig.world import LoyaltyWorld
 
@@ -45,13 +46,8 @@ async def listing() -> AsyncIterator[Listing]:
 
     app = web.Application()
     app.router.add_get("/troubles", show)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    one.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield one
-    await runner.cleanup()
+    async with served(app) as one.url:
+        yield one
 
 
 def _watching(**more: Any) -> dict[str, Any]:

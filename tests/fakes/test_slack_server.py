@@ -24,6 +24,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from tests.fakes import slack_blocks
 from tests.fakes.slack_clicks import Click
+from tests.rig.served import served
 from tests.rig.slack import SIGNING_SECRET, FakeSlack
 
 
@@ -58,13 +59,8 @@ async def receiver(secret: str = SIGNING_SECRET) -> AsyncIterator[str]:
 
     app = web.Application()
     app.router.add_post("/hooks/slack/actions", actions)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}/hooks/slack/actions"
-    finally:
-        await runner.cleanup()
+    async with served(app) as url:
+        yield f"{url}/hooks/slack/actions"
 
 
 async def test_says_who_the_bot_is(slack: FakeSlack) -> None:

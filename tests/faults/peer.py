@@ -7,7 +7,6 @@ late, works late, hangs, hangs up before or after the work, or refuses.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -17,6 +16,8 @@ from enum import StrEnum
 from random import Random
 
 from aiohttp import web
+
+from tests.rig.served import served
 
 KEY = "Idempotency-Key"
 LATE_S = 2.0
@@ -158,13 +159,5 @@ async def running_peer(rng: Random, *, troubled: float = 0.3, host: str = "127.0
     app.router.add_get("/troubles", peer._troubles)
     app.router.add_get("/things/{thing}", peer._show)
     app.router.add_post("/things/{thing}/{what}", peer._change)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, host, 0)
-        await site.start()
-        peer.url = f"http://{host}:{runner.addresses[0][1]}"
+    async with served(app, host=host) as peer.url:
         yield peer
-    finally:
-        with contextlib.suppress(asyncio.CancelledError):
-            await runner.cleanup()

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from remediator.intake.hook import KEPT_BODY, AlertmanagerHook, check_hook
 from remediator.ports import Received, Rejected, Store
 from remediator.store import open_store
 from tests.intake.samples import an_alert, recorded, webhook
+from tests.rig.served import served
 from tests.store.samples import NOON, HandClock
 
 TOKEN = "s3cret-tökén"
@@ -40,16 +42,14 @@ class Door:
     hook: AlertmanagerHook = field(init=False)
     url: str = ""
 
-    async def serve(self, hook: Hook, *, loopback: bool = False) -> web.AppRunner:
+    @asynccontextmanager
+    async def serve(self, hook: Hook, *, loopback: bool = False) -> AsyncIterator[None]:
         self.hook = AlertmanagerHook(hook, loopback, self.store, self.wake, 100, lambda: self.depth)
         app = web.Application()
         app.router.add_route("*", "/hooks/alertmanager", self.hook.handle)
-        runner = web.AppRunner(app, auto_decompress=False)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hooks/alertmanager"
-        return runner
+        async with served(app, auto_decompress=False) as url:
+            self.url = f"{url}/hooks/alertmanager"
+            yield
 
     def wake(self) -> None:
         self.accepted += 1
@@ -77,9 +77,8 @@ async def door(tmp_path: Path) -> AsyncIterator[Door]:
     await store.open()
     async with ClientSession() as session:
         door = Door(store, session)
-        runner = await door.serve(BEARER)
-        yield door
-        await runner.cleanup()
+        async with door.serve(BEARER):
+            yield door
     await store.close()
 
 
@@ -192,17 +191,15 @@ async def test_a_stranger_is_refused_before_the_body_is_read(door: Door) -> None
     ("given", "status"), [("alertmanager:pa:ss", 200), ("alertmanager:pa", 401), (":", 401)]
 )
 async def test_basic_authentication(door: Door, given: str, status: int) -> None:
-    runner = await door.serve(BASIC)
-    assert (await door.post(Authorization=basic(given))).status == status
-    assert (await door.post(Authorization="Bearer alertmanager:pa:ss")).status == 401
-    await runner.cleanup()
+    async with door.serve(BASIC):
+        assert (await door.post(Authorization=basic(given))).status == status
+        assert (await door.post(Authorization="Bearer alertmanager:pa:ss")).status == 401
 
 
 @pytest.mark.parametrize(("loopback", "status"), [(True, 200), (False, 401)])
 async def test_without_credentials_only_loopback_is_open(door: Door, loopback: bool, status: int) -> None:
-    runner = await door.serve(Hook(), loopback=loopback)
-    assert (await door.post(Authorization="")).status == status
-    await runner.cleanup()
+    async with door.serve(Hook(), loopback=loopback):
+        assert (await door.post(Authorization="")).status == status
 
 
 def test_an_open_hook_off_loopback_stops_the_start() -> None:
@@ -250,17 +247,16 @@ async def test_nothing_compressed_is_taken(door: Door, given: str, status: int) 
 
 
 async def test_a_body_over_the_cap_is_refused_without_reading_it_all(door: Door) -> None:
-    runner = await door.serve(Hook(bearer=SecretStr(TOKEN), max_body=1000))
-    assert (await door.post(b"x" * 1001)).status == 413
-    reader, writer = await asyncio.open_connection("127.0.0.1", int(door.url.split(":")[2].split("/")[0]))
-    head = f"POST /hooks/alertmanager HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n"
-    head += "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
-    writer.write(head.encode() + b"3e9\r\n" + b"x" * 1001 + b"\r\n")  # and no end
-    async with asyncio.timeout(20):
-        assert b" 413 " in await reader.readline()
-    writer.close()
-    kept = await door.rejected()
-    await runner.cleanup()
+    async with door.serve(Hook(bearer=SecretStr(TOKEN), max_body=1000)):
+        assert (await door.post(b"x" * 1001)).status == 413
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(door.url.split(":")[2].split("/")[0]))
+        head = f"POST /hooks/alertmanager HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n"
+        head += "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+        writer.write(head.encode() + b"3e9\r\n" + b"x" * 1001 + b"\r\n")  # and no end
+        async with asyncio.timeout(20):
+            assert b" 413 " in await reader.readline()
+        writer.close()
+        kept = await door.rejected()
     assert [(one.body, "larger than 1,000 bytes" in one.problem) for one in kept] == [("", True), ("", True)]
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 
 from remediator.core.run import Run
 from remediator.errors import ConnectorError
@@ -16,6 +15,7 @@ from remediator.people import enclosing
 from remediator.people.slack import SlackRoad
 from remediator.ports import CardRef
 from tests.people.stories import PEOPLE, PUBLIC, gate, halved, slack_app, table, vote, waiting
+from tests.rig.served import served
 from tests.rig.slack import FakeSlack
 
 MANY = 40
@@ -161,8 +161,8 @@ async def test_the_bytes_go_to_slacks_own_side_only(slack: FakeSlack, road: Slac
 
     app = web.Application()
     app.router.add_post("/{tail:.*}", hear)
-    async with TestServer(app) as elsewhere:
-        await slack.workspace(upload_base=str(elsewhere.make_url("")).rstrip("/"))
+    async with served(app) as elsewhere:
+        await slack.workspace(upload_base=elsewhere)
         ref = await road.card(long(), None)
     assert ref is not None
     assert (ref.attached, heard) == ("", [])

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 
 from remediator.core.run import Outcome, Stage
 from remediator.errors import ConnectorError
@@ -20,6 +19,7 @@ from remediator.ports import CardRef
 from tests.fakes.slack_clicks import Click as Press
 from tests.people.stories import HASH, NOW, PEOPLE, PUBLIC, gate, page, pause, slack_app, vote, waiting
 from tests.people.test_questions import ASKED, asking
+from tests.rig.served import served
 from tests.rig.slack import FakeSlack
 
 
@@ -190,10 +190,8 @@ async def hook(slack: FakeSlack) -> AsyncIterator[tuple[Hook, str]]:
     heard = Hook(slack.signing_secret)
     app = web.Application()
     app.router.add_post("/hooks/slack/actions", heard.hear)
-    server = TestServer(app)
-    await server.start_server()
-    yield heard, str(server.make_url("/hooks/slack/actions"))
-    await server.close()
+    async with served(app) as url:
+        yield heard, f"{url}/hooks/slack/actions"
 
 
 async def test_a_click_on_the_card_comes_back_as_that_persons_vote(

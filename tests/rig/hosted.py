@@ -8,9 +8,13 @@ import socket
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import web
+
+from tests.rig.served import served
+
+_Said = TypeVar("_Said")
 
 
 @contextmanager
@@ -20,23 +24,16 @@ def hosted(make: Callable[[int], web.Application]) -> Iterator[str]:
     Yields its base URL, without a slash at the end.
     """
     listener = socket.create_server(("127.0.0.1", 0))
-    port: int = listener.getsockname()[1]
-    runner = web.AppRunner(make(port), access_log=None, shutdown_timeout=0.1)
-
-    async def serve() -> None:
-        await runner.setup()
-        await web.SockSite(runner, listener).start()
-
+    serving = served(make(listener.getsockname()[1]), listener=listener)
     try:
-        _in_the_thread(serve())
-        yield f"http://127.0.0.1:{port}"
+        yield _in_the_thread(serving.__aenter__())
     finally:
-        _in_the_thread(runner.cleanup())
+        _in_the_thread(serving.__aexit__(None, None, None))
         listener.close()
 
 
-def _in_the_thread(work: Coroutine[Any, Any, None]) -> None:
-    asyncio.run_coroutine_threadsafe(work, _loop()).result(60)
+def _in_the_thread(work: Coroutine[Any, Any, _Said]) -> _Said:
+    return asyncio.run_coroutine_threadsafe(work, _loop()).result(60)
 
 
 @functools.cache

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 import asyncpg
 from aiohttp import web
-from aiohttp.test_utils import TestServer
+
+from tests.rig.served import served
 
 PER_SECOND = 1000.0
 """Money that members spend with a program each second; its earn rate makes points of it."""
@@ -55,9 +56,5 @@ async def running_meter(dsn: str) -> AsyncIterator[str]:
     """Serve ``/metrics`` of this database; the base URL."""
     app = web.Application()
     app.router.add_get("/metrics", Meter(dsn).metrics)
-    server = TestServer(app, host="127.0.0.1")
-    await server.start_server()
-    try:
-        yield str(server.make_url("")).rstrip("/")
-    finally:
-        await server.close()
+    async with served(app) as url:
+        yield url

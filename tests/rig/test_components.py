@@ -14,6 +14,7 @@ from aiohttp import web
 from tests.rig.alertmanager import running_alertmanager
 from tests.rig.processes import DidNotStartError, Program, python_module, start
 from tests.rig.prometheus import running_prometheus
+from tests.rig.served import served
 from tests.rig.webhook import Delivery, running_webhook
 
 pytestmark = pytest.mark.real
@@ -36,14 +37,8 @@ async def running_patient() -> AsyncIterator[Patient]:
 
     app = web.Application()
     app.router.add_get("/metrics", metrics)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        patient.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    async with served(app) as patient.url:
         yield patient
-    finally:
-        await runner.cleanup()
 
 
 FEVER = {

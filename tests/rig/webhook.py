@@ -10,6 +10,8 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.rig.served import served
+
 
 @dataclass(frozen=True)
 class Delivery:
@@ -51,12 +53,5 @@ async def running_webhook() -> AsyncIterator[Webhook]:
     webhook = Webhook()
     app = web.Application(client_max_size=64 * 1024 * 1024)
     app.router.add_post("/{path:.*}", webhook._receive)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        webhook.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    async with served(app) as webhook.url:
         yield webhook
-    finally:
-        await runner.cleanup()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +21,7 @@ from remediator.ports import Store
 from remediator.store import open_store
 from remediator.web.server import make_app
 from remediator.web.services import Handler, Services
+from tests.rig.served import served
 from tests.store.samples import HandClock
 from tests.web.scene import FakeDesk, policies
 
@@ -85,7 +88,8 @@ Opened = Callable[..., Awaitable[Site]]
 @pytest.fixture
 async def open_site(tmp_path: Path) -> AsyncIterator[Opened]:
     """Makes sites; ``exposed``: as if it listened for everybody."""
-    ends: list[Callable[[], Awaitable[None]]] = []
+    ends = contextlib.AsyncExitStack()
+    numbers = itertools.count()
 
     async def opened(
         *,
@@ -95,7 +99,7 @@ async def open_site(tmp_path: Path) -> AsyncIterator[Opened]:
         clock: HandClock | None = None,
     ) -> Site:
         clock = clock or HandClock()
-        store = open_store(f"sqlite:///{tmp_path}/{len(ends)}.db", clock)
+        store = open_store(f"sqlite:///{tmp_path}/{next(numbers)}.db", clock)
         await store.open()
         people = {
             name: {"token_sha256": hashlib.sha256(token.encode()).hexdigest()}
@@ -122,25 +126,13 @@ async def open_site(tmp_path: Path) -> AsyncIterator[Opened]:
             extra_routes=extra_routes,
         )
         app = make_app(services)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        port = runner.addresses[0][1]
-        client = aiohttp.ClientSession()
-
-        async def end() -> None:
-            await client.close()
-            await runner.cleanup()
-            await store.close()
-
-        ends.append(end)
-        url = f"http://127.0.0.1:{port}"
+        ends.push_async_callback(store.close)
+        url = await ends.enter_async_context(served(app))
+        client = await ends.enter_async_context(aiohttp.ClientSession())
         return Site(url, client, services, app, store, clock, desk, feed, problems, refused)
 
-    yield opened
-    for end in reversed(ends):
-        await end()
+    async with ends:
+        yield opened
 
 
 @pytest.fixture

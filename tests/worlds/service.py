@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 
 from remediator.demo.faults import Fault, FaultKind, Faults
+from tests.rig.served import served
 
 TOKEN = "world-token"
 
@@ -89,14 +89,11 @@ class Service:
         app.router.add_get("/metrics", self._metrics)
         for method, path, handler in self._routes:
             app.router.add_route(method, path, self._served(handler))
-        server = TestServer(app, host="127.0.0.1")
-        await server.start_server(shutdown_timeout=0.1)
-        try:
-            self.url = str(server.make_url("/")).rstrip("/")
-            yield self.url
-        finally:
-            await asyncio.sleep(0.05)  # who came while clients were ended is let in, and seen to have gone
-            await server.close()
+        async with served(app) as self.url:
+            try:
+                yield self.url
+            finally:
+                await asyncio.sleep(0.05)  # who came last is let in, and seen to have gone
 
     async def _metrics(self, _request: web.Request) -> web.Response:
         at = round(1000 * time.time())
