@@ -36,6 +36,7 @@ class News(StrEnum):
 
     FIRST = "first"  # never heard of, or a new trouble of a known alert
     REPEAT = "repeat"  # nothing new: a repeat, or an HA duplicate
+    REWORDED = "reworded"  # it fires as before, and says something else
     RESOLVED = "resolved"
     STALE = "stale"  # older than what is known
     DOUBTFUL = "doubtful"  # fires just after its end: a late duplicate, or flapping; decided later
@@ -63,7 +64,7 @@ def news(
     if known is None or changed_at is None:
         return News.FIRST if heard.firing else News.RESOLVED
     if heard.status == known.status:
-        return News.REPEAT
+        return News.STALE if overtaken else _repeated(known, heard)
     if not heard.firing:
         began = min(known.starts_at, changed_at)
         old = heard.starts_at < known.starts_at and heard.ends_at is not None and heard.ends_at < began
@@ -72,6 +73,11 @@ def news(
         return News.STALE
     just_ended = now < changed_at + debounce and heard.starts_at <= known.starts_at
     return News.DOUBTFUL if just_ended else News.FIRST
+
+
+def _repeated(known: Alert, heard: Alert) -> News:
+    same = heard.annotations == known.annotations and heard.labels == known.labels
+    return News.REPEAT if same or not heard.firing else News.REWORDED
 
 
 def repeatable(effect: Effect) -> bool:

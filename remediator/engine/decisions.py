@@ -114,6 +114,8 @@ class Decisions:
         match what:
             case News.REPEAT | News.STALE:
                 return
+            case News.REWORDED:
+                await self._read_anew(tx, alert, done)
             case News.RESOLVED:
                 await self._tell_runs(tx, alert, done)
                 await tx.drop_dispositions(alert.fingerprint)
@@ -128,6 +130,13 @@ class Decisions:
     async def _tell_runs(self, tx: Tx, alert: Alert, done: Committed) -> None:
         for run in await tx.runs_of_alert(alert.fingerprint):
             await self._advance(tx, run, AlertHeard(alert, tx.now), done)
+
+    async def _read_anew(self, tx: Tx, alert: Alert, done: Committed) -> None:
+        """It says something else: whatever was refused for what it had said is decided on again."""
+        refused = {one.policy for one in await tx.dispositions(fingerprint=alert.fingerprint) if misread(one)}
+        for versioned in self._policies().matching(alert) if refused else ():
+            if versioned.policy.name in refused:
+                await self._consider(tx, versioned, alert, done)
 
     async def _postpone(self, tx: Tx, alert: Alert) -> None:
         """It fires just after its end: decided once the debounce is over, unless it ends again."""
@@ -441,7 +450,7 @@ def heard(row: AlertRow | None, alert: Alert, what: News, now: datetime) -> Aler
         return AlertRow(alert=alert, first_at=now, last_at=now, changed_at=now)
     if what is News.STALE:
         return msgspec.structs.replace(row, last_at=now, deliveries=row.deliveries + 1)
-    changed_at = row.changed_at if what is News.REPEAT else now
+    changed_at = row.changed_at if what in (News.REPEAT, News.REWORDED) else now
     return AlertRow(
         alert=alert,
         first_at=row.first_at,
@@ -449,6 +458,11 @@ def heard(row: AlertRow | None, alert: Alert, what: News, now: datetime) -> Aler
         changed_at=changed_at,
         deliveries=row.deliveries + 1,
     )
+
+
+def misread(standing: Disposition) -> bool:
+    """Was it refused for what the alert says?"""
+    return (standing.kind, standing.bound) == ("refused", "params")
 
 
 def _no(policy: str, fingerprint: str, refusal: Refusal, now: datetime, **more: Any) -> Disposition:

@@ -24,6 +24,9 @@ OVER = alert("resolved", starts_at=LONG - DEBOUNCE, ends_at=LONG - timedelta(sec
 AHEAD, AHEAD_END = (
     alert(state, starts_at=START + timedelta(days=30_000)) for state in ("firing", "resolved")
 )
+OTHER, OTHER_END = (
+    alert(state, starts_at=START, annotations={"value": "7"}) for state in ("firing", "resolved")
+)
 NEW, NEW_END = (alert(state, starts_at=START + DEBOUNCE) for state in ("firing", "resolved"))
 
 
@@ -34,6 +37,9 @@ NEW, NEW_END = (alert(state, starts_at=START + DEBOUNCE) for state in ("firing",
         (None, None, RESOLVED, News.RESOLVED),
         (FIRING, LONG, FIRING, News.REPEAT),
         (RESOLVED, LONG, RESOLVED, News.REPEAT),
+        (FIRING, LONG, OTHER, News.REWORDED),
+        (OTHER, LONG, FIRING, News.REWORDED),
+        (RESOLVED, LONG, OTHER_END, News.REPEAT),
         (FIRING, LONG, RESOLVED, News.RESOLVED),
         (FIRING, JUST, RESOLVED, News.RESOLVED),
         # merged alerts keep the earliest start: the end of what is known all the same
@@ -60,6 +66,11 @@ def test_what_a_delivered_alert_is(
     known: Alert | None, changed_at: datetime | None, heard: Alert, expected: News
 ) -> None:
     assert news(known, changed_at, heard, START, DEBOUNCE) is expected
+
+
+@pytest.mark.parametrize("heard", [FIRING, OTHER])
+def test_an_overtaken_message_leaves_the_newer_words(heard: Alert) -> None:
+    assert news(FIRING, LONG, heard, START, DEBOUNCE, overtaken=True) is News.STALE
 
 
 CALL = Call("http.request", "api", {})

@@ -69,9 +69,9 @@ def steady(rules: str) -> str:
     return rules.replace(fires, f"{fires}        keep_firing_for: 2m\n")
 
 
-def unproved(after: str = "30s") -> str:
+def unproved(after: str = "30s", early: str = "unverified") -> str:
     """The same; nothing waits for Prometheus."""
-    text = shipped().replace("after: 15s", f"after: {after}")
+    text = shipped().replace("after: 15s", f"after: {after}").replace("early: unverified", f"early: {early}")
     begin, end = text.index("    verify:\n"), text.index("    undo:\n")
     return text[:begin] + "    verify: {none: this story is about the rows}\n" + text[end:]
 
@@ -262,12 +262,13 @@ async def test_a_vote_after_the_row_has_changed_asks_again_with_the_new_picture(
 async def test_what_a_dba_changed_during_the_hold_is_left_alone_and_paged(
     world: LoyaltyWorld, slack: FakeSlack, server: Server
 ) -> None:
-    async with books(world, slack, server, unproved("4s")) as stage:
+    async with books(world, slack, server, unproved("30m", early="resolved")) as stage:
         await stage.budget_fires()
         run = await stage.at("waiting")
         await stage.agreed(f"{run['id']}.1", "amina", "bob")
         await stage.at("holding")
         await stage.sql("UPDATE loyalty_programs SET earn_rate = 0.05 WHERE id = 'p-17'")
+        await stage.budget_fires("resolved")
         ended = await stage.ended("failed")
         assert ended["id"] == run["id"]
         assert await stage.rate() == Decimal("0.0500")

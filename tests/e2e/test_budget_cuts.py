@@ -21,6 +21,8 @@ pytestmark = [
     pytest.mark.no_cover,
 ]
 
+HELD = unproved("30m", early="resolved")
+"""It ends when the test says so."""
 WHOLE, HALVED = Decimal("0.0700"), Decimal("0.0350")
 
 
@@ -83,13 +85,14 @@ async def test_around_commit_one_row_is_halved_once_or_not_at_all(
 ) -> None:
     async with proxy_to(server.child.port, cut) as proxy:
         dsn = f"postgresql://nobody@127.0.0.1:{proxy.port}/{{database}}"
-        async with books(one_world, one_slack, server, unproved("8s" if killed else "4s"), dsn) as stage:
+        async with books(one_world, one_slack, server, HELD, dsn) as stage:
             run = await _commits(stage, proxy)
             if killed:
                 await _dies(stage)
             await _tells_the_truth(stage, run["id"], final=final)
             proxy.cut = Cut.NEVER
             if final:
+                await stage.budget_fires("resolved")
                 await stage.daemon.wait_run(lambda one: one["id"] == run["id"] and one["outcome"] == "fixed")
             assert await stage.rate() == WHOLE
 
@@ -100,16 +103,16 @@ async def test_an_undo_that_is_cut_off_is_done_once(
 ) -> None:
     async with proxy_to(server.child.port) as proxy:
         dsn = f"postgresql://nobody@127.0.0.1:{proxy.port}/{{database}}"
-        async with books(one_world, one_slack, server, unproved("3s"), dsn) as stage:
+        async with books(one_world, one_slack, server, HELD, dsn) as stage:
             run = await _commits(stage, proxy)
             await stage.at("holding")
             proxy.cut = cut
             proxy.heard.clear()
+            await stage.budget_fires("resolved")
             await proxy.heard.wait()
             if cut is Cut.SILENT:
                 await _dies(stage)
-            if cut is not Cut.AFTER:  # the answer is still on its way to be cut
-                proxy.cut = Cut.NEVER
+            proxy.cut = Cut.NEVER
             await stage.daemon.wait_run(lambda one: one["id"] == run["id"] and one["outcome"] == "fixed")
             assert await stage.rate() == WHOLE
             kinds = await stage.daemon.kinds(run["id"])

@@ -131,6 +131,18 @@ async def test_a_label_that_fits_no_parameter_is_refused_until_the_policy_is_men
     assert [run.target for run in await one.runs()] == ["campaign/all"]
 
 
+async def test_a_refusal_for_what_an_alert_says_lasts_until_it_says_something_else(one: Engine) -> None:
+    await one.delivers(alert(campaign="; rm -rf /"))
+    await one.delivers(alert(campaign="c 1"))
+    standing = await one.stands("late-campaign")
+    assert standing is not None
+    assert "'c 1'" in standing.reason
+    assert await one.runs() == []
+    await one.delivers(alert(campaign="c-1"))
+    await one.delivers(alert(campaign="c-2"))
+    assert [run.target for run in await one.runs()] == ["campaign/c-1"]
+
+
 async def test_an_end_with_an_earlier_start_ends_the_alert(one: Engine) -> None:
     await one.delivers(alert(started=START))
     await one.delivers(alert(firing=False, started=START - timedelta(hours=1)))

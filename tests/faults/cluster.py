@@ -22,7 +22,7 @@ from tests.rig.slack import FakeSlack
 
 ASK_WITHIN = aiohttp.ClientTimeout(total=6.0)
 DATABASE = "remediator_faults"
-PATIENCE_S = 40.0
+PATIENCE_S = 90.0
 """For a start, while everything else starts too, or its database is away."""
 
 

@@ -86,12 +86,12 @@ class Stage:
         working = asyncio.create_task(self.people.work())
         accepted = asyncio.create_task(self._deliver())
         try:
-            await self._until_over(40, or_dead=True)
+            await self._until_over(PATIENCE_S, or_dead=True)
             reached = not self.replica.lives
             if reached:
                 self._disarm()
                 await self.replica.start()
-                await self._until_over(60)
+                await self._until_over(PATIENCE_S)
             await accepted
         finally:
             for one in (looking, working, accepted):

@@ -17,7 +17,7 @@ _STARTUP = 3 << 16
 
 
 class Cut(StrEnum):
-    """Where the line is cut. Every connection that asks for COMMIT meets it."""
+    """Where a line is cut, once it asks for COMMIT."""
 
     NEVER = "never"
     BEFORE = "before the server hears COMMIT"
@@ -29,10 +29,11 @@ class Cut(StrEnum):
 
 @dataclass
 class Proxy:
-    """A line to a server. ``commits``: how many were passed on whole."""
+    """Lines to a server. ``commits``: how many were passed on whole."""
 
     port: int
     cut: Cut = Cut.NEVER
+    """What the next COMMIT meets, on whichever line. A line remembers what its own has met."""
     commits: int = 0
     heard: asyncio.Event = field(default_factory=asyncio.Event)
     """A COMMIT has come from a client."""
@@ -75,7 +76,7 @@ class _Line:
     proxy: Proxy
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter
-    deaf: bool = False
+    cut: Cut = Cut.NEVER
     broken: bool = False
 
     async def ask(self, reader: asyncio.StreamReader) -> None:
@@ -97,7 +98,8 @@ class _Line:
             await self.server.drain()
 
     async def _commit(self, message: bytes) -> None:
-        match self.proxy.cut:
+        self.cut = self.proxy.cut
+        match self.cut:
             case Cut.BEFORE:
                 self.proxy.broke()
                 raise ConnectionAbortedError
@@ -107,19 +109,17 @@ class _Line:
                 raise ConnectionAbortedError
             case Cut.HELD:
                 return
-            case Cut.AFTER | Cut.SILENT:
-                self.deaf = True
         self.proxy.commits += 1
         self.server.write(message)
 
     async def answer(self, reader: asyncio.StreamReader) -> None:
         """Server to client, as it comes."""
         while some := await reader.read(65536):
-            if self.deaf and self.proxy.cut is Cut.AFTER:
+            if self.cut is Cut.AFTER:
                 self.broken = True
                 self.proxy.broke()
                 raise ConnectionAbortedError
-            if not self.deaf:
+            if self.cut is not Cut.SILENT:
                 self.client.write(some)
                 await self.client.drain()
 

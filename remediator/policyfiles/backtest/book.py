@@ -18,7 +18,7 @@ from remediator.core.alert import Alert
 from remediator.core.messages import Card, Effect
 from remediator.core.play import News
 from remediator.core.run import Page, Run, Stage, StepState
-from remediator.engine.decisions import heard
+from remediator.engine.decisions import heard, misread
 from remediator.policyfiles.backtest.result import RunSeen, StepSeen
 from remediator.ports import AlertRow, Clock, Disposition, Pending
 from remediator.store.memory import MemoryStore, MemoryTx
@@ -59,6 +59,7 @@ class Book(MemoryStore):
         self._clock = clock
         self.notes: defaultdict[str, Notes] = defaultdict(Notes)
         self.refused = False  # does a refusal stand that may outlast somebody's patience?
+        self.misread: set[str] = set()  # alerts that were refused for what they said
         self._about: dict[str, _About] = {}
         self.live: dict[str, Run] = {}
 
@@ -141,6 +142,8 @@ class Book(MemoryStore):
         """A disposition was written; a refusal that begins to stand counts, not that somebody was paged."""
         if one.kind == "refused":
             self.refused = True
+            if misread(one):
+                self.misread.add(one.fingerprint)
             told = one.paged and before is not None and not before.paged
             if one.since == now and not told:
                 self.notes[one.policy].stopped[one.bound] += 1

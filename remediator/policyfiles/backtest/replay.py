@@ -154,12 +154,17 @@ class _Replay:
         heard: list[tuple[AlertRow, Alert]] = []
         for alert in delivery.alerts:
             row = self._book.heard(alert.fingerprint)
-            if row is None or self._news(row, alert) is not News.REPEAT:
+            if row is None or self._is_news(row, alert):
                 return False
             heard.append((row, alert))
         for row, alert in heard:
             self._book.hear_again(row, alert)
         return True
+
+    def _is_news(self, row: AlertRow, alert: Alert) -> bool:
+        what = self._news(row, alert)
+        reworded = what is News.REWORDED and alert.fingerprint not in self._book.misread
+        return not (what is News.REPEAT or reworded)
 
     def _news(self, row: AlertRow | None, alert: Alert) -> News:
         if row is None:
