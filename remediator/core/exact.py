@@ -73,6 +73,22 @@ def shown(value: Any) -> Any:
     return plain(revived(value))
 
 
+def worth(value: Any) -> Any:
+    """What was `kept`, as its receiver takes it: 1, 1.0 and the decimal 1.00 are one number there."""
+    return _worth(shown(value))
+
+
+def _worth(value: Any) -> Any:
+    match value:
+        case float() if value.is_integer():
+            return int(value)
+        case dict():
+            return {key: _worth(item) for key, item in value.items()}
+        case list():
+            return [_worth(item) for item in value]
+    return value
+
+
 def _guarded(key: str) -> str:
     return MARK + key if key.startswith(MARK) else key
 

@@ -16,7 +16,7 @@ import msgspec
 from remediator.core.canonical import canonical
 from remediator.core.catalog import Risk
 from remediator.core.counting import counted
-from remediator.core.exact import revived
+from remediator.core.exact import revived, worth
 from remediator.core.intention import Intention
 from remediator.core.policy import Policy
 from remediator.core.run import Outcome, Run, StepRun, StepState
@@ -92,14 +92,14 @@ def risk_of_all(run: Run, name: str) -> Risk:
 def doubled(meant: Iterable[Intention]) -> tuple[Intention, Intention] | None:
     """The first two items of one list that are the very same act, or None.
 
-    They are told apart by what would be sent, whatever else their items hold. What is safe may be sent twice.
+    They are told apart by what would arrive, whatever else their items hold, and however it is spelled. What is safe may be sent twice.
     """
     known: dict[tuple[str, str], Intention] = {}
     for one in meant:
         base = base_of(one.step)
         if one.risk is Risk.SAFE or base == one.step:
             continue
-        call = canonical([one.call.operation, one.call.connection, one.call.shown])
+        call = canonical([one.call.operation, one.call.connection, worth(one.call.args)])
         first = known.setdefault((base, call), one)
         if first is not one:
             return first, one

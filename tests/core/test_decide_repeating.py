@@ -75,6 +75,9 @@ CUT = change(**{"for_each": LIST, "at_most": 5, "with": {"sql": "UPDATE …", "a
         (("a", 7, "7"), each(), "retry[2] and retry[3] are the same act"),  # other items, one call
         (("a", "b"), each("/retry/all"), "retry[1] and retry[2] are the same act"),
         (({"#": "0.70"}, {"#": "0.7"}), CUT, "retry[1] and retry[2] are the same act"),
+        ((0, 1, 1.0), CUT, "retry[2] and retry[3] are the same act"),
+        ((5.0, {"#": "5.00"}), CUT, "retry[1] and retry[2] are the same act"),
+        (({"n": [1]}, {"n": [1.0]}), CUT, "retry[1] and retry[2] are the same act"),
     ],
 )
 def test_no_act_is_done_twice_for_one_list(
@@ -89,6 +92,12 @@ def test_no_act_is_done_twice_for_one_list(
     told.starts_nothing().refuses("expression", reason)
     assert not told.run.all_gates
     story(*ids, steps={"retry": step}, mode="observe").closes("observed").writes("would", "closed")
+
+
+@pytest.mark.parametrize("ids", [(1, True), (1, "1"), (1, 1.5), (2**53, 2**53 + 1), (0.7, {"#": "0.70001"})])
+def test_what_arrives_as_two_things_is_two_acts(ids: tuple[object, ...]) -> None:
+    told = story(*ids, steps={"retry": CUT}).previewed("retry[1]", Picture(1, "1 row"))
+    told.previewed("retry[2]", Picture(1, "1 row")).asks_people(oncall=1)
 
 
 def test_what_is_safe_may_be_sent_twice_for_one_list() -> None:
