@@ -7,7 +7,7 @@ import asyncio
 import json
 from typing import Any
 
-from remediator.cli.db import named_store, names_store
+from remediator.cli.naming import names_store, store_named
 
 
 def add_commands(subparsers: Any) -> None:
@@ -35,7 +35,7 @@ async def _verify(args: argparse.Namespace) -> int:
     from remediator.store import open_store
     from remediator.store.audit import audit
 
-    url, folder = named_store(args)
+    url, folder = store_named(args)
     store = open_store(url, SystemClock(), folder)
     await store.open_reading()
     try:

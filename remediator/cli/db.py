@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from remediator.errors import ConfigError
+from remediator.cli.naming import names_store, store_named
 
 if TYPE_CHECKING:
     from remediator.store.versions import Version
@@ -40,20 +39,11 @@ def add_commands(subparsers: Any) -> None:
     migrate.set_defaults(run=run_migrate)
 
 
-def names_store(command: argparse.ArgumentParser) -> None:
-    """For commands that open the store themselves."""
-    command.add_argument(
-        "--config", type=Path, default=Path("remediator.yaml"), help="where the store is named"
-    )
-    command.add_argument("--store", help="the store itself, such as sqlite:state.db")
-    command.add_argument("--json", action="store_true", help="print what is found as JSON")
-
-
 def run_status(args: argparse.Namespace) -> int:
     """0 this program's, 1 another version."""
     from remediator.store.versions import status
 
-    found = asyncio.run(status(*named_store(args)))
+    found = asyncio.run(status(*store_named(args)))
     said = f"version {found.version}" if found.version else "no tables"
     _print(args, found, f"{said}; this program writes version {found.program}")
     return 0 if found.version == found.program else 1
@@ -63,7 +53,7 @@ def run_migrate(args: argparse.Namespace) -> int:
     """0 once they are this program's."""
     from remediator.store.versions import migrate
 
-    found = asyncio.run(migrate(*named_store(args), grant=args.grant or ""))
+    found = asyncio.run(migrate(*store_named(args), grant=args.grant or ""))
     _print(args, found, f"version {found.version}")
     return 0
 
@@ -73,15 +63,3 @@ def _print(args: argparse.Namespace, found: Version, said: str) -> None:
         print(json.dumps({"store": found.place, "version": found.version, "program": found.program}))
     else:
         print(f"{found.place}: {said}")
-
-
-def named_store(args: argparse.Namespace) -> tuple[str, Path]:
-    """Its address, and the folder where a relative one starts. No other secret of the settings is needed."""
-    if args.store:
-        return args.store, Path()
-    from remediator.config_file import load
-
-    if not args.config.exists():
-        raise ConfigError(str(args.config), "names no store", remedy="give --config or --store")
-    config = load(args.config, blind=True, except_at=("store",))
-    return config.store, args.config.resolve().parent

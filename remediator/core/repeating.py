@@ -92,7 +92,8 @@ def risk_of_all(run: Run, name: str) -> Risk:
 def doubled(meant: Iterable[Intention]) -> tuple[Intention, Intention] | None:
     """The first two items of one list that are the very same act, or None.
 
-    They are told apart by what would arrive, whatever else their items hold, and however it is spelled. What is safe may be sent twice.
+    They are told apart by what would arrive, whatever else their items hold and however it is spelled.
+    What is safe may be sent twice.
     """
     known: dict[tuple[str, str], Intention] = {}
     for one in meant:

@@ -111,7 +111,7 @@ async def make(link: Link, wanted: Wanted, order: Order) -> Result:
         held = await link.get(wanted.name, wanted.place)
         edit = await wanted.edit(link, held, order.key)
     except ConnectorError as error:
-        return Refused(f"never sent: {told(error)}")
+        return Refused(f"never sent: {error.told}")
     if order.shown is not None and not same((edit.row(held.object),), order.shown.rows):
         return Refused(f"never sent: {edit.place} is no longer as it was approved: {edit.text}")
     if reason := await kept_mark(order, _mark(edit, held, order.key)):
@@ -130,7 +130,7 @@ async def _sent(link: Link, wanted: Wanted, edit: Edit, held: Answer, order: Ord
             try:
                 newer = await link.get(wanted.name, wanted.place)
             except ConnectorError as gone:
-                return Refused(f"{error}; and now: {told(gone)}")
+                return Refused(f"{error}; and now: {gone.told}")
             if (newer.object["metadata"].get("annotations") or {}).get(GIVEN_UP) == order.key:
                 return Refused(f"{error}; it was given up meanwhile")
             if left == 0 or _moved(held.object, newer.object):
@@ -280,8 +280,3 @@ def is_ours(held: Mapping[str, Any], mark: Mapping[str, Any]) -> bool:
 def _looks_so(held: Mapping[str, Any], mark: Mapping[str, Any]) -> bool:
     """Could it be our change, by the look of it? Only of a number."""
     return mark.get("scales") is not None and held["spec"].get("replicas") == mark["scales"]
-
-
-def told(error: ConnectorError) -> str:
-    """The problem and its remedy; the place, everybody knows."""
-    return f"{error.problem}; {error.remedy}" if error.remedy else error.problem

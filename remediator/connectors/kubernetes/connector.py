@@ -11,7 +11,7 @@ from typing import Any
 
 from remediator.connectors.kubernetes import change, jobs, reading, removal, workloads
 from remediator.connectors.kubernetes import restore as restoring
-from remediator.connectors.kubernetes.change import Wanted, told
+from remediator.connectors.kubernetes.change import Wanted
 from remediator.connectors.kubernetes.jobs import JOB
 from remediator.connectors.kubernetes.link import Link
 from remediator.connectors.kubernetes.reading import GET, RELEASE
@@ -78,7 +78,7 @@ class Kubernetes(Unoffered):
                     return await restoring.restoring(call, self._settings).restored(self._link, order)
             wanted = self._wanted(call)
         except ConnectorError as error:
-            return Refused(f"never sent: {told(error)}")
+            return Refused(f"never sent: {error.told}")
         if wanted is None:
             return await super().act(call, order=order, timeout=timeout)
         return await change.make(self._link, wanted, order)

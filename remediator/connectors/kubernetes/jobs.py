@@ -13,7 +13,7 @@ from typing import Any
 
 import re2
 
-from remediator.connectors.kubernetes.change import INTENT, told
+from remediator.connectors.kubernetes.change import INTENT
 from remediator.connectors.kubernetes.kinds import KINDS, Place
 from remediator.connectors.kubernetes.link import (
     MANAGER,
@@ -79,7 +79,7 @@ class Beginning:
         try:
             spec = await self._spec(link)
         except ConnectorError as error:
-            return Refused(f"never sent: {told(error)}")
+            return Refused(f"never sent: {error.told}")
         if order.shown is not None and not same((self._row(spec),), order.shown.rows):
             return Refused(f"never sent: job {self.job} is no longer as it was approved")
         try:
@@ -97,7 +97,7 @@ class Beginning:
         try:
             there = await link.get(self.name, self._place(key))
         except ConnectorError as gone:
-            return judged(LostError(f"{error}; and then: {told(gone)}"))
+            return judged(LostError(f"{error}; and then: {gone.told}"))
         if (there.object["metadata"].get("annotations") or {}).get(INTENT) != key:
             return Refused(f"{error}; it is somebody else's")
         return Done(self._result(there))

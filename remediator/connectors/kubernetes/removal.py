@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from remediator.connectors.kubernetes.change import kept_mark, settled, told
+from remediator.connectors.kubernetes.change import kept_mark, settled
 from remediator.connectors.kubernetes.kinds import Place
 from remediator.connectors.kubernetes.link import (
     SERVER_TIMEOUT,
@@ -73,7 +73,7 @@ class Removal:
         try:
             held = await self._held(link)
         except ConnectorError as error:
-            return Refused(f"never sent: {told(error)}")
+            return Refused(f"never sent: {error.told}")
         row = self._row(held)
         if order.shown is not None and not same((row,), order.shown.rows):
             return Refused(f"never sent: {self.place} is no longer the one that was approved")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from remediator.connectors.kubernetes import change, owners, revisions, workloads
-from remediator.connectors.kubernetes.change import Edit, told
+from remediator.connectors.kubernetes.change import Edit
 from remediator.connectors.kubernetes.kinds import KINDS, WORKLOADS, Place, is_name
 from remediator.connectors.kubernetes.link import Answer, Link, MissingError
 from remediator.connectors.kubernetes.settings import KubernetesSettings
@@ -53,7 +53,7 @@ class Restoring:
         except MissingError:
             return self._left("is gone")
         except ConnectorError as error:
-            return Refused(f"never sent: {told(error)}")
+            return Refused(f"never sent: {error.told}")
         if held.object["metadata"]["uid"] != self.uid:
             return self._left("was deleted since, and another one has its name")
         now = self._reads(held.object)
@@ -68,7 +68,7 @@ class Restoring:
         except _LeftAlone as why:
             return self._left(str(why))
         except ConnectorError as error:
-            return Refused(f"never sent: {told(error)}")
+            return Refused(f"never sent: {error.told}")
         return await change.make(link, self, order)
 
     async def edit(self, link: Link, held: Answer, intent: str) -> Edit:

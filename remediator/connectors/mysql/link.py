@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from remediator.connectors.mysql import values
@@ -189,16 +191,29 @@ def set_up(settings: MysqlSettings, version: str) -> list[str]:
     ]
 
 
+def trusted(ca: Path | None) -> ssl.SSLContext:
+    """The authorities of a file, or the system's. Raises BrokenError. Of each state of a file one is kept."""
+    try:
+        return _trusted(ca, ca.stat().st_mtime_ns if ca is not None else 0)
+    except OSError as error:  # SSLError is one
+        raise BrokenError(f"the authorities of {ca} cannot be read: {error.strerror or error}") from None
+
+
+@functools.lru_cache(maxsize=32)
+def _trusted(ca: Path | None, changed: int) -> ssl.SSLContext:
+    del changed
+    trust = ssl.create_default_context(cafile=str(ca) if ca is not None else None)
+    trust.minimum_version = ssl.TLSVersion.TLSv1_2
+    return trust
+
+
 def _client(settings: MysqlSettings) -> Any:
     """Not connected yet."""
     from pymysql.connections import Connection
     from pymysql.constants import CLIENT
 
     place, within = settings.place, settings.timeout.total_seconds()
-    trust: ssl.SSLContext | None = None
-    if settings.tls or settings.ca is not None:
-        trust = ssl.create_default_context(cafile=str(settings.ca) if settings.ca is not None else None)
-        trust.minimum_version = ssl.TLSVersion.TLSv1_2
+    trust = trusted(settings.ca) if settings.tls or settings.ca is not None else None
     return Connection(
         host=place.hostname,
         port=place.port or 3306,

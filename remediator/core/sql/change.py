@@ -17,7 +17,7 @@ from remediator.core.sql import text as sqltext
 from remediator.core.sql import where as sqlwhere
 from remediator.core.sql.spelling import spelled as schemed
 from remediator.core.sql.terms import SYSTEM, Terms, references, varies
-from remediator.core.sql.tree import Fault, parsed, place, spelled, strings, worded
+from remediator.core.sql.tree import Fault, Judging, parsed, spelled, strings, worded
 
 Verb = Literal["update", "insert", "delete"]
 
@@ -118,12 +118,11 @@ def _settles(value: Any, columns: set[str]) -> bool:
     )
 
 
-class _Reading:
+class _Reading(Judging):
     """One walk through one tree."""
 
     def __init__(self, text: str, reach: Reach, verb: Verb, statement: dict[str, Any]) -> None:
-        self.faults: list[Fault] = []
-        self._source = text.encode()
+        super().__init__(text.encode())
         self._reach = reach
         self._verb: Verb = verb
         self._statement = statement
@@ -157,9 +156,6 @@ class _Reading:
             reads=frozenset(strings(ref["fields"])[-1] for ref in references(self._statement)),
             dotted=self._dotted(),
         )
-
-    def _fault(self, code: str, problem: str, remedy: str = "", node: Any = None) -> None:
-        self.faults.append(Fault(code, problem, remedy, place(self._source, node)))
 
     # ── The statement ─────────────────────────────────────────────────────────────────────────────
 

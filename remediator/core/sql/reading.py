@@ -15,7 +15,7 @@ from typing import Any
 from remediator.core.catalog import Reach
 from remediator.core.sql import words as sqlwords
 from remediator.core.sql.spelling import BUILT_IN, spelled
-from remediator.core.sql.tree import Fault, nodes, parsed, place, strings, worded
+from remediator.core.sql.tree import Fault, Judging, nodes, parsed, strings, worded
 
 _NO_SELECT = "write one SELECT; it may begin with WITH"
 _HIDES = "name each column that you need, with its table before it where there are several"
@@ -107,13 +107,12 @@ class _Table:
     at: int
 
 
-class _Reading:
+class _Reading(Judging):
     """One walk through one tree."""
 
     def __init__(self, text: str, reach: Reach, tree: dict[str, Any]) -> None:
-        self.faults: list[Fault] = []
+        super().__init__(text.encode())
         self._text = text
-        self._source = text.encode()
         self._reach = reach
         self._tree = tree
         self._built_in: set[int] = set()  # bytes before bare names of functions
@@ -137,9 +136,6 @@ class _Reading:
             columns=_columns(self._tree),
             dotted=self._dotted(),
         )
-
-    def _fault(self, code: str, problem: str, remedy: str = "", node: Any = None) -> None:
-        self.faults.append(Fault(code, problem, remedy, place(self._source, node)))
 
     # ── What it is made of ────────────────────────────────────────────────────────────────────────
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from remediator.core.catalog import Reach
 from remediator.core.sql import words as sqlwords
-from remediator.core.sql.tree import Fault, nodes, place, strings, worded
+from remediator.core.sql.tree import Judging, nodes, strings, worded
 
 FORMS = {
     "SubLink": ("a subquery may not stand in a change", "read in a probe, and pass what it found as a value"),
@@ -28,7 +28,7 @@ SYSTEM = frozenset({"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"})
 _RELATIVE = re.compile(r"(?<![a-z])(now|today|tomorrow|yesterday)(?![a-z])", re.IGNORECASE)
 
 
-class Terms:
+class Terms(Judging):
     """All expressions of one statement.
 
     relation: the node of its table; columns: may they name columns at all? names: bytes before a built-in
@@ -36,10 +36,9 @@ class Terms:
     """
 
     def __init__(self, source: bytes, reach: Reach, relation: dict[str, Any], *, columns: bool) -> None:
-        self.faults: list[Fault] = []
+        super().__init__(source)
         self.names: list[int] = []
         self.params: set[int] = set()
-        self._source = source
         self._bare: str = relation["relname"]
         self._alias: str = relation.get("alias", {}).get("aliasname", self._bare)
         self._hidden = reach.hides(self._bare)
@@ -66,9 +65,6 @@ class Terms:
                     left.extend([(inner, value)] if inner else value.items())
                 elif isinstance(value, list):
                     left.extend(item for one in value for item in one.items())
-
-    def _fault(self, code: str, problem: str, remedy: str = "", node: Any = None) -> None:
-        self.faults.append(Fault(code, problem, remedy, place(self._source, node)))
 
     def _judge(self, kind: str, node: Any, *, written: bool) -> None:
         match kind:

@@ -20,6 +20,18 @@ class Fault:
     offset: int = 0
 
 
+class Judging:
+    """Whoever walks through a statement, and gathers what is wrong with it. ``source``: its bytes."""
+
+    def __init__(self, source: bytes) -> None:
+        self.faults: list[Fault] = []
+        self._source = source
+
+    def _fault(self, code: str, problem: str, remedy: str = "", node: Any = None) -> None:
+        """It is wrong at this node."""
+        self.faults.append(Fault(code, problem, remedy, place(self._source, node)))
+
+
 def parsed(text: str, remedy: str) -> dict[str, Any] | Fault:
     """The tree of the one statement that the text holds. ``remedy``: what to write where it holds several."""
     import pgparse  # 11 MB that are loaded only where somebody writes SQL
