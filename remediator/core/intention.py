@@ -35,9 +35,10 @@ class UndoPlan(msgspec.Struct, frozen=True):
     probes: tuple[Call | None, ...] = ()  # what is read while the change is held, and may end it early
     verify: Call | None = None  # what proves the undo
     risk: Risk | None = None  # what taking it back may cost, where that is more than the act
+    still: Call | None = None  # what is read just before it is sent, and may keep it from being sent
 
 
-_LATER = ("probes", "verify", "risk")
+_LATER = ("probes", "verify", "risk", "still")
 """What undos have had only since gates were first stored."""
 
 

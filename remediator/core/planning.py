@@ -32,7 +32,7 @@ from remediator.core.repeating import begun, doubled, each_of, items, names_of, 
 from remediator.core.risk import worst
 from remediator.core.run import Refusal, Run, StepRun
 from remediator.core.scopes import everything, for_operations
-from remediator.core.steps import AtMost, EarlyProbe, Step, Undo, Verify, base_of
+from remediator.core.steps import AtMost, EarlyProbe, Step, Still, Undo, Verify, base_of
 from remediator.errors import EvaluationError, RemediatorError
 
 RESTORE = "restore"
@@ -281,8 +281,17 @@ def undo_proof_call(run: Run, policy: Policy, name: str, facts: Facts) -> Call:
     return plan.verify or _late_call(run, policy, name, undo.proof, facts, place)
 
 
+def still_call(run: Run, policy: Policy, name: str, facts: Facts) -> Call | None:
+    """What says whether a step may still be taken back; None: nothing does. Raises EvaluationError."""
+    undo, plan = policy.step(name).undo, _undo_of(run, name)
+    if undo is None or undo.still is None:
+        return None
+    place = f"{policy.policy}: steps.{name}.undo.still"
+    return plan.still or _late_call(run, policy, name, undo.still, facts, place)
+
+
 def _late_call(
-    run: Run, policy: Policy, name: str, probe: EarlyProbe | Verify, facts: Facts, place: str
+    run: Run, policy: Policy, name: str, probe: EarlyProbe | Still | Verify, facts: Facts, place: str
 ) -> Call:
     """A probe that needs what a step returned."""
     scope = {**for_operations(run, policy, facts.now), **each_of(run, name)}
@@ -352,24 +361,30 @@ def _undo_plan(step: Step, scope: Mapping[str, Any], catalog: Catalog, place: st
         if not _waits(undo.with_):
             call = _undo_call(step, undo, scope, catalog, place)
     read = [(f"{place}.early[{number}]", probe) for number, probe in enumerate(undo.probes)]
-    proof = undo.proof
+    proof, still = undo.proof, undo.still
     judged = [_judged(one) for one in undo.probes] + ([_judged(proof)] if proof is not None else [])
-    later = [undo.with_, *(one.with_ for one in undo.probes), *([proof.with_] if proof is not None else [])]
+    asked = [one for one in (*undo.probes, proof, still) if one is not None]
+    later = [undo.with_, *(one.with_ for one in asked)]
     if "each" in scope and any(_waits(one) for one in later):
         source["each"] = plain(scope["each"])  # what is approved is the undo of this very item
+    if judged:
+        source["judged"] = judged
+    if still is not None:
+        source["still"] = _asked(still) | {"when": still.when.text}
     return UndoPlan(
-        source=source | ({"judged": judged} if judged else {}),
+        source=source,
         call=call,
         after_s=undo.after.total_seconds() if undo.after is not None else None,
         early=tuple(one for one in undo.early if isinstance(one, str)),
         fence=fence,
         probes=tuple(_probe_now(probe, scope, catalog, where) for where, probe in read),
         verify=_probe_now(proof, scope, catalog, f"{place}.verify") if proof is not None else None,
+        still=_probe_now(still, scope, catalog, f"{place}.still") if still is not None else None,
     )
 
 
 def _probe_now(
-    probe: EarlyProbe | Verify, scope: Mapping[str, Any], catalog: Catalog, place: str
+    probe: EarlyProbe | Still | Verify, scope: Mapping[str, Any], catalog: Catalog, place: str
 ) -> Call | None:
     """The probe resolved, unless it needs what the act returns."""
     if _waits(probe.with_):
@@ -380,7 +395,11 @@ def _probe_now(
 def _judged(probe: EarlyProbe | Verify) -> dict[str, Any]:
     """The policy's text of a reading and of what is made of it."""
     until = probe.until.text if probe.until is not None else ""
-    return {"use": probe.use, "via": probe.via, "with": as_text(probe.with_), "until": until}
+    return _asked(probe) | {"until": until}
+
+
+def _asked(probe: EarlyProbe | Still | Verify) -> dict[str, Any]:
+    return {"use": probe.use, "via": probe.via, "with": as_text(probe.with_)}
 
 
 def _waits(arguments: Mapping[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""Does an expression hold over a reading, and for how long? For acts, for undos, and for early undos."""
+"""Does an expression hold over a reading, and for how long? For acts, for undos, and before undos."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 from remediator.core.evidence import Proof, Reading
 from remediator.core.expression import Expression
 from remediator.core.policy import Policy
+from remediator.core.program import shown
 from remediator.core.run import Run, StepRun
 from remediator.core.scopes import proof_scope
-from remediator.core.steps import EarlyProbe, Verify
+from remediator.core.steps import EarlyProbe, Still, Verify
 from remediator.errors import EvaluationError
 
 UNSEEN = timedelta(minutes=1)
@@ -32,6 +33,11 @@ class Asked:
         assert said.until is not None
         return cls(said.until, said.every, said.for_, f"{place}.until")
 
+    @classmethod
+    def once(cls, said: Still, place: str) -> Asked:
+        """What has to hold at one moment."""
+        return cls(said.when, timedelta(), timedelta(), f"{place}.when")
+
 
 def holds(
     run: Run, policy: Policy, asked: Asked, step: StepRun, reading: Reading, now: datetime
@@ -44,6 +50,12 @@ def holds(
         return asked.until.evaluate(scope, place=asked.place) is True, ""
     except EvaluationError as error:
         return False, str(error)
+
+
+def read_as(run: Run, policy: Policy, asked: Asked, step: StepRun, reading: Reading, now: datetime) -> str:
+    """What the expression saw, for people: ``verify.json.size = 6``."""
+    seen = asked.until.values(proof_scope(run, policy, step, now, reading))
+    return ", ".join(f"{path} = {shown(value)}" for path, value in seen.items())
 
 
 def followed(proof: Proof, asked: Asked, reading: Reading, now: datetime, *, held: bool) -> Proof:

@@ -141,6 +141,7 @@ class StepRun(msgspec.Struct, frozen=True):
     undo_late: bool = False  # a person was paged that it is overdue
     undo_refused_at: datetime | None = None  # when it was first refused, for certain
     undo_error: str = ""
+    undo_still: Proof | None = None  # may the undo be sent still? As it was read last
     undo_proof: Proof | None = None  # the undo was done, and is being proved
     early: tuple[Proof, ...] = ()  # what may end the hold, in the policy's order
 

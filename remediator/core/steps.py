@@ -68,6 +68,15 @@ class EarlyProbe(Calling):
         return self
 
 
+class Still(Calling):
+    """A reading that says whether a change may still be taken back."""
+
+    when: Expression = Field(
+        description="True while the undo may be sent; sees verify, this reading. Where it is not, somebody "
+        "has changed it since: it is left as it is, and a person is paged."
+    )
+
+
 def _listed(value: object) -> object:
     return value if isinstance(value, list | tuple) else [value]
 
@@ -93,6 +102,10 @@ class Undo(PerhapsCalling):
         BeforeValidator(_check_early),
         BeforeValidator(_listed, json_schema_input_type=Early | tuple[Early, ...]),
     ] = Field(default=(), description="What brings the undo before its time; one, or a list.")
+    still: Still | None = Field(
+        default=None,
+        description="Read just before the undo is sent: may it still be? For what compares nothing itself.",
+    )
     verify: Verify | None = Field(default=None, description="How the undo is proved to have worked.")
     none: Text | None = Field(default=None, description="Why it is meant to stay.")
 
@@ -101,6 +114,8 @@ class Undo(PerhapsCalling):
         self.exactly_one("how", "use", "none")
         if self.none is None and self.after is None and not self.early:
             raise ValueError("needs after (a time box) or early")
+        if self.none is not None and self.still is not None:
+            raise ValueError("still is for a step that is taken back")
         return self
 
     @property
@@ -165,7 +180,10 @@ class Step(Calling):
 
     @property
     def compares(self) -> bool:
-        """Does what proves it, its undo, or the end of its hold look at what was read before the act?"""
+        """Does what judges it, its undo or the end of its hold look at what was read before the act?"""
         undo = self.undo
-        proofs = (self.verify, *((undo.verify, *undo.probes) if undo is not None else ()))
-        return any(one.until is not None and "before" in one.until.names for one in proofs if one is not None)
+        asked = [self.verify.until] if self.verify is not None else []
+        if undo is not None:
+            asked += [one.until for one in (undo.verify, *undo.probes) if one is not None]
+            asked += [undo.still.when] if undo.still is not None else []
+        return any("before" in one.names for one in asked if one is not None)

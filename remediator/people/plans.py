@@ -115,7 +115,9 @@ def _undo(intention: Intention) -> str:
     after = "" if undo.after_s is None else f" after {format_duration(timedelta(seconds=undo.after_s))}"
     early = f", earlier if {' or '.join(plainly(one) for one in undo.early)}" if undo.early else ""
     how = {"call": undo.call.operation, "args": undo.call.shown} if undo.call is not None else undo.source
-    if undo.source.get("judged"):
-        how = {**how, "judged": undo.source["judged"]}
+    how = {**how, **{key: one for key, one in undo.source.items() if key in ("judged", "still")}}
     risk = "" if undo.risk is None else f", which is {undo.risk} while the act is not"
-    return f"taken back{after}{early}{risk}: {spelled(how)}"
+    still = (
+        f", if '{plainly(when)}' still holds" if (when := undo.source.get("still", {}).get("when")) else ""
+    )
+    return f"taken back{after}{early}{still}{risk}: {spelled(how)}"

@@ -208,6 +208,13 @@ def _proof(data: _Data) -> str:
     return f"Proof of {_which(data)}: {holds} ({data.value() or data['error'] or 'nothing read'})"
 
 
+def _still(data: _Data) -> str:
+    if data["error"]:
+        return f"Whether the undo of {data['step']} may be sent cannot be told{data.because('error')}"
+    holds = "may still be sent" if data.truth("holds") else "is left alone"
+    return f"The undo of {data['step']} {holds} ({data.value() or 'nothing read'})"
+
+
 def _early(data: _Data) -> str:
     if data.truth("ends"):
         return f"The hold of {data['step']} ends early: {data['until']}"
@@ -302,6 +309,7 @@ _KINDS: dict[str, tuple[Callable[[_Data], str], str]] = {
     "stepped-down": (_stepped_down, "bad"),
     "early": (_early, "calm"),
     "holding": (_holding, "calm"),
+    "still": (_still, "calm"),
     "undo-waits": (lambda data: f"The undo of {data['step']} waits{data.because()}", "warn"),
     "undo-started": (lambda data: f"Undo of {data['step']} started", "busy"),
     "undone": (_undone, "good"),

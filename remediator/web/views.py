@@ -84,6 +84,7 @@ def step_shown(intention: Intention, gate: Gate | None = None) -> StepShown:
             "after_s": undo.after_s,
             "early": list(undo.early),
             **({"risk": str(undo.risk)} if undo.risk is not None else {}),
+            **({"still": undo.source["still"]} if "still" in undo.source else {}),
             **(_call(undo.call) if undo.call is not None else undo.source),
         }
         if undo is not None

@@ -101,6 +101,11 @@ def undo(path: str = "/resume/${campaign}", **rest: Any) -> dict[str, Any]:
     return {"use": "http.request", "via": "api", "with": {"method": "POST", "path": path}} | rest
 
 
+def still(when: str = "verify.json.size == 4", path: str = "/pool") -> dict[str, Any]:
+    """What must hold for an undo to be sent, by one probe."""
+    return {"use": "http.get", "via": "api", "with": {"path": path}, "when": when}
+
+
 def policy(steps: Mapping[str, Any] | None = None, **rest: Any) -> Policy:
     """A policy on one campaign; by default it probes nothing and takes all its steps, in order."""
     steps = steps or {}

@@ -67,6 +67,7 @@ class Promises:
             fence = step.intention.undo.fence if step.intention.undo is not None else Fence.NONE
             assert act.attempt == 1 or fence in (Fence.KEY, Fence.TRANSACTION)
             assert not self.inquiries, "an undo is sent while nobody knows whether the last one happened"
+            self._still(act, decision, facts)
         else:
             assert act.call == step.intention.call
             assert act.attempt == 1 or step.intention.fence is Fence.KEY
@@ -75,6 +76,15 @@ class Promises:
                 self._bounded(decision, facts, changes=step.intention.risk is not Risk.SAFE)
         self.acts.add(identity)
         self.wire[identity] = act
+
+    def _still(self, act: Act, decision: Decision, facts: Facts) -> None:
+        """An undo with a condition goes out with a reading that says so; sent again, under its key only."""
+        undo = facts.policy.step(act.step).undo
+        if undo is None or undo.still is None:
+            return
+        told = {entry.kind: entry.data for entry in decision.entries if entry.data.get("step") == act.step}
+        keyed = act.attempt > 1 and told["sent-again"]["why"] == "the service honours the key"
+        assert keyed or told["still"]["holds"], "an undo is sent, and nobody has read that it may be"
 
     def _bounded(self, decision: Decision, facts: Facts, *, changes: bool) -> None:
         """Windows hold for every start; what is counted, for a run's first change. Every change counts."""

@@ -201,6 +201,18 @@ class Story:
         self._answer(self.asked(f"undo-verify:{step}"), value)
         return self
 
+    def reads_still(self, step: str, *, age: str = "0s", **value: Any) -> Self:
+        """What says whether an undo may still be sent is read, perhaps some time ago."""
+        probe = self.asked(f"still:{step}")
+        self.out.remove(probe)
+        reading = Reading(self.now - parse_duration(age), ok=True, value=value)
+        return self.hears(ProbeRead(probe.round, probe.key, reading))
+
+    def still_fails(self, step: str, error: str = "timeout") -> Self:
+        """The same, and it cannot be read."""
+        self._answer(self.asked(f"still:{step}"), {}, error)
+        return self
+
     def _next_proof(self) -> Probe:
         self.in_stage(Stage.VERIFYING)
         if not self.out:

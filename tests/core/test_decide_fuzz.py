@@ -37,7 +37,19 @@ from remediator.core.messages import (
 from remediator.core.play import next_deadline
 from remediator.core.policy import Policy
 from remediator.core.run import Stage, Vote
-from tests.core.campaign import CATALOG, ROLES, budget_probe, change, policy, post, proof, say, undo, votes
+from tests.core.campaign import (
+    CATALOG,
+    ROLES,
+    budget_probe,
+    change,
+    policy,
+    post,
+    proof,
+    say,
+    still,
+    undo,
+    votes,
+)
 from tests.core.stories import Story
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "400"))
@@ -52,6 +64,7 @@ _PROBED = {"budget": budget_probe()["budget"], "extra": budget_probe(optional=Tr
 
 
 _READ = {"use": "http.get", "via": "api", "with": {"path": "/load"}, "until": "verify.value == 0"}
+_STILL = still("verify.value == 0")
 
 
 def _held(path: str, **rest: object) -> dict[str, object]:
@@ -97,6 +110,16 @@ POLICIES: dict[str, Policy] = {
     "rows of a database": policy(
         {"halve": change(verify=proof(within="1m")), "cut": change(undo=None, gate=votes(lead=1))},
         diagnose=budget_probe(),
+    ),
+    "undos that ask first": policy(
+        {
+            "a": _held("a", early="resolved", still=_STILL),
+            "b": _held("b", early="unverified", via="keyed", still=_STILL, verify=proof("verify.value == 0"))
+            | {"verify": proof("verify.value == 0", within="30s"), "on_failure": "undo_all"},
+            "cut": change(
+                gate={"waived": "no gates"}, undo={"how": "restore", "after": "20m", "still": _STILL}
+            ),
+        },
     ),
     "steps for each item": policy(
         {
@@ -288,8 +311,15 @@ class Chaos:
         reading = Reading(self.story.now, ok=True, value={"value": 0, "row": {"left": 9}})
         match self.draw(4):
             case 0:
-                keys = ("diagnose:budget", "verify:{}", "before:{}", "undo-verify:{}", "early:{}:0")
-                key = keys[self.draw(5)].format(step)
+                keys = (
+                    "diagnose:budget",
+                    "verify:{}",
+                    "before:{}",
+                    "undo-verify:{}",
+                    "still:{}",
+                    "early:{}:0",
+                )
+                key = keys[self.draw(6)].format(step)
                 self.story.hears(ProbeRead(stale, key, reading))
             case 1:
                 self.story.hears(Previewed(stale, step, Picture(1, "old")))

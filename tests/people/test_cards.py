@@ -256,6 +256,14 @@ def test_an_undo_that_is_riskier_than_its_act_says_so() -> None:
     )
 
 
+def test_the_condition_of_an_undo_stands_on_the_card() -> None:
+    still = {"use": "http.get", "via": "api", "with": {}, "when": "verify.json.size == 4"}
+    undo = UndoPlan({"use": "x", "still": still}, warn().call, 60.0)
+    text = literal(card(waiting(gate(pause(undo=undo)))))
+    assert "taken back after 1m, if 'verify.json.size == 4' still holds: " in text
+    assert '"still": {"use": "http.get"' in text
+
+
 def test_a_written_undo_shows_its_resolved_call() -> None:
     undo = UndoPlan({"how": "x"}, warn().call, None)
     assert 'taken back: {"call": "slack.message"' in literal(card(waiting(gate(pause(undo=undo)))))

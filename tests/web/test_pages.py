@@ -371,6 +371,21 @@ def _entry(entry: Entry) -> JournalEntry:
         ),
         ("repeated", {"step": "s", "items": 2}, "Step s is repeated for 2 items"),
         (
+            "still",
+            {"step": "s", "holds": True, "value": {"exit": 0}},
+            "The undo of s may still be sent (exit = 0)",
+        ),
+        (
+            "still",
+            {"step": "s", "holds": False, "value": {"exit": 1}},
+            "The undo of s is left alone (exit = 1)",
+        ),
+        (
+            "still",
+            {"step": "s", "holds": False, "error": "timeout"},
+            "Whether the undo of s may be sent cannot be told: timeout",
+        ),
+        (
             "gate-opened",
             {"steps": [{"step": "s[1]"}, {"step": "s[2]"}], "votes": {"oncall": 1}},
             "Gate opened for s (2 items): needs 1 of oncall",

@@ -1,4 +1,7 @@
-"""A change is taken back: with the target locked again, once, and a person told if it goes wrong."""
+"""A change is taken back: with the target locked again, once, and a person told if it goes wrong.
+
+Where the policy says under which condition (``still``), that is read just before it is sent.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +26,8 @@ from remediator.core.messages import (
     TimePassed,
     Unknown,
 )
-from remediator.core.planning import undo_call, undo_proof_call
-from remediator.core.proving import Asked, enough, followed, holds
+from remediator.core.planning import still_call, undo_call, undo_proof_call
+from remediator.core.proving import Asked, enough, followed, holds, read_as
 from remediator.core.run import Outcome, Run, Stage, StepRun, StepState, Verdict
 from remediator.core.stages.acting import MOST_ATTEMPTS
 from remediator.core.steps import base_of
@@ -32,9 +35,10 @@ from remediator.core.turn import Turn
 from remediator.errors import EvaluationError
 
 PREFIX = "undo-verify:"
+STILL = "still:"
 PAUSE = timedelta(seconds=5)
 PATIENCE = timedelta(minutes=1)
-"""How long an undo is tried again that was refused, for certain."""
+"""How long an undo is tried again that was refused, for certain, or that nothing says may be sent still."""
 
 
 def enter(turn: Turn) -> None:
@@ -43,7 +47,7 @@ def enter(turn: Turn) -> None:
     while turn.run.undoing:
         if reason := _obstacle(turn):
             return _wait(turn, reason)
-        if _send(turn):
+        if _begin(turn):
             return None
     return turn.enter(turn.run.after_undo)
 
@@ -52,6 +56,8 @@ def hear(turn: Turn, event: Event) -> None:
     """The answer of the undo that is on the wire, what proves it, or time to try the target again."""
     if proves(turn.run):
         return _hear_proof(turn, event)
+    if turn.run.pending:
+        return _hear_still(turn, event)
     match event:
         case TimePassed() if turn.run.wait_until is not None and turn.now >= turn.run.wait_until:
             enter(turn)
@@ -99,9 +105,13 @@ def waits_for(turn: Turn) -> str:
     run = turn.run
     if proves(run):
         return "another undo is being proved"
+    if run.stage is Stage.UNDOING and run.pending:
+        return f"whether that of {run.undoing[0]} may be sent still is being read"
     if run.stage is Stage.UNDOING and run.wait_until is None:
         return f"that of {run.undoing[0]} was sent, and has no answer yet"
-    return _obstacle(turn) or ("it was refused, and is tried again" if run.wait_until is not None else "")
+    return _obstacle(turn) or (
+        "it could not be sent, and is tried again" if run.wait_until is not None else ""
+    )
 
 
 def _obstacle(turn: Turn) -> str:
@@ -118,10 +128,23 @@ def _wait(turn: Turn, reason: str) -> None:
     turn.change(wait_until=turn.now + PAUSE, yields=turn.facts.holder is not None)
 
 
-def _send(turn: Turn) -> bool:
-    """Whether it could be made, and is on its way."""
+def _begin(turn: Turn) -> bool:
+    """Send it, or read first whether it may be. Whether something is on its way."""
     name = turn.run.undoing[0]
     turn.change(wait_until=None, yields=False)
+    try:
+        still = still_call(turn.run, turn.policy, name, turn.facts)
+    except EvaluationError as error:
+        _tell_wrong(turn, name, str(error))
+        return False
+    if still is None:
+        return _send(turn, name)
+    turn.ask({STILL + name: still})
+    return True
+
+
+def _send(turn: Turn, name: str) -> bool:
+    """Whether it could be made, and is on its way."""
     try:
         call = _call(turn, name)
     except EvaluationError as error:
@@ -151,7 +174,7 @@ def _finished(turn: Turn, step: StepRun, result: Result) -> None:
     match result:
         case Done(result=answer, left=left) if left:
             turn.note("undone", step=step.name, answer=shown(answer), left=left)
-            _left_alone(turn, step.name, left)
+            _left_alone(turn, step.name, "is not whole", left)
         case Done(result=answer):
             turn.change_step(step.name, state=StepState.UNDONE, undo_mark=None)
             turn.note("undone", step=step.name, answer=shown(answer))
@@ -184,11 +207,11 @@ def _again_or_never(turn: Turn, step: StepRun, reason: str) -> None:
     return _wait(turn, reason)
 
 
-def _left_alone(turn: Turn, name: str, left: str) -> None:
+def _left_alone(turn: Turn, name: str, how: str, why: str) -> None:
     """Somebody changed it since: what they did is theirs, and they must know."""
-    turn.change_step(name, undo_error=left)
-    _page(turn, name, f"is not whole: {left}")
-    reason = f"the undo of {name} is not whole: {left}"
+    turn.change_step(name, undo_started=True, undo_error=why)
+    _page(turn, name, f"{how}: {why}")
+    reason = f"the undo of {name} {how}: {why}"
     turn.change(verdict=Verdict(Outcome.FAILED, reason), after_undo=Stage.ENDING)
     _on(turn)
 
@@ -219,6 +242,52 @@ def _tell_wrong(turn: Turn, name: str, reason: str) -> None:
         verdict=Verdict(Outcome.FAILED, f"the undo of {name} went wrong: {reason}"), after_undo=Stage.ENDING
     )
     _pass(turn)
+
+
+# ── May it be sent still? ───────────────────────────────────────────────────────────────────────
+
+
+def _hear_still(turn: Turn, event: Event) -> None:
+    match event:
+        case ProbeRead(round=turn.run.round, key=key, reading=reading) if key in turn.run.pending:
+            turn.change(pending=())
+            _may_be_sent(turn, turn.run.undoing[0], reading)
+
+
+def _may_be_sent(turn: Turn, name: str, reading: Reading) -> None:
+    """Sent by the very decision that hears that it may be; whatever comes between has it read anew."""
+    step, undo = turn.run.steps[name], turn.policy.step(name).undo
+    assert undo is not None and undo.still is not None
+    asked = Asked.once(undo.still, f"{turn.run.policy}: steps.{name}.undo.still")
+    held, doubt = holds(turn.run, turn.policy, asked, step, reading, turn.now)
+    error = reading.error or doubt or _too_old(turn, reading)
+    turn.note("still", step=name, holds=held, value=reading.shown, error=error)
+    if error:
+        return _unread(turn, step, reading, error)
+    turn.change_step(name, undo_still=Proof(reading))
+    if not held:
+        seen = read_as(turn.run, turn.policy, asked, step, reading, turn.now)
+        why = printable(f"'{asked.until.text}' does not hold any more ({seen})", 600)
+        return _left_alone(turn, name, "was left alone", why)
+    if reason := _obstacle(turn):
+        return _wait(turn, reason)
+    return None if _send(turn, name) else enter(turn)
+
+
+def _too_old(turn: Turn, reading: Reading) -> str:
+    fresh = reading.at > turn.now - turn.facts.freshness
+    return "" if fresh else "what was read is too old by now"
+
+
+def _unread(turn: Turn, step: StepRun, reading: Reading, error: str) -> None:
+    """Never sent without knowing. Read again for a while; then a person hears."""
+    since = step.undo_still.failing if step.undo_still is not None else None
+    since = since or turn.now
+    turn.change_step(step.name, undo_still=Proof(reading, failing=since))
+    reason = f"whether it may be sent still cannot be told: {printable(error)}"
+    if turn.now + PAUSE >= since + PATIENCE:
+        return _gone_wrong(turn, step.name, f"{reason}. It was not sent")
+    return _wait(turn, reason)
 
 
 # ── The proof of an undo ────────────────────────────────────────────────────────────────────────

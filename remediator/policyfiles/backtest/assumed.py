@@ -19,7 +19,7 @@ _PROBES = (
     "deadline passes, and counts towards at_once meanwhile."
 )
 _STEPS = (
-    "Steps are done at once, proofs hold, undos work, and no reading ends a hold early. "
+    "Steps are done at once, proofs hold, undos may be sent and work, and no reading ends a hold early. "
     "What a step would have changed is not known."
 )
 _BELIEF = (
@@ -70,8 +70,8 @@ def _proved(step: Step) -> Step:
 
 
 def _works(step: Step, undo: Undo) -> Undo:
-    """An undo that is made of what the act answered is sent without that, since nothing has answered."""
-    changes: dict[str, Any] = {}
+    """Nobody changes anything meanwhile. What is made of the act's answer goes without: none has come."""
+    changes: dict[str, Any] = {"still": None}
     if needs_results(step.model_copy(update={"with_": undo.with_, "verify": None})):
         changes["with_"] = {}
     if undo.verify is not None:

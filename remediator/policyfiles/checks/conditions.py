@@ -41,12 +41,13 @@ def unreachable(look: Look) -> Iterator[Problem]:
 
 def never_holds(look: Look) -> Iterator[Problem]:
     """P155: a proof that can never hold, whatever is read."""
-    for place, until, within, stays in _proofs(look):
+    for (*reading, key), until, within, stays in _proofs(look):
+        place = tuple(reading)
         if constant(until) not in (None, True):
-            yield Problem((*place, "until"), f"this is never true: {until}", "compare what verify read", 0)
+            yield Problem((*place, key), f"this is never true: {until}", "compare what verify read", 0)
         elif never(until, given := tuple(of_proof(look, place))):
             remedy = _other_status(look, until, given, place) or "compare what verify read"
-            yield Problem((*place, "until"), f"this can never hold: {until}", remedy, 0)
+            yield Problem((*place, key), f"this can never hold: {until}", remedy, 0)
         elif within is not None and stays > within:
             problem = f"for: {format_duration(stays)} is longer than within: {format_duration(within)},"
             remedy = "raise within: it holds for as long as for says, and within counts from the act"
@@ -56,13 +57,17 @@ def never_holds(look: Look) -> Iterator[Problem]:
 def proves_nothing(look: Look) -> Iterator[Problem]:
     """P156: a proof that does not look at what was read for it."""
     for place, until, _, _ in _proofs(look):
-        if constant(until) is True or always(until, _whatever_is_read(look, place)):
+        if constant(until) is True or always(until, _whatever_is_read(look, place[:-1])):
             problem = "this is always true, and proves nothing"
         elif until.paths and "verify" not in until.names:
             problem = "this does not look at verify, so what is read proves nothing"
         else:
             continue
-        yield Problem((*place, "until"), problem, "compare what verify read, or write none: why", 0)
+        remedy = "compare what verify read" if place[-1] == "when" else _OR_NONE
+        yield Problem(place, problem, remedy, 0)
+
+
+_OR_NONE = "compare what verify read, or write none: why"
 
 
 def _whatever_is_read(look: Look, place: Place) -> Iterator[Fact]:
@@ -71,17 +76,19 @@ def _whatever_is_read(look: Look, place: Place) -> Iterator[Fact]:
 
 
 def _proofs(look: Look) -> Iterator[tuple[Place, Expression, timedelta | None, timedelta]]:
-    """Each proof with its place, how long it is waited for (a hold's probe: for ever) and must stay true."""
+    """Each with its place, how long it is waited for (a hold's probe: for ever) and must stay true."""
     for name, step in look.policy.steps.items():
         place: Place = ("steps", name)
         if step.verify and step.verify.until:
-            yield (*place, "verify"), step.verify.until, step.verify.within, step.verify.for_
+            yield (*place, "verify", "until"), step.verify.until, step.verify.within, step.verify.for_
         if step.undo and step.undo.verify and step.undo.verify.until:
             verify = step.undo.verify
-            yield (*place, "undo", "verify"), step.undo.verify.until, verify.within, verify.for_
+            yield (*place, "undo", "verify", "until"), step.undo.verify.until, verify.within, verify.for_
+        if step.undo and step.undo.still:
+            yield (*place, "undo", "still", "when"), step.undo.still.when, None, timedelta()
         for number, early in enumerate(step.undo.early if step.undo else ()):
             if isinstance(early, EarlyProbe):
-                yield (*place, "undo", "early", number), early.until, None, early.for_
+                yield (*place, "undo", "early", number, "until"), early.until, None, early.for_
 
 
 # ── Statuses ────────────────────────────────────────────────────────────────────────────────────

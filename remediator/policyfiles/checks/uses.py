@@ -119,6 +119,8 @@ def _undo_uses(place: Place, undo: Undo, via: str | None, sees: frozenset[str]) 
         yield _use(place, undo, Kind.ACTION, sees, via)
     if undo.verify and undo.verify.use:
         yield _use((*place, "verify"), undo.verify, Kind.PROBE, sees)
+    if undo.still:
+        yield _use((*place, "still"), undo.still, Kind.PROBE, sees)
     for number, early in enumerate(undo.early):
         if isinstance(early, EarlyProbe):
             yield _use((*place, "early", number), early, Kind.PROBE, sees)
@@ -170,6 +172,8 @@ def _expressions(look: Look) -> Iterator[Seen]:
             own = {"before"} if step.verify and step.verify.use else set()  # what the step's proof read first
             proved = judging | own
             yield from _proofs((*place, "undo"), step.undo.verify, proved)
+            if step.undo.still:
+                yield Seen((*place, "undo", "still", "when"), step.undo.still.when, proved | {"verify"})
             for number, early in enumerate(step.undo.early):
                 if isinstance(early, EarlyProbe):
                     where = (*place, "undo", "early", number, "until")

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from remediator.core.catalog import Catalog
 from remediator.core.opening import Bounds, Breaker, Param, Watch, Windows
 from remediator.core.policy import Case, Page, Policy, Probe
-from remediator.core.steps import EarlyProbe, Gate, Step, Undo, Verify
+from remediator.core.steps import EarlyProbe, Gate, Step, Still, Undo, Verify
 from remediator.policyfiles.checks.safety import step_risks
 from remediator.policyfiles.checks.uses import Look
 from remediator.policyfiles.diff import gates
@@ -29,7 +29,7 @@ from remediator.policyfiles.diff.judges import (
 )
 from remediator.policyfiles.diff.moved import renamed, with_names
 from remediator.policyfiles.diff.opening import PARAM, WATCH, matched, params, watched
-from remediator.policyfiles.diff.proofs import EARLY, UNDO, VERIFY
+from remediator.policyfiles.diff.proofs import EARLY, STILL, UNDO, VERIFY
 from remediator.policyfiles.diff.steps import STEP, steps
 
 PAGE: Table = {"chain": chain}
@@ -66,6 +66,7 @@ TABLES: Mapping[type[BaseModel], Table] = {
     Verify: VERIFY,
     Undo: UNDO,
     EarlyProbe: EARLY,
+    Still: STILL,
     Page: PAGE,
 }
 """Model → the judges of its fields, all of them. Rows that may change (``AtMost``) are judged whole."""

@@ -16,6 +16,7 @@ from remediator.policyfiles.diff.judges import (
     less_is_looser,
     more_is_looser,
     neutral,
+    part,
     subset,
     unclear,
 )
@@ -40,6 +41,7 @@ EARLY: Table = {
     "every": more_is_looser("every"),  # what is looked for seldom comes late
     "for_": more_is_looser("for"),
 }
+STILL: Table = {**call(Direction.UNCLEAR), "when": unclear("when")}
 
 
 def proof(at: At, old: Verify | None, new: Verify | None) -> Iterator[Change]:
@@ -90,6 +92,7 @@ UNDO: Table = {
     "how": unclear("how"),
     "after": _after,
     "early": _early,
+    "still": part("still", STILL),
     "verify": proof,
     "none": neutral("none"),
 }

@@ -43,6 +43,7 @@ KINDS = frozenset(
     | {
         "started",
         "stepped-down",
+        "still",
         "turned-away",
         "undo-failed",
         "undo-started",

@@ -1,4 +1,7 @@
-"""What of a policy no story reached: cases, steps, gates and undos, told from the journals."""
+"""What of a policy no story reached: cases, steps, gates and undos, told from the journals.
+
+An undo that may be left alone (``still``) is reached twice: done, and left alone.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,7 @@ class Coverage:
             "cases": tuple(f"case {number}" for number in cases),
             "steps": tuple(name for name in policy.steps if name in used),
             "gates": tuple(gates),
-            "undos": tuple(name for name, step in policy.steps.items() if step.undo and not step.undo.none),
+            "undos": tuple(_undos(policy)),
         }
         own = (name for name in used if (gate := policy.steps[name].gate) is not None and gate.votes)
         return cls(policy.name, there, tuple(sorted(name for name in own if name not in gates)))
@@ -59,6 +62,8 @@ class Coverage:
                         self.reached["gates"].update(_of_gate(policy, case, steps))
                     case "undone":
                         self.reached["undos"].add(base_of(str(entry.data["step"])))
+                    case "still" if not entry.data["holds"] and not entry.data["error"]:
+                        self.reached["undos"].add(_left(base_of(str(entry.data["step"]))))
 
     @property
     def missing(self) -> dict[str, list[str]]:
@@ -82,6 +87,18 @@ def percent(coverages: Iterable[Coverage]) -> float:
     counts = [one.counts(kind) for one in coverages for kind in KINDS]
     there = sum(count for _, count in counts)
     return 100.0 * sum(reached for reached, _ in counts) / there if there else 100.0
+
+
+def _undos(policy: Policy) -> Iterator[str]:
+    for name, step in policy.steps.items():
+        if step.undo and not step.undo.none:
+            yield name
+            if step.undo.still:
+                yield _left(name)
+
+
+def _left(name: str) -> str:
+    return f"{name} left alone"
 
 
 def _gates(policy: Policy, catalog: Catalog) -> Iterator[str]:

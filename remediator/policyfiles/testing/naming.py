@@ -10,8 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from remediator.core.catalog import Catalog
-from remediator.core.policy import Policy, Probe
-from remediator.core.steps import EarlyProbe, Verify
+from remediator.core.policy import Policy
 from remediator.documents import nearest
 from remediator.documents.reading import Place
 from remediator.policyfiles.checks.statements import columns
@@ -35,7 +34,7 @@ class Names:
     known: Known
 
     @cached_property
-    def probes(self) -> dict[str, Probe | Verify | EarlyProbe]:
+    def probes(self) -> dict[str, shapes.Reads]:
         """What it reads, by the names that stories use."""
         return shapes.probes(self.policy)
 
@@ -52,6 +51,7 @@ class Names:
             "verify": ("steps", step, "verify"),
             "before": ("steps", step, "verify"),
             "undo": ("steps", step, "undo", "verify"),
+            "still": ("steps", step, "undo", "still"),
         }
         use = self._uses.get(verify.get(what, ("diagnose", probe)))
         return columns(self._look, use) if use is not None else frozenset()

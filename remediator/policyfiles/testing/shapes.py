@@ -13,17 +13,19 @@ from typing import Any
 
 from remediator.core.catalog import Catalog
 from remediator.core.policy import Policy, Probe
-from remediator.core.steps import EarlyProbe, Verify
+from remediator.core.steps import EarlyProbe, Still, Verify
 
 _ITEM = re.compile(r"\[[0-9]+\]")
 
 Answer = dict[str, Any] | str
 """What a probe reads, or why it fails."""
+Reads = Probe | Verify | EarlyProbe | Still
+"""What a policy reads by."""
 
 
-def probes(policy: Policy) -> dict[str, Probe | Verify | EarlyProbe]:
+def probes(policy: Policy) -> dict[str, Reads]:
     """Everything that a policy reads, by the names that stories use."""
-    found: dict[str, Probe | Verify | EarlyProbe] = dict(policy.diagnose)
+    found: dict[str, Reads] = dict(policy.diagnose)
     for name, step in policy.steps.items():
         if step.verify is not None and step.verify.use is not None:
             found[f"{name}.verify"] = step.verify
@@ -34,6 +36,8 @@ def probes(policy: Policy) -> dict[str, Probe | Verify | EarlyProbe]:
             continue
         if undo.verify is not None and undo.verify.use is not None:
             found[f"{name}.undo"] = undo.verify
+        if undo.still is not None:
+            found[f"{name}.still"] = undo.still
         for number, probe in enumerate(undo.probes):
             found[f"{name}.early" if len(undo.probes) == 1 else f"{name}.early.{number + 1}"] = probe
     return found

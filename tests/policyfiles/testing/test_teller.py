@@ -562,6 +562,51 @@ def test_no_more_rows_change_in_a_story_than_would_in_earnest(
     assert not run(found, known()[0]).failed
 
 
+STILL = PAUSE.replace(
+    "      after: 12h",
+    """\
+      still:
+        use: http.get
+        via: loyalty_api
+        with: {path: '/api/campaigns/${campaign_id}'}
+        when: verify.json.status == "paused"
+      after: 12h""",
+)
+"""Taken back only if it is still paused."""
+UNTOUCHED = "- {approve: bob, resolves: all}\n- {at: 12h, expect: {undone: pause, outcome: fixed, pages: []}}"
+TOUCHED = """
+    - approve: bob
+      resolves: all
+      reading: {pause.still: {json: {status: ended}}}
+    - at: 12h
+      expect: {undone: [], outcome: failed, pages: 'left alone'}
+"""
+
+
+def test_an_undo_with_a_condition_is_reached_when_it_was_sent_and_when_it_was_left_alone(
+    tmp_path: Path,
+) -> None:
+    begins = HEAD.replace("tests:", "  pause.still: {json: {status: paused}}\ntests:")
+    suited = {"pause.yaml": STILL}
+    for stories, missing in (
+        (story(UNTOUCHED), {"undos": ["pause left alone"]}),
+        (story(TOUCHED), {"undos": ["pause"]}),
+        (story(UNTOUCHED) + story(TOUCHED, name="another"), {}),
+    ):
+        found = suite(tmp_path, begins + stories, suited)
+        assert not found.findings, found.findings
+        report = run(found, known()[0])
+        assert not report.failed, [one.failures for one in report.failed]
+        (coverage,) = report.coverage.values()
+        assert {"undos": [], **coverage.missing}["undos"] == missing.get("undos", [])
+
+
+def test_a_story_that_does_not_say_whether_an_undo_may_be_sent_is_told_so(tmp_path: Path) -> None:
+    report = run(suite(tmp_path, HEAD + story(UNTOUCHED), {"pause.yaml": STILL}), known()[0])
+    (told,) = report.failed
+    assert "pause.still" in str(told.failures)
+
+
 QUEUE = """\
 policy: queue
 summary: The queue is long

@@ -1,0 +1,197 @@
+"""Stories of undos that are sent only if what they would write over is still what was written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from remediator.core.evidence import Reading
+from remediator.core.messages import Done, ProbeRead, Refused, StepFinished, TimePassed
+from remediator.core.play import LOST, lost, repeatable
+from remediator.core.run import Run, Stage, StepState
+from tests.core.campaign import change, policy, post, proof, still, undo, votes
+from tests.core.stories import Story
+
+
+def due(via: str = "api", **rest: Any) -> Story:
+    """A change that is to be taken back now, if it may be."""
+    how = undo(**({"after": "1h", "still": still()} | rest)) | {"via": via}
+    return Story(policy({"scale": post("/scale", undo=how)})).done().passes("1h")
+
+
+def test_it_is_sent_once_it_was_read_that_it_may_be() -> None:
+    story = due().in_stage(Stage.UNDOING).locks()
+    assert len(story.acts) == 1, "only the step itself was sent"
+    story.reads_still("scale", json={"size": 4}).undoes("scale").done().closes(
+        "fixed", "scale undone"
+    ).pages()
+    story.writes("still", "undo-started", "undone", "closed")
+    assert len(story.acts) == 2
+
+
+def test_what_somebody_has_changed_meanwhile_is_left_alone_and_a_person_hears_of_it() -> None:
+    story = due().reads_still("scale", json={"size": 6}).closes("failed", "the undo of scale was left alone")
+    story.pages("'verify.json.size == 4' does not hold any more (verify.json.size = 6)")
+    story.step_is("scale", StepState.DONE)
+    assert story.paged_keys == ["r1:undo:scale"]
+    assert len(story.acts) == 1
+
+
+def test_the_next_one_of_the_queue_comes_all_the_same() -> None:
+    steps = {
+        "pause": post("/pause", undo=undo("/resume", after="1h")),
+        "scale": post("/scale", undo=undo("/back", after="1h", still=still())),
+    }
+    story = Story(policy(steps)).done().done().passes("1h").reads_still("scale", json={"size": 6})
+    story.undoes("pause").done().closes("failed", "scale was left alone")
+
+
+def test_while_it_cannot_be_read_nothing_is_sent_and_after_a_minute_a_person_hears() -> None:
+    story = due()
+    for _ in range(11):
+        story.still_fails("scale").pages().in_stage(Stage.UNDOING).locks().passes("5s")
+    story.still_fails("scale").closes("failed", "the undo of scale went wrong")
+    story.pages("whether it may be sent still cannot be told: timeout. It was not sent")
+    assert len(story.acts) == 1
+
+
+def test_one_that_could_not_be_read_for_a_while_is_sent_when_it_can_be() -> None:
+    story = due().still_fails("scale").passes("5s").still_fails("scale").passes("5s")
+    story.reads_still("scale", json={"size": 4}).undoes("scale").done().closes("fixed").pages()
+
+
+def test_the_minute_begins_anew_once_it_could_be_read() -> None:
+    step = change(
+        gate={"waived": "not about gates"}, undo={"how": "restore", "after": "1h", "still": still()}
+    )
+    story = (
+        Story(policy({"cut": step})).done(restore={"rows": []}).passes("1h").still_fails("cut").passes("5s")
+    )
+    story.reads_still("cut", json={"size": 4}).passes("50s").refused("locked").passes("5s")
+    story.still_fails("cut").in_stage(Stage.UNDOING).pages("overdue")
+
+
+@pytest.mark.parametrize("value", [{}, {"json": {}}, {"json": {"size": None}}])
+def test_a_reading_that_tells_nothing_is_no_reading(value: dict[str, Any]) -> None:
+    story = due(still=still("verify.json.size >= 4")).reads_still("scale", **value)
+    story.in_stage(Stage.UNDOING).pages().passes("5s").reads_still("scale", json={"size": 4}).undoes("scale")
+
+
+def test_what_was_read_too_long_ago_is_read_again() -> None:
+    story = due().reads_still("scale", age="10s", json={"size": 4}).in_stage(Stage.UNDOING)
+    assert story.entry("still")["error"] == "what was read is too old by now"
+    story.passes("5s").reads_still("scale", age="9s", json={"size": 4}).undoes("scale")
+
+
+def test_a_crash_before_the_answer_reads_again_and_the_old_answer_says_nothing() -> None:
+    story = due()
+    asked = story.asked("still:scale")
+    assert repeatable(asked) and lost(asked) is None, "it is read again, and nothing is taken for sent"
+    kept = msgspec.json.decode(msgspec.json.encode(story.run), type=Run)
+    assert kept.pending == ("still:scale",)
+    story.reads_still("scale", json={"size": 6}).closes("failed", "left alone")
+
+
+def test_a_halt_or_another_run_meanwhile_is_waited_for_and_then_it_is_read_again() -> None:
+    story = due().halted(undos=True).reads_still("scale", json={"size": 4}).in_stage(Stage.UNDOING)
+    assert len(story.acts) == 1
+    story.passes("1h").sees(halts=()).passes("5s").reads_still("scale", json={"size": 6}).closes("failed")
+
+
+def test_it_is_not_asked_again_before_a_resend_that_the_key_makes_safe() -> None:
+    story = due("keyed").reads_still("scale", json={"size": 4}).undoes("scale").unknown().undoes("scale")
+    story.done().closes("fixed").pages()
+    assert [act.attempt for act in story.acts] == [1, 1, 2]
+
+
+def test_an_unknown_outcome_is_not_judged_by_what_it_would_have_changed() -> None:
+    story = due().reads_still("scale", json={"size": 4}).unknown(LOST).closes("failed", "outcome is unknown")
+    story.pages("its outcome is unknown")
+
+
+def test_one_that_certainly_did_not_happen_is_read_anew_before_it_is_sent_again() -> None:
+    step = change(
+        gate={"waived": "not about gates"}, undo={"how": "restore", "after": "1h", "still": still()}
+    )
+    story = Story(policy({"cut": step})).done(restore={"rows": []})
+    story.passes("1h").reads_still("cut", json={"size": 4}).undoes("cut").refused("locked").passes("5s")
+    story.hears(StepFinished("cut", 1, True, Done())).in_stage(Stage.UNDOING)
+    story.reads_still("cut", json={"size": 4}).undoes("cut").refused("locked").passes("5s")
+    story.reads_still("cut", json={"size": 6}).closes("failed", "left alone")
+    assert [act.attempt for act in story.acts] == [1, 1, 2]
+
+
+def test_it_sees_what_the_act_returned_and_what_was_read_before_it() -> None:
+    how = still("verify.json.size == steps.scale.result.size && before.value == 5")
+    step = post("/scale", verify=proof(), undo=undo(after="1h", still=how))
+    story = (
+        Story(policy({"scale": step})).reads_before(value=5).done(size=7).reads_proof(value=0).passes("1h")
+    )
+    story.reads_still("scale", json={"size": 7}).undoes("scale")
+
+
+def test_before_is_read_for_it_alone_too() -> None:
+    how = still("verify.json.size > before.value")
+    step = post("/scale", verify=proof("verify.value == 0"), undo=undo(after="1h", still=how))
+    Story(policy({"scale": step})).starts_nothing().reads_before(value=1).starts("scale")
+
+
+def test_what_it_asks_may_be_made_of_what_the_act_returned() -> None:
+    how = still(path="/pool/${steps.scale.result.id}")
+    story = Story(policy({"scale": post("/scale", undo=undo(after="1h", still=how))})).done(id="p-7")
+    assert story.passes("1h").asked("still:scale").call.args["path"] == "/pool/p-7"
+
+
+def test_where_that_is_missing_a_person_hears_and_nothing_is_sent() -> None:
+    how = still(path="/pool/${steps.scale.result.id}")
+    story = Story(policy({"scale": post("/scale", undo=undo(after="1h", still=how))})).done().passes("1h")
+    story.closes("failed", "went wrong").pages("undo.still.with.path")
+    assert len(story.acts) == 1
+
+
+def test_one_that_cannot_be_asked_at_all_keeps_the_step_from_starting() -> None:
+    how = still(path="/pool/${budget.row.id}")
+    probe = {"budget": {"use": "sql.query", "via": "db", "with": {"sql": "SELECT 1"}}}
+    story = Story(policy({"scale": post("/scale", undo=undo(after="1h", still=how))}, diagnose=probe))
+    story.probe("budget", row={}).closes("refused", "undo.still").starts_nothing()
+
+
+def test_each_item_of_a_list_is_asked_for_itself() -> None:
+    how = undo("/back/${each}", after="1h", still=still("verify.json.size == each", path="/${each}"))
+    step = post("/scale/${each}", undo=how, for_each="${budget.rows}", at_most=3)
+    probe = {"budget": {"use": "sql.query", "via": "db", "with": {"sql": "SELECT 1"}}}
+    story = Story(policy({"scale": step}, diagnose=probe)).probe("budget", rows=[4, 5]).done().done()
+    story.passes("1h").reads_still("scale[2]", json={"size": 6})
+    assert story.asked("still:scale[1]").call.args["path"] == "/4"
+    story.reads_still("scale[1]", json={"size": 4}).undoes("scale[1]").done()
+    story.closes("failed", "scale[2] was left alone")
+
+
+def test_late_as_any_other_it_reaches_a_person_while_it_is_being_read() -> None:
+    story = due().passes("1m").pages("the undo of scale is overdue: whether that of scale may be sent still")
+    story.reads_still("scale", json={"size": 4}).undoes("scale").done().closes("fixed")
+
+
+def test_it_is_part_of_what_is_approved() -> None:
+    def hash_of(**rest: Any) -> str:
+        step = post("/pause", gate=votes(oncall=1), undo=undo(after="1h", **rest))
+        return Story(policy({"pause": step})).gate.hash
+
+    one, other = still(), still("verify.json.size == 5")
+    elsewhere = still(path="/other")
+    assert len({hash_of(), *(hash_of(still=how) for how in (one, other, elsewhere))}) == 4
+
+
+def test_it_is_for_what_is_taken_back() -> None:
+    with pytest.raises(ValueError, match="still is for a step that is taken back"):
+        policy({"pause": post("/pause", undo={"none": "it stays", "still": still()})})
+
+
+def test_old_answers_and_the_clock_change_nothing_while_it_is_read() -> None:
+    story = due()
+    asked, before = story.asked("still:scale"), story.run
+    reading = ProbeRead(asked.round - 1, asked.key, Reading(story.now, ok=True, value={"json": {"size": 4}}))
+    story.hears(reading).hears(TimePassed()).hears(StepFinished("scale", 0, True, Refused("no")))
+    assert story.run == before
