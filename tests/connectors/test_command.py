@@ -24,6 +24,7 @@ from remediator.core.intention import Call
 from remediator.core.messages import Done, Refused, Result, Unknown
 from remediator.errors import ConnectorError
 from remediator.ports import Order
+from tests.rig.patience import PATIENCE_S
 
 RECORDING = """\
 #!/bin/sh
@@ -71,7 +72,7 @@ def parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
-async def until(holds: Callable[[], object], within: float = 30.0) -> None:
+async def until(holds: Callable[[], object], within: float = PATIENCE_S) -> None:
     deadline = time.monotonic() + within
     while not holds():
         assert time.monotonic() < deadline

@@ -11,6 +11,7 @@ from typing import Any
 
 from tests.e2e.policies import text
 from tests.rig.daemon import Daemon, alert, daemon, settings, webhook
+from tests.rig.patience import PATIENCE_S
 from tests.rig.room import Room
 from tests.rig.slack import FakeSlack
 from tests.rig.world import LoyaltyWorld
@@ -45,16 +46,16 @@ class Stage(Room):
         await self.fire(policy, campaign)
         return await self.run_at("waiting", campaign)
 
-    async def run_at(self, stage: str, campaign: str, *, within: float = 60.0) -> dict[str, Any]:
+    async def run_at(self, stage: str, campaign: str, *, within: float = PATIENCE_S) -> dict[str, Any]:
         """The newest run on this campaign, once it is at this stage."""
         return await self.run_with(campaign, lambda run: run["stage"] == stage, within=within)
 
-    async def closed(self, campaign: str, outcome: str, *, within: float = 60.0) -> dict[str, Any]:
+    async def closed(self, campaign: str, outcome: str, *, within: float = PATIENCE_S) -> dict[str, Any]:
         """A run on this campaign that closed so."""
         return await self.run_with(campaign, lambda run: run["outcome"] == outcome, within=within)
 
     async def run_with(
-        self, campaign: str, pleases: Callable[[dict[str, Any]], bool], *, within: float = 60.0
+        self, campaign: str, pleases: Callable[[dict[str, Any]], bool], *, within: float = PATIENCE_S
     ) -> dict[str, Any]:
         """The newest run on this campaign that pleases."""
         about = f"campaign/{campaign}"

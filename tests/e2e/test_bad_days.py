@@ -116,7 +116,7 @@ async def test_without_slack_a_gate_pages_by_the_other_road_and_its_card_comes_l
         assert word in told.body["text"]
     assert (await play.vote(gate, "amina"))[0] == 200
     await play.slack.mode("ok")
-    await play.card_says(gate, "amina approved", within=60)
+    await play.card_says(gate, "amina approved")
     assert (await play.click(gate, "bob")).status == 200
     await play.closed(campaign, "fixed")
     assert await play.calls(campaign) == 1
@@ -181,7 +181,7 @@ async def test_a_page_that_reached_nobody_is_kept_and_delivered_when_a_road_open
     play.daemon.start()
     before = _deliveries(pager, run)
     pager.status = 200
-    await until(lambda: _page(play, run, "sent"), "the page was forgotten", within=60)
+    await until(lambda: _page(play, run, "sent"), "the page was forgotten")
     assert _deliveries(pager, run) == before + 1
     pages = (await play.daemon.get("/api/v1/pages"))["pages"]
     page = next(one["id"] for one in pages if one["run"] == run["id"])

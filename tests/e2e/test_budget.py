@@ -22,6 +22,7 @@ from tests.e2e.stage import Stage
 from tests.rig.alertmanager import running_alertmanager
 from tests.rig.daemon import HOOK_TOKEN, Daemon, alert, daemon, settings, webhook
 from tests.rig.meter import running_meter
+from tests.rig.patience import PATIENCE_S
 from tests.rig.postgres import Server, running_postgres
 from tests.rig.processes import free_port
 from tests.rig.prometheus import Prometheus, running_prometheus
@@ -111,11 +112,11 @@ class Books(Stage):
         labels = {"alertname": "LoyaltyProgramBudgetHigh", "program_id": "p-17"}
         assert await self.daemon.webhook(webhook(alert(status, **labels))) == 200
 
-    async def at(self, stage: str, *, within: float = 60.0) -> dict[str, Any]:
+    async def at(self, stage: str, *, within: float = PATIENCE_S) -> dict[str, Any]:
         """The run, once it is at this stage."""
         return await self.daemon.wait_stage(stage, within=within, policy=POLICY)
 
-    async def ended(self, outcome: str, *, within: float = 60.0) -> dict[str, Any]:
+    async def ended(self, outcome: str, *, within: float = PATIENCE_S) -> dict[str, Any]:
         return await self.daemon.wait_outcome(outcome, within=within, policy=POLICY)
 
     async def agreed(self, gate: str, *people: str) -> None:
@@ -183,7 +184,7 @@ def _listens_at(one: Daemon, port: int) -> None:
 
 
 async def _plays(stage: Books, prometheus: Prometheus) -> None:
-    warned = await stage.ended("fixed", within=60)
+    warned = await stage.ended("fixed")
     assert "started" in await stage.daemon.kinds(warned["id"])
     (told,) = (await stage.slack.messages("C0LOYALTY"))[:1]
     assert "Teranga has 8 % of its budget left" in told["text"]
@@ -201,7 +202,7 @@ async def _plays(stage: Books, prometheus: Prometheus) -> None:
     await prometheus.wait_for(spending, lambda found: bool(found) and found[0].value > 60)
     await stage.agreed(gate, "bob")
 
-    held = await stage.at("holding", within=60)
+    held = await stage.at("holding")
     after = await stage.programs()
     assert held["id"] == run["id"]
     assert after["p-17"]["earn_rate"] == Decimal("0.0350")
@@ -211,7 +212,7 @@ async def _plays(stage: Books, prometheus: Prometheus) -> None:
     assert "verified" in kinds  # by PromQL
 
     await stage.daemon.wait_run(
-        lambda one: one["id"] == run["id"] and one["outcome"] == "fixed", within=60, policy=POLICY
+        lambda one: one["id"] == run["id"] and one["outcome"] == "fixed", policy=POLICY
     )
     back = await stage.programs()
     assert back["p-17"].pop("updated_at") == after["p-17"]["updated_at"]

@@ -130,7 +130,7 @@ async def test_killed_while_it_works_it_ends_fixed_with_one_call(play: Stage, po
     await POINTS[point](play, campaign)
     _kill(play)
     play.daemon.start()
-    await play.closed(campaign, "fixed", within=60)
+    await play.closed(campaign, "fixed")
     assert await play.calls(campaign) == 1
     assert await play.done(campaign) == 1
     await _whole(play)
@@ -206,7 +206,7 @@ async def test_killed_while_it_holds_it_undoes_at_once_what_was_due_meanwhile(pl
     await asyncio.sleep(3.5)
     assert await play.calls(campaign, "resume") == 0
     play.daemon.start()
-    await play.closed(campaign, "fixed", within=60)
+    await play.closed(campaign, "fixed")
     assert (await play.calls(campaign), await play.calls(campaign, "resume")) == (1, 1)
     await _whole(play)
 
@@ -217,7 +217,7 @@ async def test_killed_while_it_undoes_it_never_undoes_twice(play: Stage, pager: 
         await play.world.fault(fault, path=f"/api/campaigns/{campaign}/resume", seconds=20.0)
         await play.fire(HOLDS, campaign)
     for campaign in (done, not_done):
-        await until(partial(play.calls, campaign, "resume"), "it was not undone", within=60)
+        await until(partial(play.calls, campaign, "resume"), "it was not undone")
     _kill(play)
     play.daemon.start()
     for campaign in (done, not_done):
@@ -244,7 +244,7 @@ async def test_stopped_while_it_works_it_goes_on_where_it_was(play: Stage, point
     await POINTS[point](play, campaign)
     assert _stop(play) < SOON_S
     play.daemon.start()
-    await play.closed(campaign, "fixed", within=60)
+    await play.closed(campaign, "fixed")
     assert await play.calls(campaign) == 1
     assert await play.done(campaign) == 1
 
@@ -270,10 +270,10 @@ async def test_stopped_while_it_holds_and_undoes(play: Stage) -> None:
     assert _stop(play) < SOON_S
     await play.world.fault("delay", path=f"/api/campaigns/{campaign}/resume", seconds=1.0)
     play.daemon.start()
-    await until(lambda: play.calls(campaign, "resume"), "it was not undone", within=60)
+    await until(lambda: play.calls(campaign, "resume"), "it was not undone")
     assert _stop(play) < SOON_S
     play.daemon.start()
-    await play.closed(campaign, "fixed", within=60)
+    await play.closed(campaign, "fixed")
     assert (await play.calls(campaign), await play.calls(campaign, "resume")) == (1, 1)
 
 

@@ -87,7 +87,7 @@ async def test_a_full_disk_is_told_loses_nothing_and_is_survived(play: Stage, di
     ballast.unlink()
     await until(lambda: _ready(play), "it has not recovered")
     for campaign in taken[200]:
-        await play.closed(campaign, "fixed", within=60)
+        await play.closed(campaign, "fixed")
         assert await play.calls(campaign) == 1
     last = taken[503][-1]
     assert await play.calls(last) == 0  # it was never taken

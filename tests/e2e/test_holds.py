@@ -99,7 +99,7 @@ async def test_an_alert_that_fires_on_while_held_is_decided_again_when_the_hold_
     await play.fire(BOTH, campaign)
     await play.run_at("holding", campaign)
     await play.closed(campaign, "fixed")
-    await until(lambda: _paused_twice(play, campaign), "the alert was forgotten", within=60)
+    await until(lambda: _paused_twice(play, campaign), "the alert was forgotten")
     await play.fire(BOTH, campaign, "resolved")
 
 
@@ -131,5 +131,5 @@ async def test_an_undo_waits_under_a_halt_of_undos_and_comes_after_it(play: Stag
     assert await play.calls(campaign, "resume") == 0
     await play.fire(BOTH, campaign, "resolved")
     assert (await play.cli("resume", said.out.split()[-1], by="bob")).status == 0
-    await play.closed(campaign, "fixed", within=60)
+    await play.closed(campaign, "fixed")
     assert await play.calls(campaign, "resume") == 1

@@ -84,7 +84,7 @@ async def test_a_stuck_campaign_is_retriggered_then_paused_with_two_peoples_word
 ) -> None:
     await world.control("campaigns/c-103", stuck=True, retrigger="fails")
 
-    run = await live.wait_stage("waiting", within=60, policy="molam-stuck-campaign")
+    run = await live.wait_stage("waiting", policy="molam-stuck-campaign")
     posts = [(one["method"], one["path"]) for one in await world.requests() if one["method"] != "GET"]
     assert posts == [("POST", "/api/workers/campaign-execution")]  # the safe step ran by itself
     card = await _card(slack, f"{run['id']}.1")
@@ -101,7 +101,7 @@ async def test_a_stuck_campaign_is_retriggered_then_paused_with_two_peoples_word
     await live.wait_stage("holding", policy="molam-stuck-campaign")
     posts = [(one["method"], one["path"]) for one in await world.requests() if one["method"] != "GET"]
     assert posts.count(PAUSED) == 1
-    closed = await live.wait_outcome("fixed", within=60, policy="molam-stuck-campaign")
+    closed = await live.wait_outcome("fixed", policy="molam-stuck-campaign")
     assert closed["id"] == run["id"]
     kinds = await live.kinds(run["id"])
     for expected in ("opened", "decided", "started", "unverified", "gate-opened", "vote", "gate-approved",
@@ -120,7 +120,7 @@ async def test_a_failed_tier_evaluator_is_run_again_without_anybody(
     live: Daemon, world: LoyaltyWorld
 ) -> None:
     await world.control("workers/tier-evaluation", failing=True, retrigger="helps", interval=1)
-    run = await live.wait_outcome("fixed", within=60, policy="molam-tier-evaluator-failed")
+    run = await live.wait_outcome("fixed", policy="molam-tier-evaluator-failed")
     assert "verified" in await live.kinds(run["id"])
     paths = [entry["path"] for entry in await world.ledger()]
     assert paths == ["/api/workers/tier-evaluation"]

@@ -62,7 +62,7 @@ async def test_twelve_campaigns_are_paused_and_resumed_by_one_approval(play: Sta
     assert await play.calls(f"{name}-1") == 0
     assert (await play.click(gate, "bob")).status == 200
     await play.card_says(gate, "11 proved, 1 refused")
-    closed = await play.closed(name, "failed", within=60)
+    closed = await play.closed(name, "failed")
     assert closed["reason"].startswith(f"pause: 1 of 12 items did not work: pause[{GONE}]: ")
     for number in range(1, 13):
         there = number != GONE

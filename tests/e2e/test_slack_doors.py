@@ -41,7 +41,7 @@ async def _connected(slack: FakeSlack, opened: int = 1) -> None:
         how = await slack.sockets()
         return (how["open"], how["opened"]) == (1, opened)
 
-    await until(there, "the daemon opened no socket", within=60)
+    await until(there, "the daemon opened no socket")
 
 
 async def test_a_card_is_clicked_approved_and_done_over_the_socket_alone(

@@ -16,14 +16,13 @@ import aiohttp
 from tests.faults.lines import Line, line
 from tests.faults.peer import KEY, Peer
 from tests.rig.daemon import HOOK_TOKEN, Daemon, settings, token_of
+from tests.rig.patience import PATIENCE_S
 from tests.rig.postgres import Server, standby_of
 from tests.rig.processes import DidNotStartError, free_port, scratch
 from tests.rig.slack import FakeSlack
 
 ASK_WITHIN = aiohttp.ClientTimeout(total=6.0)
 DATABASE = "remediator_faults"
-PATIENCE_S = 90.0
-"""For a start, while everything else starts too, or its database is away."""
 
 
 @dataclass

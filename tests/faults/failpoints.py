@@ -19,7 +19,7 @@ from random import Random
 import aiohttp
 
 from tests.faults.checker import Heard, check, keep
-from tests.faults.cluster import ASK_WITHIN, PATIENCE_S, Cluster, Replica, config
+from tests.faults.cluster import ASK_WITHIN, Cluster, Replica, config
 from tests.faults.dying import ARMED
 from tests.faults.lines import Line
 from tests.faults.peer import Effect, Mood, running_peer
@@ -27,6 +27,7 @@ from tests.faults.people import People
 from tests.faults.policies import AGREED, AWARDED, AWARDS, BLIND, HELD, KEYED, PROVED, policies
 from tests.faults.storm import awards, look_at_awards, seen
 from tests.rig.daemon import Daemon, alert, webhook
+from tests.rig.patience import PATIENCE_S
 from tests.rig.pgproxy import Cut, Proxy, proxy_to
 from tests.rig.postgres import Server
 from tests.rig.processes import free_port, scratch

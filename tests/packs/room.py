@@ -17,6 +17,7 @@ import yaml
 
 from tests.rig.alertmanager import running_alertmanager
 from tests.rig.daemon import HOOK_TOKEN, Daemon, alert, daemon, settings, webhook
+from tests.rig.patience import PATIENCE_S
 from tests.rig.processes import REPOSITORY, scratch
 from tests.rig.prometheus import Prometheus, running_prometheus
 from tests.rig.room import Room, until
@@ -105,7 +106,7 @@ class PackRoom(Room):
         def pleases(run: dict[str, Any]) -> bool:
             return run["target"] == target and all(run[key] == value for key, value in wanted.items())
 
-        return await self.daemon.wait_run(pleases, within=90, policy=policy)
+        return await self.daemon.wait_run(pleases, policy=policy)
 
     async def agreed(self, gate: str, *people: str) -> None:
         """These people approve, and it counts."""
@@ -113,7 +114,9 @@ class PackRoom(Room):
             status, told = await self.vote(gate, person)
             assert status == 200, told
 
-    async def refused(self, policy: str, name: str, *, within: float = 60.0, **labels: str) -> dict[str, Any]:
+    async def refused(
+        self, policy: str, name: str, *, within: float = PATIENCE_S, **labels: str
+    ) -> dict[str, Any]:
         """What this policy says to the alert with these labels, once it refuses it."""
         path = f"/api/v1/alerts/{alert(alertname=name, **labels)['fingerprint']}/explain"
         said: list[dict[str, Any]] = []

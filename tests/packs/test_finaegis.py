@@ -78,7 +78,7 @@ async def place(mariadb: MariaDB, request: pytest.FixtureRequest) -> AsyncIterat
                     "statements": yaml.safe_load(seconds),
                 },
                 "cluster": {"kubeconfig": str(system.kube.kubeconfig())},
-                "app_host": {"commands": system.commands(shipped["app_host"]["commands"])},
+                "app_host": {"commands": system.scripts.declared(shipped["app_host"]["commands"])},
             }
             with room(
                 SYSTEM,
@@ -118,7 +118,7 @@ async def test_where_clear_caches_do_not_help_there_is_more_memory_for_a_while(p
     await place.room.card_says(f"{run['id']}.1", "artisan optimize:clear")
     await place.room.agreed(f"{run['id']}.1", "bob")
     await place.room.card_says(f"{run['id']}.2", "limits.memory 1Gi → 2Gi")
-    assert "artisan optimize:clear" in system.ran
+    assert "artisan optimize:clear" in system.scripts.ran
     assert (await system.container())["resources"] == {"limits": {"memory": "1Gi"}}
     await place.room.agreed(f"{run['id']}.2", "bob")
     await place.room.entry(run["id"], "verified")
@@ -143,7 +143,7 @@ async def test_the_platform_closes_for_its_time_and_opens_by_itself(place: Place
     await eventually(lambda: system.closed, "it was not closed")
     system.maintenance_asked = False
     await place.room.run("finaegis-maintenance", "service/finaegis", id=run["id"], outcome="fixed")
-    assert [line for line in system.ran if line.split()[1] in ("down", "up")] == [
+    assert [line for line in system.scripts.ran if line.split()[1] in ("down", "up")] == [
         f"artisan down --secret={CANARY}-bypass --render=errors::503",
         "artisan up",
     ]
@@ -157,7 +157,7 @@ async def test_the_platform_closes_for_its_time_and_opens_by_itself(place: Place
 @beside
 async def test_a_certificate_is_made_anew_when_two_agree_and_where_somebody_makes_it(place: Place) -> None:
     system, target = place.finaegis, "certificate/finaegis-tls"
-    told = await place.room.paged("none of cert-manager's", within=90)
+    told = await place.room.paged("none of cert-manager's")
     assert "CN=finaegis.example.com" in told["text"]
     await system.kube.put(secret(BY_CERT_MANAGER))
     run = await place.room.run("finaegis-certificate-expiry", target, stage="waiting")
@@ -189,7 +189,7 @@ async def _renewals(system: Finaegis) -> list[dict[str, Any]]:
 async def test_payments_are_synced_and_then_retried_one_by_one_while_stripe_is_up(place: Place) -> None:
     system, target = place.finaegis, "payments/stripe"
     system.indicator, system.failed, system.unsynced = "major", [A, B], 4
-    await place.room.paged("Stripe itself reports major", within=90)
+    await place.room.paged("Stripe itself reports major")
     system.indicator = "minor"
     run = await place.room.run("finaegis-payment-failures", target, stage="waiting")
     await place.room.card_says(f"{run['id']}.1", "payments:sync", f"queue:retry {A}", f"queue:retry {B}")
@@ -216,7 +216,7 @@ async def test_payments_are_synced_and_then_retried_one_by_one_while_stripe_is_u
 
 
 def _money(system: Finaegis) -> list[str]:
-    return [line for line in system.ran if "payments:" in line or "queue:retry" in line]
+    return [line for line in system.scripts.ran if "payments:" in line or "queue:retry" in line]
 
 
 def _retry(*jobs: str) -> list[str]:
@@ -242,7 +242,7 @@ async def test_idle_sessions_are_ended_and_php_is_restarted_where_none_idle(plac
     await place.room.agreed(f"{run['id']}.1", "bob")
     await place.room.run("finaegis-database-connections", target, id=run["id"], outcome="fixed")
     assert system.connected() == at_work
-    assert not any("php-fpm" in line for line in system.ran)
+    assert not any("php-fpm" in line for line in system.scripts.ran)
 
     await system.connect(len(idle), at_work=True)
     run = await place.room.run("finaegis-database-connections", target, stage="waiting")
@@ -250,7 +250,9 @@ async def test_idle_sessions_are_ended_and_php_is_restarted_where_none_idle(plac
     await place.room.agreed(f"{run['id']}.1", "bob")
     await place.room.run("finaegis-database-connections", target, id=run["id"], outcome="fixed")
     await eventually(lambda: not system.connected(), "it has sessions still")
-    assert [line for line in system.ran if "php-fpm" in line] == ["-n /usr/bin/systemctl restart php-fpm"]
+    assert [line for line in system.scripts.ran if "php-fpm" in line] == [
+        "-n /usr/bin/systemctl restart php-fpm"
+    ]
 
 
 @beside
@@ -265,7 +267,7 @@ async def test_more_workers_do_not_help_so_the_one_queue_is_paused_and_continued
     assert scaled == [{"replicas": 5}, {"replicas": 2}]
     await place.room.agreed(f"{run['id']}.2", "bob")
     await place.room.run("finaegis-queue-backlog", target, id=run["id"], outcome="fixed")
-    assert [line for line in system.ran if "-queue" in line] == [
+    assert [line for line in system.scripts.ran if "-queue" in line] == [
         "artisan horizon:pause-queue default",
         "artisan horizon:continue-queue default",
     ]
@@ -277,12 +279,12 @@ async def test_one_projector_is_replayed_once_it_would_get_through_and_no_other(
     system.stuck.add("AccountBalanceProjector")
     system.tell()
     system.lag["AccountBalanceProjector"] = 5000
-    await place.room.paged("a replay would stop there again", within=90)
+    await place.room.paged("a replay would stop there again")
     system.stuck.clear()
     run = await place.room.run("finaegis-projection-lag", target, stage="waiting")
     await place.room.agreed(f"{run['id']}.1", "amina", "bob")
     await place.room.run("finaegis-projection-lag", target, id=run["id"], outcome="fixed")
-    assert [line for line in system.ran if ":replay" in line] == [
+    assert [line for line in system.scripts.ran if ":replay" in line] == [
         r"artisan event-sourcing:replay App\Domain\Account\Projectors\AccountBalanceProjector"
     ]
 
@@ -291,7 +293,7 @@ async def test_one_projector_is_replayed_once_it_would_get_through_and_no_other(
 async def test_warnings_are_told_and_what_is_critical_and_has_no_remedy_is_paged(place: Place) -> None:
     system = place.finaegis
     system.slow, system.cpu = True, 0.97
-    told = await place.room.paged("cpu is critical", within=90)
+    told = await place.room.paged("cpu is critical")
     assert "Horizon is running" in told["text"]
     said = "Warning: p95 is above its threshold. Horizon is running."
 
@@ -306,11 +308,11 @@ async def test_warnings_are_told_and_what_is_critical_and_has_no_remedy_is_paged
 @beside
 async def test_what_does_not_agree_is_told_to_finance_and_left_as_it_is(place: Place) -> None:
     place.finaegis.discrepancies = 2
-    told = await place.room.paged("2 discrepancies in today's reconciliation", within=90)
+    told = await place.room.paged("2 discrepancies in today's reconciliation")
     place.finaegis.discrepancies = 0
     assert "The events of the accounts are NOT whole" in told["text"]
     assert f"<@{PEOPLE['chen']}>" in told["text"]
-    assert not any("reconcile" in line for line in place.finaegis.ran)
+    assert not any("reconcile" in line for line in place.finaegis.scripts.ran)
 
 
 async def test_a_queue_that_would_be_a_command_is_refused(place: Place) -> None:

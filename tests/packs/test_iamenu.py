@@ -70,7 +70,7 @@ async def place(server: Server, request: pytest.FixtureRequest) -> AsyncIterator
                 "engine": {"host": f"unix://{system.engine.socket}"},
                 "alertmanager": {"url": prometheus.alertmanager},
                 "alertmanager_api": {"base_url": prometheus.alertmanager},
-                "app": {"commands": system.commands(declared)},
+                "app": {"commands": system.scripts.declared(declared)},
             }
             with room(
                 SYSTEM,
@@ -172,7 +172,7 @@ async def test_payments_are_off_while_stripe_is_and_what_was_missed_is_reconcile
     after = await _books(place.iamenu)
     assert [after["Order"].pop(number)["status"] for number in (101, 102, 103)] == ["paid"] * 3
     assert after == before
-    assert _of(place.iamenu.ran, "stripe") == ["run --silent scripts:reconcile-stripe-payments -- --full"]
+    assert _of(place.iamenu.scripts.ran, "stripe") == ["scripts:reconcile-stripe-payments -- --full"]
 
 
 async def test_redis_that_is_down_is_restarted(place: Place) -> None:
@@ -201,11 +201,11 @@ async def test_a_stuck_worker_is_restarted_unasked_and_what_failed_is_sent_again
     run = await place.room.run("iamenu-notifications", "service/notifications", stage="waiting")
     await place.room.card_says(f"{run['id']}.1", "retry-failed-notifications -- --limit 100")
     assert (await place.iamenu.restarted()).count("iamenu-notification-worker") == 1
-    assert _of(place.iamenu.ran, "notifications") == []
+    assert _of(place.iamenu.scripts.ran, "notifications") == []
     await place.room.agreed(f"{run['id']}.1", "bob")
     await place.room.run("iamenu-notifications", "service/notifications", id=run["id"], outcome="fixed")
-    assert _of(place.iamenu.ran, "notifications") == [
-        "run --silent scripts:retry-failed-notifications -- --limit 100"
+    assert _of(place.iamenu.scripts.ran, "notifications") == [
+        "scripts:retry-failed-notifications -- --limit 100"
     ]
     await place.room.fire("IamenuNotificationsNotSent", "resolved", instance="worker:1")
     await eventually(lambda: place.iamenu.queue["failed"] == 12, "a hundred were not sent again")
@@ -251,8 +251,8 @@ async def test_stale_analytics_are_recalculated_and_rebuilt_if_that_does_not_hel
     await place.room.paged("their engine does not say that it is well")
     place.iamenu.analysing = True
     await place.room.run("iamenu-analytics-stale", "service/analytics", reason="recalculate proved")
-    recalculated = "run --silent scripts:recalculate-analytics -- --force"
-    assert _of(place.iamenu.ran, "analytics") == [recalculated]
+    recalculated = "scripts:recalculate-analytics -- --force"
+    assert _of(place.iamenu.scripts.ran, "analytics") == [recalculated]
 
     place.iamenu.stubborn = True
     place.iamenu.analytics = time.time() - 720
@@ -261,7 +261,7 @@ async def test_stale_analytics_are_recalculated_and_rebuilt_if_that_does_not_hel
     await place.room.agreed(f"{run['id']}.1", "bob")
     await place.room.run("iamenu-analytics-stale", "service/analytics", id=run["id"], outcome="fixed")
     rebuilt = "start --no-block iamenu-rebuild-analytics.service"
-    assert _of(place.iamenu.ran, "analytics") == [recalculated, recalculated, rebuilt]
+    assert _of(place.iamenu.scripts.ran, "analytics") == [recalculated, recalculated, rebuilt]
 
 
 @beside

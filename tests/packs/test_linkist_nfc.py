@@ -65,7 +65,7 @@ async def place(server: Server) -> AsyncIterator[Place]:
                 "status_page": {"base_url": system.page.url, "headers": ours},
                 "resolver": {"names": ["localhost"]},
                 "app_disk": {"mounts": ["/dev/shm"]},
-                "app_host": {"commands": system.commands(declared)},
+                "app_host": {"commands": system.scripts.declared(declared)},
             }
             with room(
                 SYSTEM,
@@ -90,7 +90,7 @@ async def test_a_bad_release_of_payments_is_shown_to_customers_restarted_and_rol
     shown = await place.room.run("linkist-status-page", "status-page/payment-service", stage="waiting")
     await place.room.card_says(f"{run['id']}.1", "service:restart:healthy", "--name=payment-service")
     await place.room.card_says(f"{shown['id']}.1", "/components/payment-service", "major_outage")
-    assert (system.ran, system.page.ledger) == ([], [])
+    assert (system.scripts.ran, system.page.ledger) == ([], [])
     await place.room.agreed(f"{shown['id']}.1", "bob")
     await place.room.run("linkist-status-page", "status-page/payment-service", stage="holding")
     assert system.components["payment-service"] == "major_outage"
@@ -98,15 +98,15 @@ async def test_a_bad_release_of_payments_is_shown_to_customers_restarted_and_rol
     await place.room.agreed(f"{run['id']}.1", "bob")
     await place.room.card_says(f"{run['id']}.2", "linkist-rollback@rollback-plan-122")
     await place.room.agreed(f"{run['id']}.2", "bob")
-    assert system.ran == ["service:restart:healthy -- --name=payment-service"]
+    assert system.scripts.ran == ["service:restart:healthy -- --name=payment-service"]
     await place.room.agreed(f"{run['id']}.2", "chen")
     await place.room.run("linkist-service-down", "service/payment-service", outcome="fixed")
-    assert system.ran[1] == "start --no-block linkist-rollback@rollback-plan-122"
+    assert system.scripts.ran[1] == "start --no-block linkist-rollback@rollback-plan-122"
 
     await place.room.run("linkist-status-page", "status-page/payment-service", outcome="fixed")
     assert set(system.components.values()) == {"operational"}
     assert [one.method for one in system.page.ledger] == ["PATCH"]
-    assert system.ran[2:] == [
+    assert system.scripts.ran[2:] == [
         "status:update -- --component=payment-service --from=major_outage --to=operational"
     ]
     assert not system.down
@@ -114,7 +114,7 @@ async def test_a_bad_release_of_payments_is_shown_to_customers_restarted_and_rol
 
 async def test_orders_that_stripe_calls_paid_are_booked_when_two_agree_and_no_other(place: Place) -> None:
     system = place.linkist
-    before = len(system.ran)
+    before = len(system.scripts.ran)
     await system.sql(
         "INSERT INTO webhook_events (id, type, payment_intent, status) SELECT 'evt_' || n,"
         " 'payment_intent.succeeded', 'pi_' || n, 'processed' FROM unnest(array[21, 22, 25]) n"
@@ -136,13 +136,13 @@ async def test_orders_that_stripe_calls_paid_are_booked_when_two_agree_and_no_ot
     assert "ord-23" not in card  # of which Stripe says nothing
     assert "ord-24" not in card  # which was given back
     await place.room.agreed(f"{run['id']}.1", "bob")
-    assert system.ran[before:] == []
+    assert system.scripts.ran[before:] == []
     await place.room.agreed(f"{run['id']}.1", "amina")
     await place.room.run("linkist-stuck-orders", "payments/stripe", id=run["id"], outcome="failed")
     await place.room.paged(
         "process[3]: the reading before process[3] failed"
     )  # given back since people agreed
-    assert system.ran[before:] == [f"orders:process:payments -- --order=ord-{n}" for n in (21, 22)]
+    assert system.scripts.ran[before:] == [f"orders:process:payments -- --order=ord-{n}" for n in (21, 22)]
     rows = await system.sql("SELECT id, status, email FROM orders ORDER BY id")
     assert [(row["id"], row["status"]) for row in rows] == [
         ("ord-1", "paid"), ("ord-21", "paid"), ("ord-22", "paid"), ("ord-23", "pending"),
@@ -155,7 +155,7 @@ async def test_orders_that_stripe_calls_paid_are_booked_when_two_agree_and_no_ot
 
 async def test_failed_webhooks_are_sent_again_one_by_one_but_not_a_sixth_time(place: Place) -> None:
     system = place.linkist
-    before = len(system.ran)
+    before = len(system.scripts.ran)
     await system.sql(
         "INSERT INTO webhook_events (id, type, status, attempts) VALUES ('evt_A', 'refund', 'failed', 1),"
         " ('evt_B', 'refund', 'failed', 0), ('evt_C', 'refund', 'failed', 5)"
@@ -165,7 +165,9 @@ async def test_failed_webhooks_are_sent_again_one_by_one_but_not_a_sixth_time(pl
     await place.room.card_says(f"{run['id']}.1", "--event=evt_A", "--event=evt_B")
     await place.room.agreed(f"{run['id']}.1", "bob")
     await place.room.run("linkist-failed-webhooks", "payments/stripe", id=run["id"], outcome="fixed")
-    assert sorted(system.ran[before:]) == [f"stripe:webhooks:retry -- --event=evt_{one}" for one in "AB"]
+    assert sorted(system.scripts.ran[before:]) == [
+        f"stripe:webhooks:retry -- --event=evt_{one}" for one in "AB"
+    ]
     await place.room.paged("1 webhooks of Stripe have failed five times or more")
     left = await system.sql("SELECT id, attempts FROM webhook_events WHERE status = 'failed'")
     assert left == [{"id": "evt_C", "attempts": 5}]
@@ -174,7 +176,7 @@ async def test_failed_webhooks_are_sent_again_one_by_one_but_not_a_sixth_time(pl
 
 async def test_a_session_that_leaked_is_ended_and_one_that_works_is_not(place: Place) -> None:
     system = place.linkist
-    before = len(system.ran)
+    before = len(system.scripts.ran)
     async with system.session("BEGIN") as leaked, system.session("SELECT pg_sleep(600)") as works:
         await leaked
         await place.room.fire("LinkistDatabaseTimeouts")
@@ -185,7 +187,7 @@ async def test_a_session_that_leaked_is_ended_and_one_that_works_is_not(place: P
         assert not works.done()
         states = await system.sql("SELECT state FROM pg_stat_activity WHERE usename = 'linkist_app'")
         assert states == [{"state": "active"}]
-    assert system.ran[before:] == []
+    assert system.scripts.ran[before:] == []
 
 
 async def test_old_statistics_are_made_anew_unasked_and_then_a_long_query_is_ended(place: Place) -> None:
@@ -210,7 +212,7 @@ async def test_old_statistics_are_made_anew_unasked_and_then_a_long_query_is_end
 
 async def test_what_handles_files_is_restarted_where_disk_and_tools_are_well(place: Place) -> None:
     system = place.linkist
-    before = len(system.ran)
+    before = len(system.scripts.ran)
     system.failing |= {"uploads": 0.4, "files": 0.4}
     commands = {"upload": "uploads:restart", "processing": "processing:restart"}
     policies = {"upload": "linkist-uploads", "processing": "linkist-processing"}
@@ -222,12 +224,12 @@ async def test_what_handles_files_is_restarted_where_disk_and_tools_are_well(pla
         await place.room.agreed(f"{run['id']}.1", "bob")
     for service, policy in policies.items():
         await place.room.run(policy, f"service/{service}-service", outcome="fixed")
-    assert sorted(system.ran[before:]) == sorted(commands.values())
+    assert sorted(system.scripts.ran[before:]) == sorted(commands.values())
 
 
 async def test_newsletters_stop_before_ses_stops_us_and_go_on_after_their_time(place: Place) -> None:
     system = place.linkist
-    before = len(system.ran)
+    before = len(system.scripts.ran)
     system.bounces = 0.084
     await place.room.fire("LinkistEmailReputation")
     run = await place.room.run("linkist-email-bounces", "email/ses", stage="waiting")
@@ -238,12 +240,12 @@ async def test_newsletters_stop_before_ses_stops_us_and_go_on_after_their_time(p
     await place.room.run("linkist-email-bounces", "email/ses", outcome="fixed")
     assert system.newsletters
     words = "sesv2 put-configuration-set-sending-options --configuration-set-name newsletters"
-    assert system.ran[before:] == [f"{words} --no-sending-enabled", f"{words} --sending-enabled"]
+    assert system.scripts.ran[before:] == [f"{words} --no-sending-enabled", f"{words} --sending-enabled"]
 
 
 async def test_declines_and_backups_are_told_with_what_is_known(place: Place) -> None:
     system = place.linkist
-    before = len(system.ran)
+    before = len(system.scripts.ran)
     system.failing["payments"] = 0.3
     system.backup = time.time() - 30 * 3600
     await place.room.paged("do_not_honor 12")
@@ -253,7 +255,7 @@ async def test_declines_and_backups_are_told_with_what_is_known(place: Place) ->
     await place.room.run("linkist-backup-overdue", "backup/linkist", outcome="fixed")
     system.failing["payments"] = 0.0
     system.backup = time.time()
-    assert system.ran[before:] == []
+    assert system.scripts.ran[before:] == []
 
 
 async def test_the_sessions_of_an_account_are_revoked_and_nobody_elses(place: Place) -> None:
@@ -269,7 +271,7 @@ async def test_the_sessions_of_an_account_are_revoked_and_nobody_elses(place: Pl
 
 
 async def test_hostile_labels_are_refused_with_the_reason(place: Place) -> None:
-    before = place.linkist.ran
+    before = place.linkist.scripts.ran
     service, account = "app --name=all; reboot", f"{ADA}' OR ''='"
     await place.room.fire("LinkistServiceDown", service=service)
     said = await place.room.refused("linkist-service-down", "LinkistServiceDown", service=service)
@@ -277,7 +279,7 @@ async def test_hostile_labels_are_refused_with_the_reason(place: Place) -> None:
     await place.room.fire("LinkistLoginsSuspicious", user_id=account)
     said = await place.room.refused("linkist-unauthorized-access", "LinkistLoginsSuspicious", user_id=account)
     assert "user_id" in said["reason"]
-    assert place.linkist.ran == before
+    assert place.linkist.scripts.ran == before
 
 
 async def test_the_escalations_are_the_runbooks_response_and_escalation_times() -> None:

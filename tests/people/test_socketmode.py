@@ -22,6 +22,7 @@ from remediator.people.socketmode import SlackSocket
 from remediator.ports import Answer
 from tests.fakes.slack_clicks import Click as Press
 from tests.people.stories import HASH, PEOPLE, PUBLIC, gate, slack_app, waiting
+from tests.rig.patience import PATIENCE_S
 from tests.rig.slack import APP_TOKEN, FakeSlack
 
 PERSON = "a person who still waits for Slack"
@@ -70,7 +71,7 @@ class Listening:
         await until(there)
 
 
-async def until(holds: Callable[[], Awaitable[bool]], within: float = 60.0) -> None:
+async def until(holds: Callable[[], Awaitable[bool]], within: float = PATIENCE_S) -> None:
     give_up = time.monotonic() + within
     while not await holds():
         assert time.monotonic() < give_up, "it never held"

@@ -14,6 +14,7 @@ from typing import Any
 
 import aiohttp
 
+from tests.rig.patience import PATIENCE_S
 from tests.rig.processes import Child, Program, python_module, scratch, start
 from tests.rig.slack import APP_TOKEN, BOT_TOKEN, SIGNING_SECRET, FakeSlack
 from tests.rig.world import TOKEN as WORLD_TOKEN
@@ -92,7 +93,7 @@ class Daemon:
     environment: dict[str, str] = field(default_factory=dict)
     module: str = "remediator"
     """What is run: this, or something that wraps it."""
-    start_within: float = 60.0
+    start_within: float = PATIENCE_S
     host: str = "127.0.0.1"
     """On Linux all of 127.0.0.0/8 is this machine; of 127.0.0.2 the daemon thinks that others reach it."""
     by: tuple[str, ...] = ()
@@ -169,7 +170,7 @@ class Daemon:
         return list(answer["runs"])
 
     async def wait_run(
-        self, pleases: Callable[[dict[str, Any]], bool], *, within: float = 60.0, policy: str = ""
+        self, pleases: Callable[[dict[str, Any]], bool], *, within: float = PATIENCE_S, policy: str = ""
     ) -> dict[str, Any]:
         """The first run that pleases; on giving up, says what runs there were."""
         give_up, pause = time.monotonic() + within, 0.05
@@ -186,11 +187,13 @@ class Daemon:
             await asyncio.sleep(pause)
             pause = min(1.2 * pause, SELDOM)
 
-    async def wait_stage(self, stage: str, *, within: float = 60.0, policy: str = "") -> dict[str, Any]:
+    async def wait_stage(self, stage: str, *, within: float = PATIENCE_S, policy: str = "") -> dict[str, Any]:
         """The first run at this stage."""
         return await self.wait_run(lambda run: run["stage"] == stage, within=within, policy=policy)
 
-    async def wait_outcome(self, outcome: str, *, within: float = 60.0, policy: str = "") -> dict[str, Any]:
+    async def wait_outcome(
+        self, outcome: str, *, within: float = PATIENCE_S, policy: str = ""
+    ) -> dict[str, Any]:
         """The first run that closed so."""
         return await self.wait_run(lambda run: run["outcome"] == outcome, within=within, policy=policy)
 

@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from tests.rig.patience import PATIENCE_S
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -128,7 +130,7 @@ class Program:
     """Run as ``nobody`` when the tests run as root (the child then reaches only its folder)."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Added to the test's own environment."""
-    start_within: float = 60.0
+    start_within: float = PATIENCE_S
     host: str = "127.0.0.1"
 
 

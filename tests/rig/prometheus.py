@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from tests.rig.components import program
+from tests.rig.patience import PATIENCE_S
 from tests.rig.processes import Child, Program, scratch, start
 
 
@@ -54,7 +55,7 @@ class Prometheus:
         return [Series(one["metric"], float(one["value"][1])) for one in data["result"]]
 
     async def wait_for(
-        self, expression: str, until: Callable[[list[Series]], object] = bool, *, within: float = 60.0
+        self, expression: str, until: Callable[[list[Series]], object] = bool, *, within: float = PATIENCE_S
     ) -> list[Series]:
         """Ask until the answer pleases (by default: until there is one)."""
         give_up = time.monotonic() + within

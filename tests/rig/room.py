@@ -14,6 +14,7 @@ from typing import Any
 
 from tests.fakes.slack_clicks import Click
 from tests.rig.daemon import PEOPLE, SELDOM, Daemon, token_of
+from tests.rig.patience import PATIENCE_S
 from tests.rig.processes import REPOSITORY, python_module
 from tests.rig.slack import Answer, FakeSlack
 
@@ -26,7 +27,7 @@ class Room:
     slack: FakeSlack
     daemon: Daemon
 
-    async def entry(self, run: str, kind: str, *, within: float = 60.0) -> dict[str, Any]:
+    async def entry(self, run: str, kind: str, *, within: float = PATIENCE_S) -> dict[str, Any]:
         """The last line of this kind in a run's journal, once there is one."""
         found: list[dict[str, Any]] = []
 
@@ -39,7 +40,7 @@ class Room:
 
     # ── In Slack ──────────────────────────────────────────────────────────────────────────────────
 
-    async def card(self, gate: str, *, within: float = 60.0) -> dict[str, Any]:
+    async def card(self, gate: str, *, within: float = PATIENCE_S) -> dict[str, Any]:
         """The message that shows a gate: the last, should Slack have lost an answer."""
         found: list[dict[str, Any]] = []
 
@@ -50,7 +51,7 @@ class Room:
         await until(there, f"no card shows {gate}", within=within)
         return found[-1]
 
-    async def card_says(self, gate: str, *words: str, within: float = 60.0) -> None:
+    async def card_says(self, gate: str, *words: str, within: float = PATIENCE_S) -> None:
         """Wait until the card of a gate holds all these words."""
         seen = ""
 
@@ -76,7 +77,7 @@ class Room:
         """The same through the API."""
         return await self.daemon.post(f"/api/v1/gates/{gate}/votes", {"vote": vote, **more}, by=person)
 
-    async def paged(self, words: str, *, within: float = 60.0) -> dict[str, Any]:
+    async def paged(self, words: str, *, within: float = PATIENCE_S) -> dict[str, Any]:
         """The Slack message that pages somebody with these words."""
         found: list[dict[str, Any]] = []
 
@@ -151,7 +152,9 @@ def _shows(message: dict[str, Any], gate: str) -> bool:
     return any(f"{gate}:" in json.dumps(one) for one in [message, *message["versions"]])
 
 
-async def until(holds: Callable[[], Awaitable[object]], otherwise: str, *, within: float = 60.0) -> None:
+async def until(
+    holds: Callable[[], Awaitable[object]], otherwise: str, *, within: float = PATIENCE_S
+) -> None:
     """Wait until it holds, asking ever less often; fail with these words if it never does."""
     give_up, pause = time.monotonic() + within, 0.05
     while not await holds():

@@ -10,6 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.rig.patience import PATIENCE_S
 from tests.rig.served import served
 
 
@@ -31,7 +32,7 @@ class Webhook:
     deliveries: list[Delivery] = field(default_factory=list)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def wait_for(self, wanted: Callable[[Delivery], object], *, within: float = 60.0) -> Delivery:
+    async def wait_for(self, wanted: Callable[[Delivery], object], *, within: float = PATIENCE_S) -> Delivery:
         """The first delivery, former ones included, that pleases."""
         async with asyncio.timeout(within):
             while True:

@@ -18,6 +18,7 @@ from tests.rig.certificates import certificate
 from tests.rig.kubernetes import SETTLE, FakeKubernetes, putting, running, workload
 from tests.rig.mariadb import MariaDB
 from tests.rig.processes import scratch
+from tests.worlds.scripts import Scripts
 from tests.worlds.service import Reply, Service
 
 CANARY = "canary-of-finaegis"
@@ -30,12 +31,6 @@ DAYS = {"old": 7, "fake": 365, "new": 90}
 """How long the certificates last that visitors may be shown."""
 SECRET = ("Secret", "finaegis-tls")
 BY_CERT_MANAGER = {"cert-manager.io/certificate-name": "finaegis-tls"}
-
-PROGRAM = """\
-#!/bin/sh
-if [ -f "answers/$2" ]; then . "answers/$2"; fi
-printf '%s\\n' "$*" >>ledger
-"""
 
 
 class Door:
@@ -113,8 +108,6 @@ class Finaegis:
     discrepancies: int = 0
     sessions: list[Any] = field(default_factory=list)
     _paused: set[str] = field(default_factory=set)
-    _said: dict[str, str] = field(default_factory=dict)
-    _done: int = 0
     _fine: float = 1000.0
     _wrong: float = 1000.0
     _quick: float = 1000.0
@@ -123,28 +116,12 @@ class Finaegis:
     _first: tuple[str, str] | None = None
 
     def __post_init__(self) -> None:
-        (self.folder / "answers").mkdir()
-        (self.folder / "ledger").touch()
-        program = self.folder / "program"
-        program.write_text(PROGRAM)
-        program.chmod(0o755)
+        self.scripts = Scripts(self.folder, "name=$2")
         self.stripe.on(
             "GET", "/api/v2/status.json", lambda _: Reply(200, {"status": {"indicator": self.indicator}})
         )
-        self._answer("event-sourcing:verify", "echo 'Aggregate 4711: gap after event 12'; exit 1")
+        self.scripts.answers("event-sourcing:verify", "echo 'Aggregate 4711: gap after event 12'; exit 1")
         self.tell()
-
-    @property
-    def ran(self) -> list[str]:
-        """What changed something, as its words were given, oldest first."""
-        return (self.folder / "ledger").read_text().splitlines()
-
-    def commands(self, declared: Mapping[str, Any]) -> dict[str, Any]:
-        """The config's, word by word, but for the program: one that writes down what it was given."""
-        return {
-            name: one | {"argv": [str(self.folder / "program"), *one["argv"][1:]], "cwd": str(self.folder)}
-            for name, one in declared.items()
-        }
 
     async def deployed(self, name: str) -> dict[str, Any]:
         """The spec of one of its Deployments."""
@@ -199,8 +176,7 @@ class Finaegis:
     async def lives(self) -> None:
         """What was run has its effect, the ingress shows what it has, exporters measure. Until cancelled."""
         while True:
-            for line in self.ran[self._done :]:
-                self._done += 1
+            for line in self.scripts.news():
                 self._ran(line)
             objects = {(one["kind"], one["metadata"]["name"]): one for one in await self.kube.objects()}
             self._ingress(objects)
@@ -292,23 +268,14 @@ class Finaegis:
 
     def tell(self) -> None:
         """What artisan prints from now on."""
-        self._says("about", {"environment": {"maintenance_mode": self.closed}})
-        self._says("horizon:status", {"status": "running", "paused": sorted(self._paused)})
-        self._says("queue:failed", [{"id": job, "failed_at": "2026-11-21 07:00:00"} for job in self.failed])
-        self._says("webhooks:status", {"pending": 3})
-        self._says("event-sourcing:errors", [{"projector": one, "event": 81231} for one in self.stuck])
-        self._says("reconcile:report", {"ran": True, "discrepancies": self.discrepancies})
-
-    def _says(self, name: str, answer: Any) -> None:
-        self._answer(name, f"echo '{json.dumps(answer)}'; exit 0")
-
-    def _answer(self, name: str, text: str) -> None:
-        """What a reading command does from now on; never half of it."""
-        if self._said.get(name) != text:
-            new = self.folder / "new"
-            new.write_text(text)
-            new.rename(self.folder / "answers" / name)
-            self._said[name] = text
+        self.scripts.says("about", {"environment": {"maintenance_mode": self.closed}})
+        self.scripts.says("horizon:status", {"status": "running", "paused": sorted(self._paused)})
+        self.scripts.says(
+            "queue:failed", [{"id": job, "failed_at": "2026-11-21 07:00:00"} for job in self.failed]
+        )
+        self.scripts.says("webhooks:status", {"pending": 3})
+        self.scripts.says("event-sourcing:errors", [{"projector": one, "event": 81231} for one in self.stuck])
+        self.scripts.says("reconcile:report", {"ran": True, "discrepancies": self.discrepancies})
 
 
 def secret(annotations: Mapping[str, str]) -> dict[str, Any]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from tests.rig.docker import FakeDocker, running
 from tests.rig.postgres import Server
 from tests.rig.processes import Child, Program, scratch, start
 from tests.rig.redis import recipe
+from tests.worlds.scripts import Scripts
 from tests.worlds.service import Reply, Service
 
 DATABASE = "iamenu"
@@ -56,12 +56,7 @@ GRANT SELECT ON ALL TABLES IN SCHEMA marketplace TO {LOGIN};
 GRANT UPDATE ("payments_enabled") ON marketplace.configuration TO {LOGIN};
 """
 
-PROGRAM = """\
-#!/bin/sh
-for word; do case "$word" in scripts:*) name=${word#scripts:} ;; esac; done
-if [ -n "$name" ] && [ -f "answers/$name" ]; then . "answers/$name"; fi
-printf '%s\\n' "$*" >>ledger
-"""
+NAME = 'for word; do case "$word" in scripts:*) name=${word#scripts:} ;; esac; done'
 
 
 @dataclass
@@ -92,37 +87,19 @@ class Iamenu:
     analytics: float = field(default_factory=time.time)
     closed: bool = False
     _started: dict[str, str] = field(default_factory=dict)
-    _said: dict[str, str] = field(default_factory=dict)
-    _done: int = 0
 
     def __post_init__(self) -> None:
-        (self.folder / "answers").mkdir()
-        (self.folder / "ledger").touch()
-        program = self.folder / "program"
-        program.write_text(PROGRAM)
-        program.chmod(0o755)
-        self._answer("check-analytics-jobs", """echo '{"failed": ["dau"]}'; exit 0""")
+        self.scripts = Scripts(self.folder, NAME)
+        self.scripts.answers("check-analytics-jobs", """echo '{"failed": ["dau"]}'; exit 0""")
         self.api.on(
             "GET", "/api/v1/business/analytics/health", lambda _: Reply(200 if self.analysing else 503)
         )
         self.tell()
 
-    @property
-    def ran(self) -> list[str]:
-        """What changed something, as its words were given, oldest first."""
-        return (self.folder / "ledger").read_text().splitlines()
-
     async def restarted(self) -> list[str]:
         """The containers that were, oldest first."""
         names = {one["Id"]: name for name, one in (await self.engine.containers()).items()}
         return [names[one["path"].split("/")[3]] for one in await self.engine.restarts()]
-
-    def commands(self, declared: Mapping[str, Any]) -> dict[str, Any]:
-        """The config's, word by word, but for the program: one that writes down what it was given."""
-        return {
-            name: one | {"argv": [str(self.folder / "program"), *one["argv"][1:]], "cwd": str(self.folder)}
-            for name, one in declared.items()
-        }
 
     async def sql(self, statement: str, *args: Any) -> list[Any]:
         """What the application or a DBA does."""
@@ -146,8 +123,7 @@ class Iamenu:
         """Customers look at products, services act on what was run, exporters measure. Until it is closed."""
         async with self.server.connected(DATABASE) as database, self.cached() as cache:
             while not self.closed:
-                for line in self.ran[self._done :]:
-                    self._done += 1
+                for line in self.scripts.news():
                     await self._ran(line, database)
                 await self._restart_what_was_told_to()
                 await self._measure(database)
@@ -158,19 +134,19 @@ class Iamenu:
     async def _ran(self, line: str, database: Any) -> None:
         """What follows from a command: soon, so what it prints proves nothing."""
         match line.split():
-            case [*_, "scripts:retry-failed-notifications", "--", "--limit", limit]:
+            case ["scripts:retry-failed-notifications", "--", "--limit", limit]:
                 count = min(int(limit), self.queue["failed"])
                 self.queue["failed"] -= count
                 self.queue["completed"] += count
-            case [*_, "scripts:reconcile-stripe-payments", "--", "--full"]:
+            case ["scripts:reconcile-stripe-payments", "--", "--full"]:
                 await database.execute(
                     """UPDATE marketplace."Order" SET status = 'paid' WHERE status = 'pending'"""
                 )
-            case [*_, "scripts:recalculate-analytics", "--", "--force"]:
+            case ["scripts:recalculate-analytics", "--", "--force"]:
                 self.analytics = self.analytics if self.stubborn else time.time()
             case ["start", "--no-block", "iamenu-rebuild-analytics.service"]:
                 self.analytics = time.time()
-            case [*_, "scripts:rebuild-search-index", "--", "--service", "marketplace"]:
+            case ["scripts:rebuild-search-index", "--", "--service", "marketplace"]:
                 self.cure = "true"
 
     async def _restart_what_was_told_to(self) -> None:
@@ -218,21 +194,13 @@ class Iamenu:
 
     def tell(self) -> None:
         """What its scripts print from now on."""
-        self._answer("check-job-queue", f"echo '{json.dumps(self.queue)}'; exit 0")
+        self.scripts.says("check-job-queue", self.queue)
         said = "echo 'Connected to Stripe'; exit 0" if self.stripe else "exit 1"
-        self._answer("test-stripe-connection", said)
-        self._answer("validate-webhook-signatures", f"exit {int(not self.signed)}")
-        self._answer(
+        self.scripts.answers("test-stripe-connection", said)
+        self.scripts.answers("validate-webhook-signatures", f"exit {int(not self.signed)}")
+        self.scripts.answers(
             "test-email-service", "echo 'Email service responding'; exit 0" if self.mail else "exit 1"
         )
-
-    def _answer(self, name: str, text: str) -> None:
-        """What a reading script does from now on; never half of it."""
-        if self._said.get(name) != text:
-            new = self.folder / "new"
-            new.write_text(text)
-            new.rename(self.folder / "answers" / name)
-            self._said[name] = text
 
 
 def _recipe(folder: Path) -> Program:

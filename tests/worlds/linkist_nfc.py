@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ import asyncpg
 
 from tests.rig.postgres import Server
 from tests.rig.processes import scratch
+from tests.worlds.scripts import Scripts
 from tests.worlds.service import Asked, Reply, Service
 
 DATABASE = "linkist"
@@ -48,12 +48,8 @@ GRANT SELECT ON ALL TABLES IN SCHEMA public TO {LOGIN};
 GRANT UPDATE (revoked_at) ON sessions TO {LOGIN};
 """
 
-PROGRAM = """\
-#!/bin/sh
-case "$0" in */npm) name=$3 ;; */aws) name=$2 ;; */systemctl) name=unit ;; *) name=which ;; esac
-if [ -f "answers/$name" ]; then . "answers/$name"; fi
-printf '%s\\n' "$*" >>ledger
-"""
+NAME = 'case "$0" in */npm) name=$3 ;; */aws) name=$2 ;; */systemctl) name=unit ;; *) name=which ;; esac'
+PROGRAMS = ("npm", "aws", "systemctl", "which")
 
 
 @dataclass
@@ -80,29 +76,23 @@ class Linkist:
     newsletters: bool = True
     backup: float = field(default_factory=time.time)
     components: dict[str, str] = field(default_factory=lambda: dict.fromkeys(SERVICES, "operational"))
-    _said: dict[str, str] = field(default_factory=dict)
-    _done: int = 0
     _counted: dict[tuple[str, str], float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        (self.folder / "answers").mkdir()
-        (self.folder / "ledger").touch()
-        for name in ("npm", "aws", "systemctl", "which"):
-            (self.folder / name).write_text(PROGRAM)
-            (self.folder / name).chmod(0o755)
+        self.scripts = Scripts(self.folder, NAME, programs=PROGRAMS)
         for name in ("stripe:config:verify", "s3:status", "s3:permissions:check", "ses:domain:verify"):
-            self._answer(name, "exit 0")
-        self._answer("system:resources", "exit 0")
-        self._answer("which", "echo /usr/bin/convert; echo /usr/bin/pngquant; exit 0")
-        self._answer("backup:verify", "exit 0")
-        self._answer("backup:list", "echo backup-123; exit 0")
-        self._says("stripe:declines:check", {"reasons": [{"code": "do_not_honor", "count": 12}]})
+            self.scripts.answers(name, "exit 0")
+        self.scripts.answers("system:resources", "exit 0")
+        self.scripts.answers("which", "echo /usr/bin/convert; echo /usr/bin/pngquant; exit 0")
+        self.scripts.answers("backup:verify", "exit 0")
+        self.scripts.answers("backup:list", "echo backup-123; exit 0")
+        self.scripts.says("stripe:declines:check", {"reasons": [{"code": "do_not_honor", "count": 12}]})
         quota = {"Max24HourSend": 50000, "SentLast24Hours": 41200}
-        self._says(
+        self.scripts.says(
             "get-account", {"SendingEnabled": True, "EnforcementStatus": "HEALTHY", "SendQuota": quota}
         )
         release = {"current": "deploy-123", "target": "deploy-122", "plan": "rollback-plan-122"}
-        self._says("deployment:rollback:plan", {**release, "minutes": 12})
+        self.scripts.says("deployment:rollback:plan", {**release, "minutes": 12})
         fine = {"status": {"indicator": "none", "description": "All Systems Operational"}}
         self.stripe.on("GET", "/api/v2/status.json", lambda _: Reply(200, fine))
         self.stripe.on(
@@ -113,23 +103,6 @@ class Linkist:
         self.page.on("GET", "/v1/pages/linkist/components/{id}", self._component)
         self.page.on("PATCH", "/v1/pages/linkist/components/{id}", self._component)
         self._tell()
-
-    @property
-    def ran(self) -> list[str]:
-        """What changed something, as its words were given, oldest first."""
-        lines = (self.folder / "ledger").read_text().splitlines()
-        return [line.removeprefix("run --silent ") for line in lines]
-
-    def commands(self, declared: Mapping[str, Any]) -> dict[str, Any]:
-        """The config's, word by word, but for the programs: ones that write down what they were given."""
-        return {
-            name: one
-            | {
-                "argv": [str(self.folder / Path(one["argv"][0]).name), *one["argv"][1:]],
-                "cwd": str(self.folder),
-            }
-            for name, one in declared.items()
-        }
 
     async def sql(self, statement: str, *args: Any) -> list[Any]:
         """What the application or a DBA does."""
@@ -159,8 +132,7 @@ class Linkist:
         """Services act on what was run, and exporters measure. Until cancelled."""
         async with self.server.connected(DATABASE) as database:
             while True:
-                for line in self.ran[self._done :]:
-                    self._done += 1
+                for line in self.scripts.news():
                     await self._ran(line, database)
                 await self._measure(database)
                 self._tell()
@@ -238,18 +210,7 @@ class Linkist:
         return Reply(200, {"id": name, "status": self.components[name]})
 
     def _tell(self) -> None:
-        self._says("get-configuration-set", {"SendingOptions": {"SendingEnabled": self.newsletters}})
-
-    def _says(self, name: str, answer: Any) -> None:
-        self._answer(name, f"echo '{json.dumps(answer)}'; exit 0")
-
-    def _answer(self, name: str, text: str) -> None:
-        """What a reading script does from now on; never half of it."""
-        if self._said.get(name) != text:
-            new = self.folder / "new"
-            new.write_text(text)
-            new.rename(self.folder / "answers" / name)
-            self._said[name] = text
+        self.scripts.says("get-configuration-set", {"SendingOptions": {"SendingEnabled": self.newsletters}})
 
 
 @asynccontextmanager

@@ -18,6 +18,7 @@ from typing import Any
 from aiohttp import web
 
 from remediator.demo.faults import Fault, FaultKind, Faults
+from tests.rig.patience import PATIENCE_S
 from tests.rig.served import served
 
 TOKEN = "world-token"
@@ -169,7 +170,7 @@ def _hung_up(request: web.Request) -> web.Response:
     return web.Response(status=500)
 
 
-async def eventually(holds: Callable[[], object], otherwise: str, *, within: float = 60.0) -> None:
+async def eventually(holds: Callable[[], object], otherwise: str, *, within: float = PATIENCE_S) -> None:
     """Wait until it holds; fail with these words if it never does."""
     give_up = time.monotonic() + within
     while not holds():
