@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Self
+from typing import Self
 
 import msgspec
 
@@ -38,7 +38,8 @@ from remediator.core.run import Outcome, Page, Refusal, Run, Stage
 from remediator.core.stages import asking
 from remediator.core.turn import Turn
 from remediator.engine.paging import acknowledge
-from remediator.ports import SYSTEM, AlertRow, Disposition, KeptPolicy, Pending, Received, Scope, Tx
+from remediator.engine.standing import follow, heard, misread, stand
+from remediator.ports import SYSTEM, Disposition, KeptPolicy, Pending, Received, Scope, Tx
 
 OURSELVES = "remediator"
 """Who acknowledges what needs nobody any more: as no person is called."""
@@ -143,7 +144,7 @@ class Decisions:
         for versioned in self._policies().matching(alert):
             reason = "it fired again just after it had resolved"
             refusal = Refusal("debounce", reason, again_at=tx.now + self._terms.debounce)
-            await _stand(tx, _no(versioned.policy.name, alert.fingerprint, refusal, tx.now))
+            await stand(tx, versioned.policy.name, alert.fingerprint, refusal)
 
     async def consider_all(self, tx: Tx) -> Committed:
         """After a change of policies: alerts that fire and that a policy has not decided on, or refused."""
@@ -151,7 +152,7 @@ class Decisions:
         for refused in await tx.dispositions(refused_only=True):
             if refused.policy not in self._policies().by_name:
                 gone = Refusal("policy", "the policy is gone")
-                await _stand(tx, _no(refused.policy, refused.fingerprint, gone, tx.now, kind="closed"))
+                await stand(tx, refused.policy, refused.fingerprint, gone, kind="closed")
         for row in await tx.alerts(firing_only=True, limit=100_000):
             for versioned in self._policies().matching(row.alert):
                 standing = await tx.disposition(versioned.policy.name, row.alert.fingerprint)
@@ -174,7 +175,7 @@ class Decisions:
             await tx.drop_dispositions(standing.fingerprint)
         elif versioned is None or versioned not in self._policies().matching(row.alert):
             gone = Refusal("policy", "the policy is gone or no longer matches")
-            await _stand(tx, _no(standing.policy, standing.fingerprint, gone, tx.now, kind="closed"))
+            await stand(tx, standing.policy, standing.fingerprint, gone, kind="closed")
         else:
             await self._consider(tx, versioned, row.alert, done)
         return done
@@ -194,16 +195,16 @@ class Decisions:
         policy, fingerprint = versioned.policy, alert.fingerprint
         address = planning.address(policy, alert)
         if isinstance(address, Refusal):
-            return await _stand(tx, _no(policy.name, fingerprint, address, tx.now))
+            return await stand(tx, policy.name, fingerprint, address)
         open_run = await tx.open_run(policy.name, address.target)
         if open_run is not None:
             await self._advance(tx, open_run, AlertHeard(alert, tx.now), done)
-            return await _follow(tx, policy.name, fingerprint, open_run, "joined")
+            return await follow(tx, policy.name, fingerprint, open_run, "joined")
         by = "watch" if policy.watch is not None else "alert"
         opening = play.Opening(self._new_id("r"), versioned.version, address, alert, by)
         no = await self.open(tx, versioned, opening, done)
         if no is not None:
-            await _stand(tx, _no(policy.name, fingerprint, no, tx.now, target=address.target))
+            await stand(tx, policy.name, fingerprint, no, target=address.target)
         return None
 
     async def open(
@@ -222,7 +223,7 @@ class Decisions:
         decision = play.begin(opening, facts)
         await tx.keep_policy(KeptPolicy(versioned.version, policy.name, versioned.text, versioned.file))
         for fingerprint in opening.members:
-            await _follow(tx, policy.name, fingerprint, decision.run, "run-opened")
+            await follow(tx, policy.name, fingerprint, decision.run, "run-opened")
         opened = {"run": decision.run.id, "policy": policy.name, "target": address.target}
         if decision.run.starter:
             opened["by"] = opening.opened_by
@@ -389,7 +390,7 @@ class Decisions:
         for fingerprint, member in run.members.items():
             if member.firing:
                 about = {"target": run.target, "kind": "holding", "run": run.id}
-                await _stand(tx, _no(run.policy, fingerprint, again, tx.now, **about))
+                await stand(tx, run.policy, fingerprint, again, **about)
 
     async def _closed(self, tx: Tx, decision: Decision) -> None:
         """Alerts that still fire are decided again; nothing is forgotten."""
@@ -404,7 +405,7 @@ class Decisions:
         for fingerprint, member in run.members.items():
             if member.firing:
                 about = {"target": run.target, "kind": kind, "run": run.id}
-                await _stand(tx, _no(run.policy, fingerprint, again, tx.now, **about))
+                await stand(tx, run.policy, fingerprint, again, **about)
 
 
 def _remarks(run: Run, subject: str, otherwise: str) -> tuple[str, ...]:
@@ -441,70 +442,4 @@ def _scope(policy: Policy, catalog: Catalog, target: str, run_id: str, *, shadow
         budget=bounds.budget or "",
         budget_window=budget.per if budget is not None else timedelta(),
         failure_window=bounds.breaker.memory if bounds.breaker is not None else timedelta(),
-    )
-
-
-def heard(row: AlertRow | None, alert: Alert, what: News, now: datetime) -> AlertRow:
-    """The alert's row with this delivery in it."""
-    if row is None:
-        return AlertRow(alert=alert, first_at=now, last_at=now, changed_at=now)
-    if what is News.STALE:
-        return msgspec.structs.replace(row, last_at=now, deliveries=row.deliveries + 1)
-    changed_at = row.changed_at if what in (News.REPEAT, News.REWORDED) else now
-    return AlertRow(
-        alert=alert,
-        first_at=row.first_at,
-        last_at=now,
-        changed_at=changed_at,
-        deliveries=row.deliveries + 1,
-    )
-
-
-def misread(standing: Disposition) -> bool:
-    """Was it refused for what the alert says?"""
-    return (standing.kind, standing.bound) == ("refused", "params")
-
-
-def _no(policy: str, fingerprint: str, refusal: Refusal, now: datetime, **more: Any) -> Disposition:
-    """A refusal as the alert's disposition. ``more``: target, run, kind."""
-    return Disposition(
-        policy=policy,
-        fingerprint=fingerprint,
-        bound=refusal.bound,
-        reason=refusal.reason,
-        again_at=refusal.again_at,
-        waits_for=refusal.waits_for,
-        since=now,
-        refused_since=now,
-        **({"kind": "refused"} | more),
-    )
-
-
-async def _stand(tx: Tx, no: Disposition) -> None:
-    """Keep why nothing is done about an alert; the same answer again keeps its age."""
-    before = await tx.disposition(no.policy, no.fingerprint)
-    if no.kind != "refused":
-        no = msgspec.structs.replace(no, refused_since=None)
-    elif before is not None and before.refused_since is not None:
-        no = msgspec.structs.replace(no, refused_since=before.refused_since, paged=before.paged)
-    if before is not None and (before.kind, before.bound) == (no.kind, no.bound):
-        no = msgspec.structs.replace(no, since=before.since)
-    await tx.put_disposition(no)
-
-
-async def _follow(tx: Tx, policy: str, fingerprint: str, run: Run, kind: str) -> None:
-    """The alert belongs to a run now."""
-    before = await tx.disposition(policy, fingerprint)
-    await tx.put_disposition(
-        Disposition(
-            policy=policy,
-            fingerprint=fingerprint,
-            kind=kind,
-            target=run.target,
-            params=run.params,
-            run=run.id,
-            since=tx.now,
-            refused_since=before.refused_since if before is not None else None,
-            paged=before.paged if before is not None else False,
-        )
     )

@@ -18,7 +18,7 @@ from remediator.core.alert import Alert
 from remediator.core.messages import Card, Effect
 from remediator.core.play import News
 from remediator.core.run import Page, Run, Stage, StepState
-from remediator.engine.decisions import heard, misread
+from remediator.engine.standing import heard, misread
 from remediator.policyfiles.backtest.result import RunSeen, StepSeen
 from remediator.ports import AlertRow, Clock, Disposition, Pending
 from remediator.store.memory import MemoryStore, MemoryTx
