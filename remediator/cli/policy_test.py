@@ -27,9 +27,10 @@ def add_command(commands: Any) -> None:
         "test",
         help="tell the stories in *.test.yaml, and say where they go otherwise",
         description="Plays the stories of *.test.yaml files by the daemon's own core, in virtual time. It "
-        "connects to nothing and needs no secrets. A story that fails is told with what was expected, what "
-        "is, and what happened when. Exit status: 0 fine, 1 a story failed or a test file is wrong, 2 could "
-        "not run. How to write stories: docs/testing-policies.md.",
+        "connects to nothing and needs no secrets. It needs the settings: what these alone refuse, such as a "
+        "number above a ceiling, is refused in a story. A story that fails is told with what was "
+        "expected, what is, and what happened when. Exit status: 0 fine, 1 a story failed or a test file "
+        "is wrong, 2 could not run. How to write stories: docs/testing-policies.md.",
     )
     test.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="folders, test files, or policies")
     test.add_argument("--config", type=Path, default=Path("remediator.yaml"), help="the daemon's settings")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from difflib import get_close_matches
+from functools import partial
 from importlib.util import find_spec
 from typing import Any, get_args
 
@@ -32,7 +33,8 @@ from remediator.connectors import (
 )
 from remediator.connectors.settings import BLIND, Settings
 from remediator.core.catalog import BUILT_IN, Catalog, Connection, Operation
-from remediator.errors import ConfigError
+from remediator.core.intention import Call
+from remediator.errors import ConfigError, ConnectorError
 from remediator.ports import Connector, ConnectorKind
 
 KINDS: dict[str, ConnectorKind] = {
@@ -82,6 +84,7 @@ def catalog(config: Config, *, blind: bool = False) -> Catalog:
             settings.reach,
             settings.limits,
             settings.declared,
+            partial(_refused, kind, settings),
         )
         for name, (kind, settings) in _settled(config, blind=blind).items()
     }
@@ -94,6 +97,18 @@ def catalog(config: Config, *, blind: bool = False) -> Catalog:
         escalations={name: _reached(rungs) for name, rungs in config.escalations.items()},
         budgets={name: budget.rate for name, budget in config.budgets.items()},
     )
+
+
+def _refused(kind: ConnectorKind, settings: Settings, call: Call) -> str:
+    judge = kind.judges.get(call.operation)
+    try:
+        if judge is not None:
+            judge(call, settings)
+    except ConnectorError as error:
+        return error.told
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _reached(rungs: Iterable[Rung]) -> dict[str, timedelta]:

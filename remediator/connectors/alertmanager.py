@@ -142,7 +142,7 @@ class Alertmanager(Unoffered):
         if call.operation != SILENCE.name:
             return await super().preview(call, timeout=timeout)
         try:
-            wanted = self._wanted(call)
+            wanted = asked_for(call, self._settings)
         except ValueError as error:
             raise ConnectorError(call.connection, f"not asked: {error}") from None
         query = [("silenced", "false"), ("inhibited", "false"), ("active", "true")]
@@ -191,7 +191,7 @@ class Alertmanager(Unoffered):
 
     async def _silence(self, call: Call, order: Order, within: float) -> Result:
         try:
-            wanted = self._wanted(call)
+            wanted = asked_for(call, self._settings)
         except ValueError as error:
             return Refused(f"never sent: {error}")
         now, nonce = datetime.now(UTC), secrets.token_hex(8)
@@ -250,30 +250,6 @@ class Alertmanager(Unoffered):
         if not isinstance(found, dict) or (found.get("status") or {}).get("state") == "expired":
             return None
         return found
-
-    def _wanted(self, call: Call) -> _Wanted:
-        """What a call asks for. Raises ValueError where it may not be asked."""
-        matchers, lasts, comment = (call.args.get(name) for name in ("matchers", "for", "comment"))
-        if not isinstance(matchers, Mapping) or not 0 < len(matchers) <= MOST_MATCHERS:
-            raise ValueError(
-                f"a silence needs 1 to {MOST_MATCHERS} matchers; without any it silences everything"
-            )
-        for name, value in matchers.items():
-            if not isinstance(name, str) or not _LABEL.fullmatch(name):
-                raise ValueError(f"{printable(str(name), 80)!r} is no label")
-            if not isinstance(value, str) or not value or len(value) > 1000 or _CONTROL.search(value):
-                raise ValueError(f"the matcher of {name} must be a text of 1 to 1000 printable characters")
-            value.encode()  # half a character has no spelling: a UnicodeEncodeError is a ValueError
-        required = set(self._settings.required)
-        if missing := ", ".join(sorted(required - matchers.keys())):
-            raise ValueError(f"a silence of this connection must name {missing}")
-        if not required and not matchers.keys() - {"alertname"}:
-            raise ValueError("it names alertname alone; name a label beside it, such as env or instance")
-        span = parse_duration(lasts) if isinstance(lasts, str) else timedelta()
-        if not timedelta(0) < span <= self._settings.longest:
-            longest = f"{self._settings.longest.total_seconds():g} s"
-            raise ValueError(f"for must be a time such as 1h, and no longer than this connection's {longest}")
-        return _Wanted(dict(sorted(matchers.items())), span, printable(str(comment or ""), 300).strip(" ."))
 
     # ── The wire ──────────────────────────────────────────────────────────────────────────────────
 
@@ -342,6 +318,29 @@ class Alertmanager(Unoffered):
 
     def _within(self, timeout: float) -> float:
         return min(timeout, self._settings.timeout.total_seconds())
+
+
+def asked_for(call: Call, settings: AlertmanagerSettings) -> _Wanted:
+    """What a call asks for. Raises ValueError where it may not be asked."""
+    matchers, lasts, comment = (call.args.get(name) for name in ("matchers", "for", "comment"))
+    if not isinstance(matchers, Mapping) or not 0 < len(matchers) <= MOST_MATCHERS:
+        raise ValueError(f"a silence needs 1 to {MOST_MATCHERS} matchers; without any it silences everything")
+    for name, value in matchers.items():
+        if not isinstance(name, str) or not _LABEL.fullmatch(name):
+            raise ValueError(f"{printable(str(name), 80)!r} is no label")
+        if not isinstance(value, str) or not value or len(value) > 1000 or _CONTROL.search(value):
+            raise ValueError(f"the matcher of {name} must be a text of 1 to 1000 printable characters")
+        value.encode()  # half a character has no spelling: a UnicodeEncodeError is a ValueError
+    required = set(settings.required)
+    if missing := ", ".join(sorted(required - matchers.keys())):
+        raise ValueError(f"a silence of this connection must name {missing}")
+    if not required and not matchers.keys() - {"alertname"}:
+        raise ValueError("it names alertname alone; name a label beside it, such as env or instance")
+    span = parse_duration(lasts) if isinstance(lasts, str) else timedelta()
+    if not timedelta(0) < span <= settings.longest:
+        longest = f"{settings.longest.total_seconds():g} s"
+        raise ValueError(f"for must be a time such as 1h, and no longer than this connection's {longest}")
+    return _Wanted(dict(sorted(matchers.items())), span, printable(str(comment or ""), 300).strip(" ."))
 
 
 def _check(status: int, raw: bytes) -> None:
@@ -415,4 +414,5 @@ KIND = ConnectorKind(
     operations=(SILENCE, RESTORE),
     settings=AlertmanagerSettings,
     make=Alertmanager,
+    judges={SILENCE.name: asked_for},
 )

@@ -62,11 +62,7 @@ class Disk(Unoffered):
 
     async def read(self, call: Call, *, timeout: float) -> dict[str, Any]:
         """`used_pct` and `free_bytes`."""
-        path = call.args.get("path")
-        if path not in self._settings.mounts:
-            listed = ", ".join(self._settings.mounts)
-            problem = f"not asked: {str(path)[:80]!r} is none of its mounts: {listed}"
-            raise ConnectorError(call.connection, problem, remedy="list it under mounts")
+        path = mount(call, self._settings)
         within = min(timeout, self._settings.timeout.total_seconds())
         try:
             async with asyncio.timeout(within):
@@ -83,6 +79,16 @@ class Disk(Unoffered):
             raise ConnectorError(
                 call.connection, f"{path}: {error.strerror or error}", remedy=remedy
             ) from None
+
+
+def mount(call: Call, settings: DiskSettings) -> str:
+    """The mount point that a call names. ConnectorError where it is not listed."""
+    path = call.args.get("path")
+    if path not in settings.mounts:
+        listed = ", ".join(settings.mounts)
+        problem = f"not asked: {str(path)[:80]!r} is none of its mounts: {listed}"
+        raise ConnectorError(call.connection, problem, remedy="list it under mounts")
+    return str(path)
 
 
 def usage(path: str) -> dict[str, Any]:
@@ -111,4 +117,5 @@ KIND = ConnectorKind(
     operations=(USAGE,),
     settings=DiskSettings,
     make=Disk,
+    judges={USAGE.name: mount},
 )

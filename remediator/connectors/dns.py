@@ -68,15 +68,11 @@ class Dns(Unoffered):
 
     async def read(self, call: Call, *, timeout: float) -> dict[str, Any]:
         """`addresses`."""
-        name, family = call.args.get("name"), call.args.get("family")
-        if not isinstance(name, str) or not self._lists(name) or family not in _FAMILIES:
-            listed = ", ".join(self._settings.names)
-            problem = f"not asked: {str(name)[:80]!r} is none of its names: {listed}"
-            raise ConnectorError(call.connection, problem, remedy="list it under names")
+        name, family = asked(call, self._settings)
         within = min(timeout, self._settings.timeout.total_seconds())
         try:
             async with asyncio.timeout(within):
-                found = await self._aside.ask(lambda: _resolved(name, _FAMILIES[family]))
+                found = await self._aside.ask(lambda: _resolved(name, family))
         except TimeoutError:
             raise ConnectorError(call.connection, f"{name}: no answer within {within:g} s") from None
         except TooManyError as error:
@@ -85,12 +81,23 @@ class Dns(Unoffered):
             raise ConnectorError(call.connection, f"{name}: {error.strerror or error}") from None
         return {"addresses": found}
 
-    def _lists(self, name: str) -> bool:
-        plain = name.lower().removesuffix(".")
-        if not _NAME.fullmatch(name) or len(plain) > 253:
-            return False
-        above = plain.partition(".")[2]
-        return any(one in (plain, f"*.{above}") for one in self._settings.names)
+
+def asked(call: Call, settings: DnsSettings) -> tuple[str, int]:
+    """The name that a call asks about, and the family of addresses. ConnectorError where it is not listed."""
+    name, family = call.args.get("name"), call.args.get("family")
+    if not isinstance(name, str) or not _lists(settings, name) or family not in _FAMILIES:
+        listed = ", ".join(settings.names)
+        problem = f"not asked: {str(name)[:80]!r} is none of its names: {listed}"
+        raise ConnectorError(call.connection, problem, remedy="list it under names")
+    return name, _FAMILIES[family]
+
+
+def _lists(settings: DnsSettings, name: str) -> bool:
+    plain = name.lower().removesuffix(".")
+    if not _NAME.fullmatch(name) or len(plain) > 253:
+        return False
+    above = plain.partition(".")[2]
+    return any(one in (plain, f"*.{above}") for one in settings.names)
 
 
 def _resolved(name: str, family: int) -> list[str]:
@@ -111,4 +118,5 @@ KIND = ConnectorKind(
     operations=(RESOLVE,),
     settings=DnsSettings,
     make=Dns,
+    judges={RESOLVE.name: asked},
 )

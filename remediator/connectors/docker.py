@@ -141,7 +141,7 @@ class Docker(Unoffered):
 
     async def preview(self, call: Call, *, timeout: float) -> Picture:
         """The container as it runs now."""
-        row = _row(self._named(call), await self._inspected(call, timeout))
+        row = _row(named(call, self._settings), await self._inspected(call, timeout))
         within = self._settings.stop_timeout.total_seconds()
         text = f"restarts container {row['key']['container']}: {within:g} s to stop, then it is killed"
         return Picture(1, text, (row,))
@@ -153,7 +153,7 @@ class Docker(Unoffered):
         if order.mark is None:
             return Refused("never sent: nothing would keep its mark")
         try:
-            name, held = self._named(call), await self._inspected(call, timeout)
+            name, held = named(call, self._settings), await self._inspected(call, timeout)
         except ConnectorError as error:
             return Refused(f"never sent: {error.told}")
         row = _row(name, held)
@@ -186,20 +186,11 @@ class Docker(Unoffered):
             return Unknown(f"the container is {state.get('Status', 'stopped')}, and was not started")
         return Refused("it was not restarted")
 
-    def _named(self, call: Call) -> str:
-        name = call.args.get("container")
-        if name not in self._settings.containers:
-            known = ", ".join(self._settings.containers) or "none"
-            raise ConnectorError(
-                call.connection, f"the connection lists no container {name!r}", remedy=f"it lists {known}"
-            )
-        return str(name)
-
     async def _inspected(self, call: Call, timeout: float) -> dict[str, Any]:
         """Raises ConnectorError."""
         from aiodocker.exceptions import DockerError
 
-        name, within = self._named(call), min(timeout, self._settings.timeout.total_seconds())
+        name, within = named(call, self._settings), min(timeout, self._settings.timeout.total_seconds())
         try:
             async with asyncio.timeout(within):
                 found = await self._client(within, never_late, lambda there: there.containers.get(name))
@@ -256,6 +247,17 @@ class Docker(Unoffered):
                 await there.close()
 
 
+def named(call: Call, settings: DockerSettings) -> str:
+    """The container that a call names. ConnectorError where it may not be named."""
+    name = call.args.get("container")
+    if name not in settings.containers:
+        known = ", ".join(settings.containers) or "none"
+        raise ConnectorError(
+            call.connection, f"the connection lists no container {name!r}", remedy=f"it lists {known}"
+        )
+    return str(name)
+
+
 async def _marked(order: Order, mark: dict[str, Any]) -> str:
     assert order.mark is not None
     try:
@@ -310,4 +312,5 @@ KIND = ConnectorKind(
     settings=DockerSettings,
     make=Docker,
     needs="aiodocker",
+    judges={INSPECT.name: named, RESTART.name: named},
 )

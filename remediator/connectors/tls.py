@@ -74,6 +74,15 @@ class TlsSettings(Settings):
     timeout: Duration = Field(default=timedelta(seconds=5), gt=timedelta(0), le=LONGEST)
 
 
+def listed(call: Call, settings: TlsSettings) -> Server:
+    """The server that a call names. ConnectorError where it is not listed."""
+    name = str(call.args.get("server"))
+    if name not in settings.servers:
+        problem = f"not asked: {name[:80]!r} is none of its servers: {', '.join(settings.servers)}"
+        raise ConnectorError(call.connection, problem, remedy="list it under servers")
+    return settings.servers[name]
+
+
 class Tls(Unoffered):
     """The listed servers."""
 
@@ -85,11 +94,7 @@ class Tls(Unoffered):
 
     async def read(self, call: Call, *, timeout: float) -> dict[str, Any]:
         """`not_after`, `issuer` and `subject`."""
-        server = self._settings.servers.get(str(call.args.get("server")))
-        if server is None:
-            listed = ", ".join(self._settings.servers)
-            problem = f"not asked: {str(call.args.get('server'))[:80]!r} is none of its servers: {listed}"
-            raise ConnectorError(call.connection, problem, remedy="list it under servers")
+        server = listed(call, self._settings)
         within, where = min(timeout, self._settings.timeout.total_seconds()), f"{server.host}:{server.port}"
         try:
             async with asyncio.timeout(within):
@@ -200,4 +205,5 @@ KIND = ConnectorKind(
     operations=(EXPIRY,),
     settings=TlsSettings,
     make=Tls,
+    judges={EXPIRY.name: listed},
 )

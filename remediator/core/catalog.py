@@ -139,7 +139,7 @@ class Reach:
         return frozenset(part[-1] for part in parts if part[-2] == table.lower())
 
 
-def _takes_any(_slots: object) -> str:
+def _takes_any(_given: object) -> str:
     return ""
 
 
@@ -163,7 +163,8 @@ class Connection:
     raise the risk of an endpoint (of a declared command: ``COMMAND flush-cache``); fence: what the
     service honours; digest: a hash of the settings that matter to a policy's version; reach: what SQL
     may touch there; limits: how much one answer may hold and how long one call may take, by the
-    setting's name; commands: all that policies may have done there, where that is declared by name.
+    setting's name; commands: all that policies may have done there, where that is declared by name; refuses:
+    why its settings alone would refuse a call, in its own words, or "" where they would not.
     """
 
     name: str
@@ -174,6 +175,7 @@ class Connection:
     reach: Reach = field(default_factory=Reach)
     limits: Mapping[str, int | timedelta] = field(default_factory=lambda: MappingProxyType({}))
     commands: Mapping[str, Command] = field(default_factory=lambda: MappingProxyType({}))
+    refuses: Callable[[Any], str] = field(default=_takes_any, compare=False, repr=False)
 
 
 BUILT_IN = MappingProxyType({"slack": "slack", "people": "people"})

@@ -148,7 +148,7 @@ def intentions(run: Run, policy: Policy, names: Iterable[str], facts: Facts) -> 
 
 def _intention(policy: Policy, name: str, scope: Mapping[str, Any], catalog: Catalog) -> Intention:
     step, place = policy.step(name), f"{policy.policy}: steps.{name}"
-    call = _with_bounds(step, resolved(step.use, step.via, step.with_, scope, catalog, place))
+    call = with_bounds(step, resolved(step.use, step.via, step.with_, scope, catalog, place))
     verify, undo, risk = (
         step.verify,
         _undo_plan(step, scope, catalog, f"{place}.undo"),
@@ -304,7 +304,7 @@ def _undo_of(run: Run, name: str) -> UndoPlan:
     return intention.undo
 
 
-def _with_bounds(step: Step, call: Call) -> Call:
+def with_bounds(step: Step, call: Call) -> Call:
     """What the step says beside ``with`` and its connector must keep: how many rows, and what undo needs."""
     said: dict[str, Any] = {}
     match step.rows:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from remediator.core.catalog import Operation
@@ -75,7 +76,9 @@ class ConnectorKind:
     """One kind of connection: what it offers, and how an instance is made from its settings.
 
     settings: the pydantic model of its part of the config. make: settings → connector. needs: the module
-    of a client library that only ``pip install 'remediator[<name>]'`` brings; "" for none.
+    of a client library that only ``pip install 'remediator[<name>]'`` brings; "" for none. judges: by
+    operation, what raises ConnectorError or ValueError where the settings alone refuse a call; the connector
+    asks the same ones.
     """
 
     name: str
@@ -85,3 +88,4 @@ class ConnectorKind:
     make: Callable[[Any], Connector]
     built_in: bool = False
     needs: str = ""
+    judges: Mapping[str, Callable[[Call, Any], object]] = field(default_factory=lambda: MappingProxyType({}))

@@ -7,6 +7,7 @@ taken back, `change` does it. `removal` deletes, `jobs` begins. The way to the A
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from remediator.connectors.kubernetes import change, jobs, reading, removal, workloads
@@ -58,7 +59,7 @@ class Kubernetes(Unoffered):
                         return await removal.removal(call, self._settings).picture(self._link)
                     case JOB.name:
                         return await jobs.beginning(call, self._settings).picture(self._link)
-                if (wanted := self._wanted(call)) is not None:
+                if (wanted := _wanted(call, self._settings)) is not None:
                     return await change.picture(self._link, wanted)
         except TimeoutError:
             raise _late(call, timeout) from None
@@ -76,7 +77,7 @@ class Kubernetes(Unoffered):
                     return await jobs.beginning(call, self._settings).done(self._link, order)
                 case RESTORE.name:
                     return await restoring.restoring(call, self._settings).restored(self._link, order)
-            wanted = self._wanted(call)
+            wanted = _wanted(call, self._settings)
         except ConnectorError as error:
             return Refused(f"never sent: {error.told}")
         if wanted is None:
@@ -92,7 +93,7 @@ class Kubernetes(Unoffered):
                 if call.operation == RESTORE.name:
                     place = restoring.restoring(call, self._settings).place
                     return await change.inquire(self._link, call.connection, place, mark)
-                if (wanted := self._wanted(call)) is not None:
+                if (wanted := _wanted(call, self._settings)) is not None:
                     return await change.inquire(self._link, call.connection, wanted.place, mark)
         except TimeoutError:
             raise _late(call, timeout) from None
@@ -100,17 +101,18 @@ class Kubernetes(Unoffered):
             raise _of(call, error) from None
         return await super().inquire(call, mark, timeout=timeout)
 
-    def _wanted(self, call: Call) -> Wanted | None:
-        match call.operation:
-            case SCALE.name:
-                return workloads.scaling(call, self._settings)
-            case RESTART.name:
-                return workloads.restarting(call, self._settings)
-            case ROLLBACK.name:
-                return workloads.rolling(call, self._settings)
-            case RESOURCES.name:
-                return workloads.resizing(call, self._settings)
-        return None
+
+_CHANGES: Mapping[str, Callable[[Call, KubernetesSettings], Wanted]] = {
+    SCALE.name: workloads.scaling,
+    RESTART.name: workloads.restarting,
+    ROLLBACK.name: workloads.rolling,
+    RESOURCES.name: workloads.resizing,
+}
+
+
+def _wanted(call: Call, settings: KubernetesSettings) -> Wanted | None:
+    judged = _CHANGES.get(call.operation)
+    return judged(call, settings) if judged is not None else None
 
 
 def _late(call: Call, timeout: float) -> ConnectorError:
@@ -129,4 +131,11 @@ KIND = ConnectorKind(
     settings=KubernetesSettings,
     make=Kubernetes,
     needs="kubernetes_asyncio",
+    judges={
+        **_CHANGES,
+        DELETE.name: removal.removal,
+        JOB.name: jobs.beginning,
+        GET.name: reading.looked,
+        RELEASE.name: reading.released,
+    },
 )

@@ -27,6 +27,7 @@ from remediator.connectors.kubernetes.link import (
 )
 from remediator.connectors.kubernetes.settings import JobSettings, KubernetesSettings, unfit_spec
 from remediator.connectors.kubernetes.workloads import LONGEST
+from remediator.core.calls import printable
 from remediator.core.canonical import digest
 from remediator.core.catalog import Escape, Fence, Kind, Operation, Param, Risk
 from remediator.core.evidence import Picture
@@ -170,5 +171,7 @@ def beginning(call: Call, settings: KubernetesSettings) -> Beginning:
     for name, value in values.items():
         fits = isinstance(value, str) and len(value) <= LONGEST_VALUE and "\0" not in value
         if not fits or not re2.fullmatch(declared.values[name], value):
-            raise ConnectorError(call.connection, f"values.{name} of job {job} does not fit its pattern")
+            given = printable(str(value), 80)
+            problem = f"values.{name} of job {job}: {given!r} does not fit its pattern"
+            raise ConnectorError(call.connection, problem)
     return Beginning(call.connection, str(job), declared, dict(values))

@@ -60,8 +60,8 @@ RELEASE = Operation(
 )
 
 
-async def read(link: Link, call: Call, settings: KubernetesSettings) -> dict[str, Any]:
-    """The object. ConnectorError."""
+def looked(call: Call, settings: KubernetesSettings) -> Place:
+    """The object that is to be read. ConnectorError where it may not be."""
     kind = call.args.get("kind")
     if kind not in settings.kinds:
         raise ConnectorError(
@@ -76,15 +76,26 @@ async def read(link: Link, call: Call, settings: KubernetesSettings) -> dict[str
             f"not asked: the connection does not list the secret {place.namespace}/{place.name}",
             remedy=f"list it under secrets; it has [{', '.join(settings.secrets)}]",
         )
-    declared = settings.jobs.get(place.name) if kind == "job" else None
+    return place
+
+
+async def read(link: Link, call: Call, settings: KubernetesSettings) -> dict[str, Any]:
+    """The object. ConnectorError."""
+    place = looked(call, settings)
+    declared = settings.jobs.get(place.name) if place.kind.name == "job" else None
     if declared is not None and declared.namespace == place.namespace:
         return shown(await _newest(link, call.connection, place))
     return shown((await link.get(call.connection, place)).object)
 
 
+def released(call: Call, settings: KubernetesSettings) -> Place:
+    """The Deployment whose release is to be read. ConnectorError where it may not be."""
+    return place_of(call, settings, "deployment")
+
+
 async def release(link: Link, call: Call, settings: KubernetesSettings) -> dict[str, Any]:
     """The release. age: in seconds. before: its revision and images, or None. ConnectorError."""
-    place = place_of(call, settings, "deployment")
+    place = released(call, settings)
     held = await link.get(call.connection, place)
     history = await revisions.history(call.connection, link, place, held.object)
     if held.at is None:

@@ -197,4 +197,5 @@ KIND = ConnectorKind(
     settings=MysqlSettings,
     make=Mysql,
     needs="pymysql",
+    judges={KILL.name: sessions.sought},
 )

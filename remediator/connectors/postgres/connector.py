@@ -130,4 +130,5 @@ KIND = ConnectorKind(
     operations=(QUERY, EXECUTE, RESTORE, TERMINATE, MAINTAIN),
     settings=PostgresSettings,
     make=Postgres,
+    judges={TERMINATE.name: sessions.sought, MAINTAIN.name: keeping.upkeep},
 )

@@ -91,9 +91,6 @@ class Redis(Unoffered):
 
     def __init__(self, settings: RedisSettings) -> None:
         self._settings = settings
-        self._keys = [
-            re.compile(".*".join(map(re.escape, one.split("*"))), re.DOTALL) for one in settings.keys
-        ]
 
     async def read(self, call: Call, *, timeout: float) -> dict[str, Any]:
         """INFO as a map; or `value`."""
@@ -101,7 +98,7 @@ class Redis(Unoffered):
             section = call.args.get("section")
             words = ["INFO", section] if section in SECTIONS else ["INFO"]
         else:
-            words = self._reading(call)
+            words = reading(call, self._settings)
         async with self._asking(call, timeout) as link:
             if call.operation == INFO.name:
                 return facts(await link.asked(*words))
@@ -114,26 +111,6 @@ class Redis(Unoffered):
                 raise ConnectorError(call.connection, f"the value has {size} bytes, more than {MOST_BYTES}")
         answer = await link.asked(*words)
         return number(answer) if words[0] == "ZSCORE" else answer
-
-    def _reading(self, call: Call) -> list[str]:
-        """The words of a reading command. ConnectorError where it may not be asked."""
-        command, key, field = (call.args.get(name) for name in ("command", "key", "field"))
-        if command == "DBSIZE" and key is None and field is None:
-            return [command]
-        if command not in _BY_KEY or not isinstance(key, str):
-            raise ConnectorError(call.connection, f"not asked: {command} needs a key")
-        if not any(pattern.fullmatch(key) for pattern in self._keys):
-            listed = ", ".join(self._settings.keys) or "none"
-            raise ConnectorError(
-                call.connection,
-                f"not asked: {printable(key, 80)!r} is none of the keys that it lists: {listed}",
-                remedy="list it under keys",
-            )
-        wanted = _BY_KEY[command]
-        if (field is not None) is not bool(wanted) or not isinstance(field, str | None):
-            needs = "needs a field" if wanted else "takes no field"
-            raise ConnectorError(call.connection, f"not asked: {command} {needs}")
-        return [command, key, *([field] if field is not None else [])]
 
     async def preview(self, call: Call, *, timeout: float) -> Picture:
         """The very command. The server is not asked: what stands there may change at any time."""
@@ -198,6 +175,31 @@ class Redis(Unoffered):
         return min(timeout, self._settings.timeout.total_seconds())
 
 
+def reading(call: Call, settings: RedisSettings) -> list[str]:
+    """The words of a reading command. ConnectorError where it may not be asked."""
+    command, key, field = (call.args.get(name) for name in ("command", "key", "field"))
+    if command == "DBSIZE" and key is None and field is None:
+        return [command]
+    if command not in _BY_KEY or not isinstance(key, str):
+        raise ConnectorError(call.connection, f"not asked: {command} needs a key")
+    if not any(_fits(one, key) for one in settings.keys):
+        listed = ", ".join(settings.keys) or "none"
+        raise ConnectorError(
+            call.connection,
+            f"not asked: {printable(key, 80)!r} is none of the keys that it lists: {listed}",
+            remedy="list it under keys",
+        )
+    wanted = _BY_KEY[command]
+    if (field is not None) is not bool(wanted) or not isinstance(field, str | None):
+        needs = "needs a field" if wanted else "takes no field"
+        raise ConnectorError(call.connection, f"not asked: {command} {needs}")
+    return [command, key, *([field] if field is not None else [])]
+
+
+def _fits(pattern: str, key: str) -> bool:
+    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), key, re.DOTALL) is not None
+
+
 def _was(call: Call, command: RedisCommand) -> str | None:
     """What the setting must be now. Raises ValueError where there is none."""
     was = call.args.get("was")
@@ -215,4 +217,5 @@ KIND = ConnectorKind(
     settings=RedisSettings,
     make=Redis,
     needs="redis",
+    judges={READ.name: reading},
 )

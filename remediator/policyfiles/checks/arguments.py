@@ -8,15 +8,17 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
-from remediator.core.catalog import Escape
+from remediator.core.catalog import Escape, Kind, Operation
 from remediator.core.catalog import Param as Spec
 from remediator.core.escaping import checked_path
 from remediator.core.expression import Expression, Template, parse_duration
+from remediator.core.intention import Call
 from remediator.core.opening import Param
 from remediator.core.parameters import is_number
+from remediator.core.planning import with_bounds
 from remediator.documents.finding import nearest
 from remediator.documents.reading import Place
-from remediator.policyfiles.checks.uses import Look, Problem, templates
+from remediator.policyfiles.checks.uses import Look, Problem, Use, templates
 
 
 def unknown_argument(look: Look) -> Iterator[Problem]:
@@ -67,6 +69,56 @@ def _argument(place: Place, name: str, value: Any, spec: Spec) -> Iterator[Probl
         text = str(value.pieces[0]) if value.pieces else ""
         if text not in spec.choices:
             yield Problem(place, f"{name} cannot be {text!r}", nearest(text, spec.choices))
+
+
+_FILLINGS = ("one", "other")
+"""What may come of an expression: what is refused for both, by the same words, is not refused for these."""
+
+
+def refused_argument(look: Look) -> Iterator[Problem]:
+    """P109: arguments that the connection's settings refuse, whatever a run fills in."""
+    for use in look.uses:
+        operation, connection = look.operation(use), look.connection(use)
+        if operation is None or connection is None or not _whole_call(look, use, operation):
+            continue
+        told = {connection.refuses(_call(look, use, filling)) for filling in _FILLINGS}
+        if len(told) == 1 and (problem := told.pop()):
+            yield Problem((*use.place, "with"), f"{connection.name} refuses this: {problem}", on_key=True)
+
+
+def _whole_call(look: Look, use: Use, operation: Operation) -> bool:
+    """Is all there that a connection looks at, and of its type? What is not has a finding of its own."""
+    required = {name for name, spec in operation.params.items() if spec.required}
+    if not required <= use.arguments.keys() <= operation.params.keys():
+        return False
+    step = look.policy.steps.get(str(use.place[1])) if use.place[0] == "steps" else None
+    if operation.counts and (step is None or step.rows is None):
+        return False
+    given = [(value, operation.params[name]) for name, value in use.arguments.items()]
+    return not any(
+        (_whole(value) and spec.type not in ("string", "int")) or any(_argument((), "", value, spec))
+        for value, spec in given
+    )
+
+
+def _call(look: Look, use: Use, filling: str) -> Call:
+    """With what the step says beside its arguments, where it is the step's own act."""
+    arguments = {name: _with(value, filling) for name, value in use.arguments.items()}
+    call = Call(use.operation, use.connection, arguments)
+    acts = use.wants is Kind.ACTION and len(use.place) == len(("steps", "its name"))
+    return with_bounds(look.policy.steps[str(use.place[1])], call) if acts else call
+
+
+def _with(value: Any, filling: str) -> Any:
+    """The value with this in the place of each expression."""
+    match value:
+        case Template():
+            return "".join(filling if isinstance(piece, Expression) else piece for piece in value.pieces)
+        case dict():
+            return {key: _with(item, filling) for key, item in value.items()}
+        case list():
+            return [_with(item, filling) for item in value]
+    return value
 
 
 _PROMQL = re.compile(

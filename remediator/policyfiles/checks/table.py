@@ -31,6 +31,7 @@ CHECKS: tuple[Check, ...] = (
     Check("P106", "error", arguments.missing_argument),
     Check("P107", "error", arguments.wrong_argument),
     Check("P108", "error", naming.unknown_command),
+    Check("P109", "error", arguments.refused_argument),
     Check("P110", "error", naming.unknown_name),
     Check("P111", "error", naming.unknown_field),
     Check("P112", "error", naming.unknown_result),

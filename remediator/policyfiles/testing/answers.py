@@ -21,6 +21,8 @@ def unreadable(call: Call, value: Mapping[str, Any], catalog: Catalog) -> str:
     """Why the daemon would have no reading of such an answer, or "" when it would."""
     if problem := _unfilled(call, catalog):
         return f"not asked: {problem}"
+    if problem := _beyond(call, catalog):
+        return f"{call.connection}: {problem}"
     try:
         if call.operation == http.GET.name:
             _check_http(live(call), value["status"])
@@ -44,6 +46,12 @@ def _unfilled(call: Call, catalog: Catalog) -> str:
     return connection.commands[name].refuses(live(call).args.get("slots"))
 
 
+def _beyond(call: Call, catalog: Catalog) -> str:
+    """Why its connection's settings alone would refuse it, such as a ceiling, or "" where they would not."""
+    connection = catalog.connections.get(call.connection)
+    return connection.refuses(live(call)) if connection is not None else ""
+
+
 def _never(call: Call) -> str:
     return "never started" if call.operation == command.RUN.name else "never sent"
 
@@ -52,6 +60,8 @@ def unshown(call: Call, count: int, catalog: Catalog) -> str:
     """Why nobody would be asked about such a change, of so many rows or sessions, or "" when people would."""
     if problem := _unfilled(call, catalog):
         return f"{_never(call)}: {problem}"
+    if problem := _beyond(call, catalog):
+        return f"{call.connection}: {problem}"
     match call.operation:
         case EXECUTE.name:
             return _miscounted(call, count, "would change") or ("" if count else "it would change no row")
@@ -71,6 +81,8 @@ def ended(call: Call, answer: dict[str, Any], catalog: Catalog) -> Result:
     """How an act ends that was answered so."""
     if problem := _unfilled(call, catalog):
         return Refused(f"{_never(call)}: {problem}")
+    if problem := _beyond(call, catalog):
+        return Refused(f"never sent: {problem}")
     if call.operation != http.REQUEST.name:
         count = answer.get("count", answer.get("rows"))
         if call.operation in (EXECUTE.name, mysql.EXECUTE.name) and isinstance(count, int):
