@@ -19,6 +19,13 @@ pytestmark = [pytest.mark.e2e, pytest.mark.no_cover]
 
 HOLDS, SOON, PROVELESS, BOTH = "hold-long", "hold-until-resolved", "hold-unproved", "hold-campaign"
 
+STILL = {
+    "use": "http.get",
+    "via": "loyalty_api",
+    "with": {"path": "/api/campaigns/${campaign_id}"},
+    "when": 'verify.json.status == "paused"',
+}
+
 
 def _undo(**more: Any) -> dict[str, Any]:
     return {
@@ -38,7 +45,8 @@ def _unprovable() -> dict[str, Any]:
 def play(one_world: LoyaltyWorld, one_slack: FakeSlack) -> Iterator[Stage]:
     policies = [
         pausing(HOLDS, gate=UNATTENDED, undo=_undo(after="1h")),
-        pausing(SOON, gate=UNATTENDED, undo=_undo(after="1h", early=["resolved"])) | {"recheck": "1h"},
+        pausing(SOON, gate=UNATTENDED, undo=_undo(after="1h", early=["resolved"], still=STILL))
+        | {"recheck": "1h"},
         _unprovable(),
         holding(after="3s"),
     ]
@@ -54,6 +62,18 @@ async def test_a_hold_ends_early_when_the_alert_stays_resolved(play: Stage) -> N
     await play.fire(SOON, campaign, "resolved")
     await play.closed(campaign, "fixed")
     assert (await play.calls(campaign), await play.calls(campaign, "resume")) == (1, 1)
+
+
+async def test_what_somebody_has_changed_meanwhile_is_left_alone(play: Stage) -> None:
+    campaign = await play.campaign()
+    await play.fire(SOON, campaign)
+    await play.run_at("holding", campaign)
+    await play.world.control(f"campaigns/{campaign}", status="ended")
+    await play.fire(SOON, campaign, "resolved")
+    run = await play.closed(campaign, "failed")
+    assert "the undo of pause was left alone" in run["reason"]
+    assert await play.calls(campaign, "resume") == 0
+    await play.paged('verify.json.status = "ended"')
 
 
 async def test_a_hold_does_not_end_for_an_alert_that_only_blinks(play: Stage) -> None:

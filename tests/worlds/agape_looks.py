@@ -73,6 +73,7 @@ PROGRAM = """\
 printf '%s\\n' "$*" >>{folder}/ledger
 case "$*" in
 "id agape-backend") cat {folder}/instances ;;
+"scale agape-backend "*) echo "[ $(seq -s', ' 0 $(($3 - 1))) ]" >{folder}/instances ;;
 "stats "*) echo '{{"MemPerc":"91.20%"}}' ;;
 esac
 """
@@ -124,8 +125,8 @@ class Agape:
     database: str = ""
     failing: float = 0.0
     errors: float = 0.0
-    queue: dict[str, int] = field(default_factory=lambda: {"waiting": 3, "failed": 0, "concurrency": 5})
-    paused: bool = False
+    queue: dict[str, int] = field(default_factory=lambda: {"waiting": 3, "failed": 0})
+    marketing: dict[str, Any] = field(default_factory=lambda: {"paused": False, "reason": ""})
     api: Service = field(default_factory=Service)
     paystack: Service = field(default_factory=Service)
     exporter: Service = field(default_factory=Service)
@@ -135,9 +136,9 @@ class Agape:
         self.api.on(
             "GET", "/healthz", lambda _: Reply(200, {"status": "ok", "maintenance": self.maintenance})
         )
-        self.api.on("GET", "/api/v1/admin/marketing", lambda _: Reply(200, {"paused": self.paused}))
-        self.api.on("POST", "/api/v1/admin/marketing/{word}", self._marketing)
-        self.api.on("GET", "/api/v1/admin/queues/stats", lambda _: Reply(200, {"email": self.queue}))
+        self.api.on("GET", "/api/v1/admin/marketing", lambda _: Reply(200, self.marketing))
+        self.api.on("POST", "/api/v1/admin/marketing/{word}", self._switch_marketing)
+        self.api.on("GET", "/api/v1/admin/queues/stats", self._stats)
         self.api.on("POST", "/api/v1/admin/webhooks/reprocess", self._reprocess)
         self.paystack.gauge("probe_success", 1)
         self.exporter.gauge("pg_up", 1)
@@ -159,6 +160,12 @@ class Agape:
         said = [line.split()[0] for line in self.ran if line.startswith("MAINTENANCE_MODE=")]
         return said[-1:] == ["MAINTENANCE_MODE=true"]
 
+    @property
+    def concurrency(self) -> int:
+        """How many the queue's workers were started for last."""
+        said = [line.split()[0] for line in self.ran if line.startswith("QUEUE_CONCURRENCY=")]
+        return int(said[-1].partition("=")[2]) if said else 5
+
     def commands(self, declared: Mapping[str, Any]) -> dict[str, Any]:
         """The config's, word by word, but for the program: one that writes down what it was given."""
         return {
@@ -171,9 +178,12 @@ class Agape:
         async with self.server.connected(self.database) as connection:
             return [dict(row) for row in await connection.fetch(statement, *args)]
 
-    def _marketing(self, asked: Asked) -> Reply:
-        self.paused = asked.fields["word"] == "pause"
-        return Reply(200, {"paused": self.paused})
+    def _stats(self, _: Asked) -> Reply:
+        return Reply(200, {"email": {**self.queue, "concurrency": self.concurrency}})
+
+    def _switch_marketing(self, asked: Asked) -> Reply:
+        self.marketing |= {"paused": asked.fields["word"] == "pause", "reason": asked.body["reason"]}
+        return Reply(200, self.marketing)
 
     def _reprocess(self, asked: Asked) -> Reply:
         statement = (

@@ -125,6 +125,10 @@ def _wait(turn: Turn, reason: str) -> None:
     """The target stays locked meanwhile, unless it is another run that is waited for."""
     if turn.run.wait_until is None:  # told once for each time that it has to wait
         turn.note("undo-waits", step=turn.run.undoing[0], reason=reason)
+    _pause(turn)
+
+
+def _pause(turn: Turn) -> None:
     turn.change(wait_until=turn.now + PAUSE, yields=turn.facts.holder is not None)
 
 
@@ -287,7 +291,7 @@ def _unread(turn: Turn, step: StepRun, reading: Reading, error: str) -> None:
     reason = f"whether it may be sent still cannot be told: {printable(error)}"
     if turn.now + PAUSE >= since + PATIENCE:
         return _gone_wrong(turn, step.name, f"{reason}. It was not sent")
-    return _wait(turn, reason)
+    return _wait(turn, reason) if since == turn.now else _pause(turn)
 
 
 # ── The proof of an undo ────────────────────────────────────────────────────────────────────────
