@@ -113,6 +113,7 @@ def decided(at: At, old: Policy, new: Policy, risks: tuple[Risks, Risks]) -> Ite
         if not alike(both[0].case.when, both[1].case.when):
             yield _when(here, *both, direction=_moved(both, (before, number)))
         yield from _steps(here, old.decide[before], new.decide[number], either)
+        yield from _order(here, *both)
     for number in gone:
         yield _case(at, old.decide, number, risks[0], removed=True)
     for number in came:
@@ -205,6 +206,29 @@ def _steps(at: At, old: Case, new: Case, risks: Risks) -> Iterator[Change]:
         yield Change(at.where, words, Direction.ACTS)
     if old.steps and new.steps and old.rungs is not new.rungs:
         yield Change(at.where, f"{doing(old)} → {doing(new)}", Direction.UNCLEAR)
+
+
+def _order(at: At, old: gates.Scene, new: gates.Scene) -> Iterator[Change]:
+    """What comes before an act may keep it away: by failing, and as a rung by working."""
+    risks = {**old.risks, **new.risks}
+    for name in new.case.steps:
+        if name not in old.case.steps or _safe(name, risks):
+            continue
+        was, now = _before(old, name), _before(new, name)
+        lost, gained = [one for one in was if one not in now], [one for one in now if one not in was]
+        told = [f"no longer comes after {', '.join(lost)}"] * bool(lost)
+        told += [f"comes after {', '.join(gained)} now"] * bool(gained)
+        if told:
+            one = Direction.LOOSENED if lost else Direction.TIGHTENED
+            direction = Direction.UNCLEAR if lost and gained else one
+            yield Change(at.where, f"{name} {' and '.join(told)}", direction)
+
+
+def _before(scene: gates.Scene, name: str) -> list[str]:
+    """The steps that stand before it, of a ``do`` those after whose failure nothing is done."""
+    ahead = scene.case.steps[: scene.case.steps.index(name)]
+    steps = scene.policy.steps
+    return [one for one in ahead if scene.case.rungs or steps[one].on_failure != "continue"]
 
 
 def _quiet(case: Case, risks: Risks) -> bool:

@@ -6,6 +6,7 @@ A policy may stay as it is and yet become looser, because what it leans on did.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 
 from remediator.config import Budget, Config, Hook, Person, Role, Rung
 from remediator.connectors import connected
@@ -20,6 +21,7 @@ from remediator.policyfiles.diff.judges import (
     Judge,
     Table,
     acts,
+    arrow,
     elsewhere,
     fields,
     members,
@@ -94,13 +96,49 @@ SLACK: Table = {
     "bot_token": told("bot_token", Direction.ACTS),
     "signing_secret": told("signing_secret", Direction.UNCLEAR),  # whoever has it may vote for anybody
     "app_token": told("app_token", Direction.UNCLEAR),
-    "channel": acts("channel"),
+    "channel": unclear("channel"),  # who is asked and paged there?
     "app_id": told("app_id", Direction.UNCLEAR, gone=Direction.LOOSENED),
     "api_url": unclear("api_url"),
 }
 PAGE_HOOK: Table = {
-    "url": told("url", Direction.ACTS),
+    "url": told("url", Direction.UNCLEAR),
     "headers": told("headers", Direction.ACTS),
+}
+
+
+def _listen(at: At, old: str, new: str) -> Iterator[Change]:
+    """Whom it leaves out matters, not on which port."""
+    closed, open_ = at.old.loopback, not at.new.loopback
+    direction = (
+        Direction.ACTS if closed is not open_ else Direction.LOOSENED if open_ else Direction.TIGHTENED
+    )
+    yield Change(at.where, f"listen {old} → {new}", direction)
+
+
+def _kept(name: str) -> Judge:
+    """How long what happened can be looked up; None: for ever."""
+
+    def judge(at: At, old: timedelta | None, new: timedelta | None) -> Iterator[Change]:
+        shorter = new is not None and (old is None or new < old)
+        words = " → ".join("for ever" if one is None else spelled(one) for one in (old, new))
+        yield Change(at.where, f"{name} {words}", Direction.LOOSENED if shorter else Direction.TIGHTENED)
+
+    return judge
+
+
+def _archive(at: At, old: str | None, new: str | None) -> Iterator[Change]:
+    one = Direction.LOOSENED if new is None else Direction.TIGHTENED
+    both = old is not None and new is not None
+    words, _ = arrow("archive", old, new)
+    yield Change(at.where, words, Direction.ACTS if both else one)
+
+
+RETENTION: Table = {
+    "deliveries": acts("deliveries"),
+    "alerts": acts("alerts"),
+    "runs": _kept("runs"),
+    "counters": _kept("counters"),
+    "archive": _archive,
 }
 LIMITS: Table = {
     "inbox": acts("inbox"),
@@ -108,12 +146,12 @@ LIMITS: Table = {
     "acts_at_once": more_is_looser("acts_at_once"),
 }
 CONFIG: Table = {
-    "listen": acts("listen"),
+    "listen": _listen,
     "public_url": neutral("public_url"),
-    "store": acts("store"),
+    "store": unclear("store"),  # halts, counters and holds stay behind in the other one
     "policies": acts("policies"),
     "reload": acts("reload"),
-    "retention": acts("retention"),
+    "retention": part("retention", RETENTION),
     "hooks": part("hooks", HOOKS),
     "connections": elsewhere,  # by `compare`, from the catalogue
     "people": named("people", "person", _person),

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from math import inf
 
-from remediator.core.catalog import Risk
+from remediator.core.catalog import Catalog, Risk
+from remediator.core.policy import Policy
 from remediator.core.steps import AtMost, Step
+from remediator.policyfiles.checks.safety import step_risks
+from remediator.policyfiles.checks.uses import Look
 from remediator.policyfiles.diff import gates
 from remediator.policyfiles.diff.calls import act, call
 from remediator.policyfiles.diff.change import Change, Direction, spelled
@@ -83,6 +86,8 @@ STEP: Table = {
 }
 SAFE: Table = {**STEP, **call(Direction.ACTS), "for_each": _for_each(Direction.ACTS)}
 """Of a step that was safe and is."""
+ANSWERS: Table = {**STEP, **call(Direction.UNCLEAR)}
+"""Of one on whose answer depends what a step does that is not safe."""
 
 
 def steps(
@@ -107,8 +112,24 @@ def steps(
 
 def step(at: At, pair: tuple[Step, Step], risks: tuple[Risk | None, Risk | None]) -> Iterator[Change]:
     """One step against another, or its older self; its gate is judged with the cases that name it."""
-    yield from fields(at, *pair, SAFE if set(risks) == {Risk.SAFE} else STEP)
+    table = STEP
+    if set(risks) == {Risk.SAFE}:
+        name = at.where.rpartition(".")[2]
+        table = ANSWERS if _is_heard(name, at.old, at.before) or _is_heard(name, at.new, at.after) else SAFE
+    yield from fields(at, *pair, table)
     yield from _risk(at, *pair, risks)
+
+
+def _is_heard(name: str, policy: Policy, catalog: Catalog) -> bool:
+    """Does a step that is not safe look at what this one comes to?"""
+    look = Look(policy, catalog)
+    risks = step_risks(look)
+    return any(
+        seen.place[0] == "steps"
+        and risks.get(str(seen.place[1])) is not Risk.SAFE
+        and any(path.root == "steps" and path.keys[:1] == (name,) for path in seen.expression.paths)
+        for seen in look.expressions
+    )
 
 
 def _risk(at: At, old: Step, new: Step, risks: tuple[Risk | None, Risk | None]) -> Iterator[Change]:

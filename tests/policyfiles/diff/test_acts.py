@@ -34,6 +34,8 @@ SILENCE: dict[str, Any] = {
     "comment": "known",
 }
 
+STEPS = {"page": say("20 jobs failed"), "tell": say("one"), "retry": post("/retry")}
+
 ARGUMENTS: list[tuple[str, dict[str, Any], dict[str, Any], Direction]] = [
     # (operation, its arguments, what is written over them, direction); None: left out
     ("mysql.kill", BUSY, {"longer_than": "1s"}, LOOSENED),
@@ -183,9 +185,44 @@ def test_what_is_read_decides_where_something_that_is_not_safe_leans_on_it(
     )
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (["tell", "retry"], ["retry", "tell"], {LOOSENED: "retry no longer comes after tell", ACTS: "steps in another order"}),
+        (["tell", "retry"], ["retry"], {LOOSENED: "retry no longer comes after tell", ACTS: "step tell removed"}),
+        (["retry"], ["page", "retry"], {TIGHTENED: "retry comes after page now", ACTS: "step page added"}),
+        (["tell", "retry"], ["page", "retry"], {UNCLEAR: "retry no longer comes after tell and comes after page now", ACTS: "step"}),
+        (["drain", "retry"], ["retry"], {LOOSENED: "retry no longer comes after drain", TIGHTENED: "step drain removed"}),
+        (["drain", "retry"], ["retry", "drain"], {LOOSENED: "retry no longer comes after drain", TIGHTENED: "drain comes after retry now", ACTS: "steps in another order"}),
+        (["retry", "tell"], ["retry"], {ACTS: "step tell removed"}),
+        (["heed", "retry"], ["retry", "heed"], {ACTS: "steps in another order"}),  # its failure stops nothing
+    ],
+)  # fmt: skip
+def test_what_comes_before_an_act_may_keep_it_away(
+    old: list[str], new: list[str], told: dict[Direction, str]
+) -> None:
+    more = {"drain": post("/drain"), "heed": say("one", on_failure="continue")}
+    there = compared(*(policy({**STEPS, **more}, decide=[{"do": names}]) for names in (old, new)))
+    assert {one.direction for one in there} == told.keys(), [str(one) for one in there]
+    for one in there:
+        assert told[one.direction] in str(one)
+
+
+@pytest.mark.parametrize(("asks", "direction"), [("", ACTS), ("/${steps.quote.result.json.id}", UNCLEAR)])
+def test_a_safe_step_on_whose_answer_an_act_depends_is_judged_as_the_act(
+    asks: str, direction: Direction
+) -> None:
+    old, new = (
+        policy(
+            {"quote": post(f"/safe/{which}"), "pay": post(f"/pay{asks}")}, decide=[{"do": ["quote", "pay"]}]
+        )
+        for which in ("low", "high")
+    )
+    assert [one.direction for one in compared(old, new)] == [direction]
+
+
 # ── Cases that keep a later one away ────────────────────────────────────────────────────────────
 
-STEPS = {"page": say("20 jobs failed"), "tell": say("one"), "retry": post("/retry")}
 GUARD: dict[str, Any] = {"when": "failed.count > 20", "do": ["page"]}
 ACT: dict[str, Any] = {"do": ["retry"]}
 ASKED = {**ACT, "gate": votes(oncall=1)}

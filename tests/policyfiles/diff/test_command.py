@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from remediator.cli import main
-from remediator.config import Config, Hook, Hooks, Limits, PageHook, Slack
+from remediator.config import Config, Hook, Hooks, Limits, PageHook, Retention, Slack
 from remediator.config_file import load as load_config
 from remediator.connectors import catalog, problems
 from remediator.core.catalog import Catalog
@@ -212,7 +212,7 @@ def test_a_policy_that_moved_to_another_file_is_the_same(repo: Repo, diff: Any) 
         (("resolved_debounce",), "23h", "resolved_debounce 1m → 23h", LOOSENED),
         (("targets",), ["campaign", "worker"], "targets gained worker", LOOSENED),
         (("connections", "api", "endpoints"), {}, "POST /pause is disruptive, was destructive", LOOSENED),
-        (("page_webhook", "url"), "https://evil.example", "page_webhook: url changed", ACTS),
+        (("page_webhook", "url"), "https://evil.example", "page_webhook: url changed", UNCLEAR),
         (("page_webhook", "headers"), {"X": "${env:OTHER}"}, "page_webhook: headers changed", ACTS),
         (("page_webhook",), None, "page_webhook removed", LOOSENED),
         (("hooks", "alertmanager"), {}, "hooks.alertmanager: asks senders for nothing, was bearer", LOOSENED),
@@ -224,11 +224,17 @@ def test_a_policy_that_moved_to_another_file_is_the_same(repo: Repo, diff: Any) 
         (("slack", "bot_token"), "${env:OTHER}", "slack: bot_token changed", ACTS),
         (("slack", "signing_secret"), "${env:OTHER}", "slack: signing_secret changed", UNCLEAR),
         (("slack", "app_token"), "${env:OTHER}", "slack: app_token changed", UNCLEAR),
-        (("slack", "channel"), "C0OTHER", "channel C0OPS → C0OTHER", ACTS),
+        (("slack", "channel"), "C0OTHER", "channel C0OPS → C0OTHER", UNCLEAR),
         (("slack", "app_id"), "A0EVIL", "slack: app_id changed", UNCLEAR),
         (("slack", "app_id"), None, "slack: app_id removed", LOOSENED),
         (("slack", "api_url"), "https://evil.example/", "api_url https://slack.com/api/ → https://evil.example/", UNCLEAR),
         (("listen",), "127.0.0.1:9999", "listen 127.0.0.1:8080 → 127.0.0.1:9999", ACTS),
+        (("listen",), "0.0.0.0:8080", "listen 127.0.0.1:8080 → 0.0.0.0:8080", LOOSENED),
+        (("store",), "sqlite:other.db", "store sqlite:state.db → sqlite:other.db", UNCLEAR),
+        (("retention",), {"runs": "1d"}, "retention: runs 400d → 1d", LOOSENED),
+        (("retention",), {"counters": "keep"}, "retention: counters 400d → for ever", TIGHTENED),
+        (("retention",), {"alerts": "1d"}, "retention: alerts 30d → 1d", ACTS),
+        (("retention",), {"archive": "/var/archive"}, "retention: archive none → /var/archive", TIGHTENED),
     ],
 )  # fmt: skip
 def test_settings_belong_to_safety(
@@ -260,6 +266,7 @@ def test_no_setting_is_without_a_judge() -> None:
     assert settings.HOOK.keys() == Hook.model_fields.keys()
     assert settings.LIMITS.keys() == Limits.model_fields.keys()
     assert settings.SLACK.keys() == Slack.model_fields.keys()
+    assert settings.RETENTION.keys() == Retention.model_fields.keys()
     assert settings.PAGE_HOOK.keys() == PageHook.model_fields.keys()
 
 
