@@ -20,7 +20,7 @@ from remediator.core import bounds, breaker, escaping, gate, play, turn
 from remediator.core.messages import Act, Counted, Done, Effect, Event, Refused, Result, StepFinished
 from remediator.core.play import News
 from remediator.core.run import Run, Vote
-from remediator.core.stages import acting, asking, holding, preparing, waiting
+from remediator.core.stages import acting, asking, holding, preparing, undoing, waiting
 from remediator.engine import decisions, driver, membership, paging, perform, recovery
 from remediator.engine.decisions import Committed
 from remediator.errors import StoreError
@@ -278,6 +278,11 @@ def breaker_never_trips(patch: pytest.MonkeyPatch) -> None:
 @bug("temporary changes stand for ever")
 def undo_forgotten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(holding, "due", lambda _turn: [])
+
+
+@bug("an undo is sent without asking whether it may be still")
+def undo_unasked(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(undoing, "still_call", _never)
 
 
 @bug("an alert counts as over at once")

@@ -71,6 +71,7 @@ class Checker:
             yield from self._debounced(run)
             yield from self._known(run)
             yield from self._undone(run)
+            yield from self._left_alone(run)
         yield from self._bounded()
         yield from self._halted()
         yield from self._paged()
@@ -336,6 +337,14 @@ class Checker:
             by = max(start.at + undo.after, word) + UNDO_LATE  # before that nobody knew of anything to undo
             if not told and (not undone or moment(undone[0].at) > by) and by < moment(self.sim.ended):
                 yield f"16 {run.id}/{name} was not undone in time, and nobody was told"
+
+    def _left_alone(self, run: Told) -> Iterator[str]:
+        """What somebody has changed since is theirs, where the policy looks: but for what it just missed."""
+        for undo in (one for one in run.lines if one.kind == "undo-started"):
+            how = run.policy.step(undo.data["step"]).undo
+            since = self.sim.world.claimed(run.campaign, seconds(undo.at))
+            if how is not None and how.still and since is not None and since < seconds(undo.at - FRESH):
+                yield f"16 {run.id} took back at {seconds(undo.at):.1f} what was changed at {since:.1f}"
 
     def _looked(self, run: Told, step: str) -> float:
         """When a person looked who then settled what had become of a step."""

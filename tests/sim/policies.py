@@ -11,7 +11,7 @@ from remediator.core.policy import Policy
 from remediator.core.policyset import PolicySet, Versioned
 from remediator.ports import KeptPolicy
 from tests.core.campaign import CATALOG as CAMPAIGN
-from tests.core.campaign import change, policy, post, proof, say, undo, votes
+from tests.core.campaign import change, policy, post, proof, say, still, undo, votes
 
 CATALOG = replace(CAMPAIGN, budgets={"pauses": Rate(14, timedelta(minutes=4))})
 
@@ -64,7 +64,11 @@ POLICIES: tuple[Policy, ...] = (
         {
             "keyed": post("/keyed/${campaign}", via="keyed", verify=_proof()),
             "soft": post(
-                "/soft/${campaign}/${note}", verify=_proof(), undo=undo("/-soft/${campaign}", after="40s")
+                "/soft/${campaign}/${note}",
+                verify=_proof(),
+                undo=undo(
+                    "/-soft/${campaign}", after="40s", still=still("verify.value == 0", "/claim/${campaign}")
+                ),
             ),
             "hard": post("/hard/${campaign}", gate=votes("40s", "deny", lead=1), verify=_proof()),
         },

@@ -79,6 +79,7 @@ class World:
     campaigns: defaultdict[str, Campaign] = field(default_factory=lambda: defaultdict(Campaign))
     read_at: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     transactions: dict[str, Transaction] = field(default_factory=dict)
+    claims: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     _known: set[str] = field(default_factory=set)  # keys that the keyed service remembers
 
     def happens(self, sent: Sent) -> None:
@@ -90,6 +91,8 @@ class World:
         self.ledger.append(sent)
         self.sim.note(sent.by, f"LEDGER {sent.key} {sent.path}")
         campaign = sent.path.split("/")[2] if sent.path.count("/") > 1 else ""
+        if sent.step == "soft" and not sent.undo and self.sim.odds(0.4):
+            self.claims[campaign].append(sent.at + self.sim.rng.uniform(1, 40))
         if not sent.undo and campaign in self.campaigns and self.sim.rng.random() < 0.7:
             self.heal(campaign)
 
@@ -98,6 +101,11 @@ class World:
         campaign = self.campaigns[name]
         campaign.was = (campaign.troubles, campaign.left)
         campaign.troubles = 0
+
+    def claimed(self, name: str, at: float) -> float | None:
+        """Since when what was softened last is as somebody wants it, who has changed it since."""
+        softened = [one.at for one in self.ledger if one.path.startswith(f"/soft/{name}/") and one.at <= at]
+        return min((one for one in self.claims[name] if max(softened, default=at) < one <= at), default=None)
 
     def holds(self, key: str) -> bool:
         """What a person finds who looks."""
@@ -128,6 +136,8 @@ class Wire:
         if self.sim.odds(0.04):
             raise ConnectorError(self.name, "503")
         _, what, name = call.args["path"].split("/")
+        if what == "claim":
+            return {"value": int(self.world.claimed(name, self.sim.loop.time()) is not None)}
         campaign = self.world.campaigns[name]
         if self.sim.odds(0.02) and what == "budget":
             campaign.was, campaign.left = (campaign.troubles, campaign.left), self.sim.rng.randrange(5, 100)
