@@ -20,9 +20,10 @@ first. A change whose direction cannot be computed, such as another pattern, cou
 With recorded alerts (--from-file and the like) both sets are played, and it says what would have been
 otherwise.
 
-Exit status: 0 nothing was loosened, or a note says why; 1 a bound, gate, proof or undo was loosened and
-no `allow-loosening: "why"` that this very change adds or rewrites stands in the policy (for the
-settings: in remediator.yaml); 2 could not run. A note has ten letters or more, and other words than any
+Exit status: 0 nothing was loosened, or a note says why; 1 a bound, gate, proof or undo was loosened, or
+what decides whether anything is done changed and cannot be shown to be tighter, and no
+`allow-loosening: "why"` that this very change adds or rewrites stands in the policy (for the settings:
+in remediator.yaml); 2 could not run. A note has ten letters or more, and other words than any
 that stood at the base or at the merge base.
 """
 

@@ -29,9 +29,9 @@ def alike(one: Any, other: Any) -> bool:
     """Of any two values that may stand in a policy or in settings."""
     match one, other:
         case Expression(), Expression():
-            return key(one) == key(other)
+            return one == other or key(one) == key(other)
         case Template(), Template():
-            return alike(one.pieces, other.pieces)
+            return one == other or alike(one.pieces, other.pieces)
         case BaseModel(), BaseModel():
             names = type(one).model_fields
             return type(one) is type(other) and all(
