@@ -15,7 +15,7 @@ from remediator.core.catalog import Catalog, Risk
 from remediator.core.policy import Policy
 from remediator.core.steps import Step
 from remediator.policyfiles.diff.change import Change, Direction
-from remediator.policyfiles.diff.deciding import condition, doing
+from remediator.policyfiles.diff.deciding import condition, doing, earlier
 from remediator.policyfiles.diff.gates import Scene, judged
 from remediator.policyfiles.diff.judges import At, fields
 from remediator.policyfiles.diff.moved import what
@@ -112,7 +112,7 @@ def _worst(changes: tuple[Change, ...]) -> Direction:
 
 
 def _of_case(at: At, old: tuple[Scene, str], new: tuple[Scene, str], *, alone: bool) -> Iterator[Change]:
-    """Whom it needs there; and unless it is looked at alone, which cases come before."""
+    """Whom it needs there; and unless it is looked at alone, which steps and which cases come before."""
     for words, direction in judged(old, new):
         yield Change(at.where, words, direction)
     if alone:
@@ -120,12 +120,19 @@ def _of_case(at: At, old: tuple[Scene, str], new: tuple[Scene, str], *, alone: b
     before, after = old[0].case, new[0].case
     if before.rungs is not after.rungs:
         yield Change(at.where, f"{doing(before)} → {doing(after)}", Direction.UNCLEAR)
+    behind = {_does(new[0], name) for name in earlier(*new)}
+    if gone := [name for name in earlier(*old) if _does(old[0], name) not in behind]:
+        yield Change(at.where, f"no longer comes after {', '.join(gone)}", Direction.LOOSENED)
     ahead, now = _ahead(old[0]), _ahead(new[0])
     for when, does in ahead.items():
         if when not in now:
             unclear = does != "do nothing" or now.keys() - ahead.keys()
             words = f"no case before it: when {when}, {does}"
             yield Change(at.where, words, Direction.UNCLEAR if unclear else Direction.LOOSENED)
+
+
+def _does(scene: Scene, name: str) -> tuple[str, ...]:
+    return Placed(scene.policy, name, scene.risks).does
 
 
 def _ahead(scene: Scene) -> dict[str, str]:

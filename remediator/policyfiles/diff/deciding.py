@@ -214,7 +214,7 @@ def _order(at: At, old: gates.Scene, new: gates.Scene) -> Iterator[Change]:
     for name in new.case.steps:
         if name not in old.case.steps or _safe(name, risks):
             continue
-        was, now = _before(old, name), _before(new, name)
+        was, now = earlier(old, name), earlier(new, name)
         lost, gained = [one for one in was if one not in now], [one for one in now if one not in was]
         told = [f"no longer comes after {', '.join(lost)}"] * bool(lost)
         told += [f"comes after {', '.join(gained)} now"] * bool(gained)
@@ -224,7 +224,7 @@ def _order(at: At, old: gates.Scene, new: gates.Scene) -> Iterator[Change]:
             yield Change(at.where, f"{name} {' and '.join(told)}", direction)
 
 
-def _before(scene: gates.Scene, name: str) -> list[str]:
+def earlier(scene: gates.Scene, name: str) -> list[str]:
     """The steps that stand before it, of a ``do`` those after whose failure nothing is done."""
     ahead = scene.case.steps[: scene.case.steps.index(name)]
     steps = scene.policy.steps

@@ -539,11 +539,15 @@ def test_a_new_name_of_a_step_does_not_wash_off_its_safeguards() -> None:
     assert any("stood in stop before, and undo removed" in one for one in told_of(side(policy(stopping())), side(policy(document))))  # fmt: skip
 
 
-def test_a_policy_in_two_loses_nothing_on_the_way() -> None:
+def test_of_a_policy_in_two_everything_that_is_lost_on_the_way_is_told() -> None:
     first, second = stopping(), stopping("other", match=["alertname=Stop,env=prod"])
     del first["steps"]["stop"], second["steps"]["calm"]
     first["decide"], second["decide"] = [{"do": ["calm"]}], [{"do": ["stop"]}]
     whole = side(policy(stopping()))
+    alone = "steps.stop: stood in stop before, and no longer comes after calm"
+    assert told_of(whole, side(policy(first), policy(second))) == [alone]
+    second["steps"]["soothe"] = stopping()["steps"]["calm"]  # by whatever name
+    second["decide"] = [{"do": ["soothe", "stop"]}]
     assert told_of(whole, side(policy(first), policy(second))) == []
     second["bounds"] = {"cooldown": "1s"}
     second["steps"]["stop"]["gate"] = {"waived": "quick"}
@@ -572,6 +576,7 @@ def test_a_policy_whose_every_name_is_new_is_compared_all_the_same() -> None:
     told = [str(change) for change in found.all[0].changes if change.direction is LOOSENED]
     assert told == [
         "steps.end: stood in stop before, and on_failure page → continue",
+        "steps.end: stood in stop before, and no longer comes after calm",
         "stood in stop before, and also matches alertname=~Stop|Halt",
     ]
 
