@@ -163,9 +163,9 @@ def _checked(alert: _Alert, truncated: int, source: str) -> Alert:
     labels, annotations = alert.labels or {}, alert.annotations or {}
     if not labels:
         raise _BadAlert("has no labels")
-    if not _plain(labels, MAX_LABEL):
+    if not plain(labels, MAX_LABEL):
         _check_texts("label", labels, MAX_LABEL)
-    if not _plain(annotations, MAX_ANNOTATION):
+    if not plain(annotations, MAX_ANNOTATION):
         _check_texts("annotation", annotations, MAX_ANNOTATION)
     status = _STATUS.get(alert.status or "")
     if status is None:
@@ -204,7 +204,7 @@ def _check_texts(what: str, texts: Mapping[str, str], longest: int) -> None:
             raise _BadAlert(f"{what} {name[:60]!a} is longer than {longest // 1024} KiB")
 
 
-def _plain(texts: Mapping[str, str], longest: int) -> bool:
+def plain(texts: Mapping[str, str], longest: int) -> bool:
     """A quick yes for nearly all: together they are shorter than any one of them may be."""
     names, values = "".join(texts), "".join(texts.values())
     return (

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import re
 import zlib
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from remediator.core.alert import Delivery
 from remediator.core.calls import printable
 from remediator.errors import IntakeError
 from remediator.intake.alertmanager import Parsed, parse
+from remediator.policyfiles.backtest.repeats import Repeats
 from remediator.ports import Received, Tx
 
 T = TypeVar("T")
@@ -156,8 +156,6 @@ class _Line(msgspec.Struct):
 
 
 _line = msgspec.json.Decoder(_Line)
-_moment = msgspec.json.Decoder(datetime)
-_FRAMED = re.compile(rb'\{"at":("[0-9T:.-]{19,40}(?:Z|\+00:00)"),"body":(\{.*\})\}\s*', re.DOTALL)
 _WRITE = 'write one a line: {"at": "2026-11-21T12:00:00Z", "body": {"alerts": […]}}'
 
 
@@ -184,7 +182,14 @@ class WebhookFile:
     def deliveries(self) -> Iterator[Delivery]:
         """Raises IntakeError when the file cannot be read, or not one alert of it."""
         number = good = 0
+        repeats, first, last = Repeats(), *self._counting()
         for number, line in self._lines():
+            again = repeats.read(line)
+            if again is not None and first <= again.received_at <= last:
+                good += 1
+                self._heard = max(self._heard, again.received_at)
+                yield self._placed(again, again.received_at, number)
+                continue
             try:
                 found = self._read(number, line)
             except (IntakeError, msgspec.DecodeError, UnicodeDecodeError, OverflowError) as error:
@@ -200,7 +205,9 @@ class WebhookFile:
                 self.problems.add(f"{self.path}:{number}: {problem}")
             if parsed.delivery.alerts:
                 good += 1
-                yield _came_at(parsed.delivery, self.order.place(at, number))
+                yield self._placed(parsed.delivery, at, number)
+            if not parsed.bad:
+                repeats.learn(line, parsed.delivery)
         if not good:
             problem = "none of its lines is a webhook with an alert in it" if number else "is empty"
             raise IntakeError(str(self.path), problem, remedy=_WRITE)
@@ -245,9 +252,6 @@ class WebhookFile:
 
     def _read(self, number: int, line: bytes) -> tuple[datetime, Parsed] | None:
         """A line and when it came; None when that does not count."""
-        framed = _FRAMED.fullmatch(line)
-        if framed is not None and (found := self._framed(*framed.groups())) is not None:
-            return found
         written = _line.decode(line)
         if not written.body:
             parsed = parse(line, self._heard, source="file")
@@ -263,17 +267,14 @@ class WebhookFile:
             parsed = parse(bytes(written.body), at, source="file")
         return at, parsed
 
-    def _framed(self, written: bytes, body: bytes) -> tuple[datetime, Parsed] | None:
-        """The usual line, decoded once instead of twice; None for any that is not, for the long way."""
-        try:
-            at = plausible(_moment.decode(written), self._newest)
-            if self.span.before(at) or self.span.after(at):
-                return None
-            parsed = parse(body, at, source="file")
-        except (IntakeError, msgspec.DecodeError):
-            return None
-        self._heard = max(self._heard, at)
-        return at, parsed
+    def _counting(self) -> tuple[datetime, datetime]:
+        """From when to when a line counts: what is out of the span, or beyond belief, does not."""
+        since, until = self.span.since or _OLDEST, self.span.until or self._newest
+        return max(since, _OLDEST), min(until, self._newest)
+
+    def _placed(self, delivery: Delivery, at: datetime, number: int) -> Delivery:
+        """The delivery, at the time at which it is taken to have come."""
+        return _came_at(delivery, self.order.place(at, number))
 
     def _came(self, number: int, delivery: Delivery) -> datetime:
         """When a line came that does not say it: never before what was heard by then."""
