@@ -11,7 +11,7 @@ from remediator.core.policy import Policy
 from remediator.core.program import shown
 from remediator.core.run import Run, StepRun
 from remediator.core.scopes import proof_scope
-from remediator.core.steps import EarlyProbe, Still, Verify
+from remediator.core.steps import EarlyProbe, Verify
 from remediator.errors import EvaluationError
 
 UNSEEN = timedelta(minutes=1)
@@ -33,10 +33,20 @@ class Asked:
         assert said.until is not None
         return cls(said.until, said.every, said.for_, f"{place}.until")
 
-    @classmethod
-    def once(cls, said: Still, place: str) -> Asked:
-        """What has to hold at one moment."""
-        return cls(said.when, timedelta(), timedelta(), f"{place}.when")
+
+def proof_of_undo(policy: Policy, name: str) -> Asked:
+    """What proves the undo of a step that has such a proof."""
+    undo = policy.step(name).undo
+    assert undo is not None and undo.proof is not None
+    return Asked.by(undo.proof, f"{policy.policy}: steps.{name}.undo.verify")
+
+
+def condition(policy: Policy, name: str) -> Asked:
+    """What must hold, at one moment, for the undo of a step to be sent that has such a condition."""
+    undo = policy.step(name).undo
+    assert undo is not None and undo.still is not None
+    place = f"{policy.policy}: steps.{name}.undo.still.when"
+    return Asked(undo.still.when, timedelta(), timedelta(), place)
 
 
 def holds(

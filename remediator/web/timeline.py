@@ -211,7 +211,7 @@ def _proof(data: _Data) -> str:
 def _still(data: _Data) -> str:
     if data["error"]:
         return f"Whether the undo of {data['step']} may be sent cannot be told{data.because('error')}"
-    holds = "may still be sent" if data.truth("holds") else "is left alone"
+    holds = "may be sent" if data.truth("holds") else "may not be sent any more"
     return f"The undo of {data['step']} {holds} ({data.value() or 'nothing read'})"
 
 
@@ -311,6 +311,7 @@ _KINDS: dict[str, tuple[Callable[[_Data], str], str]] = {
     "holding": (_holding, "calm"),
     "still": (_still, "calm"),
     "undo-waits": (lambda data: f"The undo of {data['step']} waits{data.because()}", "warn"),
+    "undo-needless": (lambda data: f"The undo of {data['step']} is not needed{data.because()}", "good"),
     "undo-started": (lambda data: f"Undo of {data['step']} started", "busy"),
     "undone": (_undone, "good"),
     "undo-failed": (lambda data: f"The undo of {data['step']} went wrong{data.because()}", "bad"),

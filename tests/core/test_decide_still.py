@@ -39,6 +39,21 @@ def test_what_somebody_has_changed_meanwhile_is_left_alone_and_a_person_hears_of
     assert len(story.acts) == 1
 
 
+def test_what_somebody_has_taken_back_already_needs_no_undo_and_no_person() -> None:
+    story = due(verify=proof("verify.value == 0")).reads_still("scale", json={"size": 2})
+    story.in_stage(Stage.UNDOING).locks().reads_undo_proof("scale", value=0)
+    story.closes("fixed", "scale undone").pages().step_is("scale", StepState.UNDONE)
+    story.writes("still", "proof", "undo-needless", "closed")
+    assert len(story.acts) == 1
+
+
+@pytest.mark.parametrize("reading", [{"value": 1}, {}])
+def test_what_is_otherwise_and_not_as_it_was_is_left_alone(reading: dict[str, Any]) -> None:
+    story = due(verify=proof("verify.value == 0", within="10m")).reads_still("scale", json={"size": 6})
+    story.reads_undo_proof("scale", **reading).closes("failed", "was left alone")
+    story.pages("'verify.json.size == 4' does not hold any more (verify.json.size = 6)")
+
+
 def test_the_next_one_of_the_queue_comes_all_the_same() -> None:
     steps = {
         "pause": post("/pause", undo=undo("/resume", after="1h")),

@@ -373,12 +373,12 @@ def _entry(entry: Entry) -> JournalEntry:
         (
             "still",
             {"step": "s", "holds": True, "value": {"exit": 0}},
-            "The undo of s may still be sent (exit = 0)",
+            "The undo of s may be sent (exit = 0)",
         ),
         (
             "still",
             {"step": "s", "holds": False, "value": {"exit": 1}},
-            "The undo of s is left alone (exit = 1)",
+            "The undo of s may not be sent any more (exit = 1)",
         ),
         (
             "still",

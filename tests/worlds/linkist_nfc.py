@@ -161,10 +161,6 @@ class Linkist:
                         self.given_back[value],
                     )
                 await database.execute("UPDATE orders SET status = 'paid' WHERE id = $1", value)
-            case ["status:update"]:
-                component, before, after = (word.partition("=")[2] for word in line.split()[2:])
-                if self.components[component] == before:
-                    self.components[component] = after
             case ["uploads:restart"]:
                 self.failing["uploads"] = 0.0
             case ["processing:restart"]:

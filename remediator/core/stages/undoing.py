@@ -27,7 +27,7 @@ from remediator.core.messages import (
     Unknown,
 )
 from remediator.core.planning import still_call, undo_call, undo_proof_call
-from remediator.core.proving import Asked, enough, followed, holds, read_as
+from remediator.core.proving import condition, enough, followed, holds, proof_of_undo, read_as
 from remediator.core.run import Outcome, Run, Stage, StepRun, StepState, Verdict
 from remediator.core.stages.acting import MOST_ATTEMPTS
 from remediator.core.steps import base_of
@@ -255,14 +255,13 @@ def _hear_still(turn: Turn, event: Event) -> None:
     match event:
         case ProbeRead(round=turn.run.round, key=key, reading=reading) if key in turn.run.pending:
             turn.change(pending=())
-            _may_be_sent(turn, turn.run.undoing[0], reading)
+            judge = _may_be_sent if key.startswith(STILL) else _is_undone
+            judge(turn, turn.run.undoing[0], reading)
 
 
 def _may_be_sent(turn: Turn, name: str, reading: Reading) -> None:
     """Sent by the very decision that hears that it may be; whatever comes between has it read anew."""
-    step, undo = turn.run.steps[name], turn.policy.step(name).undo
-    assert undo is not None and undo.still is not None
-    asked = Asked.once(undo.still, f"{turn.run.policy}: steps.{name}.undo.still")
+    step, asked = turn.run.steps[name], condition(turn.policy, name)
     held, doubt = holds(turn.run, turn.policy, asked, step, reading, turn.now)
     error = reading.error or doubt or _too_old(turn, reading)
     turn.note("still", step=name, holds=held, value=reading.shown, error=error)
@@ -270,12 +269,41 @@ def _may_be_sent(turn: Turn, name: str, reading: Reading) -> None:
         return _unread(turn, step, reading, error)
     turn.change_step(name, undo_still=Proof(reading))
     if not held:
-        seen = read_as(turn.run, turn.policy, asked, step, reading, turn.now)
-        why = printable(f"'{asked.until.text}' does not hold any more ({seen})", 600)
-        return _left_alone(turn, name, "was left alone", why)
+        return _look(turn, name)
     if reason := _obstacle(turn):
         return _wait(turn, reason)
     return None if _send(turn, name) else enter(turn)
+
+
+def _look(turn: Turn, name: str) -> None:
+    """Whoever has changed it may have taken it back: the undo's own proof tells, where there is one."""
+    undo = turn.policy.step(name).undo
+    if undo is None or undo.proof is None:
+        return _theirs(turn, name)
+    try:
+        turn.ask({PREFIX + name: undo_proof_call(turn.run, turn.policy, name, turn.facts)})
+    except EvaluationError:
+        _theirs(turn, name)
+
+
+def _is_undone(turn: Turn, name: str, reading: Reading) -> None:
+    step, asked = turn.run.steps[name], proof_of_undo(turn.policy, name)
+    held, doubt = holds(turn.run, turn.policy, asked, step, reading, turn.now)
+    error = reading.error or doubt
+    turn.note("proof", step=name, undo=True, holds=held, value=reading.shown, error=error)
+    if not held:
+        return _theirs(turn, name)
+    turn.change_step(name, undo_started=True, state=StepState.UNDONE)
+    turn.note("undo-needless", step=name, reason="somebody has taken it back")
+    return _on(turn)
+
+
+def _theirs(turn: Turn, name: str) -> None:
+    step, asked = turn.run.steps[name], condition(turn.policy, name)
+    assert step.undo_still is not None and step.undo_still.reading is not None
+    seen = read_as(turn.run, turn.policy, asked, step, step.undo_still.reading, turn.now)
+    why = printable(f"'{asked.until.text}' does not hold any more ({seen})", 600)
+    _left_alone(turn, name, "was left alone", why)
 
 
 def _too_old(turn: Turn, reading: Reading) -> str:
@@ -338,9 +366,8 @@ def _hear_proof(turn: Turn, event: Event) -> None:
 
 def _judge(turn: Turn, name: str, reading: Reading) -> None:
     """``before``: what the step's own proof read just before the act."""
-    step, undo = turn.run.steps[name], turn.policy.step(name).undo
-    assert step.undo_proof is not None and undo is not None and undo.proof is not None
-    asked = Asked.by(undo.proof, f"{turn.run.policy}: steps.{name}.undo.verify")
+    step, asked = turn.run.steps[name], proof_of_undo(turn.policy, name)
+    assert step.undo_proof is not None
     held, doubt = holds(turn.run, turn.policy, asked, step, reading, turn.now)
     proof = followed(step.undo_proof, asked, reading, turn.now, held=held)
     turn.change_step(name, undo_proof=proof)

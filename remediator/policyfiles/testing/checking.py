@@ -46,6 +46,7 @@ KINDS = frozenset(
         "still",
         "turned-away",
         "undo-failed",
+        "undo-needless",
         "undo-started",
         "undo-waits",
         "undone",
