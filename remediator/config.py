@@ -69,9 +69,9 @@ SHORTEST_TOKEN = 16
 
 
 class Section(BaseModel):
-    """A part of the settings: immutable, unknown keys are errors."""
+    """A part of the settings: immutable, unknown keys are errors. Built when first read, to start fast."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Basic(Section):

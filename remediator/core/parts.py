@@ -8,11 +8,15 @@ from remediator.core.fields import Text, With
 
 
 class Part(BaseModel):
-    """Frozen; unknown keys are errors; ``with_`` is written ``with``."""
+    """Frozen; unknown keys are errors; ``with_`` is written ``with``.
+
+    What reads them is built when it is first needed, so that the daemon starts fast.
+    """
 
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
+        defer_build=True,
         arbitrary_types_allowed=True,
         alias_generator=lambda name: name.rstrip("_"),
         validate_by_name=True,

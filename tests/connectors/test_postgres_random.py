@@ -32,7 +32,7 @@ from tests.rig.postgres import Server
 
 pytestmark = [pytest.mark.real, pytest.mark.needs("postgresql"), pytest.mark.no_cover]
 
-EXAMPLES = 300
+EXAMPLES = 120
 TYPES: dict[str, Callable[[random.Random], Any]] = {
     "int4": lambda chance: chance.randrange(-3, 4),
     "numeric(8,2)": lambda chance: Decimal(chance.randrange(-300, 300)) / 1000,

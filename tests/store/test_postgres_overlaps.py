@@ -189,7 +189,7 @@ async def test_very_many_alerts_at_once_leave_room_for_the_locks_of_others(two: 
     a, b = two
     ours, others = engine(a, "a"), engine(b, "b")
     for part in range(3):
-        await keep(a, *(alert(f"{part}-{number}") for number in range(10_000)))
+        await keep(a, *(alert(f"{part}-{number}") for number in range(4_000)))
 
     async def drain(tx: Tx, one: Engine) -> int:
         (claimed,) = await tx.claim_inbox(1, 100)
