@@ -199,6 +199,13 @@ def test_it_is_part_of_what_is_approved() -> None:
     assert len({hash_of(), *(hash_of(still=how) for how in (one, other, elsewhere))}) == 4
 
 
+def test_a_gate_that_was_opened_before_there_were_conditions_binds_as_it_did() -> None:
+    story = Story(policy({"pause": post("/pause", gate=votes(oncall=1), undo=undo(after="1h"))}))
+    (intention,) = story.gate.intentions
+    assert "still" not in intention.identity()["undo"]
+    assert intention.undo is not None and "still" not in intention.undo.source
+
+
 def test_it_is_for_what_is_taken_back() -> None:
     with pytest.raises(ValueError, match="still is for a step that is taken back"):
         policy({"pause": post("/pause", undo={"none": "it stays", "still": still()})})
