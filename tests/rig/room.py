@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import subprocess
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -13,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.fakes.slack_clicks import Click
+from tests.rig import forked
 from tests.rig.daemon import PEOPLE, SELDOM, Daemon, token_of
 from tests.rig.patience import PATIENCE_S
-from tests.rig.processes import REPOSITORY, python_module
+from tests.rig.processes import REPOSITORY
 from tests.rig.slack import Answer, FakeSlack
 
 CHANNEL = "C0OPS"
@@ -125,16 +125,7 @@ async def terminal(*words: str, by: str = "", cwd: Path = REPOSITORY, **environm
     given = {**os.environ, "PYTHONPATH": str(REPOSITORY), **environment}
     if by:
         given["REMEDIATOR_TOKEN"] = token_of(by)
-    run = await asyncio.to_thread(
-        subprocess.run,
-        python_module("remediator", *words),
-        capture_output=True,
-        text=True,
-        env=given,
-        cwd=cwd,
-        timeout=30,
-        check=False,
-    )
+    run = await asyncio.to_thread(forked.run, words, cwd=cwd, env=given, within=PATIENCE_S)
     return Said(run.returncode, run.stdout, run.stderr)
 
 
