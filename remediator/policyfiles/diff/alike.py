@@ -60,15 +60,16 @@ def alike_as(param: Param | None, one: Any, other: Any) -> bool:
 
 def key(expression: Expression | None) -> Hashable:
     """The same for all that mean the same by their words; None: no expression."""
-    return None if expression is None else _tree(syntax.parse(expression.text))
+    return None if expression is None else tree(syntax.parse(expression.text))
 
 
-def _tree(node: Any) -> Hashable:
+def tree(node: Any) -> Hashable:
+    """A tree of syntax without the places at which its parts are written."""
     if is_dataclass(node):
         parts = (getattr(node, one.name) for one in fields(node) if one.name != "offset")
-        return type(node), *map(_tree, parts)
+        return type(node), *map(tree, parts)
     if isinstance(node, tuple):
-        return tuple(map(_tree, node))
+        return tuple(map(tree, node))
     return type(node), node
 
 

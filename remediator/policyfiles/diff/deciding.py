@@ -8,15 +8,14 @@ from difflib import SequenceMatcher
 from typing import Any
 
 from remediator.core.catalog import Catalog, Risk
-from remediator.core.expression import Expression
 from remediator.core.policy import Case, Policy, Probe
-from remediator.policyfiles.checks.logic import never
 from remediator.policyfiles.checks.safety import step_risks
 from remediator.policyfiles.checks.uses import Look
 from remediator.policyfiles.diff import gates
 from remediator.policyfiles.diff.alike import alike, key
 from remediator.policyfiles.diff.calls import call
 from remediator.policyfiles.diff.change import Change, Direction, spelled
+from remediator.policyfiles.diff.conditions import narrower, wider
 from remediator.policyfiles.diff.judges import At, Judge, Table, arrow, elsewhere, fields, scale
 
 # ── Diagnose ────────────────────────────────────────────────────────────────────────────────────
@@ -96,7 +95,6 @@ CASE: Table = {
 
 
 Risks = Mapping[str, Risk]
-When = Expression | None
 
 
 def decided(at: At, old: Policy, new: Policy, risks: tuple[Risks, Risks]) -> Iterator[Change]:
@@ -158,22 +156,11 @@ def _moved(scenes: tuple[gates.Scene, gates.Scene], numbers: tuple[int, int]) ->
     if not quiet and (keeps or later):
         return Direction.UNCLEAR  # what it does not take goes to another one that acts
     old, new = (one.case.when for one in scenes)
-    less, more = _within(new, old), _within(old, new)
-    tighter, looser = (more, less) if keeps else (less, more)
-    tightened, loosened = tighter and _looks(old, new), looser and _looks(new, old)
-    if tightened and loosened:
+    less = wider if keeps else narrower
+    tighter, looser = less(old, new), less(new, old)
+    if tighter and looser:
         return Direction.NEUTRAL
-    return Direction.LOOSENED if loosened else Direction.TIGHTENED if tightened else Direction.UNCLEAR
-
-
-def _within(narrow: When, wide: When) -> bool:
-    """Does the one surely hold only where the other does, as far as either has an answer?"""
-    return wide is None or (narrow is not None and never(narrow, unless=[wide]))
-
-
-def _looks(old: When, new: When) -> bool:
-    """Does the new one look at all that the old one did, and first? What cannot be read refuses the run."""
-    return old is None or new is None or new.paths[: len(old.paths)] == old.paths
+    return Direction.LOOSENED if looser else Direction.TIGHTENED if tighter else Direction.UNCLEAR
 
 
 def _case(at: At, cases: Sequence[Case], number: int, risks: Risks, *, removed: bool) -> Change:

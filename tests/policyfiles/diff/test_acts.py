@@ -3,14 +3,20 @@
 # ruff: noqa: E501 - in a table of cases, one line is one case
 from __future__ import annotations
 
+from contextlib import suppress
+from itertools import product
 from typing import Any
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from remediator.connectors import operations
 from remediator.core.catalog import Catalog, Connection, Kind, Param, Risk
 from remediator.core.durations import parse_duration
+from remediator.core.expression import Expression
 from remediator.core.policy import Policy
+from remediator.errors import EvaluationError
 from remediator.policyfiles.diff.change import Change, Direction
 from remediator.policyfiles.diff.policy import compare
 from tests.core.campaign import policy, post, say, votes
@@ -241,7 +247,8 @@ def cases(*written: dict[str, Any], read: dict[str, Any] | None = None) -> Polic
         ((GUARD, ACT), ({**GUARD, "when": "1 == 2"}, ACT), UNCLEAR),
         ((GUARD, ACT), ({**GUARD, "when": "failed.count > 2000"}, ACT), LOOSENED),
         ((GUARD, ACT), ({**GUARD, "when": "failed.count > 20 || failed.ok"}, ACT), TIGHTENED),
-        ((GUARD, ACT), ({**GUARD, "when": "failed.ok || failed.count > 20"}, ACT), UNCLEAR),  # errors come first
+        ((GUARD, ACT), ({**GUARD, "when": "failed.ok || failed.count > 20"}, ACT), TIGHTENED),
+        ((GUARD, ACT), ({**GUARD, "when": "failed.ok && failed.count > 20 || true"}, ACT), UNCLEAR),
         ((GUARD, ACT), ({**GUARD, "when": "!(failed.count <= 20)"}, ACT), NEUTRAL),
         ((GUARD, ACT), ({**GUARD, "when": "(failed.count>20)"}, ACT), NEUTRAL),
         ((GUARD, ACT), ({"when": "failed.count > 9", **ACT}, GUARD), UNCLEAR),
@@ -260,3 +267,56 @@ def test_a_case_that_only_tells_keeps_a_later_act_away(
 ) -> None:
     found = compared(cases(*old), cases(*new))
     assert worst(found) is direction, [str(one) for one in found]
+
+
+PATHS = st.sampled_from(["failed.a", "failed.b"])
+COMPARED = st.builds(
+    "{} {} {}".format, PATHS, st.sampled_from(["<", "<=", ">", ">=", "==", "!="]), st.integers(0, 2)
+)
+CONDITIONS = st.recursive(
+    COMPARED | PATHS | st.just("true"),
+    lambda inner: (
+        st.builds("({} {} {})".format, inner, st.sampled_from(["&&", "||"]), inner)
+        | st.builds("!({})".format, inner)
+    ),
+    max_leaves=4,
+)
+MISSING = object()
+FIELDS = (MISSING, None, True, False, "text", -1, 0, 1, 2, 3)
+WORLDS = [
+    {name: value for name, value in zip("ab", both, strict=True) if value is not MISSING}
+    for both in product(FIELDS, repeat=2)
+]
+"""Values that are there, and fields that are not."""
+
+
+def acts_on(when: str, *, guards: bool) -> set[int]:
+    """The worlds in which something is done: an error refuses the run."""
+    condition = Expression.parse(when)
+    found = set()
+    for number, world in enumerate(WORLDS):
+        with suppress(EvaluationError):
+            if condition.evaluate({"failed": world}) is (not guards):
+                found.add(number)
+    return found
+
+
+@given(CONDITIONS, CONDITIONS, st.booleans())
+@example("failed.b > 1 || failed.a > 1", "failed.a > 1", False)  # where b cannot be read nothing was done
+@example("failed.a > 1", "(failed.a > 2 || failed.b)", True)
+@settings(max_examples=100, deadline=None)
+def test_a_when_that_is_called_tighter_lets_nothing_be_done_that_was_not(
+    old: str, new: str, guards: bool
+) -> None:
+    """Tried in every world, by what the engine itself evaluates; and looser the other way round."""
+    before, after = (
+        cases(*([{"when": one, "do": "nothing"}, ACT] if guards else [{"when": one, **ASKED}]))
+        for one in (old, new)
+    )
+    direction = worst(compared(before, after))
+    was, is_ = acts_on(old, guards=guards), acts_on(new, guards=guards)
+    if direction in (TIGHTENED, NEUTRAL):
+        assert is_ <= was
+    if direction in (LOOSENED, NEUTRAL):
+        assert was <= is_
+    assert direction is not ACTS
