@@ -22,7 +22,7 @@ JOB_SPEC = {
 }
 SETTINGS: dict[str, Any] = {
     "namespaces": ["shop"],
-    "kinds": ["deployment", "statefulset", "daemonset", "pod", "secret", "job"],
+    "kinds": ["deployment", "statefulset", "daemonset", "pod", "secret", "job", "certificate"],
     "workloads": {
         "shop/deployment/web": {
             "replicas": {"floor": 2, "ceiling": 10},

@@ -386,7 +386,11 @@ async def test_what_merely_restarted_or_resized_pods_is_no_release(shop: Shop) -
     await shop.kube.settle()
     told = refused(await shop.act("rollback", name="web", images="other"))
     assert "has no earlier revision with other images to go back to" in told
-    assert (await shop.preview("rollback", name="web")).text.startswith("rolls")  # it is asked for so
+    told = refused(await shop.act("rollback", name="web"))
+    assert (
+        "has no earlier revision to go back to" in told
+    )  # one restarted, too, is of the release that was left
+    assert (await shop.preview("rollback", name="web", revision=2)).text.startswith("rolls")  # asked for so
 
 
 async def test_a_release_is_as_old_as_its_images_are_there(shop: Shop) -> None:
@@ -405,15 +409,59 @@ async def test_a_release_that_was_gone_back_to_is_as_old_as_that(shop: Shop) -> 
     release = await shop.release("web")
     assert (release["revision"], release["images"]) == (3, "app=app:1")
     assert release["age"] < 3600
-    assert release["before"] == {"revision": 2, "images": "app=app:2"}
+    assert (release["before"], release["back_from"]) == (None, {"revision": 2, "images": "app=app:2"})
+
+
+async def test_what_a_person_rolled_back_from_is_not_rolled_back_to(shop: Shop) -> None:
+    await shop.kube.do(putting(workload("web", image="app:3")), SETTLE)
+    await shop.kube.do(putting(workload("web", image="app:2"), manager="kubectl-rollout"), SETTLE)
+    await shop.act("restart", **WEB)
+    await shop.kube.settle()
+    release = await shop.release("web")
+    assert (release["revision"], release["images"]) == (5, "app=app:2")
+    assert release["before"] == {"revision": 1, "images": "app=app:1"}
+    assert release["back_from"] == {"revision": 3, "images": "app=app:3"}
+    done(await shop.act("rollback", name="web", images="other"))
+    await shop.kube.settle()
+    assert await image(shop) == "app:1"
+    for told in (
+        refused(await shop.act("rollback", name="web")),
+        refused(await shop.act("rollback", name="web", images="other")),
+    ):
+        assert "to go back to" in told and told.count("web-") == 3  # both releases, and the restarted pods
+
+
+async def test_an_older_release_that_is_shipped_anew_is_gone_back_to(shop: Shop) -> None:
+    """By a template of its own, as Helm does that notes the time in it."""
+    anew = workload("web", image="app:1")
+    anew["spec"]["template"]["metadata"]["annotations"] = {"rolled": "at noon"}
+    await shop.kube.do(putting(anew, manager="helm"), SETTLE)
+    release = await shop.release("web")
+    assert (release["before"], release["back_from"]) == (None, {"revision": 2, "images": "app=app:2"})
+
+
+async def test_a_release_after_the_one_that_was_gone_back_from_has_gone_back_from_nothing(shop: Shop) -> None:
+    for put in ("app:1", "app:3"):
+        await shop.kube.do(putting(workload("web", image=put)), SETTLE)
+    release = await shop.release("web")
+    assert (release["before"], release["back_from"]) == ({"revision": 3, "images": "app=app:1"}, None)
+
+
+async def test_a_certificate_of_cert_manager_is_read_with_what_it_says_of_it(shop: Shop) -> None:
+    failed = {"type": "Issuing", "status": "False", "reason": "Failed", "message": "429 rateLimited"}
+    status = {"conditions": [{"type": "Ready", "status": "True"}, failed], "lastFailureTime": "2026-03-01"}
+    held = {"kind": "Certificate", "metadata": {"name": "web-tls", "namespace": "shop"}, "status": status}
+    await shop.kube.put({**held, "spec": {"secretName": "web-tls", "keystores": {"jks": "canary"}}})
+    read = await shop.read("certificate", "web-tls")
+    assert (read["ready"], read["status"]["conditions"][1]) == (True, failed)
+    assert "canary" not in str(read)
 
 
 async def test_a_second_rollback_does_not_bring_the_bad_release_back(shop: Shop) -> None:
     done(await shop.act("rollback", name="web"))
     await shop.kube.settle()
     told = refused(await shop.act("rollback", name="web"))
-    assert "has no earlier revision to go back to; kept are 3, 2, the current one is 3; web-" in told
-    assert told.endswith("was rolled back from")
+    assert "to go back to; kept are 3, 2, the current one is 3; rolled back from was web-" in told
     assert await image(shop) == "app:1"
     await shop.kube.put(workload("web", image="app:3"))
     await shop.kube.settle()

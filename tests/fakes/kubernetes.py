@@ -371,12 +371,13 @@ def _do(cluster: Cluster, what: str, given: dict[str, Any]) -> None:
             for name in ("bad", "failing", "again"):
                 getattr(cluster.controllers, name).update(given.get(name, ()))
         case "age":
-            made = timestamp(-timedelta(hours=given["hours"]))
-            for one in cluster.objects.held.values():
-                if one["kind"] == given["kind"]:
-                    one["metadata"]["creationTimestamp"] = made
-                    for entry in one["metadata"]["managedFields"]:
-                        entry["time"] = made
+            aged = [one for one in cluster.objects.held.values() if one["kind"] == given["kind"]]
+            aged.sort(key=lambda one: str(one["metadata"]["creationTimestamp"]), reverse=True)
+            for number, one in enumerate(aged):  # they stay in their order
+                made = timestamp(-timedelta(hours=given["hours"], seconds=number))
+                one["metadata"]["creationTimestamp"] = made
+                for entry in one["metadata"]["managedFields"]:
+                    entry["time"] = made
         case "sync":
             for key in [*cluster.objects.held, *cluster.controllers.coming]:
                 cluster.controllers.sync(key)

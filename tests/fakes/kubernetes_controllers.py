@@ -13,7 +13,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.fakes.kubernetes_objects import Key, Object, Objects, Writing, timestamp
+from tests.fakes.kubernetes_objects import Key, Object, Objects, Writing, after, timestamp
 
 REVISION = "deployment.kubernetes.io/revision"
 CERTIFICATE = "cert-manager.io/certificate-name"
@@ -114,7 +114,10 @@ class Controllers:
                 "template": template,
             },
         }
-        return self.objects.create("replicasets", deployment["metadata"]["namespace"], made, SPEC)
+        earlier = [one["metadata"]["creationTimestamp"] for one in self._sets(deployment)]
+        made = self.objects.create("replicasets", deployment["metadata"]["namespace"], made, SPEC)
+        self.objects.held[_key(made)]["metadata"]["creationTimestamp"] = after(earlier)
+        return made
 
     def _sets(self, deployment: Object) -> list[Object]:
         namespace, uid = deployment["metadata"]["namespace"], deployment["metadata"]["uid"]

@@ -11,7 +11,7 @@ import copy
 import json
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -56,6 +56,7 @@ RESOURCES = {
         Resource("jobs", "Job", "batch"),
         Resource("cronjobs", "CronJob", "batch", short=("cj",)),
         Resource("horizontalpodautoscalers", "HorizontalPodAutoscaler", "autoscaling", "v2", ("hpa",)),
+        Resource("certificates", "Certificate", "cert-manager.io", short=("cert",)),
     )
 }
 
@@ -243,7 +244,19 @@ def _normal(value: Any) -> Any:
 
 def timestamp(off: timedelta = timedelta(0)) -> str:
     """Now, or so far off, as Kubernetes writes it."""
-    return (datetime.now(UTC) + off).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _written(datetime.now(UTC) + off)
+
+
+def after(earlier: Iterable[str]) -> str:
+    """Now, and a second after each of these at least: two releases are never of the same second."""
+    return max([timestamp(), *(_written(datetime.fromisoformat(one) + _SECOND) for one in earlier)])
+
+
+def _written(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+_SECOND = timedelta(seconds=1)
 
 
 def _conflict(resource: Resource, name: str, why: str) -> Problem:

@@ -36,6 +36,7 @@ KINDS = {
         Kind("job", "jobs", "batch"),
         Kind("cronjob", "cronjobs", "batch"),
         Kind("horizontalpodautoscaler", "horizontalpodautoscalers", "autoscaling", "v2"),
+        Kind("certificate", "certificates", "cert-manager.io"),
     )
 }
 HIDDEN = "[hidden]"

@@ -1,10 +1,10 @@
 """What is read: one object, without what must not leave, and the release of a Deployment.
 
 Hidden are values of environments, arguments, commands, headers of probes, annotations of strangers, and all
-contents of secrets.
+contents of secrets and the keystores of certificates.
 
-Beside what Kubernetes says of it stand `rolled_out` (workloads), `ready` (pods) and `finished` (Jobs): what
-`kubectl rollout status` and `kubectl wait` would say.
+Beside what Kubernetes says of it stand `rolled_out` (workloads), `ready` (pods, certificates) and `finished`
+(Jobs): what `kubectl rollout status` and `kubectl wait` would say.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ _NOTED = re.compile(r"([a-z.-]+\.)?(kubernetes|k8s|cert-manager)\.io/|remediator
 RELEASE = Operation(
     name="kubernetes.release",
     kind=Kind.PROBE,
-    doc="The release that a Deployment serves: its images, since when, and the one before with other images.",
+    doc="The release that a Deployment serves: images, since when, the one before, what was gone back from.",
     params={"namespace": NAMESPACE, "name": NAME},
     longest=LONGEST,
-    reads=("revision", "images", "since", "age", "before"),
+    reads=("revision", "images", "since", "age", "before", "back_from"),
 )
 
 
@@ -94,25 +94,30 @@ def released(call: Call, settings: KubernetesSettings) -> Place:
 
 
 async def release(link: Link, call: Call, settings: KubernetesSettings) -> dict[str, Any]:
-    """The release. age: in seconds. before: its revision and images, or None. ConnectorError."""
+    """The release. age: in seconds. before, back_from: their revision and images, or None. ConnectorError."""
     place = released(call, settings)
     held = await link.get(call.connection, place)
     history = await revisions.history(call.connection, link, place, held.object)
     if held.at is None:
         raise ConnectorError(call.connection, "the API server tells no time")
-    since, before = _since(history.release, held.object), history.before
+    since, left = _since(history.release, held.object), history.gone_back_from
     return {
         "revision": history.current.number,
         "images": history.current.images,
         "since": since,
         "age": max(0.0, held.at - datetime.fromisoformat(since).timestamp()),
-        "before": before and {"revision": before.number, "images": before.images},
+        "before": _named(history.before),
+        "back_from": _named(left[0] if left else None),
     }
+
+
+def _named(one: revisions.Revision | None) -> dict[str, Any] | None:
+    return None if one is None else {"revision": one.number, "images": one.images}
 
 
 def _since(release: tuple[revisions.Revision, ...], held: Mapping[str, Any]) -> str:
     """When it came. Its first ReplicaSet may be one of old that was gone back to: its rollout tells when."""
-    created = str(release[-1].held["metadata"]["creationTimestamp"])
+    created = release[-1].created
     rolled = [
         str(one["lastUpdateTime"])
         for one in (held.get("status") or {}).get("conditions") or ()
@@ -139,12 +144,13 @@ def shown(held: Mapping[str, Any]) -> dict[str, Any]:
     for part in _DATA:
         if isinstance(told.get(part), dict):
             told[part] = dict.fromkeys(told[part], HIDDEN)
+    (told.get("spec") or {}).pop("keystores", None)  # a certificate's: its passwords may stand there
     _hide([meta, told.get("spec")])
     spec, status = told.setdefault("spec", {}), told.setdefault("status", {})
     kind = str(told.get("kind", "")).lower()
     conditions = {one.get("type"): one.get("status") for one in status.get("conditions") or ()}
     told["rolled_out"] = _rolled_out(kind, meta, spec, status) if kind in WORKLOADS else None
-    told["ready"] = conditions.get("Ready") == "True" if kind == "pod" else None
+    told["ready"] = conditions.get("Ready") == "True" if kind in ("pod", "certificate") else None
     ends = [one for one in ("Complete", "Failed") if conditions.get(one) == "True"]
     told["finished"] = "".join(ends[:1]) if kind == "job" else None
     return told

@@ -1,10 +1,10 @@
 """The revisions of a Deployment: its ReplicaSets, each with the template that it was made of.
 
 Which one "the one before" is, is settled here and shown by name. What is shown of a template is its images, a
-digest, and which fields differ; values only of images and resources, never of its environment. A revision
-that Remediator rolled back from is never the one before: a release that stays bad would otherwise come back
-with every second rollback. Revisions of the same images are one release: what merely restarted or resized its
-pods is none.
+digest, and which fields differ; values only of images and resources, never of its environment. Revisions of
+the same images are one release: what merely restarted or resized its pods is none. A revision that was rolled
+back from, by Remediator or by anybody, is never the one before: a release that stays bad would otherwise come
+back with every second rollback.
 """
 
 from __future__ import annotations
@@ -93,6 +93,11 @@ class Revision:
         return str(self.held["metadata"]["uid"])
 
     @property
+    def created(self) -> str:
+        """When it was first made; going back to it makes it no younger."""
+        return str(self.held["metadata"]["creationTimestamp"])
+
+    @property
     def cause(self) -> str | None:
         """Why it was rolled out, if anybody wrote that."""
         found = (self.held["metadata"].get("annotations") or {}).get(CAUSE)
@@ -131,9 +136,19 @@ class History:
         return tuple(takewhile(lambda one: one.images == self.current.images, since))
 
     @property
+    def gone_back_from(self) -> tuple[Revision, ...]:
+        """Those that were made after its images had been there already: somebody went back to them."""
+        first = min(one.created for one in self.revisions if one.images == self.current.images)
+        return tuple(
+            one
+            for one in self.revisions
+            if one.images != self.current.images and one.number < self.current.number and one.created > first
+        )
+
+    @property
     def before(self) -> Revision | None:
         """The newest of another release, not of one that was rolled back from."""
-        left = {one.images for one in self.revisions if one.name == self.left}
+        left = {one.images for one in self.revisions if one.name == self.left or one in self.gone_back_from}
         return next((one for one in self._earlier if one.images not in left | {self.current.images}), None)
 
     def target(self, number: int | None, *, release: bool) -> Revision:
@@ -154,13 +169,15 @@ class History:
 
     @property
     def _earlier(self) -> list[Revision]:
-        return [one for one in self.revisions if one.number < self.current.number and one.name != self.left]
+        left = {self.left, *(one.name for one in self.gone_back_from)}
+        return [one for one in self.revisions if one.number < self.current.number and one.name not in left]
 
     def _nothing(self, number: int | None, *, release: bool) -> ConnectorError:
         kept = ", ".join(str(one.number) for one in self.revisions)
         other = " with other images" if release else ""
         what = f"no revision {number}" if number is not None else f"no earlier revision{other} to go back to"
-        left = f"; {self.left} was rolled back from" if self.left and number is None else ""
+        names = {one.name for one in self.gone_back_from} | ({self.left} if self.left else set())
+        left = f"; rolled back from was {', '.join(sorted(names))}" if names and number is None else ""
         told = f"{self.place} has {what}; kept are {kept}, the current one is {self.current.number}{left}"
         return ConnectorError(self.name, told)
 

@@ -21,7 +21,10 @@ LONGEST = timedelta(seconds=30)
 """The longest that one request may be given."""
 SHORTEST_TTL = 3600
 """Seconds that a finished Job must stay: as long as it is there, it cannot be begun a second time."""
-READABLE = ("pod", "service", *WORKLOADS, "replicaset", "job", "cronjob", "horizontalpodautoscaler", "secret")
+READABLE = (
+    *("pod", "service", *WORKLOADS, "replicaset", "job", "cronjob", "horizontalpodautoscaler", "secret"),
+    "certificate",
+)
 DEFAULT_READABLE = ("pod", *WORKLOADS, "replicaset", "job")
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
