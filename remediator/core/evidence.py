@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +11,9 @@ import msgspec
 
 from remediator.core.exact import revived, shown, spelled
 from remediator.core.operators import Unread
+
+LONGEST_LEAF = 60
+"""Characters of a value that a reason tells."""
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -29,6 +34,24 @@ class Reading(msgspec.Struct, frozen=True):
         """The value as people read it."""
         told: dict[str, Any] = shown(self.value)
         return told
+
+
+def differences(was: Mapping[str, Reading], now: Mapping[str, Reading]) -> list[str]:
+    """What has moved between two rounds of readings, one by one, for people."""
+    before = _leaves({name: one.shown if one.ok else None for name, one in was.items()})
+    after = _leaves({name: one.shown if one.ok else None for name, one in now.items()})
+    moved = (name for name in {**before, **after} if before.get(name) != after.get(name))
+    return [
+        f"{name} was {before.get(name, 'not there')}, is {after.get(name, 'not there')}" for name in moved
+    ]
+
+
+def _leaves(told: Any, at: str = "") -> dict[str, str]:
+    """Each single value by its path, shortened."""
+    if isinstance(told, dict):
+        prefix = f"{at}." if at else ""
+        return {path: leaf for name in told for path, leaf in _leaves(told[name], f"{prefix}{name}").items()}
+    return {at: json.dumps(told, ensure_ascii=False, separators=(",", ":"), default=str)[:LONGEST_LEAF]}
 
 
 class Proof(msgspec.Struct, frozen=True):

@@ -23,7 +23,7 @@ from remediator.core.calls import (
 from remediator.core.canonical import canonical
 from remediator.core.catalog import Catalog, Escape, Risk
 from remediator.core.evidence import Reading
-from remediator.core.exact import kept, plain, same
+from remediator.core.exact import kept, plain
 from remediator.core.intention import Call, Intention, UndoPlan
 from remediator.core.messages import Facts
 from remediator.core.parameters import convert
@@ -206,16 +206,11 @@ def spread_out(run: Run, policy: Policy, base: str, facts: Facts) -> Run:
     """
     if policy.steps[base].for_each is None or begun(run, base):
         return run
-    return spread(run, base, _listed(_as_seen(run), policy, base, facts))
+    return spread(run, base, _listed(as_seen(run), policy, base, facts))
 
 
-def relisted(run: Run, policy: Policy, bases: Iterable[str], facts: Facts) -> list[str]:
-    """Repeated steps whose list is another one by what people see. Raises EvaluationError."""
-    still = [base for base in bases if base in run.lists and not begun(run, base)]
-    return [one for one in still if not same(_listed(_as_seen(run), policy, one, facts), run.lists[one])]
-
-
-def _as_seen(run: Run) -> Run:
+def as_seen(run: Run) -> Run:
+    """The run by what people look at: what a later step is made of is what was read for its card."""
     return msgspec.structs.replace(run, readings=run.evidence)
 
 
@@ -253,6 +248,14 @@ def needs_results(step: Step) -> bool:
     """Can it only be resolved once an earlier step was done, since it is made of what that answered?"""
     written = [step.with_, step.verify.with_ if step.verify is not None else {}, step.for_each]
     return any("steps" in template.names for one in written for template in templates(one))
+
+
+def made_of(step: Step) -> set[str]:
+    """The names that its act, its list and its undo are made of."""
+    undo = step.undo
+    asked = [one for one in (*undo.probes, undo.proof, undo.still) if one is not None] if undo else []
+    written = [step.with_, step.for_each, undo.with_ if undo else {}, *(one.with_ for one in asked)]
+    return {name for one in written for template in templates(one) for name in template.names}
 
 
 def undo_call(run: Run, policy: Policy, name: str, facts: Facts) -> Call:

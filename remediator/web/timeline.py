@@ -271,10 +271,6 @@ _KINDS: dict[str, tuple[Callable[[_Data], str], str]] = {
         lambda data: f"Step {data['step']} is repeated for {counted(data.number('items'), 'item')}",
         "calm",
     ),
-    "relisted": (
-        lambda data: f"The list of {data.names('steps')} is another one now",
-        "calm",
-    ),
     "skipped": (lambda data: f"Step {data['step']} skipped{data.because()}", "warn"),
     "previewed": (
         lambda data: f"Previewed {data['step']}{_foreseen(data.number('count'))}",

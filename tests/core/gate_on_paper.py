@@ -178,7 +178,7 @@ class PaperRun:
     read: dict[str, Any] = field(default_factory=dict)
     read_at: int = 0  # when the figures came
     figure: int = 0  # on which it was decided
-    seen: int | None = None  # what a later card shows: the steps before it may have moved the figure
+    seen: int | None = None  # what a later card shows and asks about: the figure may have moved since
     case: Case | None = None
     at: int = 0
     papers: list[Paper] = field(default_factory=list)
@@ -252,9 +252,6 @@ class PaperRun:
         paper = self._approval(step)
         return paper is not None and not any(one in self.started for one in paper.steps)
 
-    def call(self, step: str) -> str:
-        return self.acts[step].path.format(n=self.figure)
-
     # The way of a run
 
     def _diagnose(self) -> None:
@@ -286,9 +283,13 @@ class PaperRun:
         if self.halted or self.busy or self.is_shut or (self.cooling and not self.acted):
             return self._stop() if self.acted else self._refused()
         self.phase, self.read, self.seen = "pictures", {}, None
+        self.wants = {"figures"} if self.acted and self.reads_figures else set()
+        return None if self.wants else self._draw(ask)
+
+    def _draw(self, ask: Ask) -> None:
+        """Once the figures are known of which the steps are made, what they would change is drawn."""
+        self.seen = self.read.pop("figures", None)
         self.wants = {f"picture:{one}" for one in self._left(ask) if self.acts[one].pictured}
-        if self.acted and self.reads_figures:
-            self.wants.add("figures")
         return None if self.wants else self._open()
 
     def _left(self, ask: Ask) -> tuple[str, ...]:
@@ -297,8 +298,9 @@ class PaperRun:
     def _open(self) -> None:
         ask = self._ask(self.step)
         assert ask is not None
-        calls = {one: self.call(one) for one in self._left(ask)}
-        self.phase, self.wants, self.seen = "open", set(), self.read.pop("figures", None)
+        shown = self.figure if self.seen is None else self.seen
+        calls = {one: self.acts[one].path.format(n=shown) for one in self._left(ask)}
+        self.phase, self.wants = "open", set()
         self.papers.append(Paper(tuple(calls), ask, self.now, {**calls, **self.read}))
 
     def _check(self) -> None:
@@ -468,6 +470,10 @@ class PaperRun:
         match self.phase:
             case "figures":
                 return self._decide(value)
+            case "pictures" if what == "figures":
+                ask = self._ask(self.step)
+                assert ask is not None
+                return self._draw(ask)
             case "pictures":
                 return self._open()
             case "checking":

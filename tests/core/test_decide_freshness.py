@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from remediator.core.evidence import Reading
-from remediator.core.messages import ProbeRead, Use
+from remediator.core.messages import Preview, ProbeRead, Use
 from remediator.core.policy import Policy
 from remediator.core.run import Stage, StepState
 from tests.core.campaign import START, budget_probe, policy, post, proof, say, undo, votes
@@ -331,6 +331,55 @@ def test_an_earlier_step_may_end_the_case_without_voiding_a_later_card() -> None
     story.now_reads("budget", row={"left": 12.0}).starts("pause").done().asks_people(oncall=1)
     assert story.run.evidence["budget"].value == {"row": {"left": 12.0}}
     story.approve("bob").starts("cut").done().holds(pause="1h")
+
+
+def by_budget(**rest: Any) -> Policy:
+    """A pause, then a cut by what is left of the budget, which people are asked about apart."""
+    steps = {"pause": post("/pause"), "cut": post("/cut/${budget.row.left}", gate=votes(oncall=1))}
+    cases = [{"when": "budget.row.left > 10", "do": "nothing"}, {"do": ["pause", "cut"]}]
+    return policy(rest.pop("steps", steps), diagnose=budget_probe(), decide=cases)
+
+
+def test_a_later_card_asks_for_what_it_shows() -> None:
+    story = Story(by_budget()).probe("budget", row={"left": 3}).starts("pause")
+    story.now_reads("budget", row={"left": 7}).done().asks_people(oncall=1)
+    assert [one.call.args["path"] for one in story.gate.intentions] == ["/cut/7"]
+    assert story.run.evidence["budget"].value == {"row": {"left": 7}}
+    story.approve("bob").starts("cut")
+    assert story.acts[-1].call.args["path"] == "/cut/7"
+
+
+def test_a_later_card_that_is_void_asks_for_what_moved() -> None:
+    story = Story(by_budget()).probe("budget", row={"left": 3}).starts("pause").done()
+    story.now_reads("budget", row={"left": 5}).approve("bob").writes("gate-void").asks_people(oncall=1)
+    assert [one.call.args["path"] for one in story.gate.intentions] == ["/cut/5"]
+    story.approve("bob").starts("cut")
+    assert story.acts[-1].call.args["path"] == "/cut/5"
+
+
+def test_a_later_card_pictures_what_it_asks_for() -> None:
+    cut = {"use": "sql.execute", "via": "db", "with": {"args": ["${budget.row.left}"]}}
+    steps = {"pause": post("/pause"), "cut": cut | {"gate": votes(oncall=1)}}
+    story = Story(by_budget(steps=steps)).probe("budget", row={"left": 3}).starts("pause")
+    story.now_reads("budget", row={"left": 7}).done()
+    assert [one.call.args["args"] for one in story.last.effects if isinstance(one, Preview)] == [[7]]
+
+
+def test_a_later_card_that_cannot_be_made_of_what_is_read_is_not_shown() -> None:
+    story = Story(by_budget()).probe("budget", row={"left": 3}).starts("pause")
+    story.now_reads("budget", row={}).done().pages("stopped before cut").closes("failed", "left")
+    assert story.run.all_gates == ()
+
+
+def test_a_later_card_that_needs_nobody_any_more_is_none() -> None:
+    """An endpoint that the figures turn into a safe one."""
+    cut = {"use": "http.request", "via": "api", "with": {"method": "POST", "path": "/${budget.row.to}/cut"}}
+    told = Story(by_budget(steps={"pause": post("/pause"), "cut": cut})).probe(
+        "budget", row={"left": 3, "to": "hard"}
+    )
+    told.starts("pause").now_reads("budget", row={"left": 3, "to": "safe"}).done().starts("cut")
+    assert told.acts[-1].call.args["path"] == "/safe/cut"
+    assert told.run.all_gates == ()
 
 
 def test_a_later_card_is_not_shown_without_evidence() -> None:

@@ -138,3 +138,60 @@ def test_the_rung_that_helped_is_held_for_its_time() -> None:
     retrigger = post("/a", verify=QUICK, undo=undo(after="1h"))
     story = tried(ladder(retrigger=retrigger), "retrigger").reads_proof(value=0).holds(retrigger="1h")
     story.passes("1h").undoes("retrigger").done().closes("fixed", "retrigger undone")
+
+
+# ── What a later rung is made of ──────────────────────────────────────────────────────────────────
+
+INSTANCES = {"instances": {"use": "http.get", "via": "api", "with": {"path": "/instances"}}}
+
+
+def scaling(**scale: Any) -> Story:
+    """A restart that does not help, then two instances more, where there is room for them."""
+    steps = {
+        "restart": post("/restart", verify=QUICK),
+        "scale": post("/scale/${instances.json.size() + 2}", verify={"none": "the story ends here"}, **scale),
+    }
+    cases = [{"when": "instances.json.size() < 6", "try": list(steps)}, {"do": "nothing"}]
+    return Story(policy(steps, diagnose=INSTANCES, decide=cases)).probe("instances", json=[0, 1, 2])
+
+
+def test_a_later_rung_is_made_of_what_is_read_for_its_card() -> None:
+    story = tried(scaling(gate=votes(oncall=1)), "restart").now_reads("instances", json=[0, 1, 2, 3])
+    unproved(story).asks_people(oncall=1)
+    assert [one.call.args["path"] for one in story.gate.intentions] == ["/scale/6"]
+    story.approve("bob").starts("scale").done().closes("fixed")
+
+
+def test_nobody_is_asked_about_a_rung_of_a_case_that_does_not_hold_any_more() -> None:
+    story = tried(scaling(gate=votes(oncall=1)), "restart").now_reads("instances", json=[0, 1, 2, 3, 4, 5, 6])
+    moved = "another case of the decision table: instances.json was [0,1,2], is [0,1,2,3,4,5,6]"
+    unproved(story).closes("failed", moved).pages("stopped before scale")
+    assert story.run.all_gates == ()
+
+
+def test_a_later_rung_that_nobody_is_asked_about_is_made_of_what_is_read_before_it() -> None:
+    story = tried(scaling(), "restart").now_reads("instances", json=[0, 1, 2, 3])
+    unproved(story).starts("scale")
+    assert story.acts[-1].call.args["path"] == "/scale/6"
+    story.done().closes("fixed")
+
+
+def test_a_rung_of_another_case_is_not_begun_either_where_nobody_is_asked() -> None:
+    story = tried(scaling(), "restart").now_reads("instances", json=[0, 1, 2, 3, 4, 5, 6])
+    unproved(story).closes("failed", "instances.json was [0,1,2]").pages("stopped before scale")
+    assert [act.step for act in story.acts] == ["restart"]
+
+
+def test_a_later_rung_of_which_no_figure_is_a_part_is_begun_although_nothing_can_be_read() -> None:
+    steps = {"restart": post("/restart", verify=QUICK), "rebuild": post("/rebuild", verify=QUICK)}
+    decided = policy(steps, diagnose=INSTANCES, decide=[{"try": list(steps)}])
+    story = Story(decided).probe("instances", json=[0])
+    tried(unproved(tried(story, "restart").hangs("instances")), "rebuild")
+
+
+def test_a_later_list_of_items_that_nobody_is_asked_about_is_read_before_it_and_then_kept() -> None:
+    path = {"with": {"method": "POST", "path": "/scale/${each}"}}
+    scale = path | {"for_each": "${instances.json}", "at_most": 9}
+    story = tried(scaling(**scale), "restart").now_reads("instances", json=[0, 1])
+    unproved(story).starts("scale[1]").now_reads("instances", json=[]).done().starts("scale[2]").done()
+    story.closes("fixed")

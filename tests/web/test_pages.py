@@ -339,7 +339,6 @@ def _entry(entry: Entry) -> JournalEntry:
         ("decided", {"case": 1, "steps": ["a", "b"], "rungs": True}, "Decided: case 2 holds, try a, b"),
         ("reading", {"probe": "b", "ok": True, "value": {"value": 4.0}}, "Probe b read value = 4.0"),
         ("resolved", {"fingerprint": "f", "all_resolved": False}, "Alert f resolved"),
-        ("relisted", {"steps": ["retry"]}, "The list of retry is another one now"),
         ("settled", {"by": "bob", "step": "s", "verdict": "handled"}, "bob says of s: taken over"),
         (
             "opened",

@@ -7,11 +7,12 @@ import msgspec
 from remediator.core import bounds
 from remediator.core.calls import call_risk, previews
 from remediator.core.catalog import Risk
+from remediator.core.exact import same
 from remediator.core.expression import format_duration
 from remediator.core.failure import alert_over, deadline_over, stop_before, time_box_over
-from remediator.core.gate import covers, needed
+from remediator.core.gate import Need, covers, needed
 from remediator.core.messages import Event
-from remediator.core.planning import intentions, spread_out
+from remediator.core.planning import as_seen, intentions, made_of, spread_out
 from remediator.core.repeating import (
     begun,
     items,
@@ -56,6 +57,7 @@ def enter(turn: Turn) -> None:
         return turn.enter(Stage.ENDING)
     if any(covers(gate, turn.step.name) for gate in run.all_gates):
         return turn.enter(Stage.PREPARING)
+    turn.change(seen={})
     return _intend(turn)
 
 
@@ -100,52 +102,84 @@ def _played_before(turn: Turn) -> bool:
 
 
 def _intend(turn: Turn) -> None:
-    """Resolve the step; with it all the steps that share its gate. A repeated one becomes its items."""
-    policy, base = turn.policy, base_of(turn.step.name)
+    """Resolve the step; find out whether people are asked about it, or what it is made of is read again."""
+    base = base_of(turn.step.name)
     try:
-        _spread(turn, base)
-        if turn.run.step is None or base_of(turn.run.step.name) != base:
-            return enter(turn)  # its list is empty
-        goes_on = begun(turn.run, base)
-        _resolve(turn, [turn.step.name] if goes_on else names_of(turn.run, base))
-        wanted = needed(turn.run, policy)
-        if wanted is None:
-            return _ungated(turn)
-        for other in dict.fromkeys(base_of(name) for name in wanted.steps if base_of(name) != base):
-            _spread(turn, other)
-            wanted = needed(turn.run, policy)
-            assert wanted is not None
-        _resolve(turn, [name for name in wanted.steps if goes_on or base_of(name) != base])
+        wanted = resolve(turn)
     except EvaluationError as error:
         return stop_before(turn, "expression", str(error))
+    if not stands_at(turn, base):
+        return enter(turn)  # its list is empty
+    if wanted is None and not _is_later_rung(turn):
+        return ungated(turn)
     ask = bounds.Ask.of(turn.run.target, turn.facts)
     no = bounds.to_go_on(ask) if turn.run.acted else bounds.to_change(ask)
     if no is not None and turn.run.acted:
         return stop_before(turn, no.bound, no.reason)
     if no is not None:
         return turn.close(Outcome.REFUSED, str(no), no)
-    calls = [one.call for name in wanted.steps if (one := turn.run.steps[name].intention) is not None]
+    steps = wanted.steps if wanted is not None else ()
+    calls = [one.call for name in steps if (one := turn.run.steps[name].intention) is not None]
     shows = any(previews(call, turn.facts.catalog) for call in calls)
     return turn.enter(Stage.PREVIEWING if shows or turn.run.acted else Stage.WAITING)
 
 
+def resolve(turn: Turn) -> Need | None:
+    """The step and all that share its gate, by what was read last; a repeated one as its items.
+
+    The gate that they need. Raises EvaluationError. The cursor stands behind a list that is empty.
+    """
+    policy, base = turn.policy, base_of(turn.step.name)
+    _spread(turn, base)
+    if not stands_at(turn, base):
+        return None
+    goes_on = begun(turn.run, base)
+    _resolve(turn, [turn.step.name] if goes_on else names_of(turn.run, base))
+    wanted = needed(turn.run, policy)
+    if wanted is None:
+        return None
+    for other in dict.fromkeys(base_of(name) for name in wanted.steps if base_of(name) != base):
+        _spread(turn, other)
+        wanted = needed(turn.run, policy)
+        assert wanted is not None
+    _resolve(turn, [name for name in wanted.steps if goes_on or base_of(name) != base])
+    return wanted
+
+
+def stands_at(turn: Turn, base: str) -> bool:
+    """Is the cursor on this step of the policy?"""
+    return turn.run.step is not None and base_of(turn.run.step.name) == base
+
+
+def _is_later_rung(turn: Turn) -> bool:
+    """Is it another remedy than the one that was tried, made of figures, and begun without asking anybody?
+
+    The steps of a ``do`` are one remedy, and the figures of the decision are theirs: they move them.
+    """
+    run, base = turn.run, base_of(turn.step.name)
+    if not (run.acted and run.rungs) or begun(run, base) or risk_of_all(run, base) is Risk.SAFE:
+        return False
+    return not made_of(turn.spec).isdisjoint(turn.policy.diagnose)
+
+
 def _spread(turn: Turn, base: str) -> None:
-    run = spread_out(turn.run, turn.policy, base, turn.facts)
-    if run is not turn.run:
-        turn.run = run
-        turn.note("repeated", step=base, items=len(run.lists[base]))
+    known = turn.run.lists.get(base)
+    turn.run = spread_out(turn.run, turn.policy, base, turn.facts)
+    if base in turn.run.lists and not same(turn.run.lists[base], known):
+        turn.note("repeated", step=base, items=len(turn.run.lists[base]))
 
 
 def _resolve(turn: Turn, names: list[str]) -> None:
     steps = turn.run.steps
     fresh = {
         one.step: msgspec.structs.replace(steps[one.step], intention=one)
-        for one in intentions(turn.run, turn.policy, names, turn.facts)
+        for one in intentions(as_seen(turn.run), turn.policy, names, turn.facts)
     }
     turn.change(steps={**steps, **fresh})
 
 
-def _ungated(turn: Turn) -> None:
+def ungated(turn: Turn) -> None:
+    """Nobody is asked about the step at the cursor."""
     if risk_of_all(turn.run, turn.step.name) is Risk.DESTRUCTIVE and not _waived(turn):
         return stop_before(turn, "gate", f"{_destructive(turn)} is destructive and has no gate")
     return turn.enter(Stage.PREPARING)

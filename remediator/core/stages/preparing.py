@@ -27,6 +27,7 @@ from remediator.errors import EvaluationError
 BEFORE = "before:"
 PREVIEW = "preview:"
 MOST_VOIDS = 3
+OTHER_CASE = "the figures now lead to another case of the decision table"
 
 
 def enter(turn: Turn) -> None:
@@ -160,7 +161,7 @@ def _difference(turn: Turn, renewed: Run) -> str:
     try:
         before = choose_case(turn.policy, seen, turn.now) if turn.run.seen else turn.run.case
         if choose_case(turn.policy, renewed, turn.now) != before:
-            return "the figures now lead to another case of the decision table"
+            return OTHER_CASE
         gate = _gate(turn.run)
         approved = gate.intentions if gate is not None else (turn.step.intention,)
         # Both resolved now: `${now}` in an argument means the time at which it was shown, and may not

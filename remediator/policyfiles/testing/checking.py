@@ -33,7 +33,6 @@ KINDS = frozenset(
         "previewed",
         "proof",
         "reading",
-        "relisted",
         "repeated",
         "resolved",
         "sent-again",

@@ -163,7 +163,6 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "before": _read,
     "decided": _decided,
     "repeated": lambda data: f"{data['step']} for {counted(data['items'], 'item')}",
-    "relisted": lambda data: f"the list of {', '.join(data['steps'])} is another one now",
     "previewed": lambda data: (
         f"{data['step']} would change {counted(data['count'], 'row')}"
         if data["count"]
