@@ -91,22 +91,22 @@ async def test_paystack_is_away_so_the_shop_closes_until_a_probe_reaches_it(
     shop = place.shop
     shop.paystack.gauge("probe_success", 0)
     shop.failing = 0.4
-    run = await place.room.run("agape-payment-gateway", "gateway/paystack", stage="waiting")
+    run = await place.room.run("agape-payment-gateway", "service/agape-backend", stage="waiting")
     gate = f"{run['id']}.1"
     await place.room.card_says(gate, "MAINTENANCE_MODE=true", "/api/v1/admin/marketing/pause")
     await place.room.agreed(gate, "bob")
     assert (shop.maintenance, shop.marketing["paused"]) == (False, False)
     await place.room.agreed(gate, "amina")
-    await place.room.run("agape-payment-gateway", "gateway/paystack", stage="holding")
+    await place.room.run("agape-payment-gateway", "service/agape-backend", stage="holding")
     assert (shop.maintenance, shop.marketing["paused"]) == (True, True)
 
     shop.failing = 0.0  # nobody can buy, so nothing fails: the alert ends, and the shop stays closed
     await place.room.entry(run["id"], "resolved")
-    assert (await place.room.run("agape-payment-gateway", "gateway/paystack"))["stage"] == "holding"
+    assert (await place.room.run("agape-payment-gateway", "service/agape-backend"))["stage"] == "holding"
     assert (shop.maintenance, shop.marketing["paused"]) == (True, True)
 
     shop.paystack.gauge("probe_success", 1)
-    await place.room.run("agape-payment-gateway", "gateway/paystack", outcome="fixed")
+    await place.room.run("agape-payment-gateway", "service/agape-backend", outcome="fixed")
     assert (shop.maintenance, shop.marketing["paused"]) == (False, False)
     ours = [line for line in shop.ran if line.startswith("MAINTENANCE_MODE")]
     command = "/usr/bin/pm2 restart agape-backend --update-env"

@@ -153,6 +153,7 @@ async def test_payments_are_off_while_stripe_is_and_what_was_missed_is_reconcile
     await place.iamenu.sql("""
         INSERT INTO marketplace."Order" SELECT n, 'pi_' || n, 'pending', now() - interval '20 minutes'
         FROM generate_series(101, 103) n UNION ALL SELECT 104, 'pi_103', 'paid', now()
+        UNION ALL SELECT n, 'pi_of_old', 'paid', now() - interval '2 years' FROM generate_series(105, 106) n
     """)
     place.iamenu.stripe = True
     await place.room.run("iamenu-payments-down", "payments/marketplace", id=run["id"], outcome="fixed")
@@ -170,7 +171,7 @@ async def test_payments_are_off_while_stripe_is_and_what_was_missed_is_reconcile
     await place.room.agreed(f"{run['id']}.1", "chen", "bob")
     await place.room.run("iamenu-payments-reconcile", "payments/marketplace", id=run["id"], outcome="fixed")
     after = await _books(place.iamenu)
-    assert [after["Order"].pop(number)["status"] for number in (101, 102, 103)] == ["paid"] * 3
+    assert [after["Order"].pop(number)["status"] for number in (101, 102, 103, 105, 106)] == ["paid"] * 5
     assert after == before
     assert _of(place.iamenu.scripts.ran, "stripe") == ["scripts:reconcile-stripe-payments -- --full"]
 

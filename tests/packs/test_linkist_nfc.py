@@ -128,6 +128,10 @@ async def test_orders_that_stripe_calls_paid_are_booked_when_two_agree_and_no_ot
         "INSERT INTO orders (id, status, total, payment_intent, created_at) SELECT 'ord-' || n, 'pending',"
         " 49.90, 'pi_' || n, now() - make_interval(mins => 60 - n) FROM generate_series(21, 25) n"
     )
+    await system.sql(  # paid twice once, and looked into: it keeps nothing from being booked
+        "INSERT INTO orders (id, status, total, payment_intent, created_at) SELECT 'ord-old-' || n,"
+        " 'refunded', 49.90, 'pi_old', now() - interval '2 years' FROM generate_series(1, 2) n"
+    )
     system.given_back["ord-22"] = "pi_25"
     run = await place.room.run("linkist-stuck-orders", "payments/stripe", stage="waiting")
     await place.room.card_says(f"{run['id']}.1", "--order=ord-21", "--order=ord-22", "--order=ord-25")
@@ -142,6 +146,7 @@ async def test_orders_that_stripe_calls_paid_are_booked_when_two_agree_and_no_ot
         "process[3]: the reading before process[3] failed"
     )  # given back since people agreed
     assert system.scripts.ran[before:] == [f"orders:process:payments -- --order=ord-{n}" for n in (21, 22)]
+    await system.sql("DELETE FROM orders WHERE payment_intent = 'pi_old'")
     rows = await system.sql("SELECT id, status, email FROM orders ORDER BY id")
     assert [(row["id"], row["status"]) for row in rows] == [
         ("ord-1", "paid"), ("ord-21", "paid"), ("ord-22", "paid"), ("ord-23", "pending"),

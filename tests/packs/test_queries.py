@@ -47,6 +47,23 @@ PROOFS: list[tuple[str, str, str, dict[str, str], float | None]] = [
 ]  # fmt: skip
 """Pack, policy, step, the series, and what its proof reads after twenty minutes and a half."""
 
+UPLOADS = 'probe_success{job="linkist-health",service="upload-service"}'
+FIRES = 'ALERTS{alertstate="firing",alertname="LinkistX",component="%s"}'
+DONE, FAILED = 'linkist_uploads_total{status="done"}', 'linkist_uploads_total{status="failed"}'
+
+ENDS: list[tuple[str, dict[str, str], float]] = [
+    ("app", {HEALTHY: "1x40"}, 1.0),
+    ("app", {HEALTHY: "1x40", FIRES % "upload-service": "1x40"}, 1.0),
+    ("app", {HEALTHY: "1x40", FIRES % "app": "1x40"}, 0.0),
+    ("app", {HEALTHY: "0x40"}, 0.0),
+    ("app", {HEALTHY: "0x24 stale"}, 0.0),
+    ("upload-service", {UPLOADS: "1x40", DONE: "0+60x40"}, 1.0),
+    ("upload-service", {UPLOADS: "1x40", DONE: "50x40", FAILED: "0+4x10 40x30"}, 0.0),
+    ("upload-service", {UPLOADS: "1x40"}, 0.0),
+    ("processing-service", {UPLOADS.replace("upload", "processing"): "1x40", DONE: "0+60x40"}, 0.0),
+]
+"""A component, the series, and whether the page shows it as working after twenty minutes and a half."""
+
 FIRED: list[tuple[str, str, dict[str, str], bool]] = [
     ("linkist-nfc", "LinkistLoginsSuspicious", {LOGINS: "_x18 1000x12", SCRAPED: "1x40"}, True),
     ("linkist-nfc", "LinkistLoginsSuspicious", {LOGINS: "0+10x40", SCRAPED: "1x40"}, True),
@@ -77,6 +94,18 @@ def test_what_a_proof_reads(
     query = written["steps"][step]["verify"]["with"]["query"]
     samples = [] if read is None else [{"labels": "{}", "value": read}]
     asked = {"expr": query, "eval_time": "20m30s", "exp_samples": samples}
+    _told(tmp_path, series, {"promql_expr_test": [asked]})
+
+
+@pytest.mark.parametrize(("component", "series", "read"), ENDS)
+def test_silence_does_not_end_an_outage_that_the_status_page_shows(
+    component: str, series: dict[str, str], read: float, tmp_path: Path
+) -> None:
+    written = yaml.safe_load((POLICIES / "linkist-nfc" / "status-page.yaml").read_text())
+    (early,) = (one for one in written["steps"]["show"]["undo"]["early"] if one != "unverified")
+    assert early["until"] == "verify.value == 1.0"
+    query = early["with"]["query"].replace("${component}", component)
+    asked = {"expr": query, "eval_time": "20m30s", "exp_samples": [{"labels": "{}", "value": read}]}
     _told(tmp_path, series, {"promql_expr_test": [asked]})
 
 

@@ -92,7 +92,7 @@ class Linkist:
             "get-account", {"SendingEnabled": True, "EnforcementStatus": "HEALTHY", "SendQuota": quota}
         )
         release = {"current": "deploy-123", "target": "deploy-122", "plan": "rollback-plan-122"}
-        self.scripts.says("deployment:rollback:plan", {**release, "minutes": 12})
+        self.scripts.says("deployment:rollback:plan", {**release, "minutes": 12, "rolled_back": False})
         fine = {"status": {"indicator": "none", "description": "All Systems Operational"}}
         self.stripe.on("GET", "/api/v2/status.json", lambda _: Reply(200, fine))
         self.stripe.on(
