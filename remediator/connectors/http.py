@@ -29,6 +29,7 @@ from remediator.connectors.settings import Authorities, BaseUrl, Headers, Settin
 from remediator.connectors.unoffered import Unoffered
 from remediator.core.canonical import inert
 from remediator.core.catalog import Escape, Fence, Kind, Operation, Param, Risk
+from remediator.core.cutting import broken_off, shortened
 from remediator.core.escaping import checked_path
 from remediator.core.intention import Call
 from remediator.core.messages import Done, Refused, Result, Unknown
@@ -159,10 +160,11 @@ class _Answer:
 
     def shown(self) -> dict[str, Any]:
         text = "" if self.encoded else self.raw.decode("utf-8", "replace")
+        kept = broken_off(text) if len(self.raw) >= MOST_BYTES else text
         return {
             "status": self.status,
             "json": as_json(text),
-            "text": text.replace("\0", "\N{REPLACEMENT CHARACTER}"),
+            "text": kept.replace("\0", "\N{REPLACEMENT CHARACTER}"),
         }
 
 
@@ -196,7 +198,7 @@ class Http(Unoffered):
             ) from error
         if answer.encoded:
             raise ConnectorError(
-                call.connection, f"answered in {answer.encoded[:40]!r}, which was not asked for"
+                call.connection, f"answered in {shortened(answer.encoded, 40)!r}, which was not asked for"
             )
         check_answered(call, request.url.raw_path, answer.status)
         return answer.shown()
@@ -371,8 +373,7 @@ def statuses(ok: object) -> frozenset[int]:
 
 
 def _brief(answer: _Answer) -> str:
-    text = " ".join(answer.shown()["text"][:800].split())
-    return f"{text[:300]}…" if len(text) > 300 else text or "(nothing)"
+    return shortened(" ".join(answer.shown()["text"].split())) or "(nothing)"
 
 
 KIND = ConnectorKind(

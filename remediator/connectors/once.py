@@ -14,6 +14,8 @@ from typing import Any
 
 import aiohttp
 
+from remediator.core.cutting import shortened
+
 CONNECT = 5.0
 """Seconds to connect, at most; ever less than the whole, so that nothing sent is told from no answer."""
 
@@ -104,4 +106,4 @@ def send_only_once(session: aiohttp.ClientSession) -> None:
 
 def words(error: BaseException) -> str:
     """What went wrong, in one short text."""
-    return str(error)[:300] or type(error).__name__
+    return shortened(str(error)) or type(error).__name__

@@ -20,6 +20,7 @@ from remediator.connectors.settings import Settings
 from remediator.connectors.unoffered import Unoffered
 from remediator.core.canonical import digest
 from remediator.core.catalog import Escape, Kind, Operation, Param, Risk
+from remediator.core.cutting import shortened
 from remediator.core.intention import Call
 from remediator.core.messages import Done, Refused, Result, Unknown
 from remediator.ports import ConnectorKind, Order
@@ -99,7 +100,7 @@ class SlackMessages(Unoffered):
                 return Unknown("Slack answered ok, but not where")
             return Done(where)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            return Refused(f"never sent: {str(error)[:300]}")
+            return Refused(f"never sent: {shortened(str(error))}")
         except SlackApiError as error:
             return _judge(error)
         except _RedirectedError as error:
@@ -107,7 +108,7 @@ class SlackMessages(Unoffered):
         except TimeoutError:
             return Unknown(f"no answer from Slack within {within:g} s")
         except Exception as error:  # noqa: BLE001 - it was sent; whatever the answer did to the library
-            return Unknown(f"sent, and then: {str(error)[:300] or type(error).__name__}")
+            return Unknown(f"sent, and then: {shortened(str(error)) or type(error).__name__}")
 
 
 def _judge(error: SlackApiError) -> Result:
@@ -118,7 +119,7 @@ def _judge(error: SlackApiError) -> Result:
     if status == 429:
         return Refused("Slack refused: too many messages (429)")
     if status == 200 and isinstance(said, str) and said not in _PERHAPS_DONE:
-        return Refused(f"Slack refused: {said[:100]}")
+        return Refused(f"Slack refused: {shortened(said, 100)}")
     if 400 <= status < 500:
         return Refused(f"Slack refused: {said or status}")
     return Unknown(f"Slack answered {said or status or 'something unreadable'}")

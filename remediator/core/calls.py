@@ -12,6 +12,7 @@ import re2
 
 from remediator.core.canonical import inert
 from remediator.core.catalog import BUILT_IN, Catalog, Connection, Escape, Fence, Operation, Risk
+from remediator.core.cutting import shortened
 from remediator.core.exact import kept, plain
 from remediator.core.expression import Expression, Template
 from remediator.core.intention import Call
@@ -91,7 +92,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 def printable(text: str, limit: int = 300) -> str:
     """Text from outside, fit for one line of a journal or a reason."""
-    return _CONTROL.sub("·", text)[:limit]
+    return shortened(_CONTROL.sub("·", text), limit)
 
 
 def fence_of(use: str, via: str, catalog: Catalog) -> Fence:

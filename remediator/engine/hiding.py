@@ -1,22 +1,30 @@
 """Around every connector: an answer that holds one of our secrets, an echoed header say, is kept without it.
 
-What the world answers is journalled, shown on cards and sent on; the settings' secrets never are.
+What the world answers is journalled, shown on cards and sent on; the settings' secrets never are. Hidden
+is a secret in each spelling in which services echo it, and what is left of one where a text was cut off
+(`core.cutting`): connectors shorten what they tell before it comes here.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import msgspec
 
+from remediator.core.calls import printable
+from remediator.core.cutting import SEAM
 from remediator.core.evidence import Picture
 from remediator.core.intention import Call
 from remediator.core.messages import Done, Result
 from remediator.errors import ConnectorError
 from remediator.ports import Connector, Order
 
+_ESCAPE = re.compile("%[0-9A-F]{2}")
 HIDDEN = "[hidden]"
 SHORTEST = 6
 """Characters; a shorter value would be found in half of all texts."""
@@ -24,11 +32,13 @@ SHORTEST = 6
 
 def hider(secrets: Collection[str]) -> Callable[[Any], Any]:
     """A function that replaces these texts wherever they stand in plain data."""
-    hidden = sorted({one for one in secrets if len(one) >= SHORTEST}, key=len, reverse=True)
+    spelled = {form for one in secrets if len(one) >= SHORTEST for form in _spellings(one)}
+    hidden = sorted((one for one in spelled if len(one) >= SHORTEST), key=len, reverse=True)
 
     def hide(value: Any) -> Any:
         match value:
             case str():
+                value = _without_rests(value, hidden)
                 for secret in hidden:
                     value = value.replace(secret, HIDDEN)
                 return value
@@ -42,6 +52,43 @@ def hider(secrets: Collection[str]) -> Callable[[Any], Any]:
                 return value
 
     return hide
+
+
+def _spellings(secret: str) -> set[str]:
+    """As it is, and as it stands in JSON, in a URL, in Python's words, and in one line of a reason."""
+    percent = [quote(secret, safe=""), quote(secret), quote_plus(secret)]
+    quoted = [json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1]]
+    one_line = " ".join(secret.split())
+    lines = [one_line, printable(secret, len(secret)), printable(one_line, len(secret))]
+    small = [_ESCAPE.sub(lambda found: found[0].lower(), one) for one in percent]
+    return {secret, *percent, *small, *quoted, *lines}
+
+
+def _without_rests(text: str, hidden: Collection[str]) -> str:
+    """The text without what a cut has left of a secret: its beginning before a seam, its end after one."""
+    if SEAM not in text:
+        return text
+    hidden = [one for one in hidden if one[:SHORTEST] in text or one[-SHORTEST:] in text]
+    first, *others = text.split(SEAM)
+    parts = [first, *(_without_end_of(part, hidden) for part in others)] if hidden else [first, *others]
+    *before, last = parts
+    return SEAM.join([*(_without_start_of(part, hidden) for part in before), last])
+
+
+def _without_start_of(part: str, hidden: Collection[str]) -> str:
+    left = max((_overlap(part, secret) for secret in hidden), default=0)
+    return part[: len(part) - left] + HIDDEN if left else part
+
+
+def _without_end_of(part: str, hidden: Collection[str]) -> str:
+    left = max((_overlap(secret, part) for secret in hidden), default=0)
+    return HIDDEN + part[left:] if left else part
+
+
+def _overlap(one: str, other: str) -> int:
+    """How many characters at the end of the one are the beginning of the other; 0 for fewer than count."""
+    longest = min(len(one), len(other))
+    return next((size for size in range(longest, SHORTEST - 1, -1) if one.endswith(other[:size])), 0)
 
 
 class Discreet:

@@ -211,4 +211,4 @@ def test_a_summary_is_one_line_with_every_value() -> None:
 
 
 def test_printable_keeps_a_journal_on_one_line() -> None:
-    assert printable("a\nb\x00c" + "x" * 400) == "a·b·c" + "x" * 295
+    assert printable("a\nb\x00c" + "x" * 400) == "a·b·c" + "x" * 294 + "…"

@@ -16,6 +16,7 @@ from remediator.connectors.command import keeper
 from remediator.connectors.command.settings import DeclaredCommand
 from remediator.connectors.decoding import as_json
 from remediator.core.calls import printable
+from remediator.core.cutting import SEAM, broken_off, ending
 
 ENDING = 2 * keeper.GRACE + 1
 """Seconds in which a keeper has ended everything, once it was told to."""
@@ -44,6 +45,7 @@ class Ended:
     def shown(self) -> dict[str, Any]:
         """As expressions see it."""
         text = self.out.decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
+        text = broken_off(text) if self.cut else text
         return {"exit": self.status, "out": text, "lines": text.splitlines(), "json": as_json(text)}
 
     @property
@@ -58,8 +60,9 @@ class Ended:
                 ended = f"it was ended: {why}"
             case _:
                 ended = "it was ended together with its keeper"
-        said = (self.errors or self.out)[-600:].decode("utf-8", "replace")
-        return f"{ended}: {printable(' '.join(said.split()))}" if said.strip() else ended
+        said = " ".join((self.errors or self.out).decode("utf-8", "replace").split())
+        lacking = SEAM if len(self.errors) >= MOST_ERRORS else ""
+        return f"{ended}: {printable(ending(lacking + said))}" if said else ended
 
 
 async def run(

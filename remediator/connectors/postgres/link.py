@@ -16,6 +16,7 @@ from typing import Any
 
 from remediator.connectors.postgres import values
 from remediator.connectors.postgres.settings import PostgresSettings
+from remediator.core.cutting import shortened
 from remediator.errors import ConnectorError
 
 OURS = "remediator"
@@ -202,7 +203,7 @@ def said(error: Any) -> str:
     raised = str(getattr(error, "server_source_filename", None) or "").startswith("pl")
     if raised or str(error.sqlstate)[:2] not in _OWN:
         return ""
-    return str(error.args[0])[:300]
+    return shortened(str(error.args[0]))
 
 
 def _grant(state: str, said: str) -> str:

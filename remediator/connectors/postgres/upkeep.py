@@ -17,6 +17,7 @@ from remediator.connectors.postgres.link import Link, plainly, said
 from remediator.connectors.postgres.rows import Place
 from remediator.connectors.postgres.settings import LONGEST_UPKEEP, PostgresSettings
 from remediator.core.catalog import Escape, Holds, Kind, Operation, Param, Risk
+from remediator.core.cutting import shortened
 from remediator.core.intention import Call
 from remediator.core.messages import Done, Refused, Result, Unknown
 from remediator.core.sql.spelling import quoted as identifier
@@ -142,7 +143,7 @@ async def _run(database: Any, text: str, within: float) -> str:
 
     def hear(_database: Any, message: Any) -> None:
         if message.severity == "WARNING":
-            warnings.append(str(message.message)[:200])
+            warnings.append(shortened(str(message.message), 200))
 
     database.add_log_listener(hear)
     try:

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from remediator.core.calls import printable
+from remediator.core.cutting import shortened
 
 MOST_BYTES = 64 * 1024
 """Of one value that is read, or of what a command answers."""
@@ -15,7 +16,7 @@ MOST_BYTES = 64 * 1024
 def facts(answer: object) -> dict[str, Any]:
     """INFO's lines as a map; `keys=3,expires=0` as a map in it."""
     told: dict[str, Any] = {}
-    for line in str(answer)[: 16 * MOST_BYTES].splitlines():
+    for line in shortened(str(answer), 16 * MOST_BYTES).splitlines():
         name, colon, value = line.partition(":")
         if colon and not line.startswith("#"):
             told[name] = _parts(value)
@@ -47,7 +48,7 @@ def kept(reply: Any) -> Any:
         case float():
             return reply if math.isfinite(reply) else str(reply)
         case str():
-            return reply[:MOST_BYTES].replace("\0", "\N{REPLACEMENT CHARACTER}")
+            return shortened(reply, MOST_BYTES).replace("\0", "\N{REPLACEMENT CHARACTER}")
         case list():
             return [kept(one) for one in reply[:1000]]
     return printable(str(reply))
