@@ -1,12 +1,12 @@
 """Commands at once: each is a process of its own, forked from one that has imported everything already.
 
-What a command prints, reads and answers is its own. Only the imports, which take most of its time, were
-made once for all of a worker; that they can be made is shown by every daemon, which starts from nothing.
+What a command prints, reads and answers is its own, and so are its life and its death. Only the imports,
+which take most of its time, were made once for all of a worker. That it can start from nothing is shown
+where it is run within another host, in a policy repository, by the demo and by the benchmarks.
 """
 
 from __future__ import annotations
 
-import array
 import atexit
 import contextlib
 import functools
@@ -21,53 +21,85 @@ import socket
 import subprocess
 import sys
 import tempfile
-import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from tests.rig.processes import python_module
-
-_COVERED = "COVERAGE_PROCESS_CONFIG"
-"""Where coverage tells new processes to measure themselves."""
 _MOST = 1 << 20
 """Bytes of one request: words, folder and environment."""
+
+
+def can_be(env: Mapping[str, str]) -> bool:
+    """Who is counted by coverage has to start, and to end, as a Python of its own."""
+    return "COVERAGE_PROCESS_CONFIG" not in env
 
 
 def run(
     words: Sequence[str], *, cwd: Path, env: Mapping[str, str], within: float
 ) -> subprocess.CompletedProcess[str]:
-    """``remediator WORDS``, as `subprocess.run` would run it. Raises TimeoutError, or what that raises."""
-    if _COVERED in env:  # who is counted has to start, and to end, as a Python of its own
+    """``remediator WORDS``, as `subprocess.run` would run it. Raises TimeoutExpired."""
+    if not can_be(env):
+        command = [sys.executable, "-m", "remediator", *words]
         return subprocess.run(
-            python_module("remediator", *words),
-            capture_output=True,
-            text=True,
-            env=env,
-            cwd=cwd,
-            timeout=within,
-            check=False,
+            command, capture_output=True, text=True, env=env, cwd=cwd, timeout=within, check=False
         )
-    with (
-        tempfile.TemporaryFile() as out,
-        tempfile.TemporaryFile() as err,
-        socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as line,
-    ):
-        line.settimeout(within)
-        line.connect(str(_parent()))
-        asked = json.dumps({"words": list(words), "cwd": str(cwd), "env": dict(env)}).encode()
-        line.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _MOST)
-        streams = array.array("i", [out.fileno(), err.fileno()])
-        line.sendmsg([asked], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, streams)])
-        child = int(line.recv(64))
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        process = Forked(words, cwd=cwd, env=env, out=out, err=err)
         try:
-            status = int(line.recv(64) or -1)
-        except TimeoutError:
-            os.kill(child, signal.SIGKILL)
+            status = process.wait(within)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
             raise
         out.seek(0)
         err.seek(0)
         return subprocess.CompletedProcess(list(words), status, out.read().decode(), err.read().decode())
+
+
+class Forked:
+    """``remediator WORDS`` as its own process, with the ways of a `subprocess.Popen`."""
+
+    def __init__(
+        self, words: Sequence[str], *, cwd: Path, env: Mapping[str, str], out: IO[bytes], err: IO[bytes]
+    ) -> None:
+        self.words = list(words)
+        self.returncode: int | None = None
+        self._line = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._line.connect(str(_parent()))
+        self._line.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _MOST)
+        asked = json.dumps({"words": self.words, "cwd": str(cwd), "env": dict(env)}).encode()
+        socket.send_fds(self._line, [asked], [out.fileno(), err.fileno()])
+        self.pid = int(self._line.recv(64))
+
+    def poll(self) -> int | None:
+        """The exit status (negative: a signal), or None while it runs."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit status, once it has ended. Raises TimeoutExpired."""
+        if self.returncode is None:
+            self._line.settimeout(timeout)
+            try:
+                self.returncode = int(self._line.recv(64))
+            except (TimeoutError, BlockingIOError):
+                raise subprocess.TimeoutExpired(self.words, timeout or 0) from None
+            self._line.close()
+        return self.returncode
+
+    def send_signal(self, signal: int) -> None:
+        """Unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, signal)
+
+    def terminate(self) -> None:
+        """SIGTERM."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.send_signal(signal.SIGKILL)
 
 
 @functools.cache
@@ -108,11 +140,10 @@ def main(path: str) -> None:
             return
         line, _ = listener.accept()
         if os.fork() == 0:
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             listener.close()
-            line.send(str(os.getpid()).encode())
-            line.send(str(_command(line)).encode())
-            os._exit(0)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            _command(line)
+            return
         line.close()
 
 
@@ -126,30 +157,29 @@ def _import_everything() -> None:
     gc.freeze()
 
 
-def _command(line: socket.socket) -> int:
-    message, ancillary, _, _ = line.recvmsg(_MOST, socket.CMSG_SPACE(8))
+def _command(line: socket.socket) -> None:
+    """One process runs the command, as if it had just started; one waits for it, and tells of its end."""
+    message, streams, _, _ = socket.recv_fds(line, _MOST, 2)
+    child = os.fork()
+    if child:
+        line.send(str(child).encode())
+        _, how = os.waitpid(child, 0)
+        with contextlib.suppress(BrokenPipeError):
+            line.send(str(os.waitstatus_to_exitcode(how)).encode())
+        os._exit(0)
+    line.close()
     asked: dict[str, Any] = json.loads(message)
-    streams = array.array("i")
-    streams.frombytes(ancillary[0][2])
     for number, stream in enumerate((os.open(os.devnull, os.O_RDONLY), *streams)):
         os.dup2(stream, number)
+        os.close(stream)
     os.chdir(asked["cwd"])
     os.environ.clear()
     os.environ.update(asked["env"])
     sys.argv = ["remediator", *asked["words"]]
-    status: object = 1
-    try:
-        from remediator import cli
+    sys.stdout.reconfigure(write_through=True)  # type: ignore[union-attr]
+    from remediator import cli
 
-        status = cli.main(asked["words"])
-    except SystemExit as end:
-        status = end.code
-    except BaseException:  # noqa: BLE001 - as an interpreter tells it
-        traceback.print_exc()
-    for stream_out in (sys.stdout, sys.stderr):
-        with contextlib.suppress(BrokenPipeError):
-            stream_out.flush()
-    return status if isinstance(status, int) else int(status is not None)
+    sys.exit(cli.main(asked["words"]))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from tests.rig.forked import Forked, can_be
 from tests.rig.patience import PATIENCE_S
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -59,7 +60,7 @@ class Child:
     """One running process. ``url`` is where it listens; ``log`` is a file with all it printed."""
 
     name: str
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Forked
     port: int
     folder: Path
     log: Path
@@ -105,7 +106,7 @@ class Child:
                 self.process.kill()
                 self.process.wait()
             self._ended = True
-        return self.process.returncode
+        return self.process.wait()
 
     def __enter__(self) -> Self:
         return self
@@ -165,14 +166,22 @@ def start(program: Program, folder: Path, *, port: int | None = None) -> Child:
 def _spawn(program: Program, folder: Path, port: int) -> Child:
     log = folder / f"{program.name}.log"
     as_nobody = program.unprivileged and os.geteuid() == 0
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", **program.environment}
+    match program.argv(port):
+        case [sys.executable, "-m", "remediator", *words] if can_be(environment):
+            with log.open("ab") as output:
+                forked = Forked(words, cwd=REPOSITORY, env=environment, out=output, err=output)
+            return Child(program.name, forked, port, folder, log, program.host)
+        case argv:
+            pass
     with log.open("ab") as output:
         process = subprocess.Popen(
-            program.argv(port),
+            argv,
             cwd=folder if program.unprivileged else REPOSITORY,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **program.environment},
+            env=environment,
             user="nobody" if as_nobody else None,
             group="nogroup" if as_nobody else None,
             extra_groups=[] if as_nobody else None,
