@@ -268,3 +268,5 @@ async def test_the_database_is_gone_and_a_person_is_told_how_far_the_replica_is_
     shop.line.down = False  # the old one comes back: the shop is well, on one of two
     await place.room.fire("AgapeTwoPrimaries", severity="critical")
     await place.room.paged("Two databases take writes")
+    await place.room.fire("AgapeReplicaDown")
+    await place.room.paged("works without a replica: ours answers, and does not follow")

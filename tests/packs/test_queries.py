@@ -86,6 +86,29 @@ FIRED: list[tuple[str, str, dict[str, str], bool]] = [
 """Pack, alert, the series, and whether it fires after twenty minutes and a half."""
 
 
+BACKUP = "linkist_backup_completed_timestamp_seconds"
+TIERS = 'loyalty_worker_last_success_timestamp_seconds{worker="tier-evaluation"}'
+FIGURES = "iamenu_analytics_updated_timestamp_seconds"
+
+GONE: list[tuple[str, str, dict[str, str], str, bool]] = [
+    ("linkist-nfc", "LinkistBackupOverdue", {BACKUP: "0x60 stale"}, "25h", False),
+    ("linkist-nfc", "LinkistBackupOverdue", {BACKUP: "0x60 stale"}, "27h", True),
+    ("linkist-nfc", "LinkistBackupOverdue", {BACKUP: "0x60 stale"}, "96h", True),
+    (
+        "linkist-nfc", "LinkistBackupOverdue",
+        {BACKUP: "0x60 stale", BACKUP + '{pod="b"}': "_x90 5400x9"}, "27h", False,
+    ),
+    ("linkist-nfc", "LinkistBackupOverdue", {}, "10m", True),
+    ("molam-loyalty", "LoyaltyTierEvaluatorFailed", {TIERS: "0x30 stale"}, "50m", False),
+    ("molam-loyalty", "LoyaltyTierEvaluatorFailed", {TIERS: "0x30 stale"}, "65m", True),
+    ("molam-loyalty", "LoyaltyTierEvaluatorFailed", {TIERS: "0x30 stale"}, "72h", True),
+    ("iamenu", "IamenuAnalyticsStale", {FIGURES: "0 stale"}, "4m", False),
+    ("iamenu", "IamenuAnalyticsStale", {FIGURES: "0 stale"}, "10m", True),
+    ("iamenu", "IamenuAnalyticsStale", {FIGURES: "0 stale"}, "72h", True),
+]  # fmt: skip
+"""Pack, alert, the series of a process that is gone, when it is asked, and whether it fires."""
+
+
 @pytest.mark.parametrize(("system", "policy", "step", "series", "read"), PROOFS)
 def test_what_a_proof_reads(
     system: str, policy: str, step: str, series: dict[str, str], read: float | None, tmp_path: Path
@@ -113,11 +136,22 @@ def test_silence_does_not_end_an_outage_that_the_status_page_shows(
 def test_whether_an_alert_fires(
     system: str, alert: str, series: dict[str, str], fires: bool, tmp_path: Path
 ) -> None:
+    _fires(system, alert, series, "20m30s", fires, tmp_path)
+
+
+@pytest.mark.parametrize(("system", "alert", "series", "at", "fires"), GONE)
+def test_a_job_that_did_not_run_is_told_also_where_its_figure_is_gone(
+    system: str, alert: str, series: dict[str, str], at: str, fires: bool, tmp_path: Path
+) -> None:
+    _fires(system, alert, series, at, fires, tmp_path)
+
+
+def _fires(system: str, alert: str, series: Mapping[str, str], at: str, fires: bool, folder: Path) -> None:
     groups = yaml.safe_load((POLICIES / system / "alerts.yaml").read_text())["groups"]
     (rule,) = (one for group in groups for one in group["rules"] if one["alert"] == alert)
-    asked = {"expr": f"count({rule['expr']}) > bool 0 or vector(0)", "eval_time": "20m30s"}
+    asked = {"expr": f"count({rule['expr']}) > bool 0 or vector(0)", "eval_time": at}
     samples = [{"labels": "{}", "value": int(fires)}]
-    _told(tmp_path, series, {"promql_expr_test": [asked | {"exp_samples": samples}]})
+    _told(folder, series, {"promql_expr_test": [asked | {"exp_samples": samples}]})
 
 
 def _told(folder: Path, series: Mapping[str, str], asked: Mapping[str, Any]) -> None:
