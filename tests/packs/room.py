@@ -39,7 +39,7 @@ QUICKER = {
 }
 KEPT = "4s"
 """How long an alert outlives its figures: a target that does not answer for a moment has not recovered."""
-_RANGES = re.compile(r"\[\d+[smhd]\]")
+_RANGES = re.compile(r"\[\d+[smhd](:\d+[smhd])?\]")
 _TIMES = re.compile(r"\b(every|for|cooldown|recheck|after|within): (\d+(?:ms|s|m|h|d))+")
 
 
@@ -56,7 +56,8 @@ def quicker(text: str, **times: str) -> str:
         if "votes:" in line or "late:" in line:
             return line
         return _TIMES.sub(
-            lambda found: f"{found[1]}: {wanted[found[1]]}", _RANGES.sub(f"[{wanted['range']}]", line)
+            lambda found: f"{found[1]}: {wanted[found[1]]}",
+            _RANGES.sub(lambda found: f"[{wanted['range']}{':1s' if found[1] else ''}]", line),
         )
 
     return "\n".join(map(shorter, text.split("\n")))

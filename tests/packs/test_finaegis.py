@@ -42,6 +42,8 @@ WHAT_DOES_NOT_HELP_IS_SOON_GIVEN_UP = {
         ("      for: 1s\n    undo: {none: 'a payment", "15s"),  # payment-failures: retry
     )
 }
+LESS = "when: verify.value <= 0.75 * limit.value\n      after: "
+LESS_IS_USED_BY_THEN = {f"{LESS}3s": f"{LESS}8s"}  # memory-pressure: more_memory
 A, B, C = (f"5d0c2f5e-0d3b-4c4c-9a57-0a1b2c3d4e{last}" for last in ("5a", "5b", "5c"))
 
 
@@ -85,7 +87,11 @@ async def place(mariadb: MariaDB, request: pytest.FixtureRequest) -> AsyncIterat
                 slack,
                 connections,
                 times=TIMES,
-                replaced={"longer_than: 5m": "longer_than: 1s", **WHAT_DOES_NOT_HELP_IS_SOON_GIVEN_UP},
+                replaced={
+                    "longer_than: 5m": "longer_than: 1s",
+                    **WHAT_DOES_NOT_HELP_IS_SOON_GIVEN_UP,
+                    **LESS_IS_USED_BY_THEN,
+                },
                 port=port,
                 MAINTENANCE_BYPASS=f"{CANARY}-bypass",
                 FINAEGIS_DB_PASSWORD=PASSWORD,
@@ -122,7 +128,7 @@ async def test_where_clear_caches_do_not_help_there_is_more_memory_for_a_while(p
     assert (await system.container())["resources"] == {"limits": {"memory": "1Gi"}}
     await place.room.agreed(f"{run['id']}.2", "bob")
     await place.room.entry(run["id"], "verified")
-    system.used = GiB // 4  # what ate it was found
+    system.used = GiB // 4  # what ate it was found, which is looked at before the old limit comes back
     await place.room.run("finaegis-memory-pressure", "service/finaegis-app", id=run["id"], outcome="fixed")
     assert (await system.container())["resources"] == {"limits": {"memory": "1Gi"}}
     given = [

@@ -78,6 +78,11 @@ FIRED: list[tuple[str, str, dict[str, str], bool]] = [
         "iamenu", "IamenuNotificationsNotSent",
         {"iamenu_notifications_waiting": "300x40", "iamenu_notifications_sent_total": "0+9x40"}, False,
     ),
+    ("finaegis", "FinaegisReconciliationDiscrepancy", {}, True),  # what told of it has gone
+    (
+        "finaegis", "FinaegisReconciliationDiscrepancy",
+        {"finaegis_reconciliation_timestamp_seconds": "0 stale"}, False,
+    ),
     (
         "iamenu", "IamenuNotificationsFailed",
         {"iamenu_notifications_failed_total": "0+9x40"}, True,

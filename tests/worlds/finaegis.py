@@ -27,7 +27,7 @@ MOST = 40
 """Connections that MariaDB takes, its last one beside, for who administers it."""
 GiB = 1024**3
 AMOUNTS = {"1Gi": GiB, "2Gi": 2 * GiB}
-DAYS = {"old": 7, "fake": 365, "new": 90}
+DAYS = {"old": 2, "fake": 365, "new": 90}
 """How long the certificates last that visitors may be shown."""
 SECRET = ("Secret", "finaegis-tls")
 BY_CERT_MANAGER = {"cert-manager.io/certificate-name": "finaegis-tls"}
@@ -99,7 +99,7 @@ class Finaegis:
     failed: list[str] = field(default_factory=list)
     hopeless: set[str] = field(default_factory=set)
     unsynced: int = 0
-    queues: dict[str, int] = field(default_factory=lambda: {"default": 12, "payments": 3})
+    queues: dict[str, int] = field(default_factory=lambda: {"default": 12, "payments": 0})
     lag: dict[str, int] = field(default_factory=lambda: {"AccountBalanceProjector": 0})
     stuck: set[str] = field(default_factory=set)
     maintenance_asked: bool = False
@@ -231,7 +231,7 @@ class Finaegis:
                 gauge("kube_pod_container_resource_limits", limit, resource="memory", **where)
                 gauge("container_memory_working_set_bytes", self.used, id="/kubepods/b", **where)
                 if name.endswith("-0"):
-                    gauge("container_memory_working_set_bytes", limit // 2, id="/kubepods/a", **where)
+                    gauge("container_memory_working_set_bytes", GiB // 2, id="/kubepods/a", **where)
         connected, at_work = self.connections()
         gauge("mysql_global_status_threads_connected", connected)
         gauge("mysql_global_status_threads_running", at_work)
@@ -264,6 +264,7 @@ class Finaegis:
         self._idled, self._measured = self._idled + (now - self._measured) * (1 - self.cpu), now
         self.probes.gauge("node_cpu_seconds_total", self._idled, mode="idle", cpu="0")
         self.probes.gauge("probe_http_status_code", 503 if self.closed else 200)
+        self.probes.gauge("probe_success", not self.closed)
         self.probes.gauge("probe_ssl_earliest_cert_expiry", self.door.ends)
 
     def tell(self) -> None:
@@ -335,4 +336,9 @@ async def _put_up(kube: FakeKubernetes) -> None:
         workload("finaegis-horizon", namespace="finaegis", replicas=2),
         workload("nginx-ingress-controller", namespace="ingress-nginx", replicas=1),
         secret({}),
+        {
+            "kind": "Certificate",
+            "metadata": {"name": "finaegis-tls", "namespace": "finaegis"},
+            "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+        },
     )
