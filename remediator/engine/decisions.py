@@ -233,14 +233,17 @@ class Decisions:
 
     # ── Runs ──────────────────────────────────────────────────────────────────────────────────────
 
-    async def advance(self, tx: Tx, run_id: str, event: Event, effect: int | None = None) -> Committed:
+    async def advance(
+        self, tx: Tx, run_id: str, event: Event, effect: int | None = None, age: timedelta = timedelta()
+    ) -> Committed:
         """A run hears an event. ``effect``: the row whose result this is; a second result comes too late.
 
-        A reading is as old as its transaction: whoever read it may have another clock.
+        ``age``: how long ago the question was sent that a reading answers. What it says may have been so
+        at that moment only; whoever read it may have another clock, so it is counted back from ours.
         """
         done = Committed()
         if isinstance(event, ProbeRead):
-            reading = msgspec.structs.replace(event.reading, at=tx.now)
+            reading = msgspec.structs.replace(event.reading, at=tx.now - age)
             event = msgspec.structs.replace(event, reading=reading)
         gone = effect is not None and not await tx.drop_effect(effect)
         if gone and isinstance(event, StepFinished):  # given up for lost: others have gone on without it

@@ -110,11 +110,19 @@ class Driver:
 
     # ── Work that others bring ────────────────────────────────────────────────────────────────────
 
-    async def tell(self, run_id: str, event: Event, effect: int | None = None) -> None:
-        """Let a run hear an event; its result is committed when this returns. Raises StoreError."""
-        await self.commit(
-            lambda tx: self.decisions.advance(tx, run_id, event, effect), Ahead(run=run_id, effect=effect)
-        )
+    async def tell(
+        self, run_id: str, event: Event, effect: int | None = None, *, asked: float | None = None
+    ) -> None:
+        """Let a run hear an event; its result is committed when this returns. Raises StoreError.
+
+        ``asked``: when the question was sent that a reading answers, by this machine's monotonic clock.
+        """
+
+        async def work(tx: Tx) -> Committed:
+            age = self._clock.monotonic() - asked if asked is not None else 0.0  # after the time was read
+            return await self.decisions.advance(tx, run_id, event, effect, timedelta(seconds=age))
+
+        await self.commit(work, Ahead(run=run_id, effect=effect))
 
     async def commit(self, work: Callable[[Tx], Awaitable[Committed]], ahead: Ahead = NOTHING) -> Committed:
         """One deciding transaction, and what follows from it.

@@ -42,7 +42,7 @@ from remediator.core.messages import (
 )
 from remediator.core.play import repeatable
 from remediator.core.repeating import enough
-from remediator.core.run import Run
+from remediator.core.run import Halt, Run
 from remediator.engine.looking import GRACE_S, Looking, live, longest
 from remediator.errors import ConnectorError, StoreError
 from remediator.ports import CardRef, Clock, Connector, Notifier, Order, Pending, Store, Tx
@@ -74,8 +74,10 @@ class Holds(Protocol):
 class Hears(Protocol):
     """What the performer asks of the driver."""
 
-    async def tell(self, run_id: str, event: Event, effect: int | None = None) -> None:
-        """Let a run hear how it went."""
+    async def tell(
+        self, run_id: str, event: Event, effect: int | None = None, *, asked: float | None = None
+    ) -> None:
+        """Let a run hear how it went. ``asked``: as `Driver.tell`."""
         ...
 
 
@@ -192,12 +194,14 @@ class Performer:
                 await self._tell_people(pending.run, "defect", text)
 
     async def _tell_fresh(self, pending: Pending, look: Callable[[], Awaitable[Event]]) -> None:
-        """What was read counts as of its telling: should that not work, it is read again."""
+        """What was read counts as of its asking. Should it not be told, it is read again."""
         assert self._driver is not None
         while True:
-            event = await look()
+            async with self._probes:
+                asked = self._clock.monotonic()
+                event = await look()
             try:
-                return await self._driver.tell(pending.run, event, pending.id)
+                return await self._driver.tell(pending.run, event, pending.id, asked=asked)
             except StoreError as error:
                 log.warning(
                     "a reading cannot be stored yet", extra={"run": pending.run, "problem": str(error)}
@@ -221,16 +225,14 @@ class Performer:
     # ── Reading ───────────────────────────────────────────────────────────────────────────────────
 
     async def _probe(self, effect: Probe) -> Event:
-        async with self._probes:
-            return ProbeRead(effect.round, effect.key, await self.read(effect.call))
+        return ProbeRead(effect.round, effect.key, await self.read(effect.call))
 
     async def read(self, call: Call) -> Reading:
         """One reading; what goes wrong is part of it."""
         return await self._looking.read(call)
 
     async def _preview(self, effect: Preview) -> Event:
-        async with self._probes:
-            picture, problem = await self._looking.preview(effect.call)
+        picture, problem = await self._looking.preview(effect.call)
         return Previewed(effect.round, effect.step, picture, problem)
 
     # ── Acting ────────────────────────────────────────────────────────────────────────────────────
@@ -240,9 +242,12 @@ class Performer:
         assert isinstance(effect, Act)
         left = min(effect.start_by - self._clock.now(), START_WITHIN)  # a clock may have gone back
         deadline = self._clock.monotonic() + left.total_seconds()
+        waits = self._acts.locked()
         if await self._has_place():
             try:
-                result = _kept(await self._send(pending.run, effect, deadline, lease))
+                halted = await self._halted(pending.run, effect) if waits else ""
+                refused = Refused(f"never sent: {halted}") if halted else None
+                result = refused or _kept(await self._send(pending.run, effect, deadline, lease))
             finally:
                 self._acts.release()
         else:
@@ -266,6 +271,19 @@ class Performer:
         if self._acts.locked():
             return False
         return await self._acts.acquire()
+
+    async def _halted(self, run_id: str, effect: Act) -> str:
+        """Which halt was committed while it waited for a place; of an undo, only one that means undos."""
+        try:
+            run, halts = await self._store.read(lambda tx: _halts_of(tx, run_id))
+        except StoreError as error:
+            return f"whether it is halted cannot be asked: {error.problem}"
+        if run is None:
+            return "its run is not there any more"
+        for halt in halts:
+            if halt.covers(run.policy, run.target) and (halt.undos or not effect.undo):
+                return f"halted by {halt.by} ({halt.scope}): {halt.reason}"
+        return ""
 
     async def _send(self, run: str, effect: Act, deadline: float, lease: Holds) -> Result:
         """The lease, and the start deadline by both clocks, are asked immediately before sending."""
@@ -408,6 +426,10 @@ class Performer:
                 await asyncio.sleep(1.0)
             else:
                 return
+
+
+async def _halts_of(tx: Tx, run_id: str) -> tuple[Run | None, list[Halt]]:
+    return await tx.run(run_id), [*await tx.halts(), *await tx.doubts()]
 
 
 async def _card_of(tx: Tx, run_id: str, gate: str) -> tuple[Run | None, CardRef | None]:

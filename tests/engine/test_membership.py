@@ -13,15 +13,15 @@ import pytest
 
 from remediator.core.alert import Delivery
 from remediator.core.intention import Call
-from remediator.core.messages import START_WITHIN, Done, Refused, Result, Seen
+from remediator.core.messages import START_WITHIN, Act, Done, Refused, Result, Seen
 from remediator.core.policyset import PolicySet
-from remediator.core.run import Page, Question, Run, Stage
+from remediator.core.run import Halt, Page, Question, Run, Stage
 from remediator.engine.driver import Driver
 from remediator.engine.membership import BEAT_S, LEASE, LOOK_S, MARGIN_S, Membership
 from remediator.engine.paging import CLAIM, Paging
 from remediator.engine.perform import Performer
 from remediator.errors import LeaseLost, StoreError
-from remediator.ports import CardRef, Disposition, Order, Replica, RunFilter, Told, Tx
+from remediator.ports import CardRef, Disposition, Order, Pending, Replica, RunFilter, Told, Tx
 from remediator.store.memory import MemoryStore
 from tests.core.campaign import CATALOG, policy, post, votes
 from tests.engine.world import START, Engine, HandClock, alert
@@ -323,6 +323,62 @@ async def test_acts_that_wait_for_a_place_are_not_sent_any_more_when_it_stops() 
     runs = {run.target: run for run in await one.store.read(lambda tx: tx.runs(RunFilter()))}
     assert runs["campaign/c-1"].outcome == "fixed"
     assert world.sent == ["/pause/c-1"]
+
+
+# ── A halt ────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("scope", "undos", "sent"),
+    [
+        ("all", False, ["/pause/c-1", "/undo"]),
+        ("all", True, ["/pause/c-1"]),
+        ("target:campaign/c-2", True, ["/pause/c-1"]),
+        ("target:campaign/c-1", True, ["/pause/c-1", "/pause/c-2", "/undo"]),
+    ],
+)
+async def test_what_waits_for_a_place_hears_of_a_halt_that_was_committed_meanwhile(
+    scope: str, undos: bool, sent: list[str]
+) -> None:
+    clock, world = HandClock(), World()
+    one = Daemon("a", MemoryStore(clock), clock, world, acts_at_once=1)
+    one.engine.runs_with(PAUSE)
+    await one.member.join()
+    await one.hears(alert("f1", campaign="c-1"), alert("f2", campaign="c-2"))
+    runs = {run.target: run for run in await one.store.read(lambda tx: tx.runs(RunFilter()))}
+    call, by = Call("http.request", "api", {"path": "/undo"}), clock.now() + START_WITHIN
+    one.performer.start(Pending(99, runs["campaign/c-2"].id, Act("pause", 1, call, "k", by, undo=True)))
+    await settled()
+    halt = Halt(id="h-1", scope=scope, reason="migration", by="ann", at=clock.now(), undos=undos)
+    await one.store.transact(lambda tx: tx.put_halt(halt))
+    world.answers.set()
+    await settled()
+    assert world.sent == sent
+    if "/pause/c-2" not in sent:
+        run = await one.store.read(lambda tx: tx.run(runs["campaign/c-2"].id))
+        assert run is not None
+        assert run.outcome == "failed", "certainly not done: nobody is asked"
+        assert f"never sent: halted by ann ({scope}): migration" in run.reason
+
+
+async def test_what_waits_for_a_place_is_not_sent_when_nobody_can_tell_whether_it_is_halted() -> None:
+    clock, world = HandClock(), World()
+    one = Daemon("a", MemoryStore(clock), clock, world, acts_at_once=1)
+    one.engine.runs_with(PAUSE)
+    await one.member.join()
+    await one.hears(alert("f1", campaign="c-1"), alert("f2", campaign="c-2"))
+    read = one.store.read
+
+    async def fails(_work: object) -> None:
+        raise StoreError("store", "no route")
+
+    one.store.read = fails  # type: ignore[method-assign, assignment]
+    world.answers.set()
+    await settled()
+    one.store.read = read  # type: ignore[method-assign]
+    assert world.sent == ["/pause/c-1"]
+    runs = {run.target: run for run in await one.store.read(lambda tx: tx.runs(RunFilter()))}
+    assert "whether it is halted cannot be asked: no route" in runs["campaign/c-2"].reason
 
 
 # ── Policies ──────────────────────────────────────────────────────────────────────────────────────

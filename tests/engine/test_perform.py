@@ -12,7 +12,8 @@ import pytest
 
 from remediator.core.evidence import Reading
 from remediator.core.intention import Call
-from remediator.core.messages import Event, Probe, ProbeRead
+from remediator.core.messages import Event, Probe, ProbeRead, VoteCast
+from remediator.core.run import Vote
 from remediator.engine.perform import Performer
 from remediator.errors import StoreError
 from remediator.ports import CardRef, Pending
@@ -44,8 +45,11 @@ class Outage:
     times: int
     heard: list[Event] = field(default_factory=list)
 
-    async def tell(self, run_id: str, event: Event, effect: int | None = None) -> None:
+    async def tell(
+        self, run_id: str, event: Event, effect: int | None = None, *, asked: float | None = None
+    ) -> None:
         assert (run_id, effect) == (BUDGET.run, BUDGET.id)
+        assert asked is not None
         if self.times:
             self.times -= 1
             raise StoreError("store", "no route")
@@ -113,3 +117,47 @@ async def test_a_reading_is_as_old_as_the_store_says_whatever_its_reader_believe
         await one.tells(pending.run, ProbeRead(pending.effect.round, pending.effect.key, read), pending.id)
         (run,) = await one.runs()
         assert run.readings["budget"].at == one.clock.now()
+
+
+@dataclass
+class Stuck(World):
+    """A campaign that somebody mends while the process is paused, once it was read so many times."""
+
+    clock: HandClock = field(default_factory=HandClock)
+    paused_after: int = 1
+    stuck: bool = True
+    looks: int = 0
+
+    async def read(self, call: Call, *, timeout: float) -> dict[str, Any]:
+        del call, timeout
+        self.looks += 1
+        answer = {"status": 200, "json": {"stuck": self.stuck}}
+        if self.looks == self.paused_after:
+            self.clock.at += timedelta(minutes=10)
+            self.stuck = False
+        return answer
+
+
+@pytest.mark.parametrize("paused_after", [1, 2])
+async def test_what_was_asked_before_a_pause_is_no_fresh_reading_after_it(paused_after: int) -> None:
+    clock = HandClock()
+    world = Stuck(clock=clock, paused_after=paused_after)
+    one = Daemon("a", MemoryStore(clock), clock, world)
+    one.engine.runs_with(
+        policy(
+            {"pause": post("/pause/${campaign}", gate=votes(oncall=1, within="1h"))},
+            diagnose={"c": {"use": "http.get", "via": "api", "with": {"path": "/c"}}},
+            decide=[{"when": "c.json.stuck", "do": ["pause"]}, {"do": "nothing"}],
+        )
+    )
+    await one.member.join()
+    await one.hears(alert())
+    run = await one.run()
+    assert run.gate is not None
+    assert run.readings["c"].at == clock.at - timedelta(minutes=10 if paused_after == 1 else 0)
+    await one.member.beat()
+    vote = Vote(by="bob", hash=run.gate.hash, approve=True, at=clock.at, via="api")
+    await one.driver.tell(run.id, VoteCast(run.gate.id, vote))
+    await settled()
+    assert world.sent == [], "it is not stuck any more"
+    assert (await one.run()).outcome == "nothing-to-do"
