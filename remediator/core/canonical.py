@@ -57,10 +57,10 @@ def _written(value: Any) -> bytes:
 
 
 def _spelled(value: Any) -> Any:
-    if value is None or isinstance(value, (str, bool)):
-        return value
     if isinstance(value, dict):
         return {_key(str(key)): item if type(item) is str else _spelled(item) for key, item in value.items()}
+    if value is None or isinstance(value, (str, bool)):
+        return value
     if isinstance(value, (list, tuple)):
         return [_spelled(item) for item in value]
     if isinstance(value, int):

@@ -98,5 +98,7 @@ def lost(effect: Effect) -> Event | None:
 
 def in_order(effects: tuple[Effect, ...]) -> list[Effect]:
     """Acts first, people last: a slow card must not delay what was agreed."""
-    order = (Act, Inquire, Probe, Preview, Card)
-    return sorted(effects, key=lambda effect: order.index(type(effect)))
+    return sorted(effects, key=lambda effect: _ORDER[type(effect)])
+
+
+_ORDER: dict[type, int] = {kind: place for place, kind in enumerate((Act, Inquire, Probe, Preview, Card))}

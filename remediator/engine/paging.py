@@ -155,10 +155,10 @@ async def acknowledge(tx: Tx, page: Page, by: str, **more: str) -> None:
 
 
 def _is_overdue(one: Disposition, policies: PolicySet, now: datetime) -> bool:
-    versioned = policies.by_name.get(one.policy)
-    if versioned is None or one.paged or one.refused_since is None:
+    if one.paged or one.refused_since is None:
         return False
-    return now >= one.refused_since + versioned.policy.patience
+    versioned = policies.by_name.get(one.policy)
+    return versioned is not None and now >= one.refused_since + versioned.policy.patience
 
 
 async def _keep(tx: Tx, told: Page) -> None:

@@ -161,7 +161,7 @@ class Virtual:
 
     async def _deadlines(self) -> None:
         """As the driver meets them; that no more are due is seen without a transaction."""
-        while self._is_due() and not await self.driver.meet():
+        while not await self.driver.meet() and self._is_due():
             pass
 
     def _is_due(self) -> bool:

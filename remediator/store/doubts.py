@@ -53,6 +53,8 @@ def of_standing(docs: Iterable[str]) -> Doubt | None:
 def with_doubts(halts: Iterable[Halt], doubts: Iterable[Halt]) -> tuple[Halt, ...]:
     """All that stops starts, the oldest first; a doubt that has its row already counts once."""
     by_id = {halt.id: halt for halt in (*doubts, *halts)}
+    if not by_id:  # nearly always
+        return ()
     return tuple(sorted(by_id.values(), key=lambda halt: (halt.at, halt.id)))
 
 

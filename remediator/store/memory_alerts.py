@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable
+from operator import attrgetter
 
 import msgspec
 
@@ -114,8 +115,8 @@ class AlertChanges(PruneChanges):
             policies = self._tables.decided.get(fingerprint) or {}
             found = (kept[policy, fingerprint] for policy in policies)
         if refused_only:
-            found = (one for one in found if one.kind == "refused")
-        return sorted(found, key=lambda one: (one.since, one.policy, one.fingerprint))
+            found = [one for one in found if one.kind == "refused"]
+        return sorted(found, key=attrgetter("since", "policy", "fingerprint"))
 
     async def wake_waiting(self, waits_for: str) -> None:
         tables, changes = self._tables, self._changes

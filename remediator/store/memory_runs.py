@@ -199,8 +199,9 @@ class RunChanges:
             changes.drop(tables.taking_back[old.policy, old.target], old.id)
         if new.stage is Stage.CLOSED:
             changes.drop(tables.live, old.id)
-        for fingerprint in set(old.members) - set(new.members):
-            changes.drop(tables.members[fingerprint], old.id)
+        if old.members != new.members:
+            for fingerprint in set(old.members) - set(new.members):
+                changes.drop(tables.members[fingerprint], old.id)
 
     async def seen(self, scope: Scope) -> Seen:
         tables, place = self._tables, (scope.policy, scope.target, scope.shadow)
@@ -216,7 +217,9 @@ class RunChanges:
         )
 
     def _held(self, scope: Scope) -> frozenset[str]:
-        there = self._tables.taking_back.get((scope.policy, scope.target)) or {}
+        there = self._tables.taking_back.get((scope.policy, scope.target))
+        if not there:
+            return frozenset()
         others = (self._whole(one) for one in self._all(there) if one.id != scope.run)
         return frozenset(step.name for run in others for step in run.steps.values() if step.to_go)
 
@@ -230,7 +233,6 @@ class RunChanges:
             for at, run, what in tables.denials.get(place) or ()
             if not (what == "expired" and run in asked)
         ]
-        spent = tables.spent.get((scope.budget, scope.shadow)) or []
         failures = tables.failures.get(scope.policy) or []
         others = {what: next((at for run, at in last if run != me), None) for what, last in plays.items()}
         return Use(
@@ -238,14 +240,18 @@ class RunChanges:
             last_denial=_last(denials, me),
             target_acts=_once_each(acts, self.now - scope.target_window, me),
             policy_acts=_once_each(tables.acts_of.get(mine) or [], self.now - scope.policy_window, me),
-            budget_acts=tuple(
-                Spent(tables.spenders[run], at)
-                for run, at in _last_of_each(spent, self.now - scope.budget_window, me).items()
-            ),
+            budget_acts=self._spent(scope),
             failures=_once_each(failures, self.now - scope.failure_window, me),
             open_runs=len(open_runs) - (me in open_runs),
             safe_plays={what: at for what, at in others.items() if at is not None},
         )
+
+    def _spent(self, scope: Scope) -> tuple[Spent, ...]:
+        if not scope.budget:
+            return ()
+        spent = self._tables.spent.get((scope.budget, scope.shadow)) or []
+        last = _last_of_each(spent, self.now - scope.budget_window, scope.run)
+        return tuple(Spent(self._tables.spenders[run], at) for run, at in last.items())
 
     async def count(self, scope: Scope, counted: Counted) -> None:
         tables, changes, place = self._tables, self._changes, (scope.policy, scope.target, scope.shadow)

@@ -322,6 +322,7 @@ def test_a_terminal_shows_a_bar_and_a_pipe_a_line_now_and_then(
 ) -> None:
     (desk / "alerts.jsonl").write_text("\n".join(line(n / 1000) for n in range(5000)))
     monkeypatch.setattr(backtest._Progress, "LINE_EVERY_S", 0.0)
+    monkeypatch.setattr("remediator.policyfiles.backtest.replay.PAGE", 1000)
     assert played("--from-file", "alerts.jsonl") == 0
     assert "backtest: " in capsys.readouterr().err
     assert played("--from-file", "alerts.jsonl", "--quiet") == 0

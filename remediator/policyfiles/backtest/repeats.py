@@ -11,6 +11,7 @@ from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Raw
+from msgspec.structs import replace
 
 from remediator.core.alert import Alert, Delivery
 from remediator.errors import IntakeError
@@ -63,9 +64,7 @@ class Repeats:
             annotations = one.annotations or {}
             if known is None or said != one.said() or not plain(annotations, MAX_ANNOTATION):
                 return None
-            alerts.append(
-                msgspec.structs.replace(known, annotations=annotations, truncated=body.truncated_alerts)
-            )
+            alerts.append(replace(known, annotations=annotations, truncated=body.truncated_alerts))
         return Delivery(
             source="file",
             alerts=tuple(alerts),

@@ -7,10 +7,10 @@ answered from recorded readings or not at all, people approve or are silent, and
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import count, islice
+from itertools import count
 from typing import Literal
 
 import msgspec
@@ -53,8 +53,8 @@ THINKING = timedelta(minutes=2)
 CHORES = timedelta(minutes=5)
 """How often refusals that outlast their patience are looked for; the daemon looks more often."""
 
-PAGE = 1000
-"""Deliveries that are read, then heard, together: a processor is quicker at either than in turns at both."""
+PAGE = 20_000
+"""Alerts that are read, then heard, together: a processor is quicker at either than in turns at both."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNSEEN = Picture(0, "what it would change is not known in a backtest")
@@ -84,8 +84,7 @@ class Progress:
 def backtest(source: Source, given: Given, tell: Callable[[Progress], None] = lambda _: None) -> Result:
     """Play all of it. Raises what the source raises."""
     replay: _Replay | None = None
-    deliveries = source.deliveries()
-    while page := list(islice(deliveries, PAGE)):
+    for page in _pages(source.deliveries()):
         if replay is None:
             replay = _Replay(given, page[0].received_at)
         for delivery in page:
@@ -94,6 +93,19 @@ def backtest(source: Source, given: Given, tell: Callable[[Progress], None] = la
     if replay is None:
         return _nothing(source, given)
     return replay.result(source)
+
+
+def _pages(deliveries: Iterable[Delivery]) -> Iterator[list[Delivery]]:
+    page: list[Delivery] = []
+    alerts = 0
+    for delivery in deliveries:
+        page.append(delivery)
+        alerts += len(delivery.alerts)
+        if alerts >= PAGE:
+            yield page
+            page, alerts = [], 0
+    if page:
+        yield page
 
 
 class _Replay:

@@ -185,10 +185,10 @@ class WebhookFile:
         repeats, first, last = Repeats(), *self._counting()
         for number, line in self._lines():
             again = repeats.read(line)
-            if again is not None and first <= again.received_at <= last:
+            if again is not None and first <= (at := again.received_at) <= last:
                 good += 1
-                self._heard = max(self._heard, again.received_at)
-                yield self._placed(again, again.received_at, number)
+                self._heard = max(self._heard, at)
+                yield _came_at(again, self.order.place(at, number))
                 continue
             try:
                 found = self._read(number, line)
@@ -205,7 +205,7 @@ class WebhookFile:
                 self.problems.add(f"{self.path}:{number}: {problem}")
             if parsed.delivery.alerts:
                 good += 1
-                yield self._placed(parsed.delivery, at, number)
+                yield _came_at(parsed.delivery, self.order.place(at, number))
             if not parsed.bad:
                 repeats.learn(line, parsed.delivery)
         if not good:
@@ -271,10 +271,6 @@ class WebhookFile:
         """From when to when a line counts: what is out of the span, or beyond belief, does not."""
         since, until = self.span.since or _OLDEST, self.span.until or self._newest
         return max(since, _OLDEST), min(until, self._newest)
-
-    def _placed(self, delivery: Delivery, at: datetime, number: int) -> Delivery:
-        """The delivery, at the time at which it is taken to have come."""
-        return _came_at(delivery, self.order.place(at, number))
 
     def _came(self, number: int, delivery: Delivery) -> datetime:
         """When a line came that does not say it: never before what was heard by then."""
