@@ -19,7 +19,7 @@ from remediator.core.messages import Seen, Spent, Use
 from remediator.core.run import Halt, Refusal
 from tests.core.campaign import START, TARGET, policy, post
 
-EXAMPLES = 5_000 if os.environ.get("CI") == "true" else 500
+EXAMPLES = 1_000 if os.environ.get("CI") == "true" else 500
 
 
 BUDGETS = {"pauses": Rate(3, timedelta(hours=1))}

@@ -32,7 +32,7 @@ from tests.core.promises import Promises
 
 pytestmark = pytest.mark.no_cover
 
-EXAMPLES = int(os.environ.get("GATE_EXAMPLES", "5000" if os.environ.get("CI") == "true" else "1000"))
+EXAMPLES = int(os.environ.get("GATE_EXAMPLES", "1000"))
 """Together, over all worlds. A night's worth: ``GATE_EXAMPLES=1000000``, with ``--timeout 0``."""
 
 games = st.integers(0, 400).flatmap(lambda length: st.binary(min_size=length, max_size=length))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from remediator.core.fields import _WINDOW_SCHEMA
 from remediator.core.windows import DAYS, HORIZON, Window, forbidding, into, out_of
 
-EXAMPLES = 2_000 if os.environ.get("CI") == "true" else 300
+EXAMPLES = 600 if os.environ.get("CI") == "true" else 300
 MICROSECOND = timedelta(microseconds=1)
 
 ZONES = (

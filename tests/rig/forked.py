@@ -116,13 +116,7 @@ def _parent() -> Path:
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
-
-    def end() -> None:
-        process.communicate()
-        path.unlink()
-        path.parent.rmdir()
-
-    atexit.register(end)
+    atexit.register(process.communicate)
     return path
 
 
@@ -137,6 +131,8 @@ def main(path: str) -> None:
     while True:
         ready, _, _ = select.select([listener, sys.stdin], [], [])
         if sys.stdin in ready:
+            Path(path).unlink()
+            Path(path).parent.rmdir()
             return
         line, _ = listener.accept()
         if os.fork() == 0:

@@ -58,7 +58,7 @@ from tests.engine.world import START
 
 pytestmark = pytest.mark.no_cover
 
-EXAMPLES = 20 if os.environ.get("CI") == "true" else 60
+EXAMPLES = 20 if os.environ.get("CI") == "true" else 30
 MINUTE = timedelta(minutes=1)
 DEBOUNCE = MINUTE
 
