@@ -49,30 +49,39 @@ def news(
     now: datetime,
     debounce: timedelta,
     *,
-    overtaken: bool = False,
+    overtaken: datetime | None = None,
 ) -> News:
     """What a delivery tells beside what is known. Status counts first; starts only settle the order.
+
+    changed_at: when the status that is known was first heard, or a later start with it. overtaken: when
+    this one was received, if what is known was received later: replicas drain side by side.
 
     Alertmanager keeps the earliest start when it merges alerts (two Prometheus, or two of its own), so
     a start may go back, and a skewed clock may put it into the future: neither may hide an end or a
     trouble. Only an end that was over before the known trouble began is an old message.
 
-    An alert that fires just after its end, and began no later, may be a duplicate that was overtaken.
-    It is taken as firing, so that nothing is forgotten, but the decision waits. Where it is known to be
-    overtaken (it was received before the end), it is an old message.
+    What was overtaken is an old message, whatever it says: what was received last counts. Unless that is
+    itself the end of an older trouble than this.
+
+    An alert that fires just after its end, and began no later, may be a late duplicate. It is taken as
+    firing, so that nothing is forgotten, but the decision waits.
     """
     if known is None or changed_at is None:
         return News.FIRST if heard.firing else News.RESOLVED
     if heard.status == known.status:
         return News.STALE if overtaken else _repeated(known, heard)
     if not heard.firing:
-        began = min(known.starts_at, changed_at)
-        old = heard.starts_at < known.starts_at and heard.ends_at is not None and heard.ends_at < began
-        return News.STALE if old else News.RESOLVED
-    if overtaken and heard.starts_at <= known.starts_at:
+        return News.STALE if overtaken or _over_before(heard, known, changed_at) else News.RESOLVED
+    if overtaken and not _over_before(known, heard, overtaken):
         return News.STALE
     just_ended = now < changed_at + debounce and heard.starts_at <= known.starts_at
     return News.DOUBTFUL if just_ended else News.FIRST
+
+
+def _over_before(end: Alert, trouble: Alert, at: datetime) -> bool:
+    """Is it the end of an older trouble than this, which was heard of at that time?"""
+    began = min(trouble.starts_at, at)
+    return end.starts_at < trouble.starts_at and end.ends_at is not None and end.ends_at < began
 
 
 def _repeated(known: Alert, heard: Alert) -> News:

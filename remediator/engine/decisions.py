@@ -108,10 +108,9 @@ class Decisions:
         """``at``: when it was received. Replicas drain side by side: an older one may come later."""
         row = await tx.alert(alert.fingerprint)
         known, changed_at = (row.alert, row.changed_at) if row else (None, None)
-        overtaken = row is not None and row.received_at is not None and at < row.received_at
+        overtaken = at if row is not None and row.received_at is not None and at < row.received_at else None
         what = play.news(known, changed_at, alert, tx.now, self._terms.debounce, overtaken=overtaken)
-        latest = row.received_at if row is not None and overtaken else at
-        await tx.put_alert(msgspec.structs.replace(heard(row, alert, what, tx.now), received_at=latest))
+        await tx.put_alert(heard(row, alert, what, at, tx.now))
         match what:
             case News.REPEAT | News.STALE:
                 return

@@ -13,19 +13,20 @@ from remediator.core.run import Refusal, Run
 from remediator.ports import AlertRow, Disposition, Tx
 
 
-def heard(row: AlertRow | None, alert: Alert, what: News, now: datetime) -> AlertRow:
-    """The alert's row with this delivery in it."""
+def heard(row: AlertRow | None, alert: Alert, what: News, at: datetime, now: datetime) -> AlertRow:
+    """The alert's row with this delivery in it, which was received at that time."""
     if row is None:
-        return AlertRow(alert=alert, first_at=now, last_at=now, changed_at=now)
+        return AlertRow(alert=alert, first_at=now, last_at=now, changed_at=now, received_at=at)
     if what is News.STALE:
         return msgspec.structs.replace(row, last_at=now, deliveries=row.deliveries + 1)
-    changed_at = row.changed_at if what in (News.REPEAT, News.REWORDED) else now
+    same = what in (News.REPEAT, News.REWORDED) and alert.starts_at <= row.alert.starts_at
     return AlertRow(
         alert=alert,
         first_at=row.first_at,
         last_at=now,
-        changed_at=changed_at,
+        changed_at=row.changed_at if same else now,
         deliveries=row.deliveries + 1,
+        received_at=at,
     )
 
 

@@ -39,9 +39,9 @@ class AlertRow(msgspec.Struct, frozen=True, kw_only=True):
     alert: Alert
     first_at: datetime
     last_at: datetime
-    changed_at: datetime  # when its status or its starts_at last changed
+    changed_at: datetime  # when its status last changed, or a later start was heard
     deliveries: int = 1
-    received_at: datetime | None = None  # of the newest delivery with it
+    received_at: datetime | None = None  # when the delivery came that told what is known
 
 
 class Disposition(msgspec.Struct, frozen=True, kw_only=True):

@@ -68,9 +68,44 @@ def test_what_a_delivered_alert_is(
     assert news(known, changed_at, heard, START, DEBOUNCE) is expected
 
 
-@pytest.mark.parametrize("heard", [FIRING, OTHER])
-def test_an_overtaken_message_leaves_the_newer_words(heard: Alert) -> None:
-    assert news(FIRING, LONG, heard, START, DEBOUNCE, overtaken=True) is News.STALE
+EARLIER = LONG - timedelta(seconds=2)
+
+
+@pytest.mark.parametrize(
+    ("known", "heard", "expected"),
+    [
+        (FIRING, FIRING, News.STALE),
+        (FIRING, OTHER, News.STALE),  # the newer words stay
+        (RESOLVED, RESOLVED, News.STALE),
+        # an end, and then it fired again: with the start that it had, with an older one, with one of its own
+        (FIRING, RESOLVED, News.STALE),
+        (OLD, RESOLVED, News.STALE),
+        (NEW, RESOLVED, News.STALE),
+        (NEW, OLD_END, News.STALE),
+        (NEW, OVER, News.STALE),
+        # a trouble, and then its end: with the start that it had, with an older one, with a later one
+        (RESOLVED, FIRING, News.STALE),
+        (OLD_END, FIRING, News.STALE),
+        (NEW_END, FIRING, News.STALE),
+        (OVER, OLD, News.STALE),  # it was heard before that end came: a clock was ahead
+        (OVER, AHEAD, News.STALE),
+        # a trouble, and then a late word about the end of the one before
+        (OVER, FIRING, News.FIRST),
+    ],
+)
+def test_what_was_received_last_counts_whatever_is_drained_first(
+    known: Alert, heard: Alert, expected: News
+) -> None:
+    at = START + DEBOUNCE if expected is News.FIRST else EARLIER
+    for changed_at in (JUST, LONG):
+        assert news(known, changed_at, heard, START, DEBOUNCE, overtaken=at) is expected
+
+
+def test_a_late_word_about_the_end_before_does_not_end_what_began_again() -> None:
+    again = alert("firing", starts_at=START)
+    end = alert("resolved", starts_at=LONG, ends_at=START - timedelta(seconds=1))
+    assert news(again, START, end, START, DEBOUNCE) is News.STALE
+    assert news(again, LONG, end, START, DEBOUNCE) is News.RESOLVED  # known for longer: starts were merged
 
 
 CALL = Call("http.request", "api", {})

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from functools import partial
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from remediator.core.alert import Delivery
 from remediator.core.messages import Act, Done, Marked, Refused, Result, StepFinished
 from remediator.core.policy import Policy
 from remediator.core.run import Halt, Outcome, Stage
@@ -176,6 +180,29 @@ async def test_firing_again_just_after_the_end_waits_for_the_debounce(one: Engin
     assert standing is not None
     assert standing.bound == "debounce"
     assert len(await one.runs()) == 2
+
+
+async def test_in_whatever_order_they_are_drained_the_last_word_counts(tmp_path: Path) -> None:
+    """It fires, ends, fires again with a start of its own; the second Alertmanager tells late of that end."""
+    minute = timedelta(minutes=1)
+    async with engine(tmp_path, policy({"pause": post("/pause/${campaign}")}, bounds={"at_once": 99})) as one:
+        for which, order in enumerate(permutations(range(4))):
+            one.later(hours=1)
+            name, campaign, began = f"f{which}", f"c-{which}", one.clock.now()
+            over, again = began + 5 * minute, began + 6 * minute
+            first, last = (alert(name, campaign=campaign, started=at) for at in (began, again))
+            end = msgspec.structs.replace(first, status="resolved", ends_at=over)
+            words = ((first, began), (end, over), (last, again), (end, again + minute))
+            for number in order:
+                told, at = words[number]
+                one.clock.at = max(one.clock.at, at)
+                heard = Delivery(source="alertmanager", alerts=(told,), received_at=at)
+                await one._decides(partial(one.decisions.hear, delivery=heard))
+            row = await one.store.read(lambda tx, name=name: tx.alert(name))  # type: ignore[misc]
+            assert row is not None
+            assert row.alert.firing, order
+            stands = await one.stands("late-campaign", name)
+            assert stands is not None, f"{order}: nothing is decided before Alertmanager repeats itself"
 
 
 async def test_the_same_result_twice_counts_once(one: Engine) -> None:

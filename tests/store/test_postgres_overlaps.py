@@ -17,6 +17,7 @@ from remediator.core.run import Page
 from remediator.engine import paging
 from remediator.engine.decisions import Committed
 from remediator.engine.paging import Paging
+from remediator.errors import LeaseLost
 from remediator.ports import Ahead, Disposition, Store, Tx
 from tests.core.campaign import CATALOG, policy, post
 from tests.engine.world import Engine, alert
@@ -168,6 +169,37 @@ async def test_an_end_that_was_received_later_is_the_end_whoever_is_quicker(two:
     row = await a.read(lambda tx: tx.alert("f1"))
     assert row is not None
     assert not row.alert.firing
+
+
+async def test_an_alert_that_fires_again_fires_also_where_its_end_before_is_drained_later(
+    two: tuple[Store, Store],
+) -> None:
+    a, b = two
+    ours, others = engine(a, "a"), engine(b, "b")
+    for one in (ours, others):
+        one.runs_with(PAUSE)
+    await ours.delivers(alert(started=NOON))
+    await keep(a, alert(started=NOON, firing=False), at=MINUTE)
+
+    async def drain(tx: Tx, one: Engine) -> Committed:
+        done = Committed()
+        for received in await tx.claim_inbox(64, 100):
+            done += await one.decisions.admit(tx, received)
+        return done
+
+    async def loses_its_turn(tx: Tx) -> None:
+        await tx._fetch("SELECT FROM waiting FOR UPDATE")  # type: ignore[attr-defined]
+        await keep(b, alert(started=NOON), at=2 * MINUTE)
+        await others._decides(lambda tx: drain(tx, others))
+        raise LeaseLost("a", "was frozen")
+
+    with pytest.raises(LeaseLost):
+        await a.transact(loses_its_turn)
+    await ours._decides(lambda tx: drain(tx, ours))
+    row = await a.read(lambda tx: tx.alert("f1"))
+    assert row is not None
+    assert (row.alert.firing, row.deliveries) == (True, 3)
+    assert await ours.stands(PAUSE.name) is not None
 
 
 async def test_who_started_after_the_clock_had_jumped_takes_nothing_from_those_who_doubt_it(

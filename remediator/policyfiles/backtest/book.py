@@ -78,7 +78,8 @@ class Book(MemoryStore):
 
     def hear_again(self, row: AlertRow, alert: Alert) -> None:
         """A repeat, without a transaction: what is decided later sees the alert as it is now."""
-        self._tables.alerts[alert.fingerprint] = heard(row, alert, News.REPEAT, self._clock.now())
+        now = self._clock.now()
+        self._tables.alerts[alert.fingerprint] = heard(row, alert, News.REPEAT, now, now)
 
     @property
     def firing(self) -> int:
