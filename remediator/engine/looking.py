@@ -58,7 +58,7 @@ class Looking:
 
     async def read(self, call: Call) -> Reading:
         """One reading; what goes wrong is part of it."""
-        limit = longest(self._catalog(), call)
+        limit = longest(self._catalog(), call.operation)
         try:
             async with asyncio.timeout(limit + GRACE_S):
                 value = await self._connectors[call.connection].read(live(call), timeout=limit)
@@ -74,7 +74,7 @@ class Looking:
 
     async def preview(self, call: Call) -> tuple[Picture | None, str]:
         """What an action would change; or None, and why that cannot be shown."""
-        limit = longest(self._catalog(), call)
+        limit = longest(self._catalog(), call.operation)
         try:
             async with asyncio.timeout(limit + GRACE_S):
                 picture = await self._connectors[call.connection].preview(live(call), timeout=limit)
@@ -89,7 +89,7 @@ def live(call: Call) -> Call:
     return msgspec.structs.replace(call, args=revived(call.args))
 
 
-def longest(catalog: Catalog, call: Call) -> float:
-    """Seconds that one execution may take."""
-    operation = catalog.operations.get(call.operation)
+def longest(catalog: Catalog, name: str) -> float:
+    """Seconds that one execution of an operation may take."""
+    operation = catalog.operations.get(name)
     return (operation.longest if operation is not None else timedelta(seconds=10)).total_seconds()

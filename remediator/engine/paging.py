@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 POLL_S = 1.0
 BATCH = 32
+WATCH_FAILED = "watch"
+"""What refuses a policy that cannot look: the "alert" is the watch itself."""
 CLAIM = timedelta(seconds=30)
 """Longer than a delivery takes, by all roads."""
 
@@ -122,11 +124,12 @@ class Paging:
 
     async def _page_refusal(self, refused: Disposition, policies: PolicySet) -> None:
         policy = policies.by_name[refused.policy].policy
-        text = (
-            f"{policy.name}: an alert about {refused.target or refused.fingerprint} still fires, and has "
-            f"been refused for {format_duration(policy.patience)}: {refused.bound}: {refused.reason}"
-        )
-        key, chain = f"refused:{refused.policy}:{refused.fingerprint}", policy.page.chain
+        what = f"an alert about {refused.target or refused.fingerprint} still fires, and has been refused"
+        if refused.bound == WATCH_FAILED:
+            what = "its watch opens nothing: it has failed"
+        since = format_duration(policy.patience)
+        text = f"{policy.name}: {what} for {since}: {refused.bound}: {refused.reason}"
+        key, chain = page_key(refused), policy.page.chain
 
         async def work(tx: Tx) -> None:
             current = await tx.disposition(refused.policy, refused.fingerprint)
@@ -136,6 +139,11 @@ class Paging:
 
         await self._store.transact(work)
         self.poke()
+
+
+def page_key(refused: Disposition) -> str:
+    """Of the page that a refusal gets which stands too long."""
+    return f"refused:{refused.policy}:{refused.fingerprint}"
 
 
 async def put_page(
@@ -158,7 +166,9 @@ def _is_overdue(one: Disposition, policies: PolicySet, now: datetime) -> bool:
     if one.paged or one.refused_since is None:
         return False
     versioned = policies.by_name.get(one.policy)
-    return versioned is not None and now >= one.refused_since + versioned.policy.patience
+    if versioned is None or (one.bound == WATCH_FAILED and versioned.policy.watch is None):
+        return False
+    return now >= one.refused_since + versioned.policy.patience
 
 
 async def _keep(tx: Tx, told: Page) -> None:

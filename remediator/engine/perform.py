@@ -354,7 +354,7 @@ class Performer:
         return (None, "it is still under way") if result is None else (_kept(result), "")
 
     def _limit(self, call: Call) -> float:
-        return longest(self._catalog(), call)
+        return longest(self._catalog(), call.operation)
 
     # ── Cards ─────────────────────────────────────────────────────────────────────────────────────
 

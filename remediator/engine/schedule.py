@@ -10,7 +10,7 @@ import logging
 import math
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from remediator.core.alert import Alert, Delivery
@@ -21,8 +21,13 @@ from remediator.core.opening import Watch
 from remediator.core.planning import watch_call
 from remediator.core.policy import Policy
 from remediator.core.policyset import WATCH, PolicySet
+from remediator.core.run import Refusal
+from remediator.engine.decisions import OURSELVES
 from remediator.engine.driver import Driver
+from remediator.engine.looking import longest
+from remediator.engine.paging import WATCH_FAILED, acknowledge, page_key
 from remediator.engine.perform import Performer
+from remediator.engine.standing import stand
 from remediator.errors import EvaluationError, StoreError
 from remediator.ports import SYSTEM, Clock, Store, Tx
 
@@ -34,6 +39,12 @@ log = logging.getLogger(__name__)
 IN_STEP_S = 5.0
 OUT_OF_STEP_S = 5.0
 """How often, and from which jump of the wall clock on, watches are planned anew."""
+
+KEEP_S = 10.0
+"""How long after an operation's longest time a watch's answer may still be kept."""
+
+NEAR = timedelta(hours=1)
+"""By how much the clock of a machine may be wrong for its firings to be those of a cron line."""
 
 MOST_ROWS = 1000
 """Rows of one watch that may become alerts; more is a mistake of the query."""
@@ -99,14 +110,24 @@ class Schedule:
 
     async def _fire(self, name: str, policies: PolicySet) -> None:
         """One firing: claimed by a row, read, turned into alerts."""
-        policy = policies.by_name[name].policy
+        policy, clock = policies.by_name[name].policy, self._store.clock
         assert policy.watch is not None
-        scheduled_at = slot(policy.watch, self._store.clock.now())
+        scheduled_at, within = slot(policy.watch, clock.now()), longest(policies.catalog, policy.watch.use)
+
+        async def keep(tx: Tx) -> None:
+            age = clock.monotonic() - asked
+            if await tx.later_firing(f"{name}/kept", scheduled_at):
+                return  # what it says was overtaken
+            late = Reading(tx.now, ok=False, error=f"its answer is {age:.0f} s old, which is too late")
+            await self._keep(tx, policy, reading if age <= within + KEEP_S else late)
+            await tx.claim_firing(f"{name}/kept", scheduled_at)
+
         try:
             if not await self._store.transact(lambda tx: tx.claim_firing(name, scheduled_at)):
                 return
+            asked = clock.monotonic()
             reading = await self._read(policy, policies)
-            await self._store.transact(lambda tx: self._keep(tx, policy, reading))
+            await self._store.transact(keep)
         except StoreError as error:
             log.warning("a watch could not be kept", extra={"policy": name, "problem": str(error)})
             return
@@ -121,18 +142,34 @@ class Schedule:
             return Reading(now, ok=False, error=str(error))
 
     async def _keep(self, tx: Tx, policy: Policy, reading: Reading) -> None:
-        """Rows become alerts; a row that has gone is resolved; a failed probe means nothing."""
+        """Rows become alerts; a row that has gone is resolved; a failed probe means nothing of them.
+
+        It stands like a refusal until one works, so that a person hears when it fails for long.
+        """
         source = WATCH + policy.name
         rows = rows_of(reading)
         if rows is None or len(rows) > MOST_ROWS:
             problem = reading.error or f"{len(rows or ())} rows are too many"
             log.warning("a watch could not be read", extra={"policy": policy.name, "problem": problem})
             await tx.journal(SYSTEM, [Entry("watch-failed", {"policy": policy.name, "problem": problem})])
-            return
+            return await stand(tx, policy.name, source, Refusal(WATCH_FAILED, problem))
+        await _works_again(tx, policy, source)
         known = {row.alert.fingerprint: row.alert for row in await tx.alerts(firing_only=True, source=source)}
         alerts = watched_alerts(policy, rows, known, tx.now)
         if alerts:
             await tx.put_delivery(Delivery(source=source, alerts=tuple(alerts), received_at=tx.now))
+        return None
+
+
+async def _works_again(tx: Tx, policy: Policy, source: str) -> None:
+    """Who was paged because it failed need not look any more."""
+    failed = await tx.disposition(policy.name, source)
+    if failed is None:
+        return
+    await tx.drop_dispositions(source)
+    for page in await tx.pages() if failed.paged else ():
+        if page.key == page_key(failed):
+            await acknowledge(tx, page, OURSELVES, reason="the watch works again")
 
 
 def rows_of(reading: Reading) -> list[dict[str, Any]] | None:
@@ -151,7 +188,7 @@ def rows_of(reading: Reading) -> list[dict[str, Any]] | None:
 def watched_alerts(
     policy: Policy, rows: list[dict[str, Any]], known: Mapping[str, Alert], now: datetime
 ) -> list[Alert]:
-    """One firing alert for each row not known yet, one resolved for each that has gone."""
+    """One firing alert for each row not known yet or that says something else, one resolved for each gone."""
     assert policy.watch is not None
     source, found = WATCH + policy.name, {}
     for row in rows:
@@ -159,9 +196,10 @@ def watched_alerts(
         identity = [labels.get(key, "") for key in policy.watch.key]
         found[digest([policy.name, *identity])[:16]] = {**labels, "alertname": policy.name}
     fresh = [
-        Alert(fingerprint=fingerprint, status="firing", labels=labels, starts_at=now, source=source)
+        Alert(fingerprint=fingerprint, status="firing", labels=labels, starts_at=began, source=source)
         for fingerprint, labels in found.items()
-        if fingerprint not in known
+        if fingerprint not in known or known[fingerprint].labels != labels
+        for began in [known[fingerprint].starts_at if fingerprint in known else now]
     ]
     gone = [
         Alert(
@@ -216,10 +254,22 @@ def _named(part: str) -> str:
 def slot(watch: Watch, now: datetime) -> datetime:
     """The scheduled time that a firing belongs to, the same for every replica: the nearest.
 
-    Each fires by its own machine's clock, and none is the store's to the millisecond.
+    Each fires by its own machine's clock, and none is the store's to the millisecond. Of a cron line it is
+    the nearest time at which the line fires, however much later a machine gets to it.
     """
+    if watch.cron is not None and (planned := _planned(watch, now)):
+        return min(planned, key=lambda at: abs(at - now))
     seconds = watch.every.total_seconds() if watch.every is not None else 60.0
     return datetime.fromtimestamp(math.floor(now.timestamp() / seconds + 0.5) * seconds, UTC)
+
+
+def _planned(watch: Watch, now: datetime) -> list[datetime]:
+    """When a cron line fires, within an hour before and after."""
+    trigger, at, found = trigger_of(watch), now - NEAR, []
+    while (fires := trigger.get_next_fire_time(None, at)) is not None and fires <= now + NEAR:
+        found.append(fires.astimezone(UTC))
+        at = fires + timedelta(seconds=1)
+    return found
 
 
 def _soon(watch: Watch, trigger: Any) -> datetime:

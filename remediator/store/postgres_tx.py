@@ -324,6 +324,10 @@ class PostgresTx(AlertQuestions, PruneQuestions):
         await self._done((), "DELETE FROM firings WHERE watch = $1 AND at < $2", watch, micros(oldest))
         return bool(await self._done((), CLAIM_FIRING, watch, micros(scheduled_at)))
 
+    async def later_firing(self, watch: str, than: datetime) -> bool:
+        later = "SELECT 1 FROM firings WHERE watch = $1 AND at > $2 LIMIT 1"
+        return bool(await self._rows(set(), later, watch, micros(than)))
+
     async def keep_policy(self, policy: KeptPolicy) -> None:
         self._put("policies", "policy", policy.version, policy.name, policy.text, policy.file)
         self.writes.keys.add(f"3policy:{policy.name}")  # nobody forgets it while a run is opened

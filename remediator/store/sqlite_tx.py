@@ -353,6 +353,10 @@ class SqliteTx(RunStatements, PruneStatements):
         claim = "INSERT OR IGNORE INTO firings (watch, at) VALUES (?, ?)"
         return self._execute(claim, (watch, micros(scheduled_at))).rowcount > 0
 
+    async def later_firing(self, watch: str, than: datetime) -> bool:
+        later = "SELECT 1 FROM firings WHERE watch = ? AND at > ? LIMIT 1"
+        return bool(list(self._rows(later, (watch, micros(than)))))
+
     async def keep_policy(self, policy: KeptPolicy) -> None:
         self._execute(
             "INSERT OR REPLACE INTO policies (version, name, text, file) VALUES (?, ?, ?, ?)",

@@ -9,14 +9,18 @@ from typing import Any, cast
 import pytest
 
 from remediator.core.evidence import Reading
+from remediator.core.intention import Call
 from remediator.core.opening import Watch
 from remediator.core.policy import Policy
 from remediator.core.policyset import PolicySet, Versioned
 from remediator.engine.driver import Driver
+from remediator.engine.paging import Paging
 from remediator.engine.perform import Performer
 from remediator.engine.schedule import Schedule, named_weekdays, rows_of, slot, trigger_of, watched_alerts
 from remediator.store.memory import MemoryStore
-from tests.core.campaign import CATALOG
+from tests.core.campaign import CATALOG, post
+from tests.engine.test_membership import Daemon, World, settled
+from tests.engine.world import HandClock as Hand
 from tests.store.samples import HandClock
 
 NOW = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)  # a Saturday
@@ -91,11 +95,14 @@ def test_each_new_row_fires_and_each_row_that_has_gone_resolves() -> None:
     assert later[0].starts_at == NOW
 
 
-def test_a_row_is_the_same_by_its_key_alone() -> None:
-    policy = watching()
+def test_a_row_is_the_same_by_its_key_alone_and_told_again_when_it_says_something_else() -> None:
+    policy, later = watching(), NOW + timedelta(minutes=5)
     (before,) = watched_alerts(policy, [{"campaign_id": "c-1", "late": 3}], {}, NOW)
     known = {before.fingerprint: before}
-    assert watched_alerts(policy, [{"campaign_id": "c-1", "late": 4}], known, NOW) == []
+    assert watched_alerts(policy, [{"campaign_id": "c-1", "late": 3}], known, later) == []
+    (after,) = watched_alerts(policy, [{"campaign_id": "c-1", "late": 4}], known, later)
+    assert (after.fingerprint, after.status, after.starts_at) == (before.fingerprint, "firing", NOW)
+    assert after.labels["late"] == "4"
 
 
 def test_a_failed_probe_is_no_empty_list() -> None:
@@ -115,6 +122,126 @@ def test_a_firing_belongs_to_the_nearest_slot_whichever_clock_is_a_little_ahead(
     at: float, belongs: int
 ) -> None:
     assert slot(watch_of(watching()), NOW + timedelta(seconds=at)) == NOW + timedelta(seconds=belongs)
+
+
+@pytest.mark.parametrize("late", [-120, -31, 0, 31, 59, 600])
+def test_a_firing_of_a_cron_line_belongs_to_the_time_that_the_line_says(late: float) -> None:
+    fires = NOW.replace(hour=3)
+    watch = watch_of(watching(cron="0 6 * * *", timezone="Africa/Nairobi"))
+    assert slot(watch, fires + timedelta(seconds=late)) == fires
+
+
+class Rows:
+    """What a watch reads. ``paused``: until then the answer is here, and its process does not run."""
+
+    def __init__(self, clock: Hand) -> None:
+        self.clock = clock
+        self.rows: list[dict[str, Any]] = []
+        self.problem = ""
+        self.paused: asyncio.Event | None = None
+
+    async def read(self, call: Call) -> Reading:
+        del call
+        value = {"rows": list(self.rows)}
+        read = Reading(self.clock.now(), ok=not self.problem, value=value, error=self.problem)
+        if self.paused is not None:
+            await self.paused.wait()
+        return read
+
+
+class Replica(Daemon):
+    """With a watch every ten seconds, of which each firing is asked for."""
+
+    def watches(self) -> None:
+        policy = {
+            "mode": "act",
+            "watch": {"use": "sql.query", "via": "db", "key": ["id"], "every": "10s"},
+            "params": {"campaign": {"from": "labels.name", "pattern": "c-[0-9]+"}},
+            "target": "campaign/${campaign}",
+            "decide": [{"do": ["pause"]}],
+            "steps": {"pause": post("/pause/${campaign}")},
+        }
+        self.engine.runs_with(Policy.model_validate({"policy": "late", "summary": "Late ones", **policy}))
+        self.table = Rows(self.clock)
+        self.schedule = Schedule(self.store, self.clock, cast("Performer", self.table), self.driver)
+
+    async def looks(self, after: float = 10.0) -> None:
+        self.clock.at += timedelta(seconds=after)
+        await self.member.beat()
+        await self.schedule._fire("late", self.engine.policies)
+        await self.driver._drain_inbox()
+        await settled()
+
+
+@pytest.fixture
+async def replicas() -> tuple[Replica, Replica]:
+    clock, world = Hand(), World()
+    world.answers.set()
+    first = MemoryStore(clock)
+    both = Replica("a", first, clock, world), Replica("b", first.beside(), clock, world)
+    for one in both:
+        one.watches()
+        await one.member.join()
+    return both
+
+
+async def test_a_row_that_was_refused_for_what_it_says_is_decided_on_once_it_says_something_else(
+    replicas: tuple[Replica, Replica],
+) -> None:
+    one, _ = replicas
+    one.table.rows = [{"id": 1, "name": "NOT a name!"}]
+    await one.looks()
+    (refused,) = await one.store.read(lambda tx: tx.dispositions(refused_only=True))
+    assert refused.bound == "params"
+    one.table.rows = [{"id": 1, "name": "c-1"}]
+    await one.looks()
+    assert one.world.sent == ["/pause/c-1"]
+
+
+@pytest.mark.parametrize(
+    ("pause", "others", "sent"),
+    [(15.0, False, ["/pause/c-1"]), (300.0, False, []), (15.0, True, [])],
+    ids=["slow", "too old", "overtaken"],
+)
+async def test_what_a_watch_read_long_ago_or_was_overtaken_by_a_later_look_makes_no_alert(
+    replicas: tuple[Replica, Replica], pause: float, *, others: bool, sent: list[str]
+) -> None:
+    one, other = replicas
+    one.table.rows, one.table.paused = [{"id": 1, "name": "c-1"}], asyncio.Event()
+    look = asyncio.create_task(one.looks())
+    await settled()
+    await other.looks(pause) if others else None
+    one.clock.at += timedelta(seconds=0 if others else pause)
+    await one.member.beat()
+    one.table.paused.set()
+    await look
+    assert one.world.sent == sent
+
+
+async def test_a_watch_that_fails_for_longer_than_the_patience_pages_once_until_it_works_again(
+    replicas: tuple[Replica, Replica],
+) -> None:
+    one, _ = replicas
+
+    async def opened() -> list[str]:
+        pages = Paging(one.store, one.clock, cast("Any", None), one._new_id)
+        await pages.page_impatient(one.engine.policies)
+        return [page.text for page in await one.store.read(lambda tx: tx.pages())]
+
+    one.table.problem = "permission denied"
+    await one.looks()
+    assert await opened() == []
+    (versioned,) = one.engine.policies.by_name.values()
+    await one.looks(versioned.policy.patience.total_seconds())
+    (text,) = await opened()
+    await one.looks(versioned.policy.patience.total_seconds())
+    assert await opened() == [text], "once"
+    assert "late: its watch opens nothing: it has failed for" in text
+    assert "permission denied" in text
+    one.table.problem = ""
+    await one.looks()
+    assert await opened() == []
+    assert await one.store.read(lambda tx: tx.dispositions(refused_only=True)) == []
 
 
 async def test_after_the_clock_was_put_back_watches_do_not_wait_for_a_day() -> None:

@@ -648,6 +648,9 @@ class RestContract:
         assert await store.transact(lambda tx: tx.claim_firing("disk", NOON)) is False
         assert await store.transact(lambda tx: tx.claim_firing("disk", NOON + MINUTE)) is True
         assert await store.transact(lambda tx: tx.claim_firing("cert", NOON)) is True
+        assert await store.read(lambda tx: tx.later_firing("disk", NOON)) is True
+        assert await store.read(lambda tx: tx.later_firing("disk", NOON + MINUTE)) is False
+        assert await store.read(lambda tx: tx.later_firing("cert", NOON)) is False
         rig.clock.advance(2000 * HOUR)
         assert await store.transact(lambda tx: tx.claim_firing("disk", NOON + 2000 * HOUR)) is True
         assert await store.transact(lambda tx: tx.claim_firing("disk", NOON)) is False

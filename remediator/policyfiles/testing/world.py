@@ -141,7 +141,7 @@ class World:
     def _act(self, pending: Pending, effect: Act, play: Virtual) -> None:
         told = self._told(effect.step, undo=effect.undo)
         result, after = self._result(effect, told), told.slow
-        limit = longest(self.catalog, effect.call)
+        limit = longest(self.catalog, effect.call.operation)
         if after.total_seconds() > limit + GRACE_S:
             result, after = Unknown(f"no answer within {limit:g} s"), timedelta(seconds=limit + GRACE_S)
         if effect.call.operation == PAGE and isinstance(result, Done):
