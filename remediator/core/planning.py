@@ -31,7 +31,7 @@ from remediator.core.policy import Policy, Probe
 from remediator.core.repeating import begun, doubled, each_of, items, names_of, spread
 from remediator.core.risk import worst
 from remediator.core.run import Refusal, Run, StepRun
-from remediator.core.scopes import everything, for_operations
+from remediator.core.scopes import done_by, everything, for_operations
 from remediator.core.steps import AtMost, EarlyProbe, Step, Still, Undo, Verify, base_of
 from remediator.errors import EvaluationError, RemediatorError
 
@@ -264,7 +264,7 @@ def undo_call(run: Run, policy: Policy, name: str, facts: Facts) -> Call:
     assert step.undo is not None
     if step.undo.how == "restore":
         return _restore_call(run, name, f"{policy.policy}: steps.{name}.undo")
-    scope = {**for_operations(run, policy, facts.now), **each_of(run, name)}
+    scope = {**for_operations(done_by(run, run.steps[name]), policy, facts.now), **each_of(run, name)}
     return _undo_call(step, step.undo, scope, facts.catalog, f"{policy.policy}: steps.{name}.undo")
 
 
@@ -297,7 +297,7 @@ def _late_call(
     run: Run, policy: Policy, name: str, probe: EarlyProbe | Still | Verify, facts: Facts, place: str
 ) -> Call:
     """A probe that needs what a step returned."""
-    scope = {**for_operations(run, policy, facts.now), **each_of(run, name)}
+    scope = {**for_operations(done_by(run, run.steps[name]), policy, facts.now), **each_of(run, name)}
     return resolved(probe.use or "", probe.via, probe.with_, scope, facts.catalog, place)
 
 

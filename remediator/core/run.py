@@ -126,6 +126,7 @@ class StepRun(msgspec.Struct, frozen=True):
     result: dict[str, Any] | None = None  # as `exact.kept`
     error: str = ""
     before: Reading | None = None
+    readings: dict[str, Reading] = {}  # on which it was done, once the run goes on by others
     proof: Reading | None = None  # the last verify reading
     proof_since: datetime | None = None  # since when `until` has held
     proof_next: datetime | None = None

@@ -8,6 +8,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
+
 from remediator.core.evidence import Reading
 from remediator.core.policy import Policy
 from remediator.core.repeating import each_of, results
@@ -23,6 +25,11 @@ def for_operations(run: Run, policy: Policy, now: datetime) -> dict[str, Any]:
         "target": run.target,
         "now": now,
     }
+
+
+def done_by(run: Run, step: StepRun) -> Run:
+    """The run by the readings on which a step was done: its proof and its undo are about those."""
+    return msgspec.structs.replace(run, readings=step.readings) if step.readings else run
 
 
 def everything(run: Run, policy: Policy, now: datetime) -> dict[str, Any]:
@@ -41,7 +48,8 @@ def everything(run: Run, policy: Policy, now: datetime) -> dict[str, Any]:
 
 def proof_scope(run: Run, policy: Policy, step: StepRun, now: datetime, proof: Reading) -> dict[str, Any]:
     """What `until` sees: everything, its item, and the two readings that it compares."""
-    scope = {**everything(run, policy, now), **each_of(run, step.name), "verify": proof.as_seen()}
+    seen = everything(done_by(run, step), policy, now)
+    scope = {**seen, **each_of(run, step.name), "verify": proof.as_seen()}
     return scope if step.before is None else {**scope, "before": step.before.as_seen()}
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
 
 from remediator.core.breaker import StepDown, lower, mode_now, stepped_down
+from remediator.core.evidence import Reading
 from remediator.core.gate import approvers, covers
 from remediator.core.intention import Call
 from remediator.core.messages import (
@@ -109,6 +111,16 @@ class Turn:
         """One step of the run, with these fields set."""
         changed = msgspec.structs.replace(self.run.steps[name], **fields)
         self.change(steps={**self.run.steps, name: changed})
+
+    def go_on_by(self, readings: Mapping[str, Reading]) -> None:
+        """By these figures from here on. What is to be taken back one day keeps those of its own time."""
+        steps = self.run.steps
+        kept = {
+            name: msgspec.structs.replace(step, readings=self.run.readings)
+            for name, step in steps.items()
+            if step.to_go and not step.readings
+        }
+        self.change(readings=dict(readings), seen={}, steps={**steps, **kept})
 
     def change_gate(self, **fields: Any) -> Gate:
         """The run's latest gate, with these fields set."""

@@ -11,7 +11,7 @@ from remediator.core.evidence import Reading
 from remediator.core.messages import Done, ProbeRead, Refused, StepFinished, TimePassed
 from remediator.core.play import LOST, lost, repeatable
 from remediator.core.run import Run, Stage, StepState
-from tests.core.campaign import change, policy, post, proof, still, undo, votes
+from tests.core.campaign import budget_probe, change, policy, post, proof, still, undo, votes
 from tests.core.stories import Story
 
 
@@ -217,3 +217,36 @@ def test_old_answers_and_the_clock_change_nothing_while_it_is_read() -> None:
     reading = ProbeRead(asked.round - 1, asked.key, Reading(story.now, ok=True, value={"json": {"size": 4}}))
     story.hears(reading).hears(TimePassed()).hears(StepFinished("scale", 0, True, Refused("no")))
     assert story.run == before
+
+
+# ── By which figures it is asked ──────────────────────────────────────────────────────────────────
+
+
+def test_a_step_is_taken_back_by_its_own_figures_although_a_later_card_was_made_of_others() -> None:
+    back = undo(
+        "/back/${budget.row.n}/${steps.scale.result.by}",
+        after="1h",
+        still=still("verify.json.size == budget.row.n + 1"),
+    )
+    steps = {
+        "scale": post("/scale/${budget.row.n + 1}", undo=back),
+        "cut": post("/cut/${budget.row.n}", gate=votes(oncall=1)),
+    }
+    story = Story(policy(steps, diagnose=budget_probe())).probe("budget", row={"n": 3}).starts("scale")
+    story.now_reads("budget", row={"n": 4}).done(by="bob").approve("bob").starts("cut").done()
+    assert story.acts[-1].call.args["path"] == "/cut/4"
+    story.passes("1h").reads_still("scale", json={"size": 4}).undoes("scale")
+    assert story.acts[-1].call.args["path"] == "/back/3/bob"
+    story.done().closes("fixed")
+
+
+def test_a_safe_step_is_taken_back_by_its_own_figures_although_the_run_was_decided_again() -> None:
+    back = undo("/safe/back", after="1h", still=still("verify.json.n == budget.row.n"))
+    steps = {
+        "soften": post("/safe/${budget.row.n}", undo=back),
+        "cut": post("/cut/${budget.row.n}", gate=votes(oncall=1)),
+    }
+    story = Story(policy(steps, diagnose=budget_probe())).probe("budget", row={"n": 3})
+    story.starts("soften").done()
+    story.now_reads("budget", row={"n": 4}).approve("bob").asks_people(oncall=1).passes("15m").passes("45m")
+    story.reads_still("soften", json={"n": 3}).undoes("soften")

@@ -22,7 +22,8 @@ def enter(turn: Turn) -> None:
     kept = {base_of(name) for name, step in run.steps.items() if step.attempt}
     steps = {name: step for name, step in run.steps.items() if base_of(name) in kept}
     lists = {base: found for base, found in run.lists.items() if base in kept}
-    turn.change(readings={}, fresh={}, case=None, plan=(), cursor=0, steps=steps, lists=lists)
+    turn.change(fresh={}, case=None, plan=(), cursor=0, steps=steps, lists=lists)
+    turn.go_on_by({})
     try:
         calls = {
             PREFIX + name: probe_call(

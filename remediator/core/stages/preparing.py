@@ -147,7 +147,7 @@ def _compare(turn: Turn) -> None:
         turn.note("fresh", same=not change, change=change, readings=readings)
     if change:
         return _void(turn, change)
-    turn.change(readings=renewed.readings, seen={})
+    turn.go_on_by(renewed.readings)
     return turn.enter(Stage.STARTING)
 
 

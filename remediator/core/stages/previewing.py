@@ -95,7 +95,7 @@ def _made_anew(turn: Turn) -> None:
         return stop_before(turn, "expression", str(error))
     if wanted is not None:
         return _preview(turn)
-    turn.change(readings=turn.run.evidence)
+    turn.go_on_by(turn.run.evidence)
     return choosing.ungated(turn) if choosing.stands_at(turn, base) else turn.enter(Stage.CHOOSING)
 
 
