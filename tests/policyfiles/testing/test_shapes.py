@@ -21,7 +21,7 @@ AS_WRITTEN = {
     ("not_after", "issuer", "subject"),
     ("Id", "Name", "State", "Config", "RestartCount"),
     ("metadata", "spec", "status", "rolled_out", "ready", "finished"),
-    ("revision", "images", "since", "age", "before"),
+    ("revision", "images", "since", "age", "before", "back_from"),
 }
 
 WRITTEN = [
@@ -80,5 +80,5 @@ def test_the_probes_of_a_policy_have_their_names() -> None:
     catalog, _ = known()
     by_name = {one.policy.name: one.policy for one in load([PACK], catalog).policies}
     policy = by_name["molam-budget-exhaustion"]
-    assert list(probes(policy)) == ["budget", "halve_earn_rate.verify", "halve_earn_rate.before"]
+    assert list(probes(policy)) == ["budget", "spending", "halve_earn_rate.verify", "halve_earn_rate.before"]
     assert reads(catalog, policy.diagnose["budget"].use or "") == ROWS

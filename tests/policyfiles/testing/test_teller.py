@@ -266,7 +266,7 @@ def test_what_stands_under_the_name_in_vain_fails_the_story_too(tmp_path: Path, 
 def test_a_preview_may_stand_at_the_start_as_well(tmp_path: Path) -> None:
     alert = "alert: {labels: {alertname: LoyaltyProgramBudgetHigh, program_id: p-17}}"
     row = "{name: T, status: active, earn_rate: 0.07, budget_limit: 9, budget_spent: 8, remaining_pct: 3.2}"
-    given = f"given: {{budget: {{row: {row}}}}}\n    {alert}"
+    given = f"given: {{spending: {{row: {{a_day: 9}}}}, budget: {{row: {row}}}}}\n    {alert}"
     line = "- {preview: {halve_earn_rate: {error: it is locked}}, expect: {gate: none, refused: preview}}"
     policies = {"p.yaml": (PACK / "budget-exhaustion.yaml").read_text()}
     text = "policy: molam-budget-exhaustion\ntests:\n" + story(line, begins=given)
