@@ -153,13 +153,19 @@ class Decisions:
                 gone = Refusal("policy", "the policy is gone")
                 await stand(tx, refused.policy, refused.fingerprint, gone, kind="closed")
         for row in await tx.alerts(firing_only=True, limit=100_000):
-            for versioned in self._policies().matching(row.alert):
-                standing = await tx.disposition(versioned.policy.name, row.alert.fingerprint)
-                if standing is not None and standing.kind != "refused" and standing.bound != "policy":
-                    continue
-                now = await tx.alert(row.alert.fingerprint)  # it may have ended since they were listed
-                if now is not None and now.alert.firing:
-                    await self._consider(tx, versioned, now.alert, done)
+            done += await self.consider(tx, row.alert)
+        return done
+
+    async def consider(self, tx: Tx, alert: Alert) -> Committed:
+        """One of these alerts."""
+        done = Committed()
+        for versioned in self._policies().matching(alert):
+            standing = await tx.disposition(versioned.policy.name, alert.fingerprint)
+            if standing is not None and standing.kind != "refused" and standing.bound != "policy":
+                continue
+            now = await tx.alert(alert.fingerprint)  # it may have ended since they were listed
+            if now is not None and now.alert.firing:
+                await self._consider(tx, versioned, now.alert, done)
         return done
 
     async def reconsider(self, tx: Tx, standing: Disposition) -> Committed:

@@ -20,7 +20,7 @@ import msgspec
 from remediator.core.calls import printable
 from remediator.core.messages import Event, PolicyChanged
 from remediator.engine.decisions import Committed, Decisions
-from remediator.errors import StoreError
+from remediator.errors import LeaseLost, StoreError
 from remediator.ports import (
     NOTHING,
     Ahead,
@@ -29,7 +29,6 @@ from remediator.ports import (
     Due,
     Pending,
     Received,
-    RunFilter,
     Store,
     Tx,
 )
@@ -49,6 +48,11 @@ PORTION = 100
 
 BROKEN_PAUSE = timedelta(minutes=1)
 """How long what cannot be decided, for a defect of ours, is left alone."""
+
+FIRST_PAUSE = timedelta(seconds=1)
+"""How long that is left alone which the store, though it works, did not keep; doubled with each time."""
+TRIES = 5
+"""After so many of these somebody is told: half a minute."""
 
 
 class Performs(Protocol):
@@ -80,6 +84,8 @@ class Driver:
         self._inbox = asyncio.Event()
         self._deadlines = asyncio.Event()
         self._watchers: list[Callable[[str], None]] = []
+        self._tries: dict[str, int] = {}  # what could not be decided: how often in a row
+        self._unheard: set[str] = set()  # runs that could not be told that policies changed
         self.depth = 0  # deliveries that wait, as far as is known
         self.stale = False  # other replicas have newer policies: nothing is opened here
         self.store_works = True
@@ -117,12 +123,20 @@ class Driver:
 
         ``asked``: when the question was sent that a reading answers, by this machine's monotonic clock.
         """
+        await self._advance(run_id, event, effect, asked)
 
+    async def tell_one(self, run_id: str, event: Event, effect: int | None = None) -> bool:
+        """One run of many: False where it was put aside instead. Raises StoreError if nothing works."""
+        return await self._one(run_id, self._advance(run_id, event, effect)) is not None
+
+    async def _advance(
+        self, run_id: str, event: Event, effect: int | None = None, asked: float | None = None
+    ) -> Committed:
         async def work(tx: Tx) -> Committed:
             age = self._clock.monotonic() - asked if asked is not None else 0.0  # after the time was read
             return await self.decisions.advance(tx, run_id, event, effect, timedelta(seconds=age))
 
-        await self.commit(work, Ahead(run=run_id, effect=effect))
+        return await self.commit(work, Ahead(run=run_id, effect=effect))
 
     async def commit(self, work: Callable[[Tx], Awaitable[Committed]], ahead: Ahead = NOTHING) -> Committed:
         """One deciding transaction, and what follows from it.
@@ -148,9 +162,30 @@ class Driver:
 
     async def policies_changed(self) -> None:
         """Every run hears of it; alerts that no policy has decided on are looked at again."""
-        for run in await self._store.read(lambda tx: tx.runs(RunFilter(state="open", limit=100_000))):
-            await self.tell(run.id, PolicyChanged())
-        await self.commit(self.decisions.consider_all)
+        for run_id in await self._store.read(lambda tx: tx.open_runs()):
+            await self._hear_policies(run_id)
+        try:
+            await self.commit(self.decisions.consider_all)
+        except Exception as error:  # find the alert that it is about, and let the others through
+            await self._unless_down(error)
+            log.exception("alerts cannot be decided together")
+            await self._consider_singly()
+
+    async def _hear_policies(self, run_id: str) -> None:
+        """Whoever cannot hear it now does once it can be decided again."""
+        self._unheard.add(run_id)
+        if await self.tell_one(run_id, PolicyChanged()):
+            self._unheard.discard(run_id)
+
+    async def _consider_singly(self) -> None:
+        for row in await self._store.read(lambda tx: tx.alerts(firing_only=True, limit=100_000)):
+            alert = row.alert
+            try:
+                await self.commit(partial(self.decisions.consider, alert=alert))
+            except Exception as error:
+                await self._unless_down(error)
+                log.exception("an alert cannot be decided", extra={"fingerprint": alert.fingerprint})
+                await self._bug(f"alert:{alert.fingerprint}", f"alert {alert.name} cannot be decided", error)
 
     # ── Loops ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -224,8 +259,7 @@ class Driver:
         await self._store.transact(lambda tx: tx.settle_delivery(received.id))
 
     async def _bug(self, key: str, what: str, error: Exception) -> None:
-        problem = printable(f"{type(error).__name__}: {error}")
-        await self._on_bug(f"bug:{key}", f"{what}: {problem}. This is a defect of Remediator: see its log")
+        await self._on_bug(f"bug:{key}", f"{what}: {_problem(error)}. {_remedy(error)}")
 
     async def meet_deadlines(self) -> float:
         """All of them that are due; how long nothing will be."""
@@ -248,17 +282,52 @@ class Driver:
         return min(POLL_S, max(0.005, (next_due - self._clock.now()).total_seconds()))
 
     async def _wake(self, run_id: str) -> bool:
-        """A run's deadline; whether it was met. One that cannot be decided waits a minute."""
+        """A run's deadline; whether it was met. One that cannot be decided is put aside."""
+        waking = self.commit(lambda tx: self.decisions.wake(tx, run_id), Ahead(run=run_id))
+        done = await self._one(run_id, waking)
+        if done is None:
+            return True
+        if run_id in self._unheard:
+            await self._hear_policies(run_id)
+        return bool(done.runs)
+
+    # ── What cannot be decided ────────────────────────────────────────────────────────────────────
+
+    async def _one(self, run_id: str, work: Awaitable[Committed]) -> Committed | None:
+        """Work on one run of many; None when it had to be put aside. Raises StoreError if nothing works."""
         try:
-            done = await self.commit(lambda tx: self.decisions.wake(tx, run_id), Ahead(run=run_id))
-        except StoreError:
+            done = await work
+        except LeaseLost:
             raise
         except Exception as error:
             log.exception("a run cannot be decided", extra={"run": run_id})
-            await self._store.transact(lambda tx: _postpone(tx, run_id))
-            await self._bug(f"run:{run_id}", f"run {run_id} cannot be decided", error)
-            return True
-        return bool(done.runs)
+            await self._put_aside(run_id, error)
+            return None
+        self._tries.pop(run_id, None)
+        return done
+
+    async def _put_aside(self, run_id: str, error: Exception) -> None:
+        """Its row stays as it is, and is tried again; a person is told, once. The others go on."""
+        await self._unless_down(error)
+        pause, lasting = self._failed(run_id, error)
+        if lasting and run_id not in {one.run for one in await self._store.read(lambda tx: tx.aside())}:
+            await self._bug(f"run:{run_id}", f"run {run_id} cannot be decided, and is put aside", error)
+        problem = _problem(error) if lasting else ""
+        await self._store.transact(lambda tx: tx.put_aside(run_id, tx.now + pause, problem))
+
+    def _failed(self, key: str, error: Exception) -> tuple[timedelta, bool]:
+        """How long it is left alone now, and whether that lasts: the store may only have stumbled."""
+        tries = self._tries[key] = self._tries.get(key, 0) + 1
+        if not isinstance(error, StoreError):
+            return BROKEN_PAUSE, True
+        return min(BROKEN_PAUSE, FIRST_PAUSE * 2 ** min(tries - 1, 10)), tries >= TRIES
+
+    async def _unless_down(self, error: Exception) -> None:
+        """Raises what was raised, or what is now, if it is about the store and not about one row."""
+        if isinstance(error, LeaseLost):
+            raise error
+        if isinstance(error, StoreError):
+            await self._store.transact(_nothing)
 
     async def _reconsider(self, standing: Sequence[Disposition]) -> None:
         """In one transaction: one run's end may wake all who were refused in a storm."""
@@ -271,29 +340,47 @@ class Driver:
 
         try:
             await self.commit(work)
-        except StoreError:
-            raise
         except Exception as error:
+            await self._unless_down(error)
             log.exception("refusals cannot be decided again together")
             if len(standing) > 1:
                 for one in standing:
                     await self._reconsider([one])
-                return
-            await self._store.transact(lambda tx: tx.put_disposition(_later(standing[0], tx.now)))
-            about = standing[0]
-            await self._bug(
-                f"again:{about.policy}:{about.fingerprint}", f"policy {about.policy} cannot decide", error
-            )
+            else:
+                await self._decide_later(standing[0], error)
+        else:
+            for one in standing:
+                self._tries.pop(_again(one), None)
+
+    async def _decide_later(self, about: Disposition, error: Exception) -> None:
+        pause, lasting = self._failed(_again(about), error)
+        await self._store.transact(
+            lambda tx: tx.put_disposition(msgspec.structs.replace(about, again_at=tx.now + pause))
+        )
+        if lasting:
+            await self._bug(_again(about), f"policy {about.policy} cannot decide", error)
 
 
-async def _postpone(tx: Tx, run_id: str) -> None:
-    run = await tx.run(run_id)
-    if run is not None:
-        await tx.save_run(run, tx.now + BROKEN_PAUSE)
+def _again(about: Disposition) -> str:
+    return f"again:{about.policy}:{about.fingerprint}"
 
 
-def _later(standing: Disposition, now: datetime) -> Disposition:
-    return msgspec.structs.replace(standing, again_at=now + BROKEN_PAUSE)
+def _problem(error: Exception) -> str:
+    return printable(error.problem if isinstance(error, StoreError) else f"{type(error).__name__}: {error}")
+
+
+def _remedy(error: Exception) -> str:
+    """What a person does about something that cannot be decided."""
+    if isinstance(error, StoreError | msgspec.DecodeError):
+        return (
+            "The others go on, and it is tried again and again. Does another version of Remediator run beside"
+            " this one? Or was the store changed by hand? `remediator audit verify` looks at its journals"
+        )
+    return "This is a defect of Remediator: see its log"
+
+
+async def _nothing(_tx: Tx) -> None:
+    """Only whether the store works."""
 
 
 async def _due(tx: Tx) -> tuple[Due, datetime | None]:

@@ -146,6 +146,7 @@ class Membership:
         lost = {one.id: one for one in held if not performer.knows(one.id)}
         self._unknown = {number: self._unknown.get(number, now) for number in lost}
         old = [lost[number] for number, since in self._unknown.items() if now - since > LOST_S]
+        self._unknown |= {one.id: now for one in old}  # whoever cannot be told of it now is told later
         await go_on(self._driver, performer, old)
 
     def problems(self) -> list[str]:

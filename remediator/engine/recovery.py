@@ -30,7 +30,7 @@ async def go_on(driver: Driver, performer: Performs, pending: Sequence[Pending])
             performer.start(one)
         else:
             log.warning("the answer of an act was not stored", extra={"run": one.run, "effect": one.id})
-            await driver.tell(one.run, event, one.id)
+            await driver.tell_one(one.run, event, one.id)
 
 
 async def take_over(store: Store, driver: Driver, performer: Performs) -> int:

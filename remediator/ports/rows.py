@@ -92,6 +92,15 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True):
     until: datetime  # its lease: over, unless it is renewed
 
 
+class Aside(msgspec.Struct, frozen=True):
+    """A run that cannot be decided now, for what is in its row or its journal."""
+
+    run: str
+    policy: str
+    target: str
+    problem: str
+
+
 class CardRef(msgspec.Struct, frozen=True):
     """Where a gate's card is, and what it last showed.
 

@@ -19,6 +19,7 @@ from remediator.ports.rows import (
     NOTHING,
     Ahead,
     AlertRow,
+    Aside,
     CardRef,
     Disposition,
     Due,
@@ -133,7 +134,24 @@ class Tx(Protocol):
         """Runs that are not closed and have this alert as a member."""
         ...
 
-    async def runs(self, which: RunFilter) -> list[Run]: ...
+    async def runs(self, which: RunFilter) -> list[Run]:
+        """Those that can be read: see `aside` for the others."""
+        ...
+
+    async def open_runs(self) -> list[str]:
+        """Runs whose stage is open, newest first; none of them is read."""
+        ...
+
+    async def put_aside(self, run_id: str, until: datetime, problem: str) -> None:
+        """A run that cannot be decided is due again then. Its row is not read, and stays as it is otherwise.
+
+        ``problem``: why, as `aside` tells until the run is saved again; "" tells nothing new.
+        """
+        ...
+
+    async def aside(self) -> list[Aside]:
+        """Runs that could not be decided, by their columns alone."""
+        ...
 
     async def save_run(self, run: Run, wake_at: datetime | None) -> None:
         """Insert or replace; a breach of what is unique raises StoreError and rolls back.

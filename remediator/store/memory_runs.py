@@ -11,10 +11,10 @@ import msgspec
 from remediator.core.messages import Counted, Seen, Spent, Use
 from remediator.core.run import Halt, Run, Stage
 from remediator.errors import StoreError
-from remediator.ports import PolicyCount, RunFilter, Scope, StageCount
+from remediator.ports import Aside, PolicyCount, RunFilter, Scope, StageCount
 from remediator.store.doubts import with_doubts
 from remediator.store.memory_tables import Changes, Deadlines
-from remediator.store.sqlite_rows import as_json
+from remediator.store.sqlite_rows import as_json, readable
 from remediator.store.steady import Instant
 
 _run = msgspec.json.Decoder(Run)
@@ -81,6 +81,7 @@ class RunTables:
         self.taking_back: defaultdict[tuple[str, str], dict[str, None]] = defaultdict(dict)
         self.members: defaultdict[str, dict[str, None]] = defaultdict(dict)
         self.wakes: Deadlines[str] = Deadlines()
+        self.aside: dict[str, str] = {}  # run → why it cannot be decided
         self.halts: dict[str, Halt] = {}
         self.lifted: dict[str, None] = {}
         self.pruned: dict[tuple[str, str], int] = {}  # (policy, outcome) → runs that are forgotten
@@ -156,7 +157,22 @@ class RunChanges:
             last = tables.runs.get(which.before)
             found = (one for one in found if last is not None and one.age < last.age)
         newest_first = sorted(found, key=lambda one: one.age, reverse=True)
-        return [self._whole(one) for one in newest_first[: which.limit]]
+        return readable(self._whole, newest_first[: which.limit])
+
+    async def open_runs(self) -> list[str]:
+        found = (one for one in self._all(self._tables.live) if one.stage.open)
+        return [one.id for one in sorted(found, key=lambda one: one.age, reverse=True)]
+
+    async def put_aside(self, run_id: str, until: datetime, problem: str) -> None:
+        if run_id in self._tables.live:
+            self._changes.set(self._tables.wakes, run_id, until)
+            if problem:
+                self._changes.set(self._tables.aside, run_id, problem)
+
+    async def aside(self) -> list[Aside]:
+        tables = self._tables
+        found = sorted(self._all(tables.aside), key=lambda one: one.age)
+        return [Aside(one.id, one.policy, one.target, tables.aside[one.id]) for one in found]
 
     def _all(self, run_ids: Iterable[str]) -> Iterable[KeptRun]:
         return (self._tables.runs[run_id] for run_id in run_ids)
@@ -175,6 +191,7 @@ class RunChanges:
             self._forget(old, kept)
         changes.set(tables.runs, run.id, kept)
         changes.put(tables.wakes, run.id, wake_at)
+        changes.drop(tables.aside, run.id)
         if is_open:
             changes.set(tables.open, kept.place, run.id)
             changes.set(tables.open_of[kept.policy, kept.shadow], run.id, None)

@@ -8,11 +8,19 @@ import msgspec
 
 from remediator.core.messages import Counted, Seen, Spent, Use
 from remediator.core.run import Halt, Run, Stage
-from remediator.ports import PolicyCount, RunFilter, Scope, StageCount
+from remediator.ports import Aside, PolicyCount, RunFilter, Scope, StageCount
 from remediator.store.doubts import with_doubts
 from remediator.store.postgres_session import Session, parts
 from remediator.store.postgres_writes import array, locks, plain, scope_keys, standing, waiting_key
-from remediator.store.sqlite_rows import as_json, micros, micros_or_none, moment, moment_or_none, where_all
+from remediator.store.sqlite_rows import (
+    as_json,
+    micros,
+    micros_or_none,
+    moment,
+    moment_or_none,
+    readable,
+    where_all,
+)
 from remediator.store.steady import Instant
 
 SEEN = "SELECT seen($1, $2) AS facts"
@@ -21,6 +29,11 @@ OPEN_RUN = """SELECT id, doc, rev FROM runs WHERE policy = $1 AND target = $2 AN
 CLAIM_RUN = "SELECT doc, rev FROM runs WHERE id = $1 AND wake_at <= $2 FOR UPDATE SKIP LOCKED"
 RUNS_OF_ALERT = """SELECT one.id, one.doc, one.rev FROM members JOIN runs AS one ON one.id = members.run
  WHERE members.fingerprint = $1"""
+OPEN_RUNS = """SELECT id FROM runs WHERE stage NOT IN ('closed', 'holding') AND stage <> 'closed'
+ ORDER BY opened_at DESC, id DESC"""
+PUT_ASIDE = """UPDATE runs SET wake_at = $2, aside = coalesce(nullif($3, ''), aside)
+ WHERE id = (SELECT id FROM runs WHERE id = $1 AND stage <> 'closed' FOR UPDATE SKIP LOCKED)"""
+ASIDE = "SELECT id, policy, target, aside FROM runs WHERE aside IS NOT NULL ORDER BY opened_at, id"
 
 _FACTS = {"runs", "acts", "halts"}
 
@@ -105,7 +118,16 @@ class RunQuestions(Session):
             *given,
             which.limit,
         )
-        return [self._learn_run(row) for row in rows]
+        return readable(self._learn_run, rows)
+
+    async def open_runs(self) -> list[str]:
+        return [row["id"] for row in await self._rows({"runs"}, OPEN_RUNS)]
+
+    async def put_aside(self, run_id: str, until: datetime, problem: str) -> None:
+        await self._done({"runs"}, PUT_ASIDE, plain(run_id), micros(until), plain(problem))
+
+    async def aside(self) -> list[Aside]:
+        return [Aside(*row) for row in await self._rows({"runs"}, ASIDE)]
 
     async def save_run(self, run: Run, wake_at: datetime | None) -> None:
         doc = as_json(run)

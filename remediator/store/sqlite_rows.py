@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from remediator.errors import StoreError
 from remediator.store.steady import Instant
+
+log = logging.getLogger(__name__)
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -45,6 +51,17 @@ def as_json(value: Any) -> bytes:
         return _json.encode(value)
     except (TypeError, ValueError, OverflowError) as error:
         raise StoreError(type(value).__name__, f"cannot be kept as JSON: {error}") from error
+
+
+def readable(read: Callable[[K], V], rows: Iterable[K]) -> list[V]:
+    """All but those that this program cannot read: one of them hides none of the others."""
+    found = []
+    for row in rows:
+        try:
+            found.append(read(row))
+        except msgspec.DecodeError as error:
+            log.warning("a row cannot be read", extra={"problem": str(error)})
+    return found
 
 
 def where_all(conditions: Sequence[str]) -> str:

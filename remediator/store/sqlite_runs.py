@@ -10,7 +10,7 @@ import msgspec
 
 from remediator.core.messages import Counted, Seen, Spent, Use
 from remediator.core.run import Halt, Run, Stage
-from remediator.ports import PolicyCount, RunFilter, Scope, StageCount
+from remediator.ports import Aside, PolicyCount, RunFilter, Scope, StageCount
 from remediator.store.doubts import with_doubts
 from remediator.store.sqlite_rows import (
     Statements,
@@ -19,6 +19,7 @@ from remediator.store.sqlite_rows import (
     micros_or_none,
     moment,
     moment_or_none,
+    readable,
     where_all,
 )
 
@@ -33,7 +34,7 @@ ON CONFLICT (id) DO UPDATE SET
     policy = excluded.policy, target = excluded.target, version = excluded.version,
     shadow = excluded.shadow, stage = excluded.stage, open = excluded.open, locks = excluded.locks,
     wake_at = excluded.wake_at, opened_at = excluded.opened_at, closed_at = excluded.closed_at,
-    outcome = excluded.outcome, doc = excluded.doc
+    outcome = excluded.outcome, doc = excluded.doc, aside = NULL
 """
 
 _USE = """
@@ -137,7 +138,27 @@ class RunStatements(Statements):
             {"state": which.state, "policy": which.policy, "target": which.target, "before": which.before,
              "limit": which.limit},
         )  # fmt: skip
-        return [_run.decode(doc) for (doc,) in rows]
+        return readable(lambda row: _run.decode(row[0]), rows)
+
+    async def open_runs(self) -> list[str]:
+        rows = self._rows(
+            "SELECT id FROM runs WHERE stage NOT IN ('closed', 'holding') AND stage <> 'closed' "
+            "ORDER BY opened_at DESC, id DESC"
+        )
+        return [run_id for (run_id,) in rows]
+
+    async def put_aside(self, run_id: str, until: datetime, problem: str) -> None:
+        self._execute(
+            "UPDATE runs SET wake_at = ?, aside = coalesce(nullif(?, ''), aside) "
+            "WHERE id = ? AND stage <> 'closed'",
+            (micros(until), problem, run_id),
+        )
+
+    async def aside(self) -> list[Aside]:
+        rows = self._rows(
+            "SELECT id, policy, target, aside FROM runs WHERE aside IS NOT NULL ORDER BY opened_at, id"
+        )
+        return [Aside(*row) for row in rows]
 
     async def save_run(self, run: Run, wake_at: datetime | None) -> None:
         locks = run.locks_target and not run.observes

@@ -11,7 +11,7 @@ from remediator.errors import SchemaTooNew, StoreError
 
 log = logging.getLogger(__name__)
 
-VERSION = 6
+VERSION = 7
 """What this program writes: made by ``schema/sqlite.sql``, or reached by the ``schema/sqlite_to_N.sql``."""
 
 

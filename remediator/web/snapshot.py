@@ -12,7 +12,7 @@ from remediator.core.alert import Alert
 from remediator.core.policyset import PolicySet
 from remediator.core.run import Halt, Page, Run, Stage
 from remediator.errors import StoreError
-from remediator.ports import Disposition, PolicyCount, Rejected, Replica, RunFilter, Tx
+from remediator.ports import Aside, Disposition, PolicyCount, Rejected, Replica, RunFilter, Tx
 from remediator.web.services import Services
 from remediator.web.shapes import PolicyRow, RefusalRow, StatusShape
 from remediator.web.views import gate_row, open_gate, policy_rows, refusal_row, run_row
@@ -42,6 +42,7 @@ class Rows:
     inbox: int = 0
     truncated: int = 0
     replicas: Sequence[Replica] = ()  # none where the store is one daemon's own
+    aside: Sequence[Aside] = ()
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,10 @@ async def take(services: Services, you: str | None) -> Snapshot:
             f"Alertmanager left {rows.truncated} alerts out of a delivery; raise max_alerts in its receiver"
         )
         problems.append(told)
+    problems += [
+        f"run {one.run} ({one.policy} on {one.target}) is put aside, it cannot be decided: {one.problem}"
+        for one in rows.aside
+    ]
     return Snapshot(rows, services.policies(), problems, you=you)
 
 
@@ -183,6 +188,7 @@ async def _read(tx: Tx) -> Rows:
         inbox=await tx.inbox_depth(),
         truncated=max((row.alert.truncated for row in firing), default=0),
         replicas=await tx.replicas(),
+        aside=await tx.aside(),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +13,9 @@ import pytest
 
 from remediator.core import play
 from remediator.core.alert import Delivery
-from remediator.engine.driver import REST_S, Driver
-from remediator.ports import Pending
+from remediator.engine.driver import REST_S, TRIES, Driver
+from remediator.errors import StoreError
+from remediator.ports import AlertRow, Pending
 from tests.core.campaign import policy, post, votes
 from tests.engine.world import Engine, alert, engine
 
@@ -92,6 +94,85 @@ async def test_a_run_that_cannot_be_decided_waits_a_minute_and_keeps_nobody_wait
     bench.engine.later(minutes=2)
     await bench.driver.meet_deadlines()
     assert {str(run.outcome) for run in await bench.engine.runs()} == {"expired"}
+
+
+async def test_a_run_that_this_program_cannot_read_is_put_aside_and_keeps_nobody_waiting(
+    bench: Bench, tmp_path: Path
+) -> None:
+    """Neither at its deadline, nor when the daemon starts; told once, for as long as it stays so."""
+    await bench.receives(alert("f1", campaign="c-1"), alert("f2", campaign="c-2"))
+    await bench.driver._drain_inbox()
+    first, second = await bench.engine.runs()
+    with sqlite3.connect(tmp_path / "state.db") as file:
+        (whole,) = file.execute("SELECT doc FROM runs WHERE id = ?", (first.id,)).fetchone()
+        file.execute("UPDATE runs SET doc = X'7B7D' WHERE id = ?", (first.id,))
+    at = bench.engine.clock.now()
+    joins = AlertRow(alert=alert("f3", campaign="c-1"), first_at=at, last_at=at, changed_at=at)
+    await bench.engine.store.transact(lambda tx: tx.put_alert(joins))
+    await bench.driver.policies_changed()
+    for _ in range(3):
+        bench.engine.later(minutes=3)
+        await bench.driver.meet_deadlines()
+    assert [(run.id, run.outcome) for run in await bench.engine.runs()] == [(second.id, "expired")]
+    assert [one.split()[0] for one in bench.bugs] == [f"bug:run:{first.id}", "bug:alert:f3"]
+    (aside,) = await bench.engine.store.read(lambda tx: tx.aside())
+    assert (aside.run, aside.target) == (first.id, first.target)
+    with sqlite3.connect(tmp_path / "state.db") as file:
+        file.execute("UPDATE runs SET doc = ? WHERE id = ?", (whole, first.id))
+    bench.engine.later(minutes=2)
+    await bench.driver.meet_deadlines()
+    assert {run.outcome for run in await bench.engine.runs()} == {"expired"}
+    assert await bench.engine.store.read(lambda tx: tx.aside()) == []
+
+
+async def test_a_run_that_the_store_does_not_keep_holds_up_no_other(bench: Bench, tmp_path: Path) -> None:
+    """Its journal has a line after its head: whoever may only add to journals can do that."""
+    await bench.receives(alert("f1", campaign="c-1"), alert("f2", campaign="c-2"))
+    await bench.driver._drain_inbox()
+    first, second = await bench.engine.runs()
+    with sqlite3.connect(tmp_path / "state.db") as file:
+        file.execute(
+            "INSERT INTO journal SELECT run, max(seq) + 1, at, 'x', '{}', hash, '' "
+            "FROM journal WHERE run = ?",
+            (first.id,),
+        )
+    bench.engine.later(minutes=6)
+    await bench.driver.meet_deadlines()
+    assert {run.id: run.outcome for run in await bench.engine.runs()} == {
+        first.id: None,
+        second.id: "expired",
+    }
+    assert bench.bugs == [], "a store may stumble"
+    for _ in range(8):
+        bench.engine.later(seconds=20)
+        await bench.driver.meet_deadlines()
+    (told,) = bench.bugs
+    assert f"run {first.id} cannot be decided, and is put aside: the journal" in told
+    assert "remediator audit verify" in told
+
+
+async def test_while_the_store_does_not_work_nothing_is_put_aside(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.receives(alert("f1", campaign="c-1"), alert("f2", campaign="c-2"))
+    await bench.driver._drain_inbox()
+    bench.engine.later(minutes=6)
+    asked = 0
+
+    async def down(*_: Any) -> None:
+        nonlocal asked
+        asked += 1
+        raise StoreError("store", "no route")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(bench.engine.store, "transact", down)
+        for _ in range(2 * TRIES):
+            with pytest.raises(StoreError):
+                await bench.driver.meet_deadlines()
+    assert asked == 4 * TRIES, "one run, and whether anything works"
+    await bench.driver.meet_deadlines()
+    assert {run.outcome for run in await bench.engine.runs()} == {"expired"}
+    assert bench.bugs == []
 
 
 async def test_a_refusal_that_cannot_be_decided_again_is_left_alone_for_a_minute(

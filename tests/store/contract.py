@@ -13,6 +13,7 @@ from remediator.core.run import Halt, Member, Outcome, Run, Stage, StepState
 from remediator.errors import StoreError
 from remediator.ports import (
     SYSTEM,
+    Aside,
     CardRef,
     KeptPolicy,
     PolicyCount,
@@ -292,6 +293,30 @@ class RunContract:
         assert await listed(RunFilter(state="waiting")) == ["r3"]
         assert await listed(RunFilter(target="deployment/shop/web")) == ["r4"]
         assert await listed(RunFilter(policy="restart")) == []
+
+    async def test_a_run_that_cannot_be_read_is_put_aside_by_its_columns_and_hides_no_other(
+        self, store: Store, rig: Rig
+    ) -> None:
+        await store.transact(lambda tx: tx.save_run(a_run("r1"), NOON))
+        await store.transact(lambda tx: tx.save_run(a_run("r2", policy="restart"), NOON + MINUTE))
+        await save(store, a_run("r3", policy="other", stage=Stage.HOLDING))
+        await rig.spoil("r1")
+        with pytest.raises(msgspec.DecodeError):
+            await store.transact(lambda tx: tx.claim_run("r1"))
+        assert [run.id for run in await store.read(lambda tx: tx.runs(RunFilter(state="open")))] == ["r2"]
+        assert sorted(await store.read(lambda tx: tx.open_runs())) == ["r1", "r2"]
+        assert await store.read(lambda tx: tx.next_due()) == NOON
+        await store.transact(lambda tx: tx.put_aside("r1", NOON + HOUR, "odd"))
+        assert await store.read(lambda tx: tx.next_due()) == NOON + MINUTE
+        await store.transact(lambda tx: tx.put_aside("r1", NOON + 2 * HOUR, ""))
+        odd = Aside("r1", "unstick", "deployment/shop/worker", "odd")
+        assert await store.read(lambda tx: tx.aside()) == [odd]
+        await save(store, a_run("r1"))
+        assert await store.read(lambda tx: tx.aside()) == []
+        await save(store, a_run("r1", stage=Stage.CLOSED))
+        await store.transact(lambda tx: tx.put_aside("r1", NOON, "odd"))
+        assert await store.read(lambda tx: tx.aside()) == []
+        assert await store.read(lambda tx: tx.next_due()) == NOON + MINUTE
 
     async def test_closed_runs_are_counted_by_policy_and_outcome(self, store: Store) -> None:
         for number, outcome in enumerate([Outcome.FIXED, Outcome.FIXED, Outcome.DENIED]):

@@ -126,6 +126,9 @@ class PostgresRig:
         struck, self.trouble.struck, self.trouble.countdown = self.trouble.struck, False, 0
         return struck
 
+    async def spoil(self, run_id: str) -> None:
+        await self.tamper(f"UPDATE runs SET doc = '{{}}' WHERE id = '{run_id}'")
+
     async def tamper(self, sql: str) -> None:
         async with self.server.connected(self.database) as connection:
             await connection.execute(f"SET search_path = remediator; {sql}")

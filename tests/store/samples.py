@@ -61,6 +61,10 @@ class Rig(Protocol):
         """Change rows behind the store's back."""
         ...
 
+    async def spoil(self, run_id: str) -> None:
+        """From now on this program cannot read that run."""
+        ...
+
 
 def alert(fingerprint: str = "f1", **other: Any) -> Alert:
     fields: dict[str, Any] = {

@@ -71,6 +71,10 @@ class MemoryRig:
     def heal(self) -> bool:
         raise NotImplementedError
 
+    async def spoil(self, run_id: str) -> None:
+        runs = self.store._tables.runs
+        runs[run_id] = msgspec.structs.replace(runs[run_id], doc=b"{}")
+
     async def tamper(self, sql: str) -> None:
         journals = self.store._tables.journal
         names = ("run", "seq", "at", "kind", "data", "previous", "hash")

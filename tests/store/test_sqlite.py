@@ -67,6 +67,9 @@ class SqliteRig:
         struck, self.trouble.struck, self.trouble.countdown = self.trouble.struck, False, 0
         return struck
 
+    async def spoil(self, run_id: str) -> None:
+        await self.tamper(f"UPDATE runs SET doc = X'7B7D' WHERE id = '{run_id}'")
+
     async def tamper(self, sql: str) -> None:
         connection = sqlite3.connect(self.path)
         with connection:
@@ -165,8 +168,9 @@ async def test_a_file_of_an_older_version_is_brought_up_with_all_that_is_in_it(
     for trigger in ("runs_open", "runs_move", "runs_go"):
         await rig.tamper(f"DROP TRIGGER {trigger}")
     await rig.tamper("DROP TABLE open_runs")
-    for index in ("runs_closed", "runs_of_version", "pages_over", "effects_held"):
+    for index in ("runs_closed", "runs_of_version", "pages_over", "effects_held", "runs_aside"):
         await rig.tamper(f"DROP INDEX {index}")
+    await rig.tamper("ALTER TABLE runs DROP COLUMN aside")
     await rig.tamper("DROP TABLE pruned")
     await rig.tamper("ALTER TABLE effects DROP COLUMN holder")
     await rig.tamper("DROP INDEX acts_of_budget")

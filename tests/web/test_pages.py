@@ -17,7 +17,7 @@ from remediator.core.messages import Entry
 from remediator.core.run import Outcome, Run, Stage, StepState
 from remediator.ports import JournalEntry, Tx
 from remediator.web import timeline, wording
-from tests.store.samples import NOON
+from tests.store.samples import NOON, a_run
 from tests.web.conftest import Site
 from tests.web.scene import (
     BUDGET,
@@ -148,6 +148,15 @@ async def test_trouble_of_its_own_is_the_top_line(site: Site) -> None:
     told = await page(site)
     assert "Halted in part" in told
     assert "Halted: policy:stuck-worker by bob just now: deploying the queue" in told
+
+
+async def test_a_run_that_was_put_aside_is_told(site: Site) -> None:
+    run = a_run()
+    await site.store.transact(lambda tx: tx.save_run(run, None))
+    await site.store.transact(lambda tx: tx.put_aside(run.id, tx.now, "a stage of tomorrow"))
+    (problem,) = (await site.json("/status", Accept="application/json"))["problems"]
+    assert problem.startswith(f"run {run.id} (")
+    assert "is put aside, it cannot be decided: a stage of tomorrow" in problem
 
 
 async def test_truncated_deliveries_are_told(site: Site) -> None:

@@ -69,7 +69,8 @@ CREATE TABLE runs (
     outcome   text COLLATE "C",
     rev       bigint NOT NULL DEFAULT 1,  -- of the row: whoever decided on an older one decides again
     scope     text[],                     -- what its decisions count: fetched together with it
-    doc       text COLLATE "C" NOT NULL
+    doc       text COLLATE "C" NOT NULL,
+    aside     text COLLATE "C"            -- why it cannot be decided, since it was saved last
 ) WITH (fillfactor = 80);
 CREATE UNIQUE INDEX runs_one_open ON runs (policy, target, shadow) WHERE open;
 CREATE UNIQUE INDEX runs_one_lock ON runs (target) WHERE locks;
@@ -82,6 +83,7 @@ CREATE INDEX runs_of_target ON runs (target, opened_at, id);
 CREATE INDEX runs_ended ON runs (policy, outcome) WHERE stage = 'closed';
 CREATE INDEX runs_closed ON runs (closed_at, id) WHERE stage = 'closed';
 CREATE INDEX runs_of_version ON runs (version);
+CREATE INDEX runs_aside ON runs (opened_at, id) WHERE aside IS NOT NULL;
 
 CREATE TABLE open_runs (         -- how many: counted as they open and close, for every decision asks
     policy text COLLATE "C" NOT NULL,
@@ -382,7 +384,7 @@ BEGIN
             UPDATE runs SET policy = a[i+2], target = a[i+3], version = a[i+4], shadow = a[i+5]::boolean,
                 stage = a[i+6], open = a[i+7]::boolean, locks = a[i+8]::boolean, wake_at = a[i+9]::bigint,
                 opened_at = a[i+10]::bigint, closed_at = a[i+11]::bigint, outcome = a[i+12], doc = a[i+13],
-                scope = coalesce(a[i+14]::text[], scope), rev = rev + 1
+                scope = coalesce(a[i+14]::text[], scope), rev = rev + 1, aside = NULL
                 WHERE id = a[i+1] AND rev = coalesce(a[i+15]::bigint, rev);
             IF NOT FOUND THEN
                 IF a[i+15] IS NOT NULL THEN

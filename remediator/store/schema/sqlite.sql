@@ -63,7 +63,8 @@ CREATE TABLE runs (
     opened_at INTEGER NOT NULL,
     closed_at INTEGER,
     outcome   TEXT,
-    doc       BLOB NOT NULL
+    doc       BLOB NOT NULL,
+    aside     TEXT               -- why it cannot be decided, since it was saved last
 ) STRICT;
 CREATE UNIQUE INDEX runs_one_open ON runs (policy, target, shadow) WHERE open = 1;
 CREATE UNIQUE INDEX runs_one_lock ON runs (target) WHERE locks = 1;
@@ -76,6 +77,7 @@ CREATE INDEX runs_of_target ON runs (target, opened_at, id);
 CREATE INDEX runs_ended ON runs (policy, outcome) WHERE stage = 'closed';
 CREATE INDEX runs_closed ON runs (closed_at, id) WHERE stage = 'closed';
 CREATE INDEX runs_of_version ON runs (version);
+CREATE INDEX runs_aside ON runs (opened_at, id) WHERE aside IS NOT NULL;
 
 CREATE TABLE open_runs (         -- how many: counted as they open and close, for every decision asks
     policy TEXT NOT NULL,
