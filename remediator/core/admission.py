@@ -6,8 +6,9 @@ from typing import Any
 
 import msgspec
 
-from remediator.core import bounds, breaker
+from remediator.core import bounds, breaker, planning
 from remediator.core.alert import Alert
+from remediator.core.calls import printable
 from remediator.core.catalog import Catalog
 from remediator.core.messages import Facts, Seen
 from remediator.core.planning import Address
@@ -56,6 +57,27 @@ def new_run(opening: Opening, facts: Facts) -> Run:
         members={one: Member(firing=True, since=facts.now) for one in opening.members},
         params=opening.address.params,
     )
+
+
+def reworded(run: Run, policy: Policy, alert: Alert) -> str:
+    """How what the run is about differs from what its opener says now; "" where it does not.
+
+    Once it has acted, or where a person started it, nobody asks any more.
+    """
+    opener = run.alert
+    if run.acted or run.starter or (alert.fingerprint, alert.firing) != (opener.fingerprint, True):
+        return run.reworded
+    was, now = planning.address(policy, opener), planning.address(policy, alert)
+    if was == now or isinstance(was, Refusal):
+        return ""
+    if isinstance(now, Refusal):
+        told = now.reason
+    elif was.target != now.target:
+        told = f"{was.target} → {now.target}"
+    else:
+        moved = (name for name in now.params if was.params[name] != now.params[name])
+        told = ", ".join(f"{name}: {was.params[name]} → {now.params[name]}" for name in moved)
+    return f"the alert says something else now: {printable(told, 300)}"
 
 
 def described(run: Run, facts: Facts) -> dict[str, Any]:

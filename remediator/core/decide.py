@@ -8,7 +8,7 @@ here; the rest belongs to the stage. A stage that enters another lets it begin i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from types import ModuleType
 
@@ -96,7 +96,8 @@ def _settle(turn: Turn, stage: Stage) -> None:
         if turn.run.stage is stage or turn.run.stage is Stage.CLOSED:
             return
         stage = turn.run.stage
-        STAGES[stage].enter(turn)
+        if not _is_about_other(turn, (*UNTOUCHED, Stage.CHOOSING, Stage.STARTING)):
+            STAGES[stage].enter(turn)
     raise AssertionError(f"run {turn.run.id} does not come to rest at {turn.run.stage}")
 
 
@@ -104,8 +105,9 @@ def _common(turn: Turn, event: Event) -> bool:
     """What every stage answers alike. True when the stage itself need not hear it."""
     match event:
         case AlertHeard():
+            turn.change(reworded=admission.reworded(turn.run, turn.policy, event.alert))
             _alert(turn, event)
-            return False
+            return _is_about_other(turn, UNTOUCHED)
         case PolicyChanged():
             if turn.facts.current != turn.run.version and _depends_on_policy(turn.run):
                 turn.decide_again(turn.facts.outdated)
@@ -128,6 +130,15 @@ def _common(turn: Turn, event: Event) -> bool:
 def _depends_on_policy(run: Run) -> bool:
     """Not touched yet, or people are being asked: a run that has acted keeps its version for the rest."""
     return run.stage in UNTOUCHED and (not keeps_version(run) or run.stage is Stage.WAITING)
+
+
+def _is_about_other(turn: Turn, stages: Collection[Stage]) -> bool:
+    """Does its alert say something else now, before it has changed anything? Then it is decided on anew."""
+    run = turn.run
+    if not run.reworded or run.stage not in stages or keeps_version(run):
+        return False
+    turn.decide_again(run.reworded)
+    return True
 
 
 def _alert(turn: Turn, event: AlertHeard) -> None:

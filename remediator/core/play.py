@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from remediator.core.admission import Opening, refusal
+from remediator.core.admission import Opening, refusal, reworded
 from remediator.core.alert import Alert
 from remediator.core.breaker import mode_now, stepped_down
 from remediator.core.decide import begin, decide, next_deadline
@@ -27,6 +27,7 @@ __all__ = [
     "next_deadline",
     "refusal",
     "repeatable",
+    "reworded",
     "stepped_down",
 ]
 

@@ -253,6 +253,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict | None = None  # how it will close once its undos are through
     acted: bool = False  # a step that is not safe was started
     resolved_at: datetime | None = None  # all members resolved
+    reworded: str = ""  # its alert speaks of another target or other parameters by now: which
     wait_until: datetime | None = None  # an undo that waits for the target or for a halt
     yields: bool = False  # that undo waits for another run, which has the target
     held: bool = False  # its change has stood for a time

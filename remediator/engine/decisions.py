@@ -132,11 +132,24 @@ class Decisions:
             await self._advance(tx, run, AlertHeard(alert, tx.now), done)
 
     async def _read_anew(self, tx: Tx, alert: Alert, done: Committed) -> None:
-        """It says something else: whatever was refused for what it had said is decided on again."""
-        refused = {one.policy for one in await tx.dispositions(fingerprint=alert.fingerprint) if misread(one)}
+        """It says something else: whatever was refused for what it had said is decided on again.
+
+        So is what a run is about that it has opened, and that has changed nothing yet.
+        """
+        standing = await tx.dispositions(fingerprint=alert.fingerprint)
+        for one in standing:
+            run = await tx.run(one.run) if one.kind == "run-opened" else None
+            if run is not None and await self._is_news_to(tx, run, alert):
+                await self._advance(tx, run, AlertHeard(alert, tx.now), done)
+        refused = {one.policy for one in standing if misread(one)}
         for versioned in self._policies().matching(alert) if refused else ():
             if versioned.policy.name in refused:
                 await self._consider(tx, versioned, alert, done)
+
+    async def _is_news_to(self, tx: Tx, run: Run, alert: Alert) -> bool:
+        if run.stage is Stage.CLOSED:
+            return False
+        return play.reworded(run, await self._policy_of(tx, run), alert) != run.reworded
 
     async def _postpone(self, tx: Tx, alert: Alert) -> None:
         """It fires just after its end: decided once the debounce is over, unless it ends again."""
@@ -204,7 +217,8 @@ class Decisions:
         open_run = await tx.open_run(policy.name, address.target)
         if open_run is not None:
             await self._advance(tx, open_run, AlertHeard(alert, tx.now), done)
-            return await follow(tx, policy.name, fingerprint, open_run, "joined")
+            kind = "run-opened" if open_run.alert.fingerprint == fingerprint else "joined"
+            return await follow(tx, policy.name, fingerprint, open_run, kind)
         by = "watch" if policy.watch is not None else "alert"
         opening = play.Opening(self._new_id("r"), versioned.version, address, alert, by)
         no = await self.open(tx, versioned, opening, done)

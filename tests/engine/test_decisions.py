@@ -12,13 +12,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from remediator.core.alert import Delivery
-from remediator.core.messages import Act, Done, Marked, Refused, Result, StepFinished
+from remediator.core.alert import Alert, Delivery
+from remediator.core.messages import Act, Done, Marked, Refused, Result, StepFinished, VoteCast
 from remediator.core.policy import Policy
-from remediator.core.run import Halt, Outcome, Stage
+from remediator.core.run import Halt, Outcome, Run, Stage, Vote
 from remediator.ports import SYSTEM
 from remediator.store.audit import audit
-from tests.core.campaign import budget_probe, change, policy, post, undo
+from tests.core.campaign import budget_probe, change, policy, post, undo, votes
 from tests.engine.world import START, Engine, alert, engine
 
 PAUSES = policy({"pause": post("/pause/${campaign}")}, bounds={"cooldown": "30m"}, recheck="5m")
@@ -213,6 +213,100 @@ async def test_the_same_result_twice_counts_once(one: Engine) -> None:
     one.pending = waiting
     await one.answers()
     assert await one.runs() == [before]
+
+
+# ── A repeat that says something else ─────────────────────────────────────────────────────────────
+
+
+def saying(campaign: str, fingerprint: str = "f1", *, value: str = "1") -> Alert:
+    """Its annotations name the campaign, and a figure that is only for people."""
+    said = {"campaign": campaign, "summary": f"{value} late"}
+    return msgspec.structs.replace(alert(fingerprint), annotations=said)
+
+
+def annotated(steps: dict[str, Any], **rest: Any) -> Policy:
+    param = {"from": "annotations.campaign", "pattern": "[a-z0-9-]{1,20}"}
+    return policy(steps, params={"campaign": param}, **rest)
+
+
+ASKS = post("/pause/${campaign}", gate=votes(oncall=1))
+
+
+async def approves(one: Engine, run: Run) -> None:
+    assert run.gate is not None
+    vote = Vote(by="bob", hash=run.gate.hash, approve=True, at=one.clock.now(), via="api")
+    await one.tells(run.id, VoteCast(run.gate.id, vote))
+
+
+async def test_what_people_are_asked_about_is_what_the_alert_says_now(tmp_path: Path) -> None:
+    async with engine(tmp_path, annotated({"pause": ASKS})) as one:
+        await one.delivers(saying("c-1"), saying("c-1", "f2"))
+        (first,) = await one.runs()
+        await one.delivers(saying("c-1", value="2"), saying("c-2", "f2"))
+        assert await one.runs() == [first], "a figure for people, or who only joined, changes nothing"
+        await one.delivers(saying("c-2"))
+        await approves(one, first)
+        assert one.acts() == []
+        (old,) = await one.runs()
+        assert old.outcome is Outcome.REFUSED
+        assert old.reason == "the alert says something else now: campaign/c-1 → campaign/c-2"
+        assert old.gate is not None
+        assert old.gate.state == "void"
+        await one.meets_deadlines()
+        _, new = await one.runs()
+        await approves(one, new)
+        (act,) = [pending.effect for pending in one.pending if isinstance(pending.effect, Act)]
+        assert act.call.args["path"] == "/pause/c-2"
+
+
+async def test_what_can_be_read_no_more_is_refused_until_it_can(tmp_path: Path) -> None:
+    async with engine(tmp_path, annotated({"pause": ASKS})) as one:
+        await one.delivers(saying("c-1"))
+        await one.delivers(saying("c 2"))
+        await one.meets_deadlines()
+        (run,) = await one.runs()
+        assert "the alert says something else now: params.campaign" in run.reason
+        standing = await one.stands("late-campaign")
+        assert standing is not None
+        assert standing.bound == "params"
+
+
+async def test_what_was_on_its_way_is_finished_and_nobody_is_asked_about_the_old_words(
+    tmp_path: Path,
+) -> None:
+    steps = {"tell": post("/safe/x", gate=None), "pause": ASKS}
+    async with engine(tmp_path, annotated(steps)) as one:
+        await one.delivers(saying("c-1"))
+        assert one.acts() == ["tell"]
+        await one.delivers(saying("c-2"))
+        (run,) = await one.runs()
+        assert run.stage is Stage.ACTING
+        await one.answers()
+        (run,) = await one.runs()
+        assert (run.outcome, run.gate) == (Outcome.REFUSED, None)
+
+
+async def test_words_that_come_back_in_time_change_nothing(tmp_path: Path) -> None:
+    steps = {"tell": post("/safe/x", gate=None), "pause": ASKS}
+    async with engine(tmp_path, annotated(steps)) as one:
+        for campaign in ("c-1", "c-2", "c-1"):
+            await one.delivers(saying(campaign))
+        await one.answers()
+        (run,) = await one.runs()
+        assert run.stage is Stage.WAITING
+
+
+async def test_a_run_that_has_acted_stays_with_what_it_was_about(tmp_path: Path) -> None:
+    both = annotated(
+        {"pause": post("/pause/${campaign}"), "stop": post("/stop/${campaign}", gate=ASKS["gate"])}
+    )
+    async with engine(tmp_path, both) as one:
+        await one.delivers(saying("c-1"))
+        await one.delivers(saying("c-2"))
+        await one.answers()
+        await one.delivers(saying("c-3"))
+        (run,) = await one.runs()
+        assert (run.stage, run.target) == (Stage.WAITING, "campaign/c-1")
 
 
 async def test_every_run_is_named_in_the_systems_journal_with_its_last_hash(one: Engine) -> None:

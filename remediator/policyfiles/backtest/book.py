@@ -7,7 +7,7 @@ into memory.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Iterable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
@@ -62,6 +62,7 @@ class Book(MemoryStore):
         self.misread: set[str] = set()  # alerts that were refused for what they said
         self._about: dict[str, _About] = {}
         self.live: dict[str, Run] = {}
+        self._opened: defaultdict[str, dict[str, Run]] = defaultdict(dict)  # opener → its runs that are live
 
     def _changes(self) -> Changes:
         return _Kept()
@@ -89,6 +90,10 @@ class Book(MemoryStore):
     def run(self, run_id: str) -> Run | None:
         """A run that is not closed, without a transaction."""
         return self.live.get(run_id)
+
+    def opened(self, fingerprint: str) -> Iterable[Run]:
+        """The runs that this alert has opened, and that are not closed."""
+        return self._opened[fingerprint].values() if fingerprint in self._opened else ()
 
     def would_ask(self, run: Run, probe: str) -> None:
         """A probe whose answer nobody knows."""
@@ -128,8 +133,9 @@ class Book(MemoryStore):
         if run.stage is Stage.CLOSED:
             about.closed = _seen(run)
             self.live.pop(run.id, None)
+            self._opened[run.alert.fingerprint].pop(run.id, None)
         else:
-            self.live[run.id] = run
+            self.live[run.id] = self._opened[run.alert.fingerprint][run.id] = run
 
     def paged(self, page: Page) -> None:
         """A person would hear of it. What a run asks in vain, the record's gaps are to blame for."""

@@ -116,6 +116,11 @@ class _Replay:
         self._policies = assuming(given.policies)
         self._clock = VirtualClock(start)
         self._book = Book(self._clock)
+        self._annotated = {
+            name
+            for name, one in self._policies.by_name.items()
+            if any("annotations" in param.from_.names for param in one.policy.params.values())
+        }
         numbers = count(1)
 
         def new_id(prefix: str) -> str:
@@ -176,7 +181,15 @@ class _Replay:
     def _is_news(self, row: AlertRow, alert: Alert) -> bool:
         what = self._news(row, alert)
         reworded = what is News.REWORDED and alert.fingerprint not in self._book.misread
-        return not (what is News.REPEAT or reworded)
+        return not (what is News.REPEAT or (reworded and not self._runs_hear(alert)))
+
+    def _runs_hear(self, alert: Alert) -> bool:
+        """Is a run that it has opened about something else? Seldom: most annotations are for people."""
+        return any(
+            (run.policy in self._annotated or alert.labels != run.alert.labels)
+            and play.reworded(run, self._policies.by_name[run.policy].policy, alert) != run.reworded
+            for run in self._book.opened(alert.fingerprint)
+        )
 
     def _news(self, row: AlertRow | None, alert: Alert) -> News:
         if row is None:
