@@ -160,7 +160,7 @@ async def _round(one: Side, turns: int) -> None:
             "open_run": partial(_open_run, some),
             "runs_of_alert": partial(_runs_of_alert, some),
             "seen": partial(_seen, some),
-            "lapsed": lambda tx: tx.lapsed(),
+            "holders": lambda tx: tx.holders(),
         }
         for what, question in asked.items():
             took = await one.store.transact(partial(_timed, question))

@@ -17,6 +17,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from remediator.core.alert import Alert
 from remediator.core.calls import printable
 from remediator.core.messages import Event, PolicyChanged
 from remediator.engine.decisions import Committed, Decisions
@@ -90,6 +91,7 @@ class Driver:
         self.stale = False  # other replicas have newer policies: nothing is opened here
         self.store_works = True
         self.life: Callable[[], object] = lambda: None  # of this replica: another object once it began anew
+        self.lost: Callable[[], None] = lambda: None  # others have taken over from it
 
     def attach(self, performer: Performs) -> None:
         """The performer needs the driver and the driver needs it: tied here, once."""
@@ -144,7 +146,12 @@ class Driver:
         Where this replica has begun anew meanwhile, what its earlier life decided was taken over by others.
         """
         life = self.life()
-        done = await self._store.transact(work, ahead)
+        try:
+            done = await self._store.transact(work, ahead)
+        except LeaseLost:
+            if self.life() is life:
+                self.lost()
+            raise
         self.follow(done if self.life() is life else replace(done, pending=[]))
         return done
 
@@ -169,7 +176,8 @@ class Driver:
         except Exception as error:  # find the alert that it is about, and let the others through
             await self._unless_down(error)
             log.exception("alerts cannot be decided together")
-            await self._consider_singly()
+            for row in await self._store.read(lambda tx: tx.alerts(firing_only=True, limit=100_000)):
+                await self._consider(row.alert)
 
     async def _hear_policies(self, run_id: str) -> None:
         """Whoever cannot hear it now does once it can be decided again."""
@@ -177,15 +185,15 @@ class Driver:
         if await self.tell_one(run_id, PolicyChanged()):
             self._unheard.discard(run_id)
 
-    async def _consider_singly(self) -> None:
-        for row in await self._store.read(lambda tx: tx.alerts(firing_only=True, limit=100_000)):
-            alert = row.alert
-            try:
-                await self.commit(partial(self.decisions.consider, alert=alert))
-            except Exception as error:
-                await self._unless_down(error)
-                log.exception("an alert cannot be decided", extra={"fingerprint": alert.fingerprint})
-                await self._bug(f"alert:{alert.fingerprint}", f"alert {alert.name} cannot be decided", error)
+    async def _consider(self, alert: Alert, tries: int = 1) -> None:
+        try:
+            await self.commit(partial(self.decisions.consider, alert=alert))
+        except Exception as error:
+            log.exception("an alert cannot be decided", extra={"fingerprint": alert.fingerprint})
+            await self._unless_down(error)
+            if isinstance(error, StoreError) and tries < TRIES:  # it may only have stumbled
+                return await self._consider(alert, tries + 1)
+            await self._bug(f"alert:{alert.fingerprint}", f"alert {alert.name} cannot be decided", error)
 
     # ── Loops ─────────────────────────────────────────────────────────────────────────────────────
 

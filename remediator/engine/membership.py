@@ -1,9 +1,9 @@
 """This daemon as one of several that share a store: its lease, whose work it takes over, when it leaves.
 
-A replica that stays silent for `LEASE` is taken for gone, and the others go on with what it was doing. It
-may only have been frozen: so each effect carries the lease under which it was begun, nothing is sent
-once that is over by this machine's own clock, and the store refuses what it still writes. Then it begins
-anew, as another.
+A replica that stays silent for `LEASE`, as another counts its seconds, is taken for gone, and the others
+go on with what it was doing. It may only have been frozen: so each effect carries the lease under which it
+was begun, nothing is sent once that is over by this machine's own count, and the store refuses what it
+still writes. Then it begins anew, as another. No clock that shows a time of day has a part in this.
 """
 
 from __future__ import annotations
@@ -12,19 +12,18 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Protocol
 
 from remediator.core.messages import START_WITHIN
 from remediator.core.policyset import PolicySet
 from remediator.engine.driver import Driver, Performs
-from remediator.engine.recovery import go_on, recover, take_over
+from remediator.engine.recovery import LEASE, Silence, go_on, recover, take_over
 from remediator.errors import LeaseLost, StoreError
 from remediator.ports import Clock, Replica, Store, Tx
 
 log = logging.getLogger(__name__)
 
-LEASE = timedelta(seconds=9)
 BEAT_S = 2.5
 LOOK_S = 1.0
 """How often it looks whether somebody has gone, or has let go of something."""
@@ -78,12 +77,18 @@ class Membership:
         self.lease = Lease(clock, 0.0)
         self._ran = ""  # the version of the policies when it beat last
         self._renewing = asyncio.Lock()
+        self._silence = Silence(clock)
         self._unknown: dict[int, float] = {}  # effects held here that the performer does not know: since when
 
     def attach(self, driver: Driver, performer: Remembers) -> None:
         """Who goes on with what is taken over."""
         self._driver, self._performer = driver, performer
         driver.life = lambda: self.lease
+        driver.lost = self.lost
+
+    def lost(self) -> None:
+        """Others have taken over: nothing more is sent under this lease."""
+        self.lease.until = 0.0
 
     async def join(self) -> None:
         """As a new replica; whatever was left behind goes on."""
@@ -94,7 +99,7 @@ class Membership:
         """Go on with what was left behind: long work perhaps, so `run` should renew the lease meanwhile."""
         assert self._driver is not None
         assert self._performer is not None
-        await recover(self._store, self._driver, self._performer)
+        await recover(self._store, self._driver, self._performer, self._silence)
 
     async def run(self) -> None:
         """Until cancelled. The beat waits for nothing else: taking over may be long work."""
@@ -123,15 +128,19 @@ class Membership:
                 await self._renew()
             except LeaseLost:
                 log.warning("this replica was taken for gone, and begins anew", extra={"replica": self.id})
-                self.lease.until = 0.0
+                self.lost()
                 await self.begin()
 
     async def look(self) -> None:
         """Go on with what the others have left. Raises StoreError."""
         assert self._driver is not None
         assert self._performer is not None
-        await take_over(self._store, self._driver, self._performer)
-        await self._find_lost()
+        try:
+            await take_over(self._store, self._driver, self._performer, self._silence)
+            await self._find_lost()
+        except LeaseLost:
+            self.lost()
+            raise
 
     async def _find_lost(self) -> None:
         """Effects that are held here and that nobody performs: the answer of their commit was lost.
@@ -160,7 +169,7 @@ class Membership:
 
     async def leave(self) -> None:
         """What is left goes to the others at once. Raises StoreError."""
-        self.lease.until = 0.0
+        self.lost()
         await self._store.transact(lambda tx: tx.let_go())
 
     async def begin(self) -> None:

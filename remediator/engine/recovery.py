@@ -3,21 +3,58 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import partial
 
 from remediator.core.play import lost
 from remediator.engine.driver import Driver, Performs
-from remediator.ports import Pending, Store
+from remediator.ports import Clock, Pending, Store, Tx
 
 log = logging.getLogger(__name__)
 
 
-async def recover(store: Store, driver: Driver, performer: Performs) -> int:
+LEASE = timedelta(seconds=9)
+"""How long a replica may be silent."""
+
+
+class Silence:
+    """Who has not beaten for a lease: by this machine's own clock that only counts seconds.
+
+    The wall clocks of all may jump; whoever beats changes its row, and that alone is believed.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._heard: dict[
+            str, tuple[datetime, float]
+        ] = {}  # each one's newest beat, known since when at least
+
+    async def gone(self, store: Store) -> list[tuple[str, datetime | None]]:
+        """Who holds effects and lives no more, with the beat after which it was silent. Raises StoreError."""
+        asked = self._clock.monotonic()
+        holders = await store.read(_holders)
+        now, heard = self._clock.monotonic(), self._heard
+        self._heard = {
+            one: heard[one] if one in heard and heard[one][0] == until else (until, now)
+            for one, until in holders.items()
+            if until is not None
+        }
+        silent = (one for one, (_, since) in self._heard.items() if asked - since >= LEASE.total_seconds())
+        over = {one for one, until in holders.items() if until is None}.union(silent)
+        return [(one, until) for one, until in holders.items() if one in over]
+
+
+async def _holders(tx: Tx) -> Mapping[str, datetime | None]:
+    return await tx.holders()
+
+
+async def recover(store: Store, driver: Driver, performer: Performs, silence: Silence) -> int:
     """On start: pick up every effect that nobody performs; returns how many there were.
 
     Nothing else is needed: inbox rows, deadlines and refusals are found by the loops.
     """
-    found = await take_over(store, driver, performer)
+    found = await take_over(store, driver, performer, silence)
     await driver.policies_changed()
     return found
 
@@ -33,12 +70,16 @@ async def go_on(driver: Driver, performer: Performs, pending: Sequence[Pending])
             await driver.tell_one(one.run, event, one.id)
 
 
-async def take_over(store: Store, driver: Driver, performer: Performs) -> int:
+async def take_over(store: Store, driver: Driver, performer: Performs, silence: Silence) -> int:
     """Effects of replicas that live no more; returns how many there were."""
     found = 0
-    for gone in await store.read(lambda tx: tx.lapsed()):
-        pending = await store.transact(lambda tx, gone=gone: tx.take_over(gone))  # type: ignore[misc]
+    for gone, until in await silence.gone(store):
+        pending = await store.transact(partial(_take_over, gone=gone, until=until))
         log.info("taking over", extra={"replica": gone or "(let go)", "effects": len(pending)})
         found += len(pending)
         await go_on(driver, performer, pending)
     return found
+
+
+async def _take_over(tx: Tx, gone: str, until: datetime | None) -> list[Pending]:
+    return await tx.take_over(gone, until)

@@ -27,7 +27,7 @@ from remediator.core.run import Page
 from remediator.engine.decisions import Committed, Decisions
 from remediator.engine.driver import Driver
 from remediator.engine.paging import Paging
-from remediator.engine.recovery import recover
+from remediator.engine.recovery import Silence, recover
 from remediator.ports import Pending, Store, Tx
 
 T = TypeVar("T")
@@ -178,7 +178,7 @@ class Virtual:
         """The daemon stops here and starts again: what was not performed is lost, or done again."""
         self._wanted.clear()
         self.store.write_as(self._new_id("d"))
-        self.do(recover(self.store, self.driver, self))
+        self.do(recover(self.store, self.driver, self, Silence(self.clock)))
 
     def change_policies(self) -> None:
         """The running set was replaced: every run hears of it."""

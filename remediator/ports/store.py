@@ -216,15 +216,21 @@ class Tx(Protocol):
         ...
 
     async def replicas(self) -> list[Replica]:
-        """Those that live, or that still hold an effect; oldest first."""
+        """Those that live, or that still hold an effect; oldest first. ``until`` is by this one's time."""
         ...
 
-    async def lapsed(self) -> list[str]:
-        """Replicas that live no more and hold effects; "" for effects that were let go."""
+    async def holders(self) -> Mapping[str, datetime | None]:
+        """Who holds effects, this replica apart; "" for those that were let go.
+
+        With each the end of its lease as it was written, which every beat changes; None where nobody lives.
+        """
         ...
 
-    async def take_over(self, replica: str) -> list[Pending]:
-        """What it held is this one's now, oldest first; whatever it writes from now on is `LeaseLost`."""
+    async def take_over(self, replica: str, until: datetime | None) -> list[Pending]:
+        """What it held is this one's now, oldest first; whatever it writes from now on is `LeaseLost`.
+
+        ``until``: as `holders` said. Nothing where it has beaten since.
+        """
         ...
 
     async def held(self) -> list[Pending]:

@@ -123,20 +123,25 @@ class MemoryTx(AlertChanges):
 
     async def replicas(self) -> list[Replica]:
         held = set(self._tables.holders.values())
-        found = (one for one in self._tables.replicas.values() if one.until > self.now or one.id in held)
+        gone = self._tables.gone
+        found = (
+            one
+            for one in self._tables.replicas.values()
+            if (one.until > self.now and one.id not in gone) or one.id in held
+        )
         return sorted(found, key=lambda one: (one.since, one.id))
 
-    async def lapsed(self) -> list[str]:
-        holders = set(self._tables.holders.values()) - {self._replica}
-        return sorted(one for one in holders if not (self._shared and self._lives(one)))
+    async def holders(self) -> Mapping[str, datetime | None]:
+        found = set(self._tables.holders.values()) - {self._replica}
+        return {one: self._until(one) for one in sorted(found)}
 
-    def _lives(self, replica: str) -> bool:
-        row = self._tables.replicas.get(replica)
-        return row is not None and replica not in self._tables.gone and row.until > self.now
+    def _until(self, replica: str) -> datetime | None:
+        row = self._tables.replicas.get(replica) if self._shared else None
+        return row.until if row is not None and replica not in self._tables.gone else None
 
-    async def take_over(self, replica: str) -> list[Pending]:
+    async def take_over(self, replica: str, until: datetime | None) -> list[Pending]:
         tables, changes = self._tables, self._changes
-        if self._shared and self._lives(replica):
+        if self._until(replica) not in (None, until):
             return []
         if replica:
             changes.set(tables.gone, replica, None)

@@ -46,18 +46,21 @@ DUE_PAGES = "SELECT doc FROM pages WHERE open AND next_at <= $1 ORDER BY next_at
 NEXT_DUE = """SELECT least((SELECT min(wake_at) FROM runs WHERE wake_at IS NOT NULL),
  (SELECT min(again_at) FROM dispositions WHERE again_at IS NOT NULL),
  (SELECT min(next_at) FROM pages WHERE open AND next_at IS NOT NULL)) AS at"""
-LAPSED = """WITH RECURSIVE each (holder) AS (
+HOLDERS = """WITH RECURSIVE each (holder) AS (
   (SELECT holder FROM effects ORDER BY holder LIMIT 1)
   UNION ALL SELECT (SELECT holder FROM effects WHERE holder > each.holder ORDER BY holder LIMIT 1)
   FROM each WHERE each.holder IS NOT NULL)
-SELECT holder FROM each WHERE holder <> $1 AND NOT EXISTS
- (SELECT FROM replicas WHERE id = holder AND NOT gone AND until > $2) ORDER BY holder"""
+SELECT holder, (SELECT until FROM replicas WHERE id = holder AND NOT gone) AS until
+ FROM each WHERE holder <> $1 ORDER BY holder"""
 TAKE_OVER = """WITH over AS (
   INSERT INTO replicas (id, host, policies, since, until, gone)
   SELECT $1, '', '', 0, 0, true WHERE $1 <> ''
-  ON CONFLICT (id) DO UPDATE SET gone = true WHERE replicas.gone OR replicas.until <= $3 RETURNING id)
+  ON CONFLICT (id) DO UPDATE SET gone = true WHERE replicas.gone OR replicas.until = $3 RETURNING id)
 UPDATE effects SET holder = $2 WHERE holder = $1 AND ($1 = '' OR EXISTS (SELECT FROM over))
  RETURNING id, run, doc"""
+REPLICAS = """SELECT id, host, policies, since, until - clock() AS left FROM replicas
+ WHERE host <> '' AND ((NOT gone AND until - clock() BETWEEN 1 AND $1)
+ OR EXISTS (SELECT FROM effects WHERE holder = replicas.id)) ORDER BY since, id"""
 CLAIM_PAGE = "SELECT doc FROM pages WHERE id = $1 AND open AND next_at <= $2 FOR UPDATE SKIP LOCKED"
 FIRST_CARD = """INSERT INTO cards (gate, channel, ts, digest, attached) VALUES ($1, $2, $3, $4, $5)
  ON CONFLICT DO NOTHING RETURNING gate"""
@@ -67,6 +70,9 @@ CLAIM_FIRING = "INSERT INTO firings (watch, at) VALUES ($1, $2) ON CONFLICT DO N
 _JOURNAL = "SELECT run, seq, at, kind, data, previous, hash FROM journal"
 
 _FIRINGS_KEPT = timedelta(days=30)
+
+_MOST_AHEAD = timedelta(minutes=1)
+"""No lease is longer: one that ends later was written while the server's clock stood otherwise."""
 
 _effect: msgspec.json.Decoder[Effect] = msgspec.json.Decoder(Effect)
 _halt = msgspec.json.Decoder(Halt)
@@ -174,33 +180,28 @@ class PostgresTx(AlertQuestions, PruneQuestions):
         self._put("replicas", "beat", replica.id, replica.host, replica.policies, since, until)
 
     async def replicas(self) -> list[Replica]:
-        rows = await self._rows(
-            {"replicas", "effects"},
-            "SELECT id, host, policies, since, until FROM replicas WHERE host <> '' AND "
-            "(until > $1 OR EXISTS (SELECT FROM effects WHERE holder = replicas.id)) ORDER BY since, id",
-            micros(self.now),
-        )
+        most = _MOST_AHEAD // timedelta(microseconds=1)
+        rows = await self._rows({"replicas", "effects"}, REPLICAS, most)
         return [
             Replica(
                 id=row["id"],
                 host=row["host"],
                 policies=row["policies"],
                 since=moment(row["since"]),
-                until=moment(row["until"]),
+                until=self.now + timedelta(microseconds=min(row["left"], most)),
             )
             for row in rows
         ]
 
-    async def lapsed(self) -> list[str]:
-        me = self._looked.replica
-        rows = await self._rows({"replicas", "effects"}, LAPSED, me, micros(self.now))
-        return [row["holder"] for row in rows]
+    async def holders(self) -> Mapping[str, datetime | None]:
+        rows = await self._rows({"replicas", "effects"}, HOLDERS, self._looked.replica)
+        return {row["holder"]: moment_or_none(row["until"]) for row in rows}
 
-    async def take_over(self, replica: str) -> list[Pending]:
+    async def take_over(self, replica: str, until: datetime | None) -> list[Pending]:
         me = self._looked.replica
         if replica == me:
             return []
-        rows = await self._done({"replicas", "effects"}, TAKE_OVER, replica, me, micros(self.now))
+        rows = await self._done({"replicas", "effects"}, TAKE_OVER, replica, me, micros_or_none(until))
         return sorted((_as_pending(row) for row in rows), key=lambda one: one.id)
 
     async def held(self) -> list[Pending]:

@@ -227,13 +227,13 @@ class SqliteTx(RunStatements, PruneStatements):
     async def replicas(self) -> list[Replica]:
         return []
 
-    async def lapsed(self) -> list[str]:
+    async def holders(self) -> Mapping[str, datetime | None]:
         rows = self._rows(
             "SELECT DISTINCT holder FROM effects WHERE holder <> ? ORDER BY holder", (self._replica,)
         )
-        return [holder for (holder,) in rows]
+        return {holder: None for (holder,) in rows}
 
-    async def take_over(self, replica: str) -> list[Pending]:
+    async def take_over(self, replica: str, until: datetime | None) -> list[Pending]:  # noqa: ARG002 - as above
         where = (replica, self._replica)
         rows = self._rows(
             "SELECT id, run, doc FROM effects WHERE holder = ? AND holder <> ? ORDER BY id", where

@@ -27,7 +27,7 @@ from remediator.engine.driver import Driver
 from remediator.engine.hiding import Discreet, hider
 from remediator.engine.membership import Lease
 from remediator.engine.perform import Performer
-from remediator.engine.recovery import recover
+from remediator.engine.recovery import Silence, recover
 from remediator.errors import ConnectorError, StoreError
 from remediator.ports import Order
 from tests.core.campaign import CATALOG, change, policy
@@ -188,7 +188,7 @@ async def test_a_process_that_dies_around_the_commit_finds_out_after_its_start(
         bench.ledger.row = "halved"
     bench.live()
     bench.engine.store.write_as("another")
-    await recover(bench.engine.store, bench.driver, bench.performer)
+    await recover(bench.engine.store, bench.driver, bench.performer, Silence(bench.engine.clock))
     run = await bench.run_when(StepState.DONE, StepState.REFUSED)
     assert run.steps["halve"].state is (StepState.DONE if committed else StepState.REFUSED)
     assert bench.ledger.sent == 1
@@ -199,7 +199,7 @@ async def test_a_process_that_died_before_the_mark_changed_nothing(bench: Bench)
     await bench.fires()
     bench.live()
     bench.engine.store.write_as("another")
-    await recover(bench.engine.store, bench.driver, bench.performer)
+    await recover(bench.engine.store, bench.driver, bench.performer, Silence(bench.engine.clock))
     run = await bench.run_when(StepState.REFUSED)
     assert "never came to be committed" in run.steps["halve"].error
     assert bench.ledger.sent == 0
@@ -249,7 +249,7 @@ async def test_a_mark_of_a_connection_that_is_gone_is_for_a_person(
     bench.live()
     bench.performer._connectors = {}
     bench.engine.store.write_as("another")
-    await recover(bench.engine.store, bench.driver, bench.performer)
+    await recover(bench.engine.store, bench.driver, bench.performer, Silence(bench.engine.clock))
     for _ in range(3000):
         if "asking" in await bench.kinds():
             break

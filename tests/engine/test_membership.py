@@ -13,13 +13,14 @@ import pytest
 
 from remediator.core.alert import Delivery
 from remediator.core.intention import Call
-from remediator.core.messages import START_WITHIN, Act, Done, Refused, Result, Seen
+from remediator.core.messages import START_WITHIN, Act, Done, Refused, Result, Seen, TimePassed
 from remediator.core.policyset import PolicySet
 from remediator.core.run import Halt, Page, Question, Run, Stage
 from remediator.engine.driver import Driver
-from remediator.engine.membership import BEAT_S, LEASE, LOOK_S, MARGIN_S, Membership
+from remediator.engine.membership import BEAT_S, LOOK_S, MARGIN_S, Membership
 from remediator.engine.paging import CLAIM, Paging
 from remediator.engine.perform import Performer
+from remediator.engine.recovery import LEASE
 from remediator.errors import LeaseLost, StoreError
 from remediator.ports import CardRef, Disposition, Order, Pending, Replica, RunFilter, Told, Tx
 from remediator.store.memory import MemoryStore
@@ -181,6 +182,7 @@ async def pair() -> Pair:
 
 
 async def test_what_a_dead_replica_was_doing_goes_on_within_fifteen_seconds(pair: Pair) -> None:
+    await pair.b.member.look()
     await pair.a.hears(alert())
     assert pair.world.sent == ["/pause/c-1"]
     waited = 0.0
@@ -188,7 +190,7 @@ async def test_what_a_dead_replica_was_doing_goes_on_within_fifteen_seconds(pair
         pair.later(LOOK_S)
         waited += LOOK_S
         await pair.b.member.beat()
-    assert waited <= LEASE.total_seconds() + LOOK_S < 15 - BEAT_S, "even where a beat has just been missed"
+    assert waited <= LEASE.total_seconds() + 2 * LOOK_S < 15 - BEAT_S, "even where a beat was just missed"
     assert (await pair.b.run()).stage is Stage.ASKING
     assert pair.world.sent == ["/pause/c-1"], "never a silent second execution"
 
@@ -231,6 +233,7 @@ async def test_who_was_taken_for_gone_begins_anew_and_its_late_answer_settles_th
 ) -> None:
     old = pair.a.member.id
     await pair.a.hears(alert())
+    await pair.b.member.look()
     pair.later(LEASE.total_seconds())
     await pair.b.member.beat()
     assert (await pair.b.run()).stage is Stage.ASKING
@@ -279,16 +282,73 @@ async def test_a_replica_is_as_old_as_its_first_beat(pair: Pair) -> None:
     assert {one.id: one.since for one in await pair.b.replicas()} == before
 
 
-async def test_a_lease_is_over_as_soon_as_its_loss_is_known(pair: Pair) -> None:
-    """By its own clock it would hold: a clock of the store that was put forward may end it earlier."""
+@pytest.mark.parametrize("who", ["beat", "look", "decision"])
+async def test_a_lease_is_over_as_soon_as_its_loss_is_known(pair: Pair, who: str) -> None:
+    """By its own count of seconds it would hold, as where another's runs faster."""
     lease = pair.a.member.lease
-    lease.clock = HandClock(pair.clock.at)  # only the store's goes on
-    pair.later(LEASE.total_seconds())
-    await pair.b.store.transact(lambda tx: tx.take_over(pair.a.member.id))
+    await pair.a.hears(alert())
+    seen = await pair.b.store.read(lambda tx: tx.holders())
+    await pair.b.store.transact(lambda tx: tx.take_over(lost := pair.a.member.id, seen[lost]))
     assert lease.holds()
-    await pair.a.member.renew()
+    match who:
+        case "beat":
+            await pair.a.member.renew()
+            assert pair.a.member.lease.holds()
+        case "look":
+            await pair.b.member.leave()
+            with pytest.raises(LeaseLost):
+                await pair.a.member.look()
+        case _:
+            with pytest.raises(LeaseLost):
+                await pair.a.driver.tell("r", TimePassed())
     assert not lease.holds()
-    assert pair.a.member.lease.holds()
+
+
+async def test_whoever_beats_is_not_taken_over_whatever_the_stores_clock_shows(pair: Pair) -> None:
+    """A time server may put it forward by half a minute: more than any lease, and nothing doubts it."""
+    await pair.a.hears(alert())
+    await pair.b.member.look()
+    for _ in range(2):
+        pair.later(BEAT_S)
+        await pair.a.member.beat()
+        pair.clock.off = timedelta(seconds=30)
+        await pair.b.member.beat()
+        await pair.b.member.beat()
+    assert (await pair.b.run()).stage is Stage.ACTING
+    assert pair.a.member.problems() == []
+
+
+async def test_who_has_just_started_counts_a_whole_lease_before_it_takes_over(pair: Pair) -> None:
+    """It was not there to hear the last beat; what was let go is taken at once."""
+    await pair.a.hears(alert())
+    pair.later(3600)
+    await pair.b.member.begin()
+    for _ in range(9):
+        await pair.b.member.look()
+        assert (await pair.b.run()).stage is Stage.ACTING
+        pair.later(LOOK_S)
+    await pair.b.member.look()
+    assert (await pair.b.run()).stage is Stage.ASKING
+
+
+async def test_an_answer_that_lay_here_while_this_replica_was_frozen_takes_nothing_from_who_has_beaten(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await pair.a.hears(alert())
+    await pair.b.member.look()
+    real = pair.b.store.read
+
+    async def frozen(work: Callable[[Tx], Awaitable[Any]]) -> Any:
+        found = await real(work)
+        pair.later(LEASE.total_seconds())
+        await pair.a.member.renew()
+        return found
+
+    with monkeypatch.context() as freezing:
+        freezing.setattr(pair.b.store, "read", frozen)
+        await pair.b.member.look()
+    await pair.b.member.look()
+    assert (await pair.b.run()).stage is Stage.ACTING
 
 
 async def test_who_leaves_hands_over_at_once(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
@@ -590,6 +650,7 @@ async def test_what_an_earlier_life_decided_is_not_begun_in_the_next(
     async def late(*asked: Any) -> Any:
         done = await real(*asked)
         if done is not None and getattr(done, "pending", None):
+            await pair.b.member.look()
             pair.later(LEASE.total_seconds())
             await pair.b.member.beat()
             monkeypatch.undo()
@@ -631,6 +692,7 @@ async def test_an_act_that_waited_for_its_place_goes_by_the_lease_under_which_it
     pair.a.performer._acts = asyncio.Semaphore(1)
     await pair.a.hears(alert("f1", campaign="c-1"), alert("f2", campaign="c-2"))
     assert pair.world.sent == ["/pause/c-1"]
+    await pair.b.member.look()
     pair.later(LEASE.total_seconds())
     await pair.b.member.beat()
     await pair.a.member.beat()

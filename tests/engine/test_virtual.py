@@ -38,7 +38,7 @@ from remediator.engine.decisions import Decisions, Terms
 from remediator.engine.desk import PeoplesDesk
 from remediator.engine.driver import Driver
 from remediator.engine.paging import Paging
-from remediator.engine.recovery import recover
+from remediator.engine.recovery import Silence, recover
 from remediator.engine.virtual import Virtual, VirtualClock, driven
 from remediator.ports import Pending, Reloaded, RunFilter, Store, Tx
 from remediator.store import open_store
@@ -182,7 +182,7 @@ class OnDisk:
         self.clock.at = until
 
     async def crashes(self) -> None:
-        await self.asks(recover(self.store, self.driver, self))
+        await self.asks(recover(self.store, self.driver, self, Silence(self.clock)))
 
 
 async def _defect(key: str, text: str) -> None:

@@ -30,9 +30,10 @@ class HandClock:
     """Moves only when told."""
 
     at: datetime = START
+    off: timedelta = timedelta()
 
     def now(self) -> datetime:
-        return self.at
+        return self.at + self.off
 
     def monotonic(self) -> float:
         return (self.at - START).total_seconds()

@@ -82,8 +82,8 @@ def effect_before_intent(patch: pytest.MonkeyPatch) -> None:
 def no_fence(patch: pytest.MonkeyPatch) -> None:
     take_over = memory.MemoryTx.take_over
 
-    async def unfenced(self: memory.MemoryTx, one: str) -> Any:
-        held = await take_over(self, one)
+    async def unfenced(self: memory.MemoryTx, one: str, until: Any) -> Any:
+        held = await take_over(self, one, until)
         self._tables.gone.pop(one, None)
         return held
 

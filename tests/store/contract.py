@@ -587,24 +587,24 @@ class RestContract:
     async def test_effects_of_whoever_is_gone_are_taken_over_once(self, store: Store) -> None:
         store.write_as("d1")
         left = await store.transact(lambda tx: tx.put_effects("r1", [Card("g1"), Card("g2")]))
-        assert await store.read(lambda tx: tx.lapsed()) == []
+        assert await store.read(lambda tx: tx.holders()) == {}
         store.write_as("d2")
         mine = await store.transact(lambda tx: tx.put_effects("r1", [Card("g3")]))
-        assert await store.read(lambda tx: tx.lapsed()) == ["d1"]
-        assert await store.transact(lambda tx: tx.take_over("d1")) == left
-        assert await store.read(lambda tx: tx.lapsed()) == []
-        assert await store.transact(lambda tx: tx.take_over("d1")) == []
-        assert await store.transact(lambda tx: tx.take_over("d2")) == []
+        assert await store.read(lambda tx: tx.holders()) == {"d1": None}
+        assert await store.transact(lambda tx: tx.take_over("d1", None)) == left
+        assert await store.read(lambda tx: tx.holders()) == {}
+        assert await store.transact(lambda tx: tx.take_over("d1", None)) == []
+        assert await store.transact(lambda tx: tx.take_over("d2", None)) == []
         assert await store.read(lambda tx: tx.pending()) == [*left, *mine]
 
     async def test_effects_that_were_let_go_are_for_the_next(self, store: Store) -> None:
         store.write_as("d1")
         (left,) = await store.transact(lambda tx: tx.put_effects("r1", [Card("g1")]))
         assert await store.transact(lambda tx: tx.let_go()) == 1
-        assert await store.read(lambda tx: tx.lapsed()) == [""]
+        assert await store.read(lambda tx: tx.holders()) == {"": None}
         store.write_as("d2")
-        assert await store.transact(lambda tx: tx.take_over("")) == [left]
-        assert await store.read(lambda tx: tx.lapsed()) == []
+        assert await store.transact(lambda tx: tx.take_over("", None)) == [left]
+        assert await store.read(lambda tx: tx.holders()) == {}
 
     async def test_a_number_of_an_effect_is_never_given_twice(self, store: Store, rig: Rig) -> None:
         (first,) = await store.transact(lambda tx: tx.put_effects("r1", [Card("g")]))

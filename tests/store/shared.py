@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -20,6 +21,10 @@ async def beat(store: Store, name: str, policies: str = "v1") -> None:
     await store.transact(lambda tx: tx.beat(one, LEASE))
 
 
+async def holders(store: Store) -> Mapping[str, datetime | None]:
+    return await store.read(lambda tx: tx.holders())
+
+
 class SharedContract:
     """Fixtures: ``two``: stores over the same data, each a daemon's own; ``clock``: the store's time."""
 
@@ -32,12 +37,16 @@ class SharedContract:
         await beat(a, "a")
         await beat(b, "b")
         left = await a.transact(lambda tx: tx.put_effects("r1", [Card("g1")]))
+        seen = await holders(b)
         clock.advance(LEASE / 2)
         await beat(b, "b")
-        assert await b.read(lambda tx: tx.lapsed()) == []
-        clock.advance(LEASE / 2)
-        assert await b.read(lambda tx: tx.lapsed()) == ["a"]
-        assert await b.transact(lambda tx: tx.take_over("a")) == left
+        assert await holders(b) == seen, "it has not beaten since"
+        await beat(a, "a")
+        again = await holders(b)
+        assert again != seen
+        assert await b.transact(lambda tx: tx.take_over("a", seen["a"])) == []
+        assert await b.transact(lambda tx: tx.take_over("a", again["a"])) == left
+        assert await holders(b) == {}
 
     async def test_whoever_has_come_back_since_it_was_missed_keeps_what_it_holds(
         self, two: tuple[Store, Store], clock: HandClock
@@ -46,12 +55,12 @@ class SharedContract:
         a.write_as("a")
         await beat(b, "b")
         left = await a.transact(lambda tx: tx.put_effects("r1", [Card("g1")]))  # before its first beat
-        assert await b.read(lambda tx: tx.lapsed()) == ["a"]
+        assert await holders(b) == {"a": None}
         await beat(a, "a")
-        assert await b.transact(lambda tx: tx.take_over("a")) == []
+        assert await b.transact(lambda tx: tx.take_over("a", None)) == []
         assert await a.transact(lambda tx: tx.held()) == left
-        clock.advance(LEASE)
-        assert await b.transact(lambda tx: tx.take_over("a")) == left
+        seen = await holders(b)
+        assert await b.transact(lambda tx: tx.take_over("a", seen["a"])) == left
 
     async def test_whoever_was_taken_over_can_write_nothing_until_it_begins_anew(
         self, two: tuple[Store, Store], clock: HandClock
@@ -62,7 +71,8 @@ class SharedContract:
         (left,) = await a.transact(lambda tx: tx.put_effects("r1", [Card("g1")]))
         clock.advance(LEASE)
         await beat(b, "b")
-        await b.transact(lambda tx: tx.take_over("a"))
+        seen = await holders(b)
+        await b.transact(lambda tx: tx.take_over("a", seen["a"]))
         with pytest.raises(LeaseLost):
             await a.transact(lambda tx: tx.drop_effect(left.id))
         with pytest.raises(LeaseLost):
@@ -77,9 +87,11 @@ class SharedContract:
         await beat(a, "a")
         await beat(b, "b")
         await a.transact(lambda tx: tx.put_effects("r1", [Card("g1")]))
+        seen = await holders(b)
         clock.advance(2 * LEASE)
         await beat(a, "a")
-        assert await b.read(lambda tx: tx.lapsed()) == []
+        assert await b.transact(lambda tx: tx.take_over("a", seen["a"])) == []
+        assert [one.id for one in await b.read(lambda tx: tx.replicas())] == ["a"]
 
     async def test_each_knows_what_it_holds(self, two: tuple[Store, Store]) -> None:
         a, b = two

@@ -13,7 +13,7 @@ from remediator.core.evidence import Reading
 from remediator.core.messages import Act, Done, Probe, ProbeRead, StepFinished
 from remediator.core.policyset import PolicySet
 from remediator.ports import NOTHING, Ahead, Pending, Tx
-from remediator.store import postgres_session, postgres_tx
+from remediator.store import postgres_runs, postgres_session, postgres_tx
 from remediator.store.postgres_alerts import CLAIM_INBOX
 from remediator.store.postgres_runs import CLAIM_RUN, OPEN_RUN, RUNS_OF_ALERT
 from remediator.store.postgres_session import parts
@@ -116,7 +116,10 @@ ASKED: dict[str, tuple[Any, ...]] = {
     postgres_tx.DUE_AGAIN: (9000, 64),
     postgres_tx.DUE_PAGES: (9000, 64),
     postgres_tx.NEXT_DUE: (),
-    postgres_tx.LAPSED: ("d9", 9000),
+    postgres_tx.HOLDERS: ("d9",),
+    postgres_runs.OPEN_RUNS: (),
+    postgres_runs.ASIDE: (),
+    postgres_runs.PUT_ASIDE: ("r77", 9000, ""),
     CLAIM_RUN: ("r77", 9000),
     OPEN_RUN: ("p7", "t7"),
     RUNS_OF_ALERT: ("f7",),

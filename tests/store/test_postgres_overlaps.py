@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -24,7 +24,7 @@ from tests.engine.world import Engine, alert
 from tests.engine.world import HandClock as EngineClock
 from tests.store.postgres_rig import PostgresRig
 from tests.store.samples import NOON, heard
-from tests.store.shared import beat
+from tests.store.shared import LEASE, beat
 from tests.store.test_postgres import rig, two
 
 __all__ = ["rig", "two"]
@@ -202,19 +202,34 @@ async def test_an_alert_that_fires_again_fires_also_where_its_end_before_is_drai
     assert await ours.stands(PAUSE.name) is not None
 
 
-async def test_who_started_after_the_clock_had_jumped_takes_nothing_from_those_who_doubt_it(
-    rig: PostgresRig,
-) -> None:
+async def time(tx: Tx) -> datetime:
+    return tx.now
+
+
+@pytest.mark.parametrize("way", [1, -1])
+async def test_who_lives_is_told_by_the_servers_clock_whoever_doubts_it(rig: PostgresRig, way: int) -> None:
+    """One that died while the clock was wrong is not said to live on, before it is set right or after."""
+
+    async def living(store: Store) -> list[str]:
+        found = await store.read(lambda tx: tx.replicas())
+        now = await store.read(time)
+        assert all(now < one.until <= now + LEASE for one in found)
+        return [one.id for one in found]
+
     a = await rig.opened()
     await beat(a, "a")
-    rig.clock.wall += 3 * MINUTE
+    rig.clock.wall += way * timedelta(days=1)
     await beat(a, "a")
     assert await a.read(lambda tx: tx.doubts())
     b = await rig.opened()
     await beat(b, "b")
-    await a.transact(lambda tx: tx.put_effects("r1", [Card("g1")]))
-    await beat(a, "a")
-    assert await b.read(lambda tx: tx.lapsed()) == []
+    assert await living(a) == await living(b) == ["a", "b"]
+    rig.clock.advance(LEASE)
+    await beat(b, "b")
+    assert await living(b) == ["b"], "a has died"
+    rig.clock.wall -= way * timedelta(days=1)
+    await beat(b, "b")
+    assert await living(b) == ["b"]
 
 
 async def test_very_many_alerts_at_once_leave_room_for_the_locks_of_others(two: tuple[Store, Store]) -> None:

@@ -352,7 +352,7 @@ async def test_what_is_asked_while_the_daemon_works_never_scans_history(store: S
     await store.read(traces)
     await store.read(lambda tx: tx.due(10))
     await store.read(lambda tx: tx.next_due())
-    await store.read(lambda tx: tx.lapsed())
+    await store.read(lambda tx: tx.holders())
     await store.transact(lambda tx: tx.claim_inbox(64, 100))
     await store.transact(lambda tx: tx.claim_run("r1"))
     await store.read(lambda tx: tx.open_run("unstick", "deployment/shop/worker"))

@@ -154,7 +154,7 @@ CREATE TABLE replicas (
     host     text COLLATE "C" NOT NULL,
     policies text COLLATE "C" NOT NULL,
     since    bigint NOT NULL,
-    until    bigint NOT NULL,    -- its lease
+    until    bigint NOT NULL,    -- the end of its lease by clock(): whoever wants it over asks whether it moves
     gone     boolean NOT NULL    -- others have taken over: it may write nothing any more
 );
 
@@ -485,8 +485,7 @@ BEGIN
             i := i + 1;
         WHEN 'beat' THEN
             INSERT INTO replicas (id, host, policies, since, until, gone)
-                VALUES (a[i+1], a[i+2], a[i+3], a[i+4]::bigint, greatest(a[i+5]::bigint,
-                    a[i+5]::bigint - now + clock()), false)  -- its time may be behind that of the others
+                VALUES (a[i+1], a[i+2], a[i+3], a[i+4]::bigint, a[i+5]::bigint - now + clock(), false)
                 ON CONFLICT (id) DO UPDATE SET host = excluded.host, policies = excluded.policies,
                     until = excluded.until WHERE NOT replicas.gone;
             IF NOT FOUND THEN
