@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Literal
 
 import msgspec
+
+PORTION = 100
+"""Alerts that are kept, and decided on, together: some milliseconds each time, also in a storm."""
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +44,11 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     received_at: datetime
     group_key: str = ""
     truncated: int = 0
+
+    def parts(self) -> Iterator[Delivery]:
+        """As several, of `PORTION` alerts each: one that cannot be decided on whole would stop all."""
+        for at in range(0, len(self.alerts), PORTION):
+            yield msgspec.structs.replace(self, alerts=self.alerts[at : at + PORTION])
 
 
 def fingerprint(labels: Mapping[str, str]) -> str:

@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from remediator.core.alert import Alert
+from remediator.core.alert import PORTION, Alert
 from remediator.core.calls import printable
 from remediator.core.messages import Event, PolicyChanged
 from remediator.engine.decisions import Committed, Decisions
@@ -43,10 +43,6 @@ BUSY_S = 0.1
 REST_S = 0.05
 """Between two looks for deadlines: each commit may have moved one, and there may be hundreds in a second."""
 BATCH = 64
-PORTION = 100
-"""Alerts that are decided on in one transaction, if they came in several deliveries: some milliseconds."""
-
-
 BROKEN_PAUSE = timedelta(minutes=1)
 """How long what cannot be decided, for a defect of ours, is left alone."""
 
@@ -54,6 +50,13 @@ FIRST_PAUSE = timedelta(seconds=1)
 """How long that is left alone which the store, though it works, did not keep; doubled with each time."""
 TRIES = 5
 """After so many of these somebody is told: half a minute."""
+
+
+WHOLE_TRIES = 3
+"""So often a portion fails before its first delivery is taken apart; the second time it is alone already."""
+
+STANDSTILL_S = 60.0
+"""So long the inbox may stand still before somebody is told."""
 
 
 class Performs(Protocol):
@@ -90,6 +93,8 @@ class Driver:
         self.depth = 0  # deliveries that wait, as far as is known
         self.stale = False  # other replicas have newer policies: nothing is opened here
         self.store_works = True
+        self._portions = 0  # of the inbox, that failed one after the other
+        self._stands: float | None = None  # since when the inbox stands still
         self.life: Callable[[], object] = lambda: None  # of this replica: another object once it began anew
         self.lost: Callable[[], None] = lambda: None  # others have taken over from it
 
@@ -223,7 +228,12 @@ class Driver:
 
     async def _drain_inbox(self) -> float:
         while not self.stale:
-            settled = await self._admit(BATCH)
+            try:
+                settled = await self._admit(1 if self._portions else BATCH)
+            except StoreError as error:
+                await self._stands_still(error)
+                raise
+            self._portions, self._stands = 0, None
             if settled == 0:  # whatever came meanwhile has woken us again
                 self.depth = 0
                 break
@@ -246,7 +256,13 @@ class Driver:
         try:
             await self.commit(work)
         except StoreError:
-            raise
+            self._portions += 1
+            if self._portions < WHOLE_TRIES or self._portions % WHOLE_TRIES:
+                raise
+            log.warning("a delivery cannot be decided on whole: its alerts are, one by one")
+            for received in await self._store.read(lambda tx: tx.inbox(1)):
+                await self._admit_singly(received)
+            return 1
         except Exception:  # a bug of ours: find the alert that it is about, and let its siblings through
             log.exception("deliveries cannot be decided together")
             for received in await self._store.read(lambda tx: tx.inbox(settled)):
@@ -265,6 +281,20 @@ class Driver:
                 log.exception("an alert cannot be decided", extra={"fingerprint": alert.fingerprint})
                 await self._bug(f"alert:{alert.fingerprint}", f"alert {alert.name} cannot be decided", error)
         await self._store.transact(lambda tx: tx.settle_delivery(received.id))
+
+    async def _stands_still(self, error: StoreError) -> None:
+        """Whether the store answers shows with the page: where it does not, others tell of that."""
+        now = self._clock.monotonic()
+        self._stands = now if self._stands is None else self._stands
+        if now - self._stands < STANDSTILL_S:
+            return
+        text = (
+            f"for a minute no delivery of the inbox could be decided on, though the store answers: {error}. "
+            "Alerts are kept, and nothing is done about them; see the log, and the load of the database"
+        )
+        with contextlib.suppress(StoreError):
+            await self._on_bug("inbox", text)
+            self._stands = None
 
     async def _bug(self, key: str, what: str, error: Exception) -> None:
         await self._on_bug(f"bug:{key}", f"{what}: {_problem(error)}. {_remedy(error)}")

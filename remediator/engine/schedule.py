@@ -156,8 +156,8 @@ class Schedule:
         await _works_again(tx, policy, source)
         known = {row.alert.fingerprint: row.alert for row in await tx.alerts(firing_only=True, source=source)}
         alerts = watched_alerts(policy, rows, known, tx.now)
-        if alerts:
-            await tx.put_delivery(Delivery(source=source, alerts=tuple(alerts), received_at=tx.now))
+        for part in Delivery(source=source, alerts=tuple(alerts), received_at=tx.now).parts():
+            await tx.put_delivery(part)
         return None
 
 

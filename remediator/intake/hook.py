@@ -67,7 +67,7 @@ class AlertmanagerHook:
     """Mount `handle` for every method: it answers the wrong ones itself.
 
     loopback: only this machine can reach us, so a hook without credentials is open. accepted: called
-    after each commit. max_backlog: from so many waiting deliveries on (``depth()``), 503.
+    after each commit, for each row. max_backlog: from so many waiting deliveries on (``depth()``), 503.
     """
 
     def __init__(
@@ -189,7 +189,8 @@ class AlertmanagerHook:
 
         async def work(tx: Tx) -> None:
             # Received is a time of the store's clock, like all that it will be compared with.
-            await tx.put_delivery(msgspec.structs.replace(parsed.delivery, received_at=tx.now))
+            for part in msgspec.structs.replace(parsed.delivery, received_at=tx.now).parts():
+                await tx.put_delivery(part)
             if parsed.bad:
                 await tx.put_rejected(_rejected(tx, _told(parsed), body))
 
@@ -198,7 +199,8 @@ class AlertmanagerHook:
         except StoreError as error:
             why = f"it could not be stored: {error.place}: {error.problem}"
             raise Overloaded(why, remedy=error.remedy) from error
-        self._accepted()
+        for _ in parsed.delivery.parts():
+            self._accepted()
 
     async def _keep_rejected(self, problem: str, body: bytes) -> None:
         try:

@@ -14,8 +14,12 @@ from remediator.store.postgres_session import Numbers, Row, dispositions_in
 from remediator.store.postgres_writes import alert_keys, plain
 from remediator.store.sqlite_rows import as_json, micros, micros_or_none, moment_or_none, where_all
 
-CLAIM_INBOX = """SELECT id, doc FROM waiting JOIN inbox USING (id) ORDER BY waiting.id LIMIT $1
- FOR UPDATE OF waiting SKIP LOCKED"""
+_INBOX = "SELECT id, doc FROM waiting JOIN inbox USING (id) ORDER BY waiting.id"
+CLAIM_INBOX = f"""{_INBOX} LIMIT (SELECT greatest(1, count(*) FILTER (WHERE alerts <= $2)) FROM (SELECT
+ sum(length(doc) - length(replace(doc, '"fingerprint":', '"fingerprint"'))) OVER (ORDER BY id) AS alerts
+ FROM ({_INBOX} LIMIT $1) AS oldest) AS counted) FOR UPDATE OF waiting SKIP LOCKED"""  # noqa: S608 - fixed pieces
+"""No more are locked than hold so many alerts: what is locked for nothing, others would overtake."""
+
 _DISPOSITION = "SELECT doc, again_at FROM dispositions"
 
 _delivery = msgspec.json.Decoder(Delivery)
@@ -47,12 +51,11 @@ class AlertQuestions(RunQuestions):
         return number
 
     async def inbox(self, limit: int) -> list[Received]:
-        sql = CLAIM_INBOX.partition("\n")[0]
-        rows = await self._rows({"inbox"}, sql, limit)
+        rows = await self._rows({"inbox"}, f"{_INBOX} LIMIT $1", limit)
         return [Received(row["id"], _delivery.decode(row["doc"])) for row in rows]
 
     async def claim_inbox(self, limit: int, alerts: int) -> list[Received]:
-        rows = await self._done({"inbox"}, CLAIM_INBOX, limit)
+        rows = await self._done({"inbox"}, CLAIM_INBOX, limit, alerts)
         few = together((Received(row["id"], _delivery.decode(row["doc"])) for row in rows), alerts)
         await self._hear(one.fingerprint for received in few for one in received.delivery.alerts)
         return few

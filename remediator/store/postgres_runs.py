@@ -11,9 +11,8 @@ from remediator.core.run import Halt, Run, Stage
 from remediator.ports import Aside, PolicyCount, RunFilter, Scope, StageCount
 from remediator.store.doubts import with_doubts
 from remediator.store.postgres_session import Session, parts
-from remediator.store.postgres_writes import array, locks, plain, scope_keys, standing, waiting_key
+from remediator.store.postgres_writes import array, locks, members, plain, scope_keys, standing, waiting_key
 from remediator.store.sqlite_rows import (
-    as_json,
     micros,
     micros_or_none,
     moment,
@@ -86,7 +85,11 @@ class RunQuestions(Session):
         return self._learn_run(row)
 
     async def open_run(self, policy: str, target: str) -> Run | None:
-        ours = any((one.policy, one.target) == (policy, target) for one in self._known.saved.values())
+        about = (one for one in self._known.saved.values() if (one.policy, one.target) == (policy, target))
+        ours = list(about)
+        written = next((one for one in ours if one.open and not one.observes), None)
+        if written is not None:
+            return written
         row = await self._row({"runs"} if ours else (), OPEN_RUN, plain(policy), plain(target))
         return self._learn_run(row) if row is not None else None
 
@@ -130,7 +133,6 @@ class RunQuestions(Session):
         return [Aside(*row) for row in await self._rows({"runs"}, ASIDE)]
 
     async def save_run(self, run: Run, wake_at: datetime | None) -> None:
-        doc = as_json(run)
         self._may_write()
         known, writes = self._known, self.writes
         old, rev = known.runs.get(run.id, (None, None))
@@ -138,40 +140,51 @@ class RunQuestions(Session):
             writes.keys |= {f"3policy:{run.policy}", f"4target:{run.target}"}
             writes.bound = writes.bound or old is None or (locks(run) and not locks(old))
         scope = known.scopes.get(run.id)
-        writes.put(
-            "runs", "run", run.id, run.policy, run.target, run.version, run.observes, str(run.stage),
+        row = (
+            run.id, run.policy, run.target, run.version, run.observes, str(run.stage),
             run.open, locks(run), micros_or_none(wake_at), micros(run.opened_at),
-            micros_or_none(run.closed_at), str(run.outcome) if run.outcome is not None else None, doc,
-            array(parts(scope)) if scope is not None else None, rev,
+            micros_or_none(run.closed_at), str(run.outcome) if run.outcome is not None else None, "",
+            array(parts(scope)) if scope is not None else None,
         )  # fmt: skip
-        wanted = () if run.stage is Stage.CLOSED else tuple(run.members)
-        kept = None if old is None else () if old.stage is Stage.CLOSED else tuple(old.members)
-        if kept is None or set(kept) != set(wanted):
-            writes.put("runs", "members", run.id, array(wanted))
+        waits = run.id in writes.rows and old is not None and standing(old) == standing(run)
+        if waits:
+            writes.put_again(writes.rows[run.id], *row)
+        else:
+            writes.rows[run.id] = writes.put("runs", "run", *row, rev)
+        changed = old is None or set(members(old)) != set(members(run))
+        if changed and run.id not in writes.members:
+            writes.members[run.id] = writes.put("runs", "members", run.id, "")
         if rev is not None and run.id not in known.mine and run.id not in known.saved:
             writes.unlocked.append(run.id)
         if old is None and not self._looked.again:
             known.heads.setdefault(run.id, (0, "0" * 64))  # it is new, and so is its journal
         writes.runs.append(run)
         known.saved[run.id] = run
-        known.runs[run.id] = (run, None if rev is None else rev + 1)
+        known.runs[run.id] = (run, None if rev is None else rev + (not waits))
+        known.seen = {one: what for one, what in known.seen.items() if one == run.id}
 
     async def seen(self, scope: Scope) -> Seen:
         known, asked = self._known, parts(scope)
         if scope.run:
             known.scopes[scope.run] = scope
         ahead = self._looked.seen
+        halted = "halts" in self._changed | self.writes.tables
+        if not halted and known.seen.get(scope.run, ((), ""))[0] == asked:  # its own writes change nothing
+            return _as_seen(_facts.decode(known.seen[scope.run][1]), self._looked.instant)
         if ahead is not None and ahead[0] == asked and not _FACTS & (self._changed | self.writes.tables):
             text = ahead[1]
         else:
             row = await self._row(_FACTS, SEEN, [plain(one) for one in asked], micros(self.now))
             assert row is not None
             text = row["facts"]
+        if scope.run:
+            known.seen[scope.run] = asked, text
         if not scope_keys(scope) <= self._held:
             known.pending.append((scope, text))
         return _as_seen(_facts.decode(text), self._looked.instant)
 
     async def count(self, scope: Scope, counted: Counted) -> None:
+        self._known.seen = {one: what for one, what in self._known.seen.items() if one == scope.run}
         self._put(
             "acts", "count", scope.policy, scope.target, scope.run, counted.kind, counted.what,
             scope.shadow, scope.budget,

@@ -94,6 +94,7 @@ class Known:
     dispositions: dict[str, dict[str, Disposition]] = field(default_factory=dict)  # alert → policy → it
     scopes: dict[str, Scope] = field(default_factory=dict)  # run → what its decision counts
     pending: list[tuple[Scope, str]] = field(default_factory=list)  # seen without a lock
+    seen: dict[str, tuple[tuple[str, ...], str]] = field(default_factory=dict)  # run → scope, what was seen
     current_set: str | None = None  # the version of the policies, if it was asked for; no lock is held on it
 
 
@@ -213,6 +214,7 @@ class Session:
     def _sent(self) -> tuple[object, ...]:
         """What waits, as ``flush`` takes it; it waits no more."""
         writes = self.writes
+        writes.fill(self._known.saved)
         if writes.bound and self._known.current_set is not None:
             writes.first("current", self._known.current_set)
         checked = [one for one in self._known.pending if writes.bound]

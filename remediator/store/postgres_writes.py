@@ -8,11 +8,12 @@ their keys; whoever holds a later one does not wait for an earlier.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from remediator.core.run import Run, Stage
 from remediator.ports import Scope
+from remediator.store.sqlite_rows import as_json
 
 HALT = "2halt"
 """Shared by all who start something; with ``!`` alone."""
@@ -20,6 +21,9 @@ HALT = "2halt"
 
 ALERTS = "1alert"
 """Shared by all who decide on some alerts; with ``!`` by whoever decides on very many, alone."""
+
+DOC = 12
+"""Which of the arguments of ``run`` is the run itself."""
 
 MOST_ALERTS = 500
 """That one transaction locks one by one: the server has room for some thousands, of all daemons together."""
@@ -66,6 +70,11 @@ def standing(run: Run) -> Standing:
     return run.open, locks(run), run.stage in (Stage.HOLDING, Stage.UNDOING)
 
 
+def members(run: Run) -> Collection[str]:
+    """The alerts by which it is found."""
+    return () if run.stage is Stage.CLOSED else run.members
+
+
 def locks(run: Run) -> bool:
     """Whether its target is taken."""
     return run.locks_target and not run.observes
@@ -83,12 +92,27 @@ class Writes:
     bound: bool = False  # what was seen must still be so
     unlocked: list[str] = field(default_factory=list)  # runs that were read without a lock
     runs: list[Run] = field(default_factory=list)  # that are saved, for a breach's words
+    rows: dict[str, int] = field(default_factory=dict)  # run → where its last row's arguments begin
+    members: dict[str, int] = field(default_factory=dict)  # run → where those of its alerts do
 
-    def put(self, table: str, kind: str, *arguments: object) -> None:
-        """One more."""
+    def put(self, table: str, kind: str, *arguments: object) -> int:
+        """One more; returns where its arguments begin."""
+        at = len(self.arguments)
         self.tables.add(table)
         self.kinds.append(kind)
         self.arguments += [_text(one) for one in arguments]
+        return at
+
+    def put_again(self, at: int, *arguments: object) -> None:
+        """What begins there, otherwise."""
+        self.arguments[at : at + len(arguments)] = [_text(one) for one in arguments]
+
+    def fill(self, saved: Mapping[str, Run]) -> None:
+        """Whole runs are spelled out once, as they are in the end: hundreds of alerts may have joined one."""
+        for run_id, at in self.rows.items():
+            self.put_again(at + DOC, as_json(saved[run_id]))
+        for run_id, at in self.members.items():
+            self.put_again(at + 1, array(members(saved[run_id])))
 
     def first(self, kind: str, *arguments: str) -> None:
         """What must be so before anything is written."""

@@ -13,7 +13,7 @@ import pytest
 
 from remediator.core import play
 from remediator.core.alert import Delivery
-from remediator.engine.driver import REST_S, TRIES, Driver
+from remediator.engine.driver import REST_S, TRIES, WHOLE_TRIES, Driver
 from remediator.errors import StoreError
 from remediator.ports import AlertRow, Pending
 from tests.core.campaign import policy, post, votes
@@ -75,6 +75,54 @@ async def test_an_alert_that_cannot_be_decided_is_set_aside_and_its_siblings_go_
     assert await bench.engine.store.read(lambda tx: tx.inbox_depth()) == 0
     (told,) = bench.bugs
     assert told.startswith("bug:alert:f2 alert CampaignLate cannot be decided: ZeroDivisionError: a defect")
+
+
+async def test_a_delivery_that_the_store_cannot_take_whole_is_taken_alert_by_alert(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A statement that takes longer than the store lets it takes as long the next time."""
+    hear = bench.engine.decisions.hear
+
+    async def slow(tx: Any, delivery: Delivery) -> Any:
+        if len(delivery.alerts) > 1:
+            raise StoreError("store", "canceling statement due to statement timeout")
+        return await hear(tx, delivery)
+
+    monkeypatch.setattr(bench.engine.decisions, "hear", slow)
+    await bench.receives(alert("f1", campaign="c-1"), alert("f2", campaign="c-2"))
+    await bench.receives(alert("f3", campaign="c-3"))
+    for _ in range(WHOLE_TRIES - 1):
+        with pytest.raises(StoreError):
+            await bench.driver._drain_inbox()
+    await bench.driver._drain_inbox()
+    heard = await bench.engine.store.read(lambda tx: tx.alerts(firing_only=True))
+    assert {row.alert.fingerprint for row in heard} == {"f1", "f2", "f3"}
+    assert await bench.engine.store.read(lambda tx: tx.inbox_depth()) == 0
+    assert bench.bugs == []
+
+
+async def test_an_inbox_that_stands_still_for_a_minute_is_told_to_a_person(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def slow(_tx: Any, delivery: Delivery) -> Any:
+        raise StoreError("store", "canceling statement due to statement timeout")
+
+    await bench.receives(alert("f1"))
+    monkeypatch.setattr(bench.engine.decisions, "hear", slow)
+    for told in (0, 0, 0, 1, 1):
+        with pytest.raises(StoreError):
+            await bench.driver._drain_inbox()
+        assert len(bench.bugs) == told
+        bench.engine.later(seconds=20)
+    assert "no delivery of the inbox could be decided on, though the store answers" in bench.bugs[0]
+    monkeypatch.undo()
+    await bench.driver._drain_inbox()
+    bench.engine.later(minutes=9)
+    monkeypatch.setattr(bench.engine.decisions, "hear", slow)
+    await bench.receives(alert("f2"))
+    with pytest.raises(StoreError):
+        await bench.driver._drain_inbox()
+    assert len(bench.bugs) == 1, "it had moved meanwhile"
 
 
 async def test_a_run_that_cannot_be_decided_waits_a_minute_and_keeps_nobody_waiting(

@@ -17,6 +17,7 @@ import msgspec
 import pytest
 
 from remediator.core import bounds, breaker, escaping, gate, play, turn
+from remediator.core.alert import PORTION
 from remediator.core.messages import Act, Counted, Done, Effect, Event, Refused, Result, StepFinished
 from remediator.core.play import News
 from remediator.core.run import Run, Vote
@@ -327,7 +328,7 @@ def waiters_not_woken(patch: pytest.MonkeyPatch) -> None:
 def inbox_settled_first(patch: pytest.MonkeyPatch) -> None:
     async def admit(self: driver.Driver, limit: int) -> int:
         async def settle(tx: Any) -> Any:
-            claimed = await tx.claim_inbox(limit, driver.PORTION)
+            claimed = await tx.claim_inbox(limit, PORTION)
             for one in claimed:
                 await tx.settle_delivery(one.id)
             return claimed

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from remediator.core.alert import Delivery
 from remediator.core.evidence import Reading
 from remediator.core.messages import Act, Done, Probe, ProbeRead, StepFinished
 from remediator.core.policyset import PolicySet
@@ -90,6 +91,33 @@ async def test_a_decision_takes_four_round_trips(rig: PostgresRig) -> None:
     assert max(cost["open"]) <= 8, cost
 
 
+async def test_a_hundred_alerts_of_one_run_are_one_row_written_once(rig: PostgresRig) -> None:
+    """Each wrote the run whole, and asked again what it was bound by: the cost grew with their cube."""
+    store = await rig.opened()
+    one = Engine(store, rig.clock, PolicySet.of((), CATALOG))  # type: ignore[arg-type]
+    one.runs_with(policy({"pause": post("/pause")}, params={}, target="campaign/all"))
+    await one.delivers(*(alert(f"first-{number}") for number in range(10)))
+    names, kinds = [f"then-{number}" for number in range(100)], []
+    heard = Delivery(source="alertmanager", alerts=tuple(alert(name) for name in names), received_at=NOON)
+    await store.transact(lambda tx: tx.put_delivery(heard))
+    before = len(rig.trouble.asked)
+
+    async def admit(tx: Any) -> None:
+        (received,) = await tx.claim_inbox(10, 100)
+        await one.decisions.admit(tx, received)
+        kinds.extend(tx.writes.kinds)
+
+    await store.transact(admit)
+    assert (kinds.count("run"), kinds.count("members")) == (1, 1)
+    assert len(rig.trouble.asked) - before <= 9
+    (run,) = await one.runs()
+    assert len(run.members) == 110
+    assert [one.id for one in await store.read(lambda tx: tx.runs_of_alert("then-99"))] == [run.id]
+    await one.delivers(*(alert(name, firing=False) for name in [*names, *run.members]))
+    (run,) = await one.runs()
+    assert run.resolved_at is not None
+
+
 _MANY = """
 INSERT INTO runs (id, policy, target, version, shadow, stage, open, locks, wake_at, opened_at, doc)
  SELECT 'r' || n, 'p' || n % 50, 't' || n, 'v1', false, 'waiting', true, false, n, n, '{}'
@@ -111,7 +139,7 @@ INSERT INTO alerts SELECT 'f' || n, true, 's', n, '{}' FROM generate_series(1, 2
 ANALYZE"""
 
 ASKED: dict[str, tuple[Any, ...]] = {
-    CLAIM_INBOX: (64,),
+    CLAIM_INBOX: (64, 100),
     postgres_tx.DUE_RUNS: (9000, 64),
     postgres_tx.DUE_AGAIN: (9000, 64),
     postgres_tx.DUE_PAGES: (9000, 64),

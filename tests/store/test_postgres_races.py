@@ -242,6 +242,28 @@ async def test_deliveries_are_claimed_by_one_each(two: tuple[Store, Store]) -> N
     assert await a.read(lambda tx: tx.inbox_depth()) == 2
 
 
+async def test_what_a_portion_leaves_is_free_for_others(two: tuple[Store, Store]) -> None:
+    """Locked for nothing it would be overtaken by what came after it."""
+    a, b = two
+    sizes = (60, 30, 60, 1)
+
+    async def put(tx: Tx) -> list[int]:
+        return [
+            await tx.put_delivery(delivery(*(f"{number}-{one}" for one in range(size))))
+            for number, size in enumerate(sizes)
+        ]
+
+    numbers = await a.transact(put)
+
+    async def claim(tx: Tx) -> list[int]:
+        few = [one.id for one in await tx.claim_inbox(64, 100)]
+        if few == numbers[:2]:
+            assert await b.transact(claim) == numbers[2:]
+        return few
+
+    assert await a.transact(claim) == numbers[:2]
+
+
 async def test_an_alert_is_heard_by_one_after_the_other(two: tuple[Store, Store]) -> None:
     a, b = two
     for _ in range(5):
