@@ -34,6 +34,8 @@ from remediator.store.steady import Instant
 T = TypeVar("T")
 
 ATTEMPTS = 8
+CLOSE_WITHIN_S = 1.0
+"""What was begun may still come home; a server that hangs is left, and nobody learns of its COMMIT."""
 PAUSE_S = 0.005
 """Before the work runs again, doubled each time, by chance up to as much more."""
 
@@ -125,10 +127,13 @@ class PostgresStore:
         self._open = True
 
     async def close(self) -> None:
-        """Finish what was begun, and let go."""
+        """Finish what was begun, unless the server hangs, and let go."""
         self._open = False
         if self._calls:
-            await asyncio.wait(self._calls)
+            _, hanging = await asyncio.wait(self._calls, timeout=CLOSE_WITHIN_S)
+            for call in hanging:
+                call.cancel()
+            await asyncio.gather(*hanging, return_exceptions=True)
         await self._news.stop()
         self._pool.close()
 
@@ -287,7 +292,7 @@ class PostgresStore:
     async def _roll_back(self, connection: Any, tx: PostgresTx | None, error: BaseException) -> None:
         """A line that was silent is not asked again, and neither are the others that wait."""
         told = tx.trouble if tx is not None and tx.trouble is not None else error
-        if isinstance(told, TimeoutError):
+        if isinstance(told, TimeoutError | asyncio.CancelledError):
             connection.terminate()
             self._pool.forget()
             return

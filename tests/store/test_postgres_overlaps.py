@@ -202,6 +202,25 @@ async def test_an_alert_that_fires_again_fires_also_where_its_end_before_is_drai
     assert await ours.stands(PAUSE.name) is not None
 
 
+async def test_a_store_that_hangs_holds_up_no_stop(rig: PostgresRig) -> None:
+    store = await rig.opened()
+    hangs = asyncio.Event()
+
+    async def work(tx: Tx) -> None:
+        await tx.put_alert(heard("f1"))
+        hangs.set()
+        await asyncio.Event().wait()
+
+    call = asyncio.create_task(store.transact(work))
+    await hangs.wait()
+    async with asyncio.timeout(60):
+        await store.close()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    after = await rig.opened()
+    assert await after.read(lambda tx: tx.alert("f1")) is None
+
+
 async def time(tx: Tx) -> datetime:
     return tx.now
 
