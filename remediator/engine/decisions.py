@@ -158,27 +158,45 @@ class Decisions:
             refusal = Refusal("debounce", reason, again_at=tx.now + self._terms.debounce)
             await stand(tx, versioned.policy.name, alert.fingerprint, refusal)
 
-    async def consider_all(self, tx: Tx) -> Committed:
-        """After a change of policies: alerts that fire and that a policy has not decided on, or refused."""
-        done = Committed()
-        for refused in await tx.dispositions(refused_only=True):
-            if refused.policy not in self._policies().by_name:
-                gone = Refusal("policy", "the policy is gone")
-                await stand(tx, refused.policy, refused.fingerprint, gone, kind="closed")
-        for row in await tx.alerts(firing_only=True, limit=100_000):
-            done += await self.consider(tx, row.alert)
-        return done
+    async def orphaned(self, tx: Tx) -> list[Disposition]:
+        """After a change of policies: refusals by one that is gone. Only reads."""
+        found = await tx.dispositions(refused_only=True)
+        return [one for one in found if one.policy not in self._policies().by_name]
 
-    async def consider(self, tx: Tx, alert: Alert) -> Committed:
-        """One of these alerts."""
+    async def undecided(self, tx: Tx) -> list[Alert]:
+        """After a change of policies: alerts that fire and that a policy has not decided on, or refused.
+
+        Only reads: they are considered in portions, so that nobody else waits for all of them.
+        """
+        standing = {(one.policy, one.fingerprint): one for one in await tx.dispositions()}
+        return [
+            row.alert
+            for row in await tx.alerts(firing_only=True, limit=100_000)
+            if any(
+                _undecided(standing.get((one.policy.name, row.alert.fingerprint)))
+                for one in self._policies().matching(row.alert)
+            )
+        ]
+
+    async def let_go(self, tx: Tx, refused: Sequence[Disposition]) -> Committed:
+        """Some of those whose policy is gone, unless they have been decided on meanwhile."""
+        for one in refused:
+            now = await tx.disposition(one.policy, one.fingerprint)
+            if now is not None and now.kind == "refused":
+                gone = Refusal("policy", "the policy is gone")
+                await stand(tx, one.policy, one.fingerprint, gone, kind="closed")
+        return Committed()
+
+    async def consider(self, tx: Tx, alerts: Sequence[Alert]) -> Committed:
+        """Some of those that are undecided. They may have ended since, or been decided on."""
         done = Committed()
-        for versioned in self._policies().matching(alert):
-            standing = await tx.disposition(versioned.policy.name, alert.fingerprint)
-            if standing is not None and standing.kind != "refused" and standing.bound != "policy":
+        for listed in alerts:
+            now = await tx.alert(listed.fingerprint)
+            if now is None or not now.alert.firing:
                 continue
-            now = await tx.alert(alert.fingerprint)  # it may have ended since they were listed
-            if now is not None and now.alert.firing:
-                await self._consider(tx, versioned, now.alert, done)
+            for versioned in self._policies().matching(now.alert):
+                if _undecided(await tx.disposition(versioned.policy.name, listed.fingerprint)):
+                    await self._consider(tx, versioned, now.alert, done)
         return done
 
     async def reconsider(self, tx: Tx, standing: Disposition) -> Committed:
@@ -428,6 +446,11 @@ class Decisions:
             if member.firing:
                 about = {"target": run.target, "kind": kind, "run": run.id}
                 await stand(tx, run.policy, fingerprint, again, **about)
+
+
+def _undecided(standing: Disposition | None) -> bool:
+    """By a policy: nothing stands, or a refusal, or it stands because the policy was another."""
+    return standing is None or standing.kind == "refused" or standing.bound == "policy"
 
 
 def _remarks(run: Run, subject: str, otherwise: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -176,13 +176,16 @@ class Driver:
         """Every run hears of it; alerts that no policy has decided on are looked at again."""
         for run_id in await self._store.read(lambda tx: tx.open_runs()):
             await self._hear_policies(run_id)
-        try:
-            await self.commit(self.decisions.consider_all)
-        except Exception as error:  # find the alert that it is about, and let the others through
-            await self._unless_down(error)
-            log.exception("alerts cannot be decided together")
-            for row in await self._store.read(lambda tx: tx.alerts(firing_only=True, limit=100_000)):
-                await self._consider(row.alert)
+        for gone in _portions(await self._store.read(self.decisions.orphaned)):
+            await self.commit(partial(self.decisions.let_go, refused=gone))
+        for alerts in _portions(await self._store.read(self.decisions.undecided)):
+            try:
+                await self.commit(partial(self.decisions.consider, alerts=alerts))
+            except Exception as error:  # find the alert that it is about, and let the others through
+                await self._unless_down(error)
+                log.exception("alerts cannot be decided together")
+                for alert in alerts:
+                    await self._consider(alert)
 
     async def _hear_policies(self, run_id: str) -> None:
         """Whoever cannot hear it now does once it can be decided again."""
@@ -192,7 +195,7 @@ class Driver:
 
     async def _consider(self, alert: Alert, tries: int = 1) -> None:
         try:
-            await self.commit(partial(self.decisions.consider, alert=alert))
+            await self.commit(partial(self.decisions.consider, alerts=[alert]))
         except Exception as error:
             log.exception("an alert cannot be decided", extra={"fingerprint": alert.fingerprint})
             await self._unless_down(error)
@@ -397,6 +400,11 @@ class Driver:
         )
         if lasting:
             await self._bug(_again(about), f"policy {about.policy} cannot decide", error)
+
+
+def _portions(many: Sequence[T]) -> Iterator[Sequence[T]]:
+    """What is done in one transaction each: nobody else waits for all of it."""
+    return (many[at : at + PORTION] for at in range(0, len(many), PORTION))
 
 
 def _again(about: Disposition) -> str:

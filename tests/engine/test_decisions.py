@@ -131,7 +131,8 @@ async def test_a_label_that_fits_no_parameter_is_refused_until_the_policy_is_men
     assert await one.runs() == []
     mended = policy({"pause": post("/pause")}, params={}, target="campaign/all")
     one.runs_with(mended, version="v2")
-    one._caught(await one.store.transact(one.decisions.consider_all))
+    listed = await one.store.read(one.decisions.undecided)
+    await one._decides(partial(one.decisions.consider, alerts=listed))
     assert [run.target for run in await one.runs()] == ["campaign/all"]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from remediator.core import play
-from remediator.core.alert import Delivery
+from remediator.core.alert import PORTION, Delivery
 from remediator.engine.driver import REST_S, TRIES, WHOLE_TRIES, Driver
 from remediator.errors import StoreError
 from remediator.ports import AlertRow, Pending
@@ -99,6 +99,34 @@ async def test_a_delivery_that_the_store_cannot_take_whole_is_taken_alert_by_ale
     assert {row.alert.fingerprint for row in heard} == {"f1", "f2", "f3"}
     assert await bench.engine.store.read(lambda tx: tx.inbox_depth()) == 0
     assert bench.bugs == []
+
+
+async def test_changed_policies_are_taken_up_in_portions(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All at once, everybody else's alerts waited for the last of them."""
+    store, largest = bench.engine.store, 0
+    bench.engine.runs_with()
+    await bench.receives(*(alert(f"f{number}", campaign=f"c-{number}") for number in range(PORTION + 20)))
+    await bench.driver._drain_inbox()
+    bench.engine.runs_with(GATED)
+    consider = bench.engine.decisions.consider
+
+    async def counted(tx: Any, alerts: Any) -> Any:
+        nonlocal largest
+        largest = max(largest, len(alerts))
+        return await consider(tx, alerts)
+
+    monkeypatch.setattr(bench.engine.decisions, "consider", counted)
+    await bench.driver.policies_changed()
+    assert largest == PORTION
+    decided = {one.fingerprint for one in await store.read(lambda tx: tx.dispositions())}
+    assert len(decided) == PORTION + 20
+    assert len(await bench.engine.runs()) == 2  # at_once
+    bench.engine.runs_with()
+    await bench.driver.policies_changed()
+    left = await store.read(lambda tx: tx.dispositions(refused_only=True))
+    assert left == [], "the policy that refused them is gone"
 
 
 async def test_an_inbox_that_stands_still_for_a_minute_is_told_to_a_person(

@@ -130,7 +130,9 @@ async def test_an_alert_that_ends_while_new_policies_are_taken_up_opens_nothing(
         one.runs_with(PAUSE)
     over = alert(started=NOON, firing=False)
     overlap = Overlapping("disposition", lambda: others.delivers(over))
-    await ours._decides(lambda tx: ours.decisions.consider_all(overlap.over(tx)))
+    listed = await a.read(ours.decisions.undecided)
+    assert [one.fingerprint for one in listed] == ["f1"]
+    await ours._decides(lambda tx: ours.decisions.consider(overlap.over(tx), listed))
     await overlap.end()
     assert [run for run in await ours.runs() if run.resolved_at is None] == []
 
