@@ -197,8 +197,8 @@ class Driver:
         try:
             await self.commit(partial(self.decisions.consider, alerts=[alert]))
         except Exception as error:
-            log.exception("an alert cannot be decided", extra={"fingerprint": alert.fingerprint})
             await self._unless_down(error)
+            log.exception("an alert cannot be decided", extra={"fingerprint": alert.fingerprint})
             if isinstance(error, StoreError) and tries < TRIES:  # it may only have stumbled
                 return await self._consider(alert, tries + 1)
             await self._bug(f"alert:{alert.fingerprint}", f"alert {alert.name} cannot be decided", error)
@@ -338,9 +338,8 @@ class Driver:
         """Work on one run of many; None when it had to be put aside. Raises StoreError if nothing works."""
         try:
             done = await work
-        except LeaseLost:
-            raise
         except Exception as error:
+            await self._unless_down(error)
             log.exception("a run cannot be decided", extra={"run": run_id})
             await self._put_aside(run_id, error)
             return None
@@ -349,7 +348,6 @@ class Driver:
 
     async def _put_aside(self, run_id: str, error: Exception) -> None:
         """Its row stays as it is, and is tried again; a person is told, once. The others go on."""
-        await self._unless_down(error)
         pause, lasting = self._failed(run_id, error)
         if lasting and run_id not in {one.run for one in await self._store.read(lambda tx: tx.aside())}:
             await self._bug(f"run:{run_id}", f"run {run_id} cannot be decided, and is put aside", error)
@@ -362,6 +360,12 @@ class Driver:
         if not isinstance(error, StoreError):
             return BROKEN_PAUSE, True
         return min(BROKEN_PAUSE, FIRST_PAUSE * 2 ** min(tries - 1, 10)), tries >= TRIES
+
+    async def go_past(self, key: str, what: str, error: Exception) -> None:
+        """One of many things cannot be done: a person is told. Raises StoreError if nothing works."""
+        await self._unless_down(error)
+        if not isinstance(error, StoreError):  # it may only have stumbled
+            await self._bug(key, what, error)
 
     async def _unless_down(self, error: Exception) -> None:
         """Raises what was raised, or what is now, if it is about the store and not about one row."""

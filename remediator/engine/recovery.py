@@ -74,7 +74,13 @@ async def take_over(store: Store, driver: Driver, performer: Performs, silence: 
     """Effects of replicas that live no more; returns how many there were."""
     found = 0
     for gone, until in await silence.gone(store):
-        pending = await store.transact(partial(_take_over, gone=gone, until=until))
+        try:
+            pending = await store.transact(partial(_take_over, gone=gone, until=until))
+        except Exception as error:  # another version's work, perhaps: it stays where it is
+            what = f"what replica {gone} has left cannot be taken over"
+            await driver.go_past(f"holder:{gone}", what, error)
+            log.exception(what)
+            continue
         log.info("taking over", extra={"replica": gone or "(let go)", "effects": len(pending)})
         found += len(pending)
         await go_on(driver, performer, pending)

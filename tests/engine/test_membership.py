@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -13,7 +13,7 @@ import pytest
 
 from remediator.core.alert import Delivery
 from remediator.core.intention import Call
-from remediator.core.messages import START_WITHIN, Act, Done, Refused, Result, Seen, TimePassed
+from remediator.core.messages import START_WITHIN, Act, Card, Done, Refused, Result, Seen, TimePassed
 from remediator.core.policyset import PolicySet
 from remediator.core.run import Halt, Page, Question, Run, Stage
 from remediator.engine.driver import Driver
@@ -23,7 +23,7 @@ from remediator.engine.perform import Performer
 from remediator.engine.recovery import LEASE
 from remediator.errors import LeaseLost, StoreError
 from remediator.ports import CardRef, Disposition, Order, Pending, Replica, RunFilter, Told, Tx
-from remediator.store.memory import MemoryStore
+from remediator.store.memory import MemoryStore, MemoryTx
 from tests.core.campaign import CATALOG, policy, post, votes
 from tests.engine.world import START, Engine, HandClock, alert
 
@@ -316,6 +316,34 @@ async def test_whoever_beats_is_not_taken_over_whatever_the_stores_clock_shows(p
         await pair.b.member.beat()
     assert (await pair.b.run()).stage is Stage.ACTING
     assert pair.a.member.problems() == []
+
+
+async def test_what_cannot_be_taken_over_holds_up_nothing_else(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Left by a newer version, perhaps, whose effects this one cannot read."""
+    pages: list[str] = []
+
+    async def told(key: str, text: str) -> None:
+        pages.append(f"{key} {text}")
+
+    monkeypatch.setattr(pair.b.driver, "_on_bug", told)
+    pair.a.store.write_as("c")  # it comes after a, by its name
+    await pair.a.hears(alert())
+    pair.a.store.write_as("a")
+    await pair.a.store.transact(lambda tx: tx.put_effects("r1", [Card("g1")]))
+    real = MemoryTx.take_over
+
+    async def unreadable(self: MemoryTx, replica: str, until: datetime | None) -> list[Pending]:
+        if replica == "a":
+            raise msgspec.DecodeError("no such effect")
+        return await real(self, replica, until)
+
+    monkeypatch.setattr(MemoryTx, "take_over", unreadable)
+    await pair.b.member.look()
+    assert (await pair.b.run()).stage is Stage.ASKING
+    (page,) = pages
+    assert page.startswith("bug:holder:a what replica a has left cannot be taken over: DecodeError")
 
 
 async def test_who_has_just_started_counts_a_whole_lease_before_it_takes_over(pair: Pair) -> None:
