@@ -97,10 +97,10 @@ async def test_no_payload_gets_past_the_door(door: Door) -> None:
         status, answer = door.knock(knock)
         assert status in ANSWERS, f"{knock.name}: {status}"
         assert len(json.dumps(answer)) < 20_000, knock.name
-        accepted += bool(status == 200 and answer["accepted"])
+        accepted += answer["accepted"] if status == 200 else 0
         stall, again = door.health()["stall_ms"], 5
         while stall >= STALL_MS and again:  # the machine's doing, unless it is so each time
-            accepted += bool(door.knock(knock)[1].get("accepted"))
+            accepted += door.knock(knock)[1].get("accepted", 0)
             stall, again = door.health()["stall_ms"], again - 1
         if stall >= STALL_MS:
             stalls[knock.name] = stall
@@ -110,7 +110,7 @@ async def test_no_payload_gets_past_the_door(door: Door) -> None:
     status, answer = door.knock(Knock("an honest one", webhook(an_alert("last"))))
     assert (status, answer["accepted"]) == (200, 1)
     kept = await door.inbox()
-    assert len(kept) == accepted + 1
+    assert sum(len(row.delivery.alerts) for row in kept) == accepted + 1
     for row in kept:
         for alert in row.delivery.alerts:
             texts = [*alert.labels, *alert.labels.values(), alert.fingerprint, alert.generator_url]
