@@ -267,6 +267,7 @@ class App:
 
     async def _page_impatient(self) -> None:
         with contextlib.suppress(RemediatorError):
+            await self.desk.wake_left()
             await self.paging.page_impatient(self.shelf())
 
     @contextlib.asynccontextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any, Literal, cast
@@ -15,10 +16,12 @@ from remediator.engine import again, byhand, settling
 from remediator.engine.decisions import Committed
 from remediator.engine.driver import Driver
 from remediator.engine.paging import acknowledge
-from remediator.errors import PolicyError
+from remediator.errors import PolicyError, StoreError
 from remediator.ports import SYSTEM, Ahead, Answer, Reloaded, RunFilter, Store, Tx
 
 Verdict = Literal["happened", "not-happened", "handled"]
+WOKEN = 10_000
+"""How many who waited for a halt are woken in one transaction: below a second."""
 MOST_TOLD = 100
 """Lines of one reload that the journal keeps."""
 VERDICTS = ("happened", "not-happened", "handled")
@@ -182,18 +185,39 @@ class PeoplesDesk:
         if not await self._has_role(by):
             return Answer(ok=False, text=f"{by} has no role; lifting a halt takes one", status=403)
 
+        woken = 0
+
         async def work(tx: Tx) -> Halt | None:
+            nonlocal woken
             lifted = await tx.lift_halt(halt, by)
             if lifted is not None:
                 await tx.journal(SYSTEM, [Entry("resumed", {"halt": halt, "by": by, "scope": lifted.scope})])
-                await tx.wake_waiting("halt")
+                woken = await tx.wake_some("halt", WOKEN)
             return lifted
 
         lifted = await self._store.transact(work)
         if lifted is None:
             return Answer(ok=False, text=f"no halt {halt} is in force", status=404)
         self._driver.look()
+        if woken == WOKEN:
+            with contextlib.suppress(StoreError):  # it is lifted; see `wake_left`
+                await self._wake()
         return Answer(ok=True, text=f"resumed {lifted.scope}", data={"halt": halt})
+
+    async def _wake(self) -> None:
+        """The rest of those who waited for a halt: there may be very many."""
+        woken = WOKEN
+        while woken == WOKEN:
+            woken = await self._store.transact(lambda tx: tx.wake_some("halt", WOKEN))
+            self._driver.look()
+
+    async def wake_left(self) -> None:
+        """Asked now and then: whoever lifted the last halt may have died before all were woken.
+
+        While another halt stands, they are woken when that is lifted.
+        """
+        if not await self._store.read(lambda tx: tx.halts()):
+            await self._wake()
 
     async def acknowledge(self, page: str, *, by: str) -> Answer:
         """The page has reached somebody; it escalates no further."""

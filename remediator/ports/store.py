@@ -119,6 +119,10 @@ class Tx(Protocol):
         """Set ``again_at`` to now for every disposition that waits for this and would be later."""
         ...
 
+    async def wake_some(self, waits_for: str, limit: int) -> int:
+        """The same for so many at most; returns how many. For what everybody may have waited for."""
+        ...
+
     # Runs
     async def run(self, run_id: str) -> Run | None: ...
 

@@ -119,11 +119,16 @@ class AlertChanges(PruneChanges):
         return sorted(found, key=attrgetter("since", "policy", "fingerprint"))
 
     async def wake_waiting(self, waits_for: str) -> None:
+        await self.wake_some(waits_for, len(self._tables.dispositions))
+
+    async def wake_some(self, waits_for: str, limit: int) -> int:
         tables, changes = self._tables, self._changes
-        for key in list(tables.waiting.get(waits_for) or ()):
+        woken = list(tables.waiting.get(waits_for) or ())[:limit]
+        for key in woken:
             changes.drop(tables.waiting[waits_for], key)
             one = tables.dispositions[key]
             # Those who were woken before keep their place: in a storm the last must have their turn, too.
             if one.again_at is None or one.again_at > self.now:
                 changes.set(tables.dispositions, key, msgspec.structs.replace(one, again_at=self.now))
                 changes.set(tables.again, key, self.now)
+        return len(woken)

@@ -20,6 +20,9 @@ CLAIM_INBOX = f"""{_INBOX} LIMIT (SELECT greatest(1, count(*) FILTER (WHERE aler
  FROM ({_INBOX} LIMIT $1) AS oldest) AS counted) FOR UPDATE OF waiting SKIP LOCKED"""  # noqa: S608 - fixed pieces
 """No more are locked than hold so many alerts: what is locked for nothing, others would overtake."""
 
+WAKE_SOME = """UPDATE dispositions SET again_at = $2 WHERE (policy, fingerprint) IN (
+ SELECT policy, fingerprint FROM dispositions WHERE waits_for = $1 AND waits_for <> ''
+ AND (again_at IS NULL OR again_at > $2) LIMIT $3) RETURNING policy"""
 _DISPOSITION = "SELECT doc, again_at FROM dispositions"
 
 _delivery = msgspec.json.Decoder(Delivery)
@@ -167,6 +170,15 @@ class AlertQuestions(RunQuestions):
             plain(fingerprint),
         )
         return [as_disposition(row) for row in rows]
+
+    async def wake_some(self, waits_for: str, limit: int) -> int:
+        key = self._waits(waits_for, woken=True)
+        await self._done((), "SELECT take_locks($1, true)", [key])  # whoever begins to wait is seen, or sees
+        self._held.add(key)
+        self.news = True
+        woken = await self._done({"dispositions"}, WAKE_SOME, plain(waits_for), micros(self.now), limit)
+        self._known.dispositions.clear()
+        return len(woken)
 
     async def wake_waiting(self, waits_for: str) -> None:
         if not waits_for:

@@ -211,11 +211,13 @@ class RunQuestions(Session):
         )
         return [StageCount(*row) for row in rows]
 
-    def _waits(self, waits_for: str, *, woken: bool) -> None:
+    def _waits(self, waits_for: str, *, woken: bool) -> str:
         """Who waits and who wakes them take turns, so that nobody begins to wait for what has just come."""
         key = waiting_key(waits_for)
-        self.writes.keys.add(f"{key}!" if woken and key == "2halt" else key)
+        key = f"{key}!" if woken and key == "2halt" else key
+        self.writes.keys.add(key)
         self.writes.bound = self.writes.bound or not woken
+        return key
 
 
 def _as_seen(facts: _Facts, instant: Instant) -> Seen:

@@ -165,6 +165,14 @@ class SqliteTx(RunStatements, PruneStatements):
             {"now": micros(self.now), "waits_for": waits_for},
         )
 
+    async def wake_some(self, waits_for: str, limit: int) -> int:
+        woken = (
+            "UPDATE dispositions SET again_at = ? WHERE rowid IN (SELECT rowid FROM dispositions "
+            "WHERE waits_for = ? AND waits_for <> '' AND (again_at IS NULL OR again_at > ?) LIMIT ?)"
+        )
+        now = micros(self.now)
+        return self._execute(woken, (now, waits_for, now, limit)).rowcount
+
     # ── Journals ──────────────────────────────────────────────────────────────────────────────────
 
     async def journal(self, run_id: str, entries: Sequence[Entry]) -> None:

@@ -13,9 +13,10 @@ import pytest
 from remediator.core.catalog import Catalog, Cover
 from remediator.core.messages import Act, Done, StepFinished, Unknown
 from remediator.core.run import Run
+from remediator.engine import desk as desk_module
 from remediator.engine.desk import PeoplesDesk
 from remediator.engine.driver import Driver
-from remediator.ports import Pending, Reloaded
+from remediator.ports import Disposition, Pending, Reloaded, Tx
 from tests.core.campaign import CATALOG, policy, post, proof, votes
 from tests.engine.world import START, Engine, alert, engine
 
@@ -58,6 +59,37 @@ async def test_a_halt_that_covers_nothing_is_a_slip_of_the_pen(
     assert (answer.ok, answer.status) == (False, 404)
     assert told in answer.text
     assert await one.store.read(lambda tx: tx.halts()) == []
+
+
+async def test_a_halt_is_lifted_however_many_wait_for_it(
+    desk: tuple[PeoplesDesk, Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people, one = desk
+    monkeypatch.setattr(desk_module, "WOKEN", 2)
+    names = [f"f{number}" for number in range(5)]
+
+    async def wait(tx: Tx) -> None:
+        for name in names:
+            about = {"policy": "p", "fingerprint": name, "kind": "refused", "bound": "halt"}
+            await tx.put_disposition(Disposition(**about, waits_for="halt", since=tx.now))  # type: ignore[arg-type]
+
+    async def waiting() -> list[str]:
+        kept = await one.store.read(lambda tx: tx.dispositions(refused_only=True))
+        return [each.fingerprint for each in kept if each.again_at is None]
+
+    await one.store.transact(wait)
+    thrown, other = [await people.halt(by="bob", scope="all", reason="smoke") for _ in range(2)]
+    assert thrown.data is not None
+    assert other.data is not None
+    assert (await people.resume(thrown.data["halt"], by="bob")).ok
+    assert await waiting() == []
+    await one.store.transact(wait)
+    await people.wake_left()
+    assert await waiting() == names, "another halt stands"
+    lifted = other.data["halt"]
+    await one.store.transact(lambda tx: tx.lift_halt(lifted, "bob"))  # and then it died
+    await people.wake_left()
+    assert await waiting() == []
 
 
 @pytest.mark.parametrize("scope", ["all", "policy:late-campaign", "target:campaign/c-1"])

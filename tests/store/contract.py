@@ -190,6 +190,20 @@ class AlertContract:
         ]
         assert (await store.read(lambda tx: tx.disposition("unstick", "f2"))) == due.dispositions[1]
 
+    async def test_very_many_who_wait_are_woken_in_portions(self, store: Store, rig: Rig) -> None:
+        async def work(tx: Tx) -> None:
+            for number in range(5):
+                await tx.put_disposition(disposition(fingerprint=f"f{number}", waits_for="halt"))
+            await tx.put_disposition(disposition(fingerprint="f9", waits_for="target:t"))
+
+        await store.transact(work)
+        rig.clock.advance(MINUTE)
+        woken = [await store.transact(lambda tx: tx.wake_some("halt", 2)) for _ in range(4)]
+        assert woken == [2, 2, 1, 0]
+        due = await store.read(lambda tx: tx.due(10))
+        assert [one.fingerprint for one in due.dispositions] == [f"f{number}" for number in range(5)]
+        assert {one.again_at for one in due.dispositions} == {NOON + MINUTE}
+
 
 class RunContract:
     """Runs: kept whole, unique where the promises say so, and found again."""

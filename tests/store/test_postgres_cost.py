@@ -15,7 +15,7 @@ from remediator.core.messages import Act, Done, Probe, ProbeRead, StepFinished
 from remediator.core.policyset import PolicySet
 from remediator.ports import NOTHING, Ahead, Pending, Tx
 from remediator.store import postgres_runs, postgres_session, postgres_tx
-from remediator.store.postgres_alerts import CLAIM_INBOX
+from remediator.store.postgres_alerts import CLAIM_INBOX, WAKE_SOME
 from remediator.store.postgres_runs import CLAIM_RUN, OPEN_RUN, RUNS_OF_ALERT
 from remediator.store.postgres_session import parts
 from tests.core.campaign import CATALOG, budget_probe, policy, post
@@ -140,6 +140,7 @@ ANALYZE"""
 
 ASKED: dict[str, tuple[Any, ...]] = {
     CLAIM_INBOX: (64, 100),
+    WAKE_SOME: ("halt", 9000, 10_000),
     postgres_tx.DUE_RUNS: (9000, 64),
     postgres_tx.DUE_AGAIN: (9000, 64),
     postgres_tx.DUE_PAGES: (9000, 64),
