@@ -137,9 +137,8 @@ class Decisions:
         So is what a run is about that it has opened, and that has changed nothing yet.
         """
         standing = await tx.dispositions(fingerprint=alert.fingerprint)
-        for one in standing:
-            run = await tx.run(one.run) if one.kind == "run-opened" else None
-            if run is not None and await self._is_news_to(tx, run, alert):
+        for run in await tx.runs_of_alert(alert.fingerprint):
+            if await self._is_news_to(tx, run, alert):
                 await self._advance(tx, run, AlertHeard(alert, tx.now), done)
         refused = {one.policy for one in standing if misread(one)}
         for versioned in self._policies().matching(alert) if refused else ():
@@ -147,8 +146,6 @@ class Decisions:
                 await self._consider(tx, versioned, alert, done)
 
     async def _is_news_to(self, tx: Tx, run: Run, alert: Alert) -> bool:
-        if run.stage is Stage.CLOSED:
-            return False
         return play.reworded(run, await self._policy_of(tx, run), alert) != run.reworded
 
     async def _postpone(self, tx: Tx, alert: Alert) -> None:
@@ -235,6 +232,9 @@ class Decisions:
         open_run = await tx.open_run(policy.name, address.target)
         if open_run is not None:
             await self._advance(tx, open_run, AlertHeard(alert, tx.now), done)
+            told = await tx.run(open_run.id)
+            if told is None or not told.open:
+                return None  # it ended on hearing that, and has said when the alert is decided on again
             kind = "run-opened" if open_run.alert.fingerprint == fingerprint else "joined"
             return await follow(tx, policy.name, fingerprint, open_run, kind)
         by = "watch" if policy.watch is not None else "alert"
