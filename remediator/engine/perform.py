@@ -62,6 +62,12 @@ INQUIRE_RETRY_S = (0.1, 0.5, 1, 2, 5, 10)
 
 CARD_RETRY_S = (0.5, 1, 2, 5, 10, 30)
 
+UNREADY = (StoreError, msgspec.DecodeError)
+"""What passes: the store fails, or a row cannot be read until somebody has mended it."""
+
+MOST_PAUSE_S = 5.0
+"""Between two tries to tell what came of an effect."""
+
 
 class Holds(Protocol):
     """A lease."""
@@ -108,6 +114,7 @@ class Performer:
         self.on_step: Callable[[Act, Result], None] = lambda _act, _result: None  # for metrics
         self._tasks: dict[asyncio.Task[None], Pending] = {}
         self._begun: set[int] = set()  # effects that were handed to it and have no result yet
+        self._unheard: set[int] = set()  # effects whose result cannot be told, as somebody knows
         self._cards: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # those being shown
         self._driver: Hears | None = None
         self._tell_people: Callable[[str, str, str], Awaitable[None]] | None = None
@@ -177,6 +184,7 @@ class Performer:
                 case Card():
                     await self._card(pending, pending.effect)
             self._begun.discard(pending.id)
+            self._unheard.discard(pending.id)
         except asyncio.CancelledError:
             raise
         except Exception as error:  # a bug of ours: the row stays, and a restart looks at it again
@@ -202,11 +210,9 @@ class Performer:
                 event = await look()
             try:
                 return await self._driver.tell(pending.run, event, pending.id, asked=asked)
-            except StoreError as error:
-                log.warning(
-                    "a reading cannot be stored yet", extra={"run": pending.run, "problem": str(error)}
-                )
-                await asyncio.sleep(1.0)
+            except UNREADY as error:
+                await self._untold(pending, error)
+                await asyncio.sleep(1.0 if isinstance(error, StoreError) else MOST_PAUSE_S)
 
     async def _tell(self, pending: Pending, event: Event) -> None:
         """The result must reach the store, however long that takes; a crash before means unknown."""
@@ -215,12 +221,24 @@ class Performer:
         while True:
             try:
                 return await self._driver.tell(pending.run, event, pending.id)
-            except StoreError as error:
-                log.warning(
-                    "a result cannot be stored yet", extra={"run": pending.run, "problem": str(error)}
-                )
+            except UNREADY as error:
+                await self._untold(pending, error)
                 await asyncio.sleep(pause)
-                pause = min(5.0, pause * 2)
+                pause = min(MOST_PAUSE_S, pause * 2)
+
+    async def _untold(self, pending: Pending, error: Exception) -> None:
+        """It is tried again until it can be told. A row that cannot be read needs a person."""
+        problem = _problem(error)
+        log.warning("a result cannot be stored yet", extra={"run": pending.run, "problem": problem})
+        if isinstance(error, StoreError) or pending.id in self._unheard or self._tell_people is None:
+            return
+        with contextlib.suppress(StoreError):
+            text = (
+                f"run {pending.run} cannot be read: {problem}. What is in hand for it waits until its row "
+                "is mended; an act's answer is kept in this daemon alone: a stop until then makes it unknown"
+            )
+            await self._tell_people(pending.run, "unread", text)
+            self._unheard.add(pending.id)
 
     # ── Reading ───────────────────────────────────────────────────────────────────────────────────
 
@@ -276,8 +294,8 @@ class Performer:
         """Which halt was committed while it waited for a place; of an undo, only one that means undos."""
         try:
             run, halts = await self._store.read(lambda tx: _halts_of(tx, run_id))
-        except StoreError as error:
-            return f"whether it is halted cannot be asked: {error.problem}"
+        except UNREADY as error:
+            return f"whether it is halted cannot be asked: {_problem(error)}"
         if run is None:
             return "its run is not there any more"
         for halt in halts:
@@ -314,8 +332,8 @@ class Performer:
         try:
             await self._driver.tell(run_id, Marked(effect.step, effect.attempt, effect.undo, mark))
             run = await self._store.read(lambda tx: tx.run(run_id))
-        except StoreError as error:
-            return f"its mark could not be kept: {error.problem}"
+        except UNREADY as error:
+            return f"its mark could not be kept: {_problem(error)}"
         step = run.steps.get(effect.step) if run is not None else None
         found = step and (step.undo_mark if effect.undo else step.mark)
         return "" if found == mark else "the run does not wait for it any more"
@@ -371,9 +389,9 @@ class Performer:
                 log.warning("a card cannot be shown", extra={"gate": effect.gate, "problem": problem})
                 if attempt == 1:
                     await self._page_instead(pending.run, effect.gate, problem)
-            except StoreError as error:
-                log.warning("a card cannot be shown yet", extra={"gate": effect.gate, "problem": str(error)})
-                await asyncio.sleep(1.0)
+            except UNREADY as error:
+                await self._untold(pending, error)
+                await asyncio.sleep(1.0 if isinstance(error, StoreError) else MOST_PAUSE_S)
             else:
                 await asyncio.sleep(CARD_RETRY_S[min(attempt, len(CARD_RETRY_S) - 1)])
                 attempt += 1
@@ -455,6 +473,10 @@ def _in_words(run: Run | None, gate_id: str, problem: str) -> str:
         f"It would do: {what}. It needs {roles} until {_seconds(gate.expires_at)}. "
         f"Vote on the status page, or: remediator gates approve {gate.id}"
     )
+
+
+def _problem(error: Exception) -> str:
+    return printable(error.problem if isinstance(error, StoreError) else str(error))
 
 
 def _kept(result: Result) -> Result:

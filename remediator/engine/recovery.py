@@ -26,9 +26,8 @@ class Silence:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._heard: dict[
-            str, tuple[datetime, float]
-        ] = {}  # each one's newest beat, known since when at least
+        # Each one's newest beat, known since when at least.
+        self._heard: dict[str, tuple[datetime, float]] = {}
 
     async def gone(self, store: Store) -> list[tuple[str, datetime | None]]:
         """Who holds effects and lives no more, with the beat after which it was silent. Raises StoreError."""

@@ -41,9 +41,8 @@ class Deadlines(dict[K, datetime], Generic[K]):
         """What is due by now, earliest first."""
         if (first := self.earliest()) is None or first > now:
             return []
-        if all(
-            at > now for at, _ in self._heap[1:3]
-        ):  # nearly always: no other is due, since none precedes these
+        # Nearly always no other is due: in a heap none precedes these two.
+        if all(at > now for at, _ in self._heap[1:3]):
             return [self._heap[0][1]][:limit]
         found: dict[K, datetime] = {}
         while len(found) < limit and (at := self.earliest()) is not None and at <= now:

@@ -28,6 +28,7 @@ OPEN_RUN = """SELECT id, doc, rev FROM runs WHERE policy = $1 AND target = $2 AN
 CLAIM_RUN = "SELECT doc, rev FROM runs WHERE id = $1 AND wake_at <= $2 FOR UPDATE SKIP LOCKED"
 RUNS_OF_ALERT = """SELECT one.id, one.doc, one.rev FROM members JOIN runs AS one ON one.id = members.run
  WHERE members.fingerprint = $1"""
+# "stage <> 'closed'" beside what implies it is by what the partial index runs_live is found.
 OPEN_RUNS = """SELECT id FROM runs WHERE stage NOT IN ('closed', 'holding') AND stage <> 'closed'
  ORDER BY opened_at DESC, id DESC"""
 PUT_ASIDE = """UPDATE runs SET wake_at = $2, aside = coalesce(nullif($3, ''), aside)

@@ -141,7 +141,7 @@ class RunStatements(Statements):
         return readable(lambda row: _run.decode(row[0]), rows)
 
     async def open_runs(self) -> list[str]:
-        rows = self._rows(
+        rows = self._rows(  # the second condition is by what the partial index runs_live is found
             "SELECT id FROM runs WHERE stage NOT IN ('closed', 'holding') AND stage <> 'closed' "
             "ORDER BY opened_at DESC, id DESC"
         )

@@ -8,15 +8,16 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from remediator.core.evidence import Reading
 from remediator.core.intention import Call
-from remediator.core.messages import Event, Probe, ProbeRead, VoteCast
+from remediator.core.messages import Act, Done, Event, Probe, ProbeRead, StepFinished, VoteCast
 from remediator.core.run import Vote
 from remediator.engine.perform import Performer
 from remediator.errors import StoreError
-from remediator.ports import CardRef, Pending
+from remediator.ports import CardRef, Order, Pending
 from remediator.store.memory import MemoryStore, MemoryTx
 from tests.core.campaign import CATALOG, budget_probe, policy, post, votes
 from tests.engine.test_membership import Channel, Daemon, World, settled
@@ -40,19 +41,20 @@ class Figures:
 
 @dataclass
 class Outage:
-    """A driver whose store fails so many times."""
+    """A driver whose store fails so many times, or who cannot read the run."""
 
     times: int
+    error: Exception = field(default_factory=lambda: StoreError("store", "no route"))
     heard: list[Event] = field(default_factory=list)
 
     async def tell(
         self, run_id: str, event: Event, effect: int | None = None, *, asked: float | None = None
     ) -> None:
         assert (run_id, effect) == (BUDGET.run, BUDGET.id)
-        assert asked is not None
+        assert (asked is not None) == isinstance(event, ProbeRead)
         if self.times:
             self.times -= 1
-            raise StoreError("store", "no route")
+            raise self.error
         self.heard.append(event)
 
 
@@ -101,6 +103,60 @@ async def test_a_reading_that_could_not_be_told_is_read_again() -> None:
     assert isinstance(told, ProbeRead)
     assert told.reading.value == {"left": 3}, "what was read before the outage is not what is so after it"
     assert not performer.knows(BUDGET.id)
+
+
+@dataclass
+class Service(Figures):
+    """It can be asked to do something, too."""
+
+    sent: int = 0
+
+    async def act(self, call: Call, *, order: Order, timeout: float) -> Done:
+        del call, order, timeout
+        self.sent += 1
+        return Done({"ok": True})
+
+
+class Lease:
+    """One that is never over."""
+
+    def holds(self) -> bool:
+        return True
+
+
+@pytest.mark.usefixtures("no_time_passes")
+@pytest.mark.parametrize("looks", [True, False], ids=["a look", "an act"])
+async def test_what_came_of_an_effect_waits_while_its_run_cannot_be_read(looks: bool) -> None:
+    """Thrown away, nobody would have looked for it again, before the next start."""
+    service, clock, pages = Service(), HandClock(), list[str]()
+    call = Call("http.request", "api", {})
+    act = Act("pause", 1, call, "k", clock.now() + timedelta(seconds=9), False, "p", None, ())
+    unread = Outage(3, msgspec.ValidationError("Invalid enum value 'tomorrow'"))
+
+    async def told(run: str, about: str, text: str) -> None:
+        pages.append(f"{about} {run} {text}")
+
+    performer = Performer(
+        MemoryStore(clock),
+        clock,
+        {"api": service},  # type: ignore[dict-item]
+        [],
+        catalog=lambda: CATALOG,
+        at_once=(1, 1),
+    )
+    performer.attach(unread, told, Lease)
+    performer.start(BUDGET if looks else Pending(BUDGET.id, BUDGET.run, act))
+    await settled()
+    (event,) = unread.heard
+    if looks:
+        assert isinstance(event, ProbeRead)
+        assert event.reading.value == {"left": 4}
+    else:
+        assert event == StepFinished("pause", 1, False, Done({"ok": True}))
+        assert service.sent == 1
+    assert not performer.knows(BUDGET.id)
+    (page,) = pages
+    assert page.startswith("unread r-1 run r-1 cannot be read: Invalid enum value 'tomorrow'")
 
 
 @pytest.mark.parametrize("ahead", [timedelta(hours=1), timedelta(hours=-1)])
