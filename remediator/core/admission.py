@@ -27,6 +27,7 @@ class Opening(msgspec.Struct, frozen=True):
     address: Address
     alert: Alert
     opened_by: str = "alert"  # alert | watch | person:<name>
+    rewordings: int = 0  # how many runs before it have ended since the alert said something else
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -56,6 +57,7 @@ def new_run(opening: Opening, facts: Facts) -> Run:
         alert=opening.alert,
         members={one: Member(firing=True, since=facts.now) for one in opening.members},
         params=opening.address.params,
+        rewordings=opening.rewordings,
     )
 
 

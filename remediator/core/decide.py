@@ -44,6 +44,7 @@ from remediator.core.stages import (
     verifying,
     waiting,
 )
+from remediator.core.stages.preparing import MOST_VOIDS
 from remediator.core.turn import Turn
 
 STAGES: Mapping[Stage, ModuleType] = {
@@ -133,11 +134,22 @@ def _depends_on_policy(run: Run) -> bool:
 
 
 def _is_about_other(turn: Turn, stages: Collection[Stage]) -> bool:
-    """Does its alert say something else now, before it has changed anything? Then it is decided on anew."""
+    """Does its alert say something else now, before it has changed anything? Then it is decided on anew.
+
+    Words that change with each repeat would let nobody answer: a person is told, and there is a pause.
+    """
     run = turn.run
     if not run.reworded or run.stage not in stages or keeps_version(run):
         return False
-    turn.decide_again(run.reworded)
+    times = run.rewordings + 1
+    turn.change(rewordings=times)
+    if times <= MOST_VOIDS:
+        turn.decide_again(run.reworded)
+        return True
+    restless = f"{run.reworded}, {times} times in a row before anything could be done"
+    if times == MOST_VOIDS + 1 and not run.observes:
+        turn.page("restless", f"{restless}; nothing was done")
+    turn.decide_again(restless, turn.policy.pause)
     return True
 
 

@@ -254,6 +254,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     acted: bool = False  # a step that is not safe was started
     resolved_at: datetime | None = None  # all members resolved
     reworded: str = ""  # its alert speaks of another target or other parameters by now: which
+    rewordings: int = 0  # how often that ended a run of it, one after the other; counted over all of them
     wait_until: datetime | None = None  # an undo that waits for the target or for a halt
     yields: bool = False  # that undo waits for another run, which has the target
     held: bool = False  # its change has stood for a time

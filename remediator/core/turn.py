@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import msgspec
@@ -307,9 +307,9 @@ class Turn:
         again_at = self.now + self.policy.pause
         self.close(Outcome.REFUSED, f"{bound}: {reason}", Refusal(bound, reason, again_at))
 
-    def decide_again(self, reason: str) -> None:
-        """Close, and let the alerts be decided anew at once."""
-        self.close(Outcome.REFUSED, reason, Refusal("changed", reason, again_at=self.now))
+    def decide_again(self, reason: str, after: timedelta = timedelta()) -> None:
+        """Close, and let the alerts be decided anew, at once unless a pause is given."""
+        self.close(Outcome.REFUSED, reason, Refusal("changed", reason, again_at=self.now + after))
 
 
 def _visible(run: Run) -> object:

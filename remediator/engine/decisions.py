@@ -34,15 +34,12 @@ from remediator.core.planning import Address
 from remediator.core.play import News
 from remediator.core.policy import Policy
 from remediator.core.policyset import PolicySet, Versioned
-from remediator.core.run import Outcome, Page, Refusal, Run, Stage
+from remediator.core.run import Page, Refusal, Run, Stage
 from remediator.core.stages import asking
 from remediator.core.turn import Turn
-from remediator.engine.paging import acknowledge
-from remediator.engine.standing import follow, heard, misread, stand
+from remediator.engine import standing
+from remediator.engine.paging import acknowledge, known
 from remediator.ports import SYSTEM, Disposition, KeptPolicy, Pending, Received, Scope, Tx
-
-OURSELVES = "remediator"
-"""Who acknowledges what needs nobody any more: as no person is called."""
 
 STALE_PAUSE = timedelta(seconds=5)
 """After which an alert is decided on again, by whoever has the newest policies then."""
@@ -110,7 +107,7 @@ class Decisions:
         known, changed_at = (row.alert, row.changed_at) if row else (None, None)
         overtaken = at if row is not None and row.received_at is not None and at < row.received_at else None
         what = play.news(known, changed_at, alert, tx.now, self._terms.debounce, overtaken=overtaken)
-        await tx.put_alert(heard(row, alert, what, at, tx.now))
+        await tx.put_alert(standing.heard(row, alert, what, at, tx.now))
         match what:
             case News.REPEAT | News.STALE:
                 return
@@ -136,11 +133,11 @@ class Decisions:
 
         So is what a run is about that it has opened, and that has changed nothing yet.
         """
-        standing = await tx.dispositions(fingerprint=alert.fingerprint)
+        answers = await tx.dispositions(fingerprint=alert.fingerprint)
         for run in await tx.runs_of_alert(alert.fingerprint):
             if await self._is_news_to(tx, run, alert):
                 await self._advance(tx, run, AlertHeard(alert, tx.now), done)
-        refused = {one.policy for one in standing if misread(one)}
+        refused = {one.policy for one in answers if standing.misread(one)}
         for versioned in self._policies().matching(alert) if refused else ():
             if versioned.policy.name in refused:
                 await self._consider(tx, versioned, alert, done)
@@ -153,27 +150,15 @@ class Decisions:
         for versioned in self._policies().matching(alert):
             reason = "it fired again just after it had resolved"
             refusal = Refusal("debounce", reason, again_at=tx.now + self._terms.debounce)
-            await stand(tx, versioned.policy.name, alert.fingerprint, refusal)
+            await standing.stand(tx, versioned.policy.name, alert.fingerprint, refusal)
 
     async def orphaned(self, tx: Tx) -> list[Disposition]:
-        """After a change of policies: refusals by one that is gone. Only reads."""
-        found = await tx.dispositions(refused_only=True)
-        return [one for one in found if one.policy not in self._policies().by_name]
+        """After a change of policies: refusals by one that is gone."""
+        return await standing.orphaned(tx, self._policies())
 
     async def undecided(self, tx: Tx) -> list[Alert]:
-        """After a change of policies: alerts that fire and that a policy has not decided on, or refused.
-
-        Only reads: they are considered in portions, so that nobody else waits for all of them.
-        """
-        standing = {(one.policy, one.fingerprint): one for one in await tx.dispositions()}
-        return [
-            row.alert
-            for row in await tx.alerts(firing_only=True, limit=100_000)
-            if any(
-                _undecided(standing.get((one.policy.name, row.alert.fingerprint)))
-                for one in self._policies().matching(row.alert)
-            )
-        ]
+        """After a change of policies: considered in portions, so that nobody else waits for all of them."""
+        return await standing.undecided(tx, self._policies())
 
     async def let_go(self, tx: Tx, refused: Sequence[Disposition]) -> Committed:
         """Some of those whose policy is gone, unless they have been decided on meanwhile."""
@@ -181,7 +166,7 @@ class Decisions:
             now = await tx.disposition(one.policy, one.fingerprint)
             if now is not None and now.kind == "refused":
                 gone = Refusal("policy", "the policy is gone")
-                await stand(tx, one.policy, one.fingerprint, gone, kind="closed")
+                await standing.stand(tx, one.policy, one.fingerprint, gone, kind="closed")
         return Committed()
 
     async def consider(self, tx: Tx, alerts: Sequence[Alert]) -> Committed:
@@ -192,23 +177,23 @@ class Decisions:
             if now is None or not now.alert.firing:
                 continue
             for versioned in self._policies().matching(now.alert):
-                if _undecided(await tx.disposition(versioned.policy.name, listed.fingerprint)):
+                if standing.unanswered(await tx.disposition(versioned.policy.name, listed.fingerprint)):
                     await self._consider(tx, versioned, now.alert, done)
         return done
 
-    async def reconsider(self, tx: Tx, standing: Disposition) -> Committed:
+    async def reconsider(self, tx: Tx, refused: Disposition) -> Committed:
         """A refusal's time has come, or what it waited for: decide again, if it still fires."""
         done = Committed()
-        current = await tx.disposition(standing.policy, standing.fingerprint)
+        current = await tx.disposition(refused.policy, refused.fingerprint)
         if current is None or current.again_at is None or current.again_at > tx.now:
             return done
-        row = await tx.alert(standing.fingerprint)
-        versioned = self._policies().by_name.get(standing.policy)
+        row = await tx.alert(refused.fingerprint)
+        versioned = self._policies().by_name.get(refused.policy)
         if row is None or not row.alert.firing:
-            await tx.drop_dispositions(standing.fingerprint)
+            await tx.drop_dispositions(refused.fingerprint)
         elif versioned is None or versioned not in self._policies().matching(row.alert):
             gone = Refusal("policy", "the policy is gone or no longer matches")
-            await stand(tx, standing.policy, standing.fingerprint, gone, kind="closed")
+            await standing.stand(tx, refused.policy, refused.fingerprint, gone, kind="closed")
         else:
             await self._consider(tx, versioned, row.alert, done)
         return done
@@ -228,7 +213,7 @@ class Decisions:
         policy, fingerprint = versioned.policy, alert.fingerprint
         address = planning.address(policy, alert)
         if isinstance(address, Refusal):
-            return await stand(tx, policy.name, fingerprint, address)
+            return await standing.stand(tx, policy.name, fingerprint, address)
         open_run = await tx.open_run(policy.name, address.target)
         if open_run is not None:
             await self._advance(tx, open_run, AlertHeard(alert, tx.now), done)
@@ -236,12 +221,14 @@ class Decisions:
             if told is None or not told.open:
                 return None  # it ended on hearing that, and has said when the alert is decided on again
             kind = "run-opened" if open_run.alert.fingerprint == fingerprint else "joined"
-            return await follow(tx, policy.name, fingerprint, open_run, kind)
+            return await standing.follow(tx, policy.name, fingerprint, open_run, kind)
         by = "watch" if policy.watch is not None else "alert"
-        opening = play.Opening(self._new_id("r"), versioned.version, address, alert, by)
+        before = await tx.disposition(policy.name, fingerprint)
+        times = before.rewordings if before is not None else 0
+        opening = play.Opening(self._new_id("r"), versioned.version, address, alert, by, times)
         no = await self.open(tx, versioned, opening, done)
         if no is not None:
-            await stand(tx, policy.name, fingerprint, no, target=address.target)
+            await standing.stand(tx, policy.name, fingerprint, no, target=address.target)
         return None
 
     async def open(
@@ -260,7 +247,7 @@ class Decisions:
         decision = play.begin(opening, facts)
         await tx.keep_policy(KeptPolicy(versioned.version, policy.name, versioned.text, versioned.file))
         for fingerprint in opening.members:
-            await follow(tx, policy.name, fingerprint, decision.run, "run-opened")
+            await standing.follow(tx, policy.name, fingerprint, decision.run, "run-opened")
         opened = {"run": decision.run.id, "policy": policy.name, "target": address.target}
         if decision.run.starter:
             opened["by"] = opening.opened_by
@@ -381,12 +368,12 @@ class Decisions:
             await tx.count(self._scope(policy, old or run), counted)
         await self._page(tx, decision, done)
         if old is not None:
-            await self._known(tx, old, run)
+            await known(tx, old, run)
         await self._release(tx, old, run)
         if run.stage is Stage.CLOSED:
             await self._closed(tx, decision)
         elif run.stage is Stage.HOLDING and not run.held and (old is None or old.stage is not Stage.HOLDING):
-            await self._held(tx, run, policy)
+            await standing.hold(tx, run, policy)
         done.runs.append(run.id)
 
     async def _page(self, tx: Tx, decision: Decision, done: Committed) -> None:
@@ -406,31 +393,12 @@ class Decisions:
             if wanted.heard_by:
                 await acknowledge(tx, page, wanted.heard_by)
 
-    async def _known(self, tx: Tx, old: Run, run: Run) -> None:
-        """An unknown outcome has become known, by a person's word or by its late answer: its page is over."""
-        waited = {one.id for one in old.questions if one.open}
-        for question in run.questions:
-            if question.id not in waited or question.open:
-                continue
-            why = {"reason": question.late} if question.late else {}
-            for page in await tx.pages(run=run.id):
-                if page.key == f"{run.id}:unknown:{question.step}":
-                    await acknowledge(tx, page, question.by or OURSELVES, **why)
-
     async def _release(self, tx: Tx, old: Run | None, run: Run) -> None:
         """Whoever waited for the target, or for a place, is decided again."""
         if old is not None and old.locks_target and not run.locks_target:
             await tx.wake_waiting(f"target:{run.target}")
         if not run.open and (old is None or old.open):
             await tx.wake_waiting(f"policy:{run.policy}")
-
-    async def _held(self, tx: Tx, run: Run, policy: Policy) -> None:
-        """A change stands for a time; whatever still fires is decided again meanwhile, by another run."""
-        again = Refusal("recheck", f"run {run.id} holds", again_at=tx.now + policy.pause)
-        for fingerprint, member in run.members.items():
-            if member.firing:
-                about = {"target": run.target, "kind": "holding", "run": run.id}
-                await stand(tx, run.policy, fingerprint, again, **about)
 
     async def _closed(self, tx: Tx, decision: Decision) -> None:
         """Alerts that still fire are decided again; nothing is forgotten."""
@@ -440,17 +408,7 @@ class Decisions:
         if head is not None:
             closed |= {"entries": head.seq, "head": head.hash}
         await tx.journal(SYSTEM, [Entry("run-closed", closed)])
-        again = refusal or Refusal("recheck", run.reason, decision.recheck_at)
-        kind = "refused" if run.outcome is Outcome.REFUSED else "closed"
-        for fingerprint, member in run.members.items():
-            if member.firing:
-                about = {"target": run.target, "kind": kind, "run": run.id}
-                await stand(tx, run.policy, fingerprint, again, **about)
-
-
-def _undecided(standing: Disposition | None) -> bool:
-    """By a policy: nothing stands, or a refusal, or it stands because the policy was another."""
-    return standing is None or standing.kind == "refused" or standing.bound == "policy"
+        await standing.part(tx, run, refusal or Refusal("recheck", run.reason, decision.recheck_at))
 
 
 def _remarks(run: Run, subject: str, otherwise: str) -> tuple[str, ...]:

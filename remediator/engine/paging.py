@@ -17,7 +17,7 @@ import msgspec
 from remediator.core.expression import format_duration
 from remediator.core.messages import Entry
 from remediator.core.policyset import PolicySet
-from remediator.core.run import Page
+from remediator.core.run import Page, Run
 from remediator.errors import StoreError
 from remediator.ports import SYSTEM, Clock, Disposition, Store, Tx
 
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 POLL_S = 1.0
 BATCH = 32
+OURSELVES = "remediator"
+"""Who acknowledges what needs nobody any more: as no person is called."""
 WATCH_FAILED = "watch"
 """What refuses a policy that cannot look: the "alert" is the watch itself."""
 CLAIM = timedelta(seconds=30)
@@ -160,6 +162,18 @@ async def acknowledge(tx: Tx, page: Page, by: str, **more: str) -> None:
     await tx.save_page(msgspec.structs.replace(page, acked_by=by, acked_at=tx.now, next_at=None))
     entry = Entry("acknowledged", {"page": page.id, "by": by, **more})
     await tx.journal(page.run or SYSTEM, [entry])
+
+
+async def known(tx: Tx, old: Run, run: Run) -> None:
+    """An unknown outcome has become known, by a person's word or by its late answer: its page is over."""
+    waited = {one.id for one in old.questions if one.open}
+    for question in run.questions:
+        if question.id not in waited or question.open:
+            continue
+        why = {"reason": question.late} if question.late else {}
+        for page in await tx.pages(run=run.id):
+            if page.key == f"{run.id}:unknown:{question.step}":
+                await acknowledge(tx, page, question.by or OURSELVES, **why)
 
 
 def _is_overdue(one: Disposition, policies: PolicySet, now: datetime) -> bool:

@@ -22,10 +22,9 @@ from remediator.core.planning import watch_call
 from remediator.core.policy import Policy
 from remediator.core.policyset import WATCH, PolicySet
 from remediator.core.run import Refusal
-from remediator.engine.decisions import OURSELVES
 from remediator.engine.driver import Driver
 from remediator.engine.looking import longest
-from remediator.engine.paging import WATCH_FAILED, acknowledge, page_key
+from remediator.engine.paging import OURSELVES, WATCH_FAILED, acknowledge, page_key
 from remediator.engine.perform import Performer
 from remediator.engine.standing import stand
 from remediator.errors import EvaluationError, StoreError

@@ -60,6 +60,7 @@ class Disposition(msgspec.Struct, frozen=True, kw_only=True):
     waits_for: str = ""  # or after this: target:… | policy:… | halt
     refused_since: datetime | None = None  # since when nothing but refusals came of it
     paged: bool = False  # it has been refused for longer than the severity's patience
+    rewordings: int = 0  # how many runs in a row have ended since the alert said something else
 
 
 class JournalEntry(msgspec.Struct, frozen=True, kw_only=True):

@@ -81,3 +81,36 @@ async def test_what_flapped_and_speaks_of_another_target_is_not_done_to_the_firs
         await approves(one, old)
         assert one.acts() == []
         assert (new.target, new.stage) == ("campaign/c-2", Stage.WAITING)
+
+
+async def test_words_that_change_with_each_repeat_end_in_a_page_and_a_pause(tmp_path: Path) -> None:
+    async with engine(tmp_path, asks(recheck="1h")) as one:
+        for number in range(72):
+            await one.delivers(noting(f"v{number}"))
+            await one.meets_deadlines()
+            one.later(minutes=5)
+        pages = await one.store.read(lambda tx: tx.pages())
+        assert ["4 times in a row" in page.text for page in pages] == [True]
+        assert len(await one.runs()) <= 4 + 6
+        await one.delivers(noting("still"))
+        one.later(hours=1)
+        await one.meets_deadlines()
+        *_, asked = await one.runs()
+        assert asked.stage is Stage.WAITING
+        await approves(one, asked)
+        assert one.acts() == ["pause"]
+
+
+async def test_words_that_somebody_had_time_to_answer_are_counted_no_more(tmp_path: Path) -> None:
+    async with engine(tmp_path, asks(recheck="1m")) as one:
+        for number in range(9):
+            await one.delivers(noting(f"v{number}"))
+            await one.meets_deadlines()
+            if number % 3 == 2:  # nobody answers in time
+                one.later(hours=2)
+                await one.meets_deadlines()
+                one.later(minutes=40)
+                await one.meets_deadlines()
+        *_, asked = await one.runs()
+        assert (asked.rewordings, asked.stage) == (0, Stage.WAITING)
+        assert not [one for one in await one.store.read(lambda tx: tx.pages()) if "in a row" in one.text]

@@ -103,7 +103,7 @@ class Engine:
         for run in due.runs:
             await self.tells(run, TimePassed())
         for standing in due.dispositions:
-            await self._decides(partial(self.decisions.reconsider, standing=standing))
+            await self._decides(partial(self.decisions.reconsider, refused=standing))
 
     async def runs(self) -> list[Run]:
         """Oldest first."""
