@@ -9,11 +9,13 @@ from typing import Any
 
 import msgspec
 
+from remediator.core.cutting import apart
 from remediator.core.exact import revived, shown, spelled
 from remediator.core.operators import Unread
 
 LONGEST_LEAF = 60
 """Characters of a value that a reason tells."""
+NOWHERE = "not there"
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -41,17 +43,18 @@ def differences(was: Mapping[str, Reading], now: Mapping[str, Reading]) -> list[
     before = _leaves({name: one.shown if one.ok else None for name, one in was.items()})
     after = _leaves({name: one.shown if one.ok else None for name, one in now.items()})
     moved = (name for name in {**before, **after} if before.get(name) != after.get(name))
-    return [
-        f"{name} was {before.get(name, 'not there')}, is {after.get(name, 'not there')}" for name in moved
-    ]
+    told = (
+        (name, *apart(before.get(name, NOWHERE), after.get(name, NOWHERE), LONGEST_LEAF)) for name in moved
+    )
+    return [f"{name} was {then}, is {since}" for name, then, since in told]
 
 
 def _leaves(told: Any, at: str = "") -> dict[str, str]:
-    """Each single value by its path, shortened."""
+    """Each single value by its path, whole."""
     if isinstance(told, dict):
         prefix = f"{at}." if at else ""
         return {path: leaf for name in told for path, leaf in _leaves(told[name], f"{prefix}{name}").items()}
-    return {at: json.dumps(told, ensure_ascii=False, separators=(",", ":"), default=str)[:LONGEST_LEAF]}
+    return {at: json.dumps(told, ensure_ascii=False, separators=(",", ":"), default=str)}
 
 
 class Proof(msgspec.Struct, frozen=True):

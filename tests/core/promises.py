@@ -78,13 +78,12 @@ class Promises:
         self.wire[identity] = act
 
     def _still(self, act: Act, decision: Decision, facts: Facts) -> None:
-        """An undo with a condition goes out with a reading that says so; sent again, under its key only."""
+        """An undo with a condition goes out with a reading that says so, each time that it is sent."""
         undo = facts.policy.step(act.step).undo
         if undo is None or undo.still is None:
             return
         told = {entry.kind: entry.data for entry in decision.entries if entry.data.get("step") == act.step}
-        keyed = act.attempt > 1 and told["sent-again"]["why"] == "the service honours the key"
-        assert keyed or told["still"]["holds"], "an undo is sent, and nobody has read that it may be"
+        assert told["still"]["holds"], "an undo is sent, and nobody has read that it may be"
 
     def _bounded(self, decision: Decision, facts: Facts, *, changes: bool) -> None:
         """Windows hold for every start; what is counted, for a run's first change. Every change counts."""

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from datetime import timedelta
 from typing import Any
 
+import pytest
+
+from remediator.core.evidence import Reading
+from remediator.core.messages import ProbeRead
 from remediator.core.run import Stage, StepState
 from tests.core.campaign import policy, post, proof, undo, votes
+from tests.core.lists import ROWS, each, rows
 from tests.core.stories import Story
 
 QUICK = proof(within="1s")
@@ -195,3 +202,75 @@ def test_a_later_list_of_items_that_nobody_is_asked_about_is_read_before_it_and_
     story = tried(scaling(**scale), "restart").now_reads("instances", json=[0, 1])
     unproved(story).starts("scale[1]").now_reads("instances", json=[]).done().starts("scale[2]").done()
     story.closes("fixed")
+
+
+def test_no_figure_of_a_later_rung_is_old_when_it_begins() -> None:
+    story = unproved(tried(scaling(), "restart").hangs("instances"))
+    asked = story.asked("diagnose:instances")
+    old = Reading(story.now - timedelta(minutes=10), ok=True, value={"json": [0, 1, 2]})
+    story.hears(ProbeRead(asked.round, asked.key, old)).in_stage(Stage.PREPARING)
+    assert len(story.acts) == 1
+    story.now_reads("instances", json=[0, 1, 2, 3]).probe("instances", json=[0, 1, 2, 3]).starts("scale")
+    assert story.acts[-1].call.args["path"] == "/scale/6"
+
+
+def test_a_later_rung_that_waited_for_the_end_of_its_alerts_to_last_is_read_again() -> None:
+    story = tried(scaling(), "restart").hangs("instances")
+    asked = unproved(story).asked("diagnose:instances")
+    story.resolves().hears(
+        ProbeRead(asked.round, asked.key, Reading(story.now, ok=True, value={"json": [0]}))
+    )
+    story.in_stage(Stage.PREPARING).now_reads("instances", json=[0] * 7).later("30s").fires()
+    story.closes("failed", "another case of the decision table").pages("stopped before scale")
+    assert [act.step for act in story.acts] == ["restart"]
+
+
+@pytest.mark.parametrize("gate", [{"waived": "it is only healed"}, votes(oncall=1)])
+@pytest.mark.parametrize("first", [(), ("a", "b", "c", "d", "e", "f"), None])
+def test_what_the_decision_had_no_figures_for_does_not_pass_a_rung_over(
+    gate: dict[str, Any], first: tuple[str, ...] | None
+) -> None:
+    """Its list was empty then, or too long, or there was none."""
+    steps = {"retrigger": post("/retrigger", verify=QUICK), "heal": each("/heal/${each.id}", gate=gate)}
+    given = {"failed": {"count": 0}} if first is None else rows(*first)
+    story = tried(
+        Story(policy(steps, decide=[{"try": list(steps)}], diagnose=ROWS), given=given), "retrigger"
+    )
+    unproved(story.now_reads("failed", **rows("a", "b")["failed"]))
+    if "waived" not in gate:
+        story.asks_people(oncall=1).approve("bob")
+    story.starts("heal[1]").done().starts("heal[2]").done().closes("fixed")
+
+
+def test_a_list_that_is_empty_by_what_is_read_for_it_is_passed_over() -> None:
+    steps = {"retrigger": post("/retrigger", verify=QUICK), "heal": each("/heal/${each.id}")}
+    story = Story(policy(steps, decide=[{"try": list(steps)}], diagnose=ROWS), given=rows())
+    unproved(tried(story, "retrigger")).closes("ineffective", "retrigger was not proved")
+    story.writes("reading", "closed")
+    assert len(story.acts) == 1
+
+
+def test_a_later_step_that_people_are_asked_about_is_not_passed_over_unread() -> None:
+    steps = {"restart": post("/restart"), "heal": each("/heal/${each.id}", gate=votes(oncall=1))}
+    story = Story(policy(steps, diagnose=ROWS), given=rows()).starts("restart")
+    story.now_reads("failed", **rows("a")["failed"]).done().asks_people(oncall=1)
+    story.approve("bob").starts("heal[1]").done().closes("fixed")
+
+
+LONG = "app=registry.example.com/team/shop/storefront-frontend-service:1.2."
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "told"),
+    [
+        (f"{LONG}3", f"{LONG}4", 'was …rontend-service:1.2.3", is …rontend-service:1.2.4"'),
+        ([0] * 60, [0] * 59, "instances.json was "),
+        ("", "x" * 90, f'was "", is "{"x" * 58}…'),
+    ],
+)
+def test_a_long_figure_that_moved_is_told_where_it_did(was: object, now: object, told: str) -> None:
+    steps = {"restart": post("/restart", verify=QUICK), "scale": post("/scale/${string(instances.json)}")}
+    cases = [{"when": f"instances.json == {json.dumps(was)}", "try": list(steps)}, {"do": "nothing"}]
+    story = Story(policy(steps, diagnose=INSTANCES, decide=cases)).probe("instances", json=was)
+    tried(story, "restart").now_reads("instances", json=now)
+    unproved(story).closes("failed", told).pages("instances.json was")

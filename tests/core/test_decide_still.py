@@ -115,10 +115,57 @@ def test_a_halt_or_another_run_meanwhile_is_waited_for_and_then_it_is_read_again
     story.passes("1h").sees(halts=()).passes("5s").reads_still("scale", json={"size": 6}).closes("failed")
 
 
-def test_it_is_not_asked_again_before_a_resend_that_the_key_makes_safe() -> None:
-    story = due("keyed").reads_still("scale", json={"size": 4}).undoes("scale").unknown().undoes("scale")
+def sent(**rest: Any) -> Story:
+    """Sent under a key, and its answer was lost."""
+    return due("keyed", **rest).reads_still("scale", json={"size": 4}).undoes("scale").unknown(LOST)
+
+
+def test_it_is_asked_again_before_the_same_is_sent_once_more_under_its_key() -> None:
+    story = sent().in_stage(Stage.UNDOING).locks().reads_still("scale", json={"size": 4}).undoes("scale")
     story.done().closes("fixed").pages()
+    story.writes("still", "undo-started", "unknown", "still", "sent-again", "undone", "closed")
     assert [act.attempt for act in story.acts] == [1, 1, 2]
+    assert story.acts[1].call == story.acts[2].call
+
+
+def test_one_that_is_lost_does_not_write_over_what_somebody_has_done_since() -> None:
+    story = sent().reads_still("scale", json={"size": 6}).closes("failed", "its outcome is unknown")
+    story.pages("'verify.json.size == 4' does not hold any more (verify.json.size = 6)")
+    assert len(story.acts) == 2
+
+
+def test_one_that_is_lost_has_happened_where_its_proof_holds() -> None:
+    story = sent(verify=proof("verify.value == 0")).reads_still("scale", json={"size": 2})
+    story.reads_undo_proof("scale", value=0).writes("found-out", "undone")
+    story.reads_undo_proof("scale", value=0).closes("fixed", "scale undone").pages()
+    story.step_is("scale", StepState.UNDONE)
+    assert len(story.acts) == 2
+
+
+def test_what_is_lost_and_neither_stands_nor_is_proved_a_person_must_see() -> None:
+    story = sent(verify=proof("verify.value == 0")).reads_still("scale", json={"size": 6})
+    story.reads_undo_proof("scale", value=1).closes("failed", "its outcome is unknown").pages("undo of scale")
+
+
+def test_one_that_was_lost_hours_ago_is_not_sent_again() -> None:
+    """The service may have forgotten the key by now."""
+    story = due("keyed").reads_still("scale", json={"size": 4}).passes("10h").unknown(LOST)
+    story.closes("failed", "its outcome is unknown").pages("overdue", "its outcome is unknown")
+    assert len(story.acts) == 2
+
+
+def test_nor_one_whose_key_was_forgotten_while_it_waited() -> None:
+    story = sent().halted(undos=True).still_fails("scale").passes("15m").sees(halts=()).passes("5s")
+    story.reads_still("scale", json={"size": 4}).closes("failed", "its outcome is unknown")
+    assert len(story.acts) == 2
+
+
+def test_while_one_that_is_lost_cannot_be_read_nothing_is_sent_and_a_person_hears() -> None:
+    story = sent()
+    for _ in range(11):
+        story.still_fails("scale").in_stage(Stage.UNDOING).passes("5s")
+    story.still_fails("scale").closes("failed", "Its outcome is unknown")
+    assert len(story.acts) == 2
 
 
 def test_an_unknown_outcome_is_not_judged_by_what_it_would_have_changed() -> None:

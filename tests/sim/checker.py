@@ -340,11 +340,18 @@ class Checker:
 
     def _left_alone(self, run: Told) -> Iterator[str]:
         """What somebody has changed since is theirs, where the policy looks: but for what it just missed."""
-        for undo in (one for one in run.lines if one.kind == "undo-started"):
-            how = run.policy.step(undo.data["step"]).undo
-            since = self.sim.world.claimed(run.campaign, seconds(undo.at))
-            if how is not None and how.still and since is not None and since < seconds(undo.at - FRESH):
-                yield f"16 {run.id} took back at {seconds(undo.at):.1f} what was changed at {since:.1f}"
+        for line in run.lines:
+            if line.kind == "undo-started" or (line.kind == "sent-again" and line.data.get("undo")):
+                yield from self._written_over(run, line.data["step"], seconds(line.at), FRESH)
+        for sent in self.sim.world.ledger:
+            if sent.run == run.id and sent.undo and not sent.paused:
+                yield from self._written_over(run, sent.step, sent.sent_at, FRESH + START_WITHIN)
+
+    def _written_over(self, run: Told, step: str, at: float, missed: timedelta) -> Iterator[str]:
+        """What was sent at this time, and knows of what had been changed, but for the last moments."""
+        how, since = run.policy.step(step).undo, self.sim.world.claimed(run.campaign, at)
+        if how is not None and how.still and since is not None and since < at - missed.total_seconds():
+            yield f"16 {run.id} took back at {at:.1f} what was changed at {since:.1f}"
 
     def _looked(self, run: Told, step: str) -> float:
         """When a person looked who then settled what had become of a step."""

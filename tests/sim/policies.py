@@ -68,7 +68,8 @@ POLICIES: tuple[Policy, ...] = (
                 verify=_proof(),
                 undo=undo(
                     "/-soft/${campaign}", after="40s", still=still("verify.value == 0", "/claim/${campaign}")
-                ),
+                )
+                | {"via": "keyed"},
             ),
             "hard": post("/hard/${campaign}", gate=votes("40s", "deny", lead=1), verify=_proof()),
         },

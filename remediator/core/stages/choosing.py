@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from remediator.core import bounds
@@ -10,9 +12,9 @@ from remediator.core.catalog import Risk
 from remediator.core.exact import same
 from remediator.core.expression import format_duration
 from remediator.core.failure import alert_over, deadline_over, stop_before, time_box_over
-from remediator.core.gate import Need, covers, needed
+from remediator.core.gate import Need, covers, need, needed
 from remediator.core.messages import Event
-from remediator.core.planning import as_seen, intentions, made_of, spread_out
+from remediator.core.planning import as_seen, highest, intentions, made_of, spread_out
 from remediator.core.repeating import (
     begun,
     items,
@@ -23,7 +25,7 @@ from remediator.core.repeating import (
     risk_of_all,
     stopped,
 )
-from remediator.core.run import Outcome, Refusal, Stage, StepState
+from remediator.core.run import Outcome, Refusal, Run, Stage, StepState
 from remediator.core.stages import holding
 from remediator.core.steps import base_of
 from remediator.core.turn import Turn
@@ -103,22 +105,32 @@ def _played_before(turn: Turn) -> bool:
 
 def _intend(turn: Turn) -> None:
     """Resolve the step; find out whether people are asked about it, or what it is made of is read again."""
-    base = base_of(turn.step.name)
+    base, unresolved = base_of(turn.step.name), turn.run
+    wanted, problem = None, ""
     try:
         wanted = resolve(turn)
     except EvaluationError as error:
-        return stop_before(turn, "expression", str(error))
+        problem = str(error)
+    if (problem or not stands_at(turn, base)) and _may_be_read_anew(unresolved, turn):
+        turn.run = unresolved
+        return _look(turn)
+    if problem:
+        return stop_before(turn, "expression", problem)
     if not stands_at(turn, base):
         return enter(turn)  # its list is empty
-    if wanted is None and not _is_later_rung(turn):
+    if wanted is None and not is_later_rung(turn):
         return ungated(turn)
+    return _look(turn, wanted.steps if wanted is not None else ())
+
+
+def _look(turn: Turn, steps: Iterable[str] = ()) -> None:
+    """At what people are to see of these steps, and once something was done at the figures again."""
     ask = bounds.Ask.of(turn.run.target, turn.facts)
     no = bounds.to_go_on(ask) if turn.run.acted else bounds.to_change(ask)
     if no is not None and turn.run.acted:
         return stop_before(turn, no.bound, no.reason)
     if no is not None:
         return turn.close(Outcome.REFUSED, str(no), no)
-    steps = wanted.steps if wanted is not None else ()
     calls = [one.call for name in steps if (one := turn.run.steps[name].intention) is not None]
     shows = any(previews(call, turn.facts.catalog) for call in calls)
     return turn.enter(Stage.PREVIEWING if shows or turn.run.acted else Stage.WAITING)
@@ -151,7 +163,7 @@ def stands_at(turn: Turn, base: str) -> bool:
     return turn.run.step is not None and base_of(turn.run.step.name) == base
 
 
-def _is_later_rung(turn: Turn) -> bool:
+def is_later_rung(turn: Turn) -> bool:
     """Is it another remedy than the one that was tried, made of figures, and begun without asking anybody?
 
     The steps of a ``do`` are one remedy, and the figures of the decision are theirs: they move them.
@@ -160,6 +172,24 @@ def _is_later_rung(turn: Turn) -> bool:
     if not (run.acted and run.rungs) or begun(run, base) or risk_of_all(run, base) is Risk.SAFE:
         return False
     return not made_of(turn.spec).isdisjoint(turn.policy.diagnose)
+
+
+def _may_be_read_anew(run: Run, turn: Turn) -> bool:
+    """Is the step at the cursor, which has no items or cannot be made yet, perhaps made of other figures?
+
+    Those of the decision are older than what was done since. What counts is what is read for this step, where
+    people may be asked about it, or where it is a later rung that figures are a part of.
+    """
+    policy, catalog = turn.policy, turn.facts.catalog
+    if run.step is None or run.case is None or not (run.acted and policy.diagnose):
+        return False
+    base = base_of(run.step.name)
+    step, case = policy.step(base), policy.decide[run.case]
+    worst = highest(step, catalog)
+    risks = [risk for risk in Risk if risk.rank <= worst.rank]
+    asked = any(need(policy, case, base, risk, run.mode) is not None for risk in risks)
+    rung = bool(run.rungs) and worst is not Risk.SAFE and not made_of(step).isdisjoint(policy.diagnose)
+    return not begun(run, base) and (asked or rung)
 
 
 def _spread(turn: Turn, base: str) -> None:

@@ -21,6 +21,7 @@ from remediator.core.planning import again, as_read, choose_case, probe_call, un
 from remediator.core.repeating import keeps_version
 from remediator.core.run import Gate, Run, Stage
 from remediator.core.stages import diagnosing
+from remediator.core.stages.choosing import is_later_rung
 from remediator.core.turn import Turn
 from remediator.errors import EvaluationError
 
@@ -100,17 +101,18 @@ def _just_over(turn: Turn) -> bool:
 
 
 def _must_be_fresh(turn: Turn) -> bool:
-    """The run's first change, and every step that people have just agreed to.
+    """The run's first change, every step that people have just agreed to, and another remedy made of figures.
 
     Later steps under the same gate, or under none, are not asked: the first may have moved the figures.
     """
-    intention = turn.step.intention
-    first_change = not turn.run.acted and intention is not None and intention.risk is not Risk.SAFE
-    return first_change or (turn.run.acted and opens_with(turn.run, turn.step.name))
+    run, intention = turn.run, turn.step.intention
+    if not run.acted:
+        return intention is not None and intention.risk is not Risk.SAFE
+    return opens_with(run, turn.step.name) or (_gate(run) is None and is_later_rung(turn))
 
 
 def _fresh(turn: Turn) -> bool:
-    if turn.run.gate is not None:
+    if _gate(turn.run) is not None:
         return False  # a person took time to think
     return _young(turn, turn.run.readings)
 

@@ -29,7 +29,7 @@ from remediator.core.messages import (
 from remediator.core.planning import still_call, undo_call, undo_proof_call
 from remediator.core.proving import condition, enough, followed, holds, proof_of_undo, read_as
 from remediator.core.run import Outcome, Run, Stage, StepRun, StepState, Verdict
-from remediator.core.stages.acting import MOST_ATTEMPTS
+from remediator.core.stages.acting import KEY_KNOWN, MOST_ATTEMPTS
 from remediator.core.steps import base_of
 from remediator.core.turn import Turn
 from remediator.errors import EvaluationError
@@ -148,20 +148,29 @@ def _begin(turn: Turn) -> bool:
 
 
 def _send(turn: Turn, name: str) -> bool:
-    """Whether it could be made, and is on its way."""
+    """Whether it could be made, and is on its way. Under one key the very same is sent again."""
+    step = turn.run.steps[name]
+    lost = step.undo_call if _is_lost(step) else None
     try:
-        call = _call(turn, name)
+        call = lost or _call(turn, name)
     except EvaluationError as error:
         _tell_wrong(turn, name, str(error))
         return False
-    attempt = turn.run.steps[name].undo_attempt + 1
+    attempt = step.undo_attempt + 1
     turn.change_step(
-        name, undo_started=True, undo_attempt=attempt, undo_call=call, undo_mark=None, undo_unknown=False
+        name,
+        undo_started=True,
+        undo_attempt=attempt,
+        undo_call=call,
+        undo_sent_at=step.undo_sent_at or turn.now,
+        undo_mark=None,
+        undo_unknown=False,
     )
     if attempt == 1:
         turn.note("undo-started", step=name, call={"operation": call.operation, "args": call.shown})
     else:
-        turn.note("sent-again", step=name, undo=True, attempt=attempt, why="it did not happen, for certain")
+        why = "the service honours the key" if lost else "it did not happen, for certain"
+        turn.note("sent-again", step=name, undo=True, attempt=attempt, why=why)
     turn.act(name, call, attempt=attempt, undo=True)
     turn.show_card()
     return True
@@ -180,7 +189,7 @@ def _finished(turn: Turn, step: StepRun, result: Result) -> None:
             turn.note("undone", step=step.name, answer=shown(answer), left=left)
             _left_alone(turn, step.name, "is not whole", left)
         case Done(result=answer):
-            turn.change_step(step.name, state=StepState.UNDONE, undo_mark=None)
+            turn.change_step(step.name, state=StepState.UNDONE, undo_mark=None, undo_unknown=False)
             turn.note("undone", step=step.name, answer=shown(answer))
             _prove(turn, step.name)
         case Refused(reason=reason) if transacts:
@@ -220,16 +229,25 @@ def _left_alone(turn: Turn, name: str, how: str, why: str) -> None:
     _on(turn)
 
 
+def _is_lost(step: StepRun) -> bool:
+    """Sent under a key, and nobody knows whether it happened: it is sent again if it may be still."""
+    return step.undo_unknown and _fence(step) is Fence.KEY
+
+
+def _may_repeat(turn: Turn, step: StepRun) -> bool:
+    """Under one key a second sending is no second effect, while the service still knows the key."""
+    young = step.undo_sent_at is not None and turn.now < step.undo_sent_at + KEY_KNOWN
+    keyed = _fence(step) is Fence.KEY and step.undo_attempt < MOST_ATTEMPTS
+    return keyed and young and not _obstacle(turn)
+
+
 def _unknown(turn: Turn, step: StepRun, reason: str) -> None:
-    name = step.name
-    undo = step.intention.undo if step.intention is not None else None
-    assert undo is not None and step.undo_call is not None
-    attempt = step.undo_attempt + 1
-    if undo.fence is not Fence.KEY or attempt > MOST_ATTEMPTS or _obstacle(turn):
-        return _gone_wrong(turn, name, f"its outcome is unknown: {reason}")
-    turn.change_step(name, undo_attempt=attempt)
-    turn.note("sent-again", step=name, undo=True, attempt=attempt, why="the service honours the key")
-    return turn.act(name, step.undo_call, attempt=attempt, undo=True)
+    """Had it never left, a second sending would write over whatever somebody has done since the first."""
+    turn.note("unknown", step=step.name, undo=True, attempt=step.undo_attempt, reason=reason)
+    if not _may_repeat(turn, step):
+        return _gone_wrong(turn, step.name, f"its outcome is unknown: {reason}")
+    turn.change_step(step.name, undo_unknown=True)
+    return enter(turn)
 
 
 def _gone_wrong(turn: Turn, name: str, reason: str) -> None:
@@ -270,6 +288,8 @@ def _may_be_sent(turn: Turn, name: str, reading: Reading) -> None:
     turn.change_step(name, undo_still=Proof(reading))
     if not held:
         return _look(turn, name)
+    if _is_lost(step) and not _may_repeat(turn, step):
+        return _gone_wrong(turn, name, "its outcome is unknown, and it may not be sent again by now")
     if reason := _obstacle(turn):
         return _wait(turn, reason)
     return None if _send(turn, name) else enter(turn)
@@ -293,6 +313,9 @@ def _is_undone(turn: Turn, name: str, reading: Reading) -> None:
     turn.note("proof", step=name, undo=True, holds=held, value=reading.shown, error=error)
     if not held:
         return _theirs(turn, name)
+    if _is_lost(step):
+        turn.note("found-out", step=name, undo=True, became="final")
+        return _finished(turn, step, Done())
     turn.change_step(name, undo_started=True, state=StepState.UNDONE)
     turn.note("undo-needless", step=name, reason="somebody has taken it back")
     return _on(turn)
@@ -303,7 +326,9 @@ def _theirs(turn: Turn, name: str) -> None:
     assert step.undo_still is not None and step.undo_still.reading is not None
     seen = read_as(turn.run, turn.policy, asked, step, step.undo_still.reading, turn.now)
     why = printable(f"'{asked.until.text}' does not hold any more ({seen})", 600)
-    _left_alone(turn, name, "was left alone", why)
+    if _is_lost(step):
+        return _gone_wrong(turn, name, f"its outcome is unknown: either it happened or somebody came: {why}")
+    return _left_alone(turn, name, "was left alone", why)
 
 
 def _too_old(turn: Turn, reading: Reading) -> str:
@@ -318,7 +343,8 @@ def _unread(turn: Turn, step: StepRun, reading: Reading, error: str) -> None:
     turn.change_step(step.name, undo_still=Proof(reading, failing=since))
     reason = f"whether it may be sent still cannot be told: {printable(error)}"
     if turn.now + PAUSE >= since + PATIENCE:
-        return _gone_wrong(turn, step.name, f"{reason}. It was not sent")
+        so_far = "Its outcome is unknown" if _is_lost(step) else "It was not sent"
+        return _gone_wrong(turn, step.name, f"{reason}. {so_far}")
     return _wait(turn, reason) if since == turn.now else _pause(turn)
 
 
