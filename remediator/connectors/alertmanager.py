@@ -29,6 +29,7 @@ from remediator.connectors.settings import Authorities, BaseUrl, Headers, Settin
 from remediator.connectors.unoffered import Unoffered
 from remediator.core.calls import printable
 from remediator.core.catalog import Escape, Fence, Holds, Kind, Operation, Param, Risk
+from remediator.core.cutting import words
 from remediator.core.durations import parse_duration
 from remediator.core.evidence import Picture
 from remediator.core.intention import Call
@@ -266,11 +267,11 @@ class Alertmanager(Unoffered):
         try:
             status, raw = await self._request(method, path, body, within, order.late)
         except once.NEVER_SENT as error:
-            return Refused(f"never sent: {once.words(error)}")
+            return Refused(f"never sent: {words(error)}")
         except TimeoutError:
             return Unknown(f"no answer within {within:g} s")
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return Unknown(f"sent, and then: {once.words(error)}")
+            return Unknown(f"sent, and then: {words(error)}")
         said = f"answered {status}: {printable(raw.decode('utf-8', 'replace'))}"
         if status == 200:
             try:
@@ -291,7 +292,7 @@ class Alertmanager(Unoffered):
         except TimeoutError:
             raise ConnectorError(call.connection, f"no answer within {within:g} s") from None
         except (aiohttp.ClientError, OSError, ValueError, RecursionError, _OddError) as error:
-            raise ConnectorError(call.connection, once.words(error), remedy="is its url right?") from None
+            raise ConnectorError(call.connection, words(error), remedy="is its url right?") from None
 
     async def _request(
         self,

@@ -24,11 +24,12 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from remediator.config import Duration
 from remediator.connectors import once
-from remediator.connectors.once import NEVER_SENT, never_late, words
+from remediator.connectors.once import NEVER_SENT, never_late
 from remediator.connectors.settings import BLIND, Authorities, Settings
 from remediator.connectors.unoffered import Unoffered
 from remediator.core.calls import printable
 from remediator.core.catalog import Fence, Kind, Operation, Param, Risk
+from remediator.core.cutting import words
 from remediator.core.evidence import Picture
 from remediator.core.exact import same
 from remediator.core.intention import Call

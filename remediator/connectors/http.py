@@ -24,12 +24,12 @@ from yarl import URL
 from remediator.config import Duration
 from remediator.connectors import once
 from remediator.connectors.decoding import as_json
-from remediator.connectors.once import NEVER_SENT, words
+from remediator.connectors.once import NEVER_SENT
 from remediator.connectors.settings import Authorities, BaseUrl, Headers, Settings, header_problem
 from remediator.connectors.unoffered import Unoffered
 from remediator.core.canonical import inert
 from remediator.core.catalog import Escape, Fence, Kind, Operation, Param, Risk
-from remediator.core.cutting import broken_off, shortened
+from remediator.core.cutting import broken_off, shortened, words
 from remediator.core.escaping import checked_path
 from remediator.core.intention import Call
 from remediator.core.messages import Done, Refused, Result, Unknown
@@ -159,8 +159,8 @@ class _Answer:
     encoded: str = ""  # a Content-Encoding that was not asked for
 
     def shown(self) -> dict[str, Any]:
-        text = "" if self.encoded else self.raw.decode("utf-8", "replace")
-        kept = broken_off(text) if len(self.raw) >= MOST_BYTES else text
+        text = "" if self.encoded else self.raw[:MOST_BYTES].decode("utf-8", "replace")
+        kept = broken_off(text) if len(self.raw) > MOST_BYTES else text
         return {
             "status": self.status,
             "json": as_json(text),
@@ -305,13 +305,13 @@ def judged(shown: Mapping[str, Any], brief: str, ok: frozenset[int], *, keyed: b
 
 
 async def _first(response: aiohttp.ClientResponse) -> bytes:
-    """The whole body, or its first 64 KiB. A body that breaks off before that raises."""
+    """The whole body, or of a longer one its first 64 KiB and one byte. One that breaks off before raises."""
     body = bytearray()
     async for chunk in response.content.iter_chunked(8192):
         body += chunk
-        if len(body) >= MOST_BYTES:
+        if len(body) > MOST_BYTES:
             break
-    return bytes(body[:MOST_BYTES])
+    return bytes(body[: MOST_BYTES + 1])
 
 
 def _method(args: Mapping[str, Any]) -> str:

@@ -14,8 +14,6 @@ from typing import Any
 
 import aiohttp
 
-from remediator.core.cutting import shortened
-
 CONNECT = 5.0
 """Seconds to connect, at most; ever less than the whole, so that nothing sent is told from no answer."""
 
@@ -102,8 +100,3 @@ def send_only_once(session: aiohttp.ClientSession) -> None:
     if getattr(session, "_retry_connection", None) is not True:
         raise _CannotSendOnceError(f"aiohttp {aiohttp.__version__} is not known to send a request only once")
     session._retry_connection = False  # noqa: SLF001 - see above
-
-
-def words(error: BaseException) -> str:
-    """What went wrong, in one short text."""
-    return shortened(str(error)) or type(error).__name__

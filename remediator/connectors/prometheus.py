@@ -22,7 +22,7 @@ from remediator.connectors.settings import Authorities, BaseUrl, Headers, Settin
 from remediator.connectors.unoffered import Unoffered
 from remediator.core.calls import printable
 from remediator.core.catalog import Escape, Kind, Operation, Param
-from remediator.core.cutting import shortened
+from remediator.core.cutting import words
 from remediator.core.intention import Call
 from remediator.errors import ConnectorError
 from remediator.ports import ConnectorKind
@@ -245,7 +245,7 @@ def _root(error: BaseException) -> str:
     """The innermost reason, without the layers of pools and adapters around it."""
     while error.__context__ is not None:
         error = error.__context__
-    return shortened(str(error)) or type(error).__name__
+    return words(error)
 
 
 KIND = ConnectorKind(

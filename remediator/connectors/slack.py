@@ -20,7 +20,7 @@ from remediator.connectors.settings import Settings
 from remediator.connectors.unoffered import Unoffered
 from remediator.core.canonical import digest
 from remediator.core.catalog import Escape, Kind, Operation, Param, Risk
-from remediator.core.cutting import shortened
+from remediator.core.cutting import shortened, words
 from remediator.core.intention import Call
 from remediator.core.messages import Done, Refused, Result, Unknown
 from remediator.ports import ConnectorKind, Order
@@ -108,7 +108,7 @@ class SlackMessages(Unoffered):
         except TimeoutError:
             return Unknown(f"no answer from Slack within {within:g} s")
         except Exception as error:  # noqa: BLE001 - it was sent; whatever the answer did to the library
-            return Unknown(f"sent, and then: {shortened(str(error)) or type(error).__name__}")
+            return Unknown(f"sent, and then: {words(error)}")
 
 
 def _judge(error: SlackApiError) -> Result:

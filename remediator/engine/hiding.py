@@ -65,7 +65,10 @@ def _spellings(secret: str) -> set[str]:
 
 
 def _without_rests(text: str, hidden: Collection[str]) -> str:
-    """The text without what a cut has left of a secret: its beginning before a seam, its end after one."""
+    """The text without what a cut has left of a secret: its beginning before a seam, its end after one.
+
+    Up to five characters of it may stand there still: as few would be found at half of all seams.
+    """
     if SEAM not in text:
         return text
     hidden = [one for one in hidden if one[:SHORTEST] in text or one[-SHORTEST:] in text]

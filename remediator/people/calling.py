@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from remediator.config import Slack as SlackApp
+from remediator.core.cutting import words
 from remediator.people.lettering import cut
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class SlackCalls:
         except TimeoutError:
             return Answer(error=f"no answer from Slack within {WITHIN:g} s", unknown=True)
         except Exception as error:  # noqa: BLE001 - a page must not die of what an answer did to the library
-            return Answer(error=cut(str(error), 300) or type(error).__name__, unknown=True)
+            return Answer(error=words(error), unknown=True)
 
 
 def _refused(error: Any) -> Answer:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
+from remediator.core.cutting import words
 from remediator.people.calling import SlackCalls
 from remediator.people.origin import of_slack
 from remediator.ports import CardRef
@@ -69,4 +70,4 @@ async def _send(url: str, data: bytes) -> str:
     except TimeoutError:
         return f"the upload took longer than {WITHIN:g} s"
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        return str(error)[:300] or type(error).__name__
+        return words(error)

@@ -12,6 +12,7 @@ import msgspec
 
 from remediator.config import Person
 from remediator.config import Slack as SlackApp
+from remediator.core.cutting import words
 from remediator.core.run import Gate, Page, Question, Run
 from remediator.errors import ConnectorError
 from remediator.people.blocks import Block, button, buttons, mrkdwn, section
@@ -159,7 +160,7 @@ class SlackRoad:
                     channel=self._app.channel, user=person, text=cut(escaped(text), 1000)
                 )
         except (SlackApiError, TimeoutError, OSError, aiohttp.ClientError) as error:
-            log.warning("a person could not be told", extra={"user": user, "problem": str(error)[:300]})
+            log.warning("a person could not be told", extra={"user": user, "problem": words(error)})
 
     def _page_blocks(self, page: Page, text: str) -> list[Block]:
         acknowledge = button("Acknowledge", "ack", page.id, style="primary")

@@ -23,6 +23,7 @@ import aiohttp
 
 from remediator.config import Person
 from remediator.config import Slack as SlackApp
+from remediator.core.cutting import shortened, words
 from remediator.errors import ConnectorError
 from remediator.people.calling import SlackCalls
 from remediator.people.clicks import read_click
@@ -256,7 +257,7 @@ class _Connection:
                 async with asyncio.timeout(ANSWER_S):
                     await client.send_socket_mode_response(SocketModeResponse(request.envelope_id))
         except (OSError, TimeoutError, aiohttp.ClientError) as error:
-            log.warning("a click could not be acknowledged", extra={"problem": str(error)[:300]})
+            log.warning("a click could not be acknowledged", extra={"problem": words(error)})
         except Exception:
             log.exception("an envelope could not be dealt with")
         finally:
@@ -286,4 +287,4 @@ class _Overheard(logging.Handler):
     last = ""
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.last = record.getMessage()[:300]
+        self.last = shortened(record.getMessage())

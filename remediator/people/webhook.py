@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import aiohttp
 
 from remediator.config import PageHook
+from remediator.core.cutting import words
 from remediator.core.run import Page, Question, Run
 from remediator.ports import CardRef, Told
 
@@ -49,7 +50,7 @@ class WebhookRoad:
         except TimeoutError:
             return Told(ok=False, road=self.road, detail=f"no answer within {WITHIN:g} s")
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return Told(ok=False, road=self.road, detail=str(error)[:300] or type(error).__name__)
+            return Told(ok=False, road=self.road, detail=words(error))
 
     async def card(self, run: Run, ref: CardRef | None) -> CardRef | None:  # noqa: ARG002 - the port's
         """A webhook has no cards."""

@@ -83,6 +83,14 @@ async def test_only_the_first_64_kib_are_kept() -> None:
     assert read["text"] == "x" * MOST_BYTES + "…"
 
 
+async def test_what_is_just_as_long_is_whole() -> None:
+    whole = json.dumps("x" * (MOST_BYTES - 2)).encode()
+    async with peer(answers(200, whole)) as other:
+        read = await service(other).read(get(), timeout=5)
+    assert read["text"] == whole.decode()
+    assert read["json"] == "x" * (MOST_BYTES - 2)
+
+
 async def test_a_compressed_bomb_is_not_unpacked() -> None:
     bomb = gzip.compress(b"0" * 50_000_000)
     async with peer(answers(200, bomb, "Content-Encoding: gzip")) as other:

@@ -21,8 +21,9 @@ import aiohttp
 from remediator.connectors import once
 from remediator.connectors.kubernetes.kinds import Place
 from remediator.connectors.kubernetes.settings import KubernetesSettings
-from remediator.connectors.once import NEVER_SENT, never_late, words
+from remediator.connectors.once import NEVER_SENT, never_late
 from remediator.core.calls import printable
+from remediator.core.cutting import words
 from remediator.core.messages import Refused, Result, Unknown
 from remediator.errors import ConnectorError
 
