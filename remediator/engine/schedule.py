@@ -10,7 +10,9 @@ import logging
 import math
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from remediator.core.alert import Alert, Delivery
@@ -47,6 +49,17 @@ NEAR = timedelta(hours=1)
 
 MOST_ROWS = 1000
 """Rows of one watch that may become alerts; more is a mistake of the query."""
+
+
+@dataclass(frozen=True)
+class _Firing:
+    """A watch that was read."""
+
+    policy: Policy
+    at: datetime
+    asked: float  # when, by the store's monotonic clock
+    within: float  # seconds that its operation takes at most
+    reading: Reading
 
 
 class Schedule:
@@ -113,24 +126,25 @@ class Schedule:
         assert policy.watch is not None
         scheduled_at, within = slot(policy.watch, clock.now()), longest(policies.catalog, policy.watch.use)
 
-        async def keep(tx: Tx) -> None:
-            age = clock.monotonic() - asked
-            if await tx.later_firing(f"{name}/kept", scheduled_at):
-                return  # what it says was overtaken
-            late = Reading(tx.now, ok=False, error=f"its answer is {age:.0f} s old, which is too late")
-            await self._keep(tx, policy, reading if age <= within + KEEP_S else late)
-            await tx.claim_firing(f"{name}/kept", scheduled_at)
-
         try:
             if not await self._store.transact(lambda tx: tx.claim_firing(name, scheduled_at)):
                 return
             asked = clock.monotonic()
             reading = await self._read(policy, policies)
-            await self._store.transact(keep)
+            firing = _Firing(policy, scheduled_at, asked, within, reading)
+            await self._store.transact(partial(self._keep_newest, firing=firing))
         except StoreError as error:
             log.warning("a watch could not be kept", extra={"policy": name, "problem": str(error)})
             return
         self._driver.accepted()
+
+    async def _keep_newest(self, tx: Tx, firing: _Firing) -> None:
+        """What it says, unless that was overtaken."""
+        age = self._store.clock.monotonic() - firing.asked
+        if not await tx.claim_newest_firing(f"{firing.policy.name}/kept", firing.at):
+            return
+        late = Reading(tx.now, ok=False, error=f"its answer is {age:.0f} s old, which is too late")
+        await self._keep(tx, firing.policy, firing.reading if age <= firing.within + KEEP_S else late)
 
     async def _read(self, policy: Policy, policies: PolicySet) -> Reading:
         now = self._store.clock.now()

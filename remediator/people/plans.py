@@ -117,7 +117,6 @@ def _undo(intention: Intention) -> str:
     how = {"call": undo.call.operation, "args": undo.call.shown} if undo.call is not None else undo.source
     how = {**how, **{key: one for key, one in undo.source.items() if key in ("judged", "still")}}
     risk = "" if undo.risk is None else f", which is {undo.risk} while the act is not"
-    still = (
-        f", if '{plainly(when)}' still holds" if (when := undo.source.get("still", {}).get("when")) else ""
-    )
+    when = undo.source.get("still", {}).get("when")
+    still = f", if '{plainly(when)}' still holds" if when else ""
     return f"taken back{after}{early}{still}{risk}: {spelled(how)}"

@@ -319,8 +319,8 @@ class Tx(Protocol):
         """True for the one caller that may run this firing of a watch."""
         ...
 
-    async def later_firing(self, watch: str, than: datetime) -> bool:
-        """Was one claimed that is later than this?"""
+    async def claim_newest_firing(self, watch: str, scheduled_at: datetime) -> bool:
+        """The same, and not once a later one was claimed so, however many daemons ask at the same time."""
         ...
 
     async def keep_policy(self, policy: KeptPolicy) -> None: ...

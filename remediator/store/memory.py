@@ -267,8 +267,9 @@ class MemoryTx(AlertChanges):
         self._changes.set(firings, (watch, scheduled_at), None)
         return True
 
-    async def later_firing(self, watch: str, than: datetime) -> bool:
-        return any(name == watch and at > than for name, at in self._tables.firings)
+    async def claim_newest_firing(self, watch: str, scheduled_at: datetime) -> bool:
+        overtaken = any(name == watch and at > scheduled_at for name, at in self._tables.firings)
+        return not overtaken and await self.claim_firing(watch, scheduled_at)
 
     async def keep_policy(self, policy: KeptPolicy) -> None:
         self._changes.set(self._tables.policies, policy.version, policy)

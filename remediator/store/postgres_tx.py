@@ -29,7 +29,7 @@ from remediator.store.journal import START, link
 from remediator.store.postgres_alerts import AlertQuestions, as_disposition
 from remediator.store.postgres_pruning import PruneQuestions
 from remediator.store.postgres_session import Row, dispositions_in
-from remediator.store.postgres_writes import plain
+from remediator.store.postgres_writes import WATCH, plain
 from remediator.store.sqlite_rows import (
     as_json,
     micros,
@@ -325,9 +325,13 @@ class PostgresTx(AlertQuestions, PruneQuestions):
         await self._done((), "DELETE FROM firings WHERE watch = $1 AND at < $2", watch, micros(oldest))
         return bool(await self._done((), CLAIM_FIRING, watch, micros(scheduled_at)))
 
-    async def later_firing(self, watch: str, than: datetime) -> bool:
+    async def claim_newest_firing(self, watch: str, scheduled_at: datetime) -> bool:
+        key = f"{WATCH}:{watch}"
+        await self._done((), "SELECT take_locks($1, $2)", [key], not self._held)
+        self._held.add(key)
         later = "SELECT 1 FROM firings WHERE watch = $1 AND at > $2 LIMIT 1"
-        return bool(await self._rows(set(), later, watch, micros(than)))
+        overtaken = await self._row((), later, watch, micros(scheduled_at))
+        return overtaken is None and await self.claim_firing(watch, scheduled_at)
 
     async def keep_policy(self, policy: KeptPolicy) -> None:
         self._put("policies", "policy", policy.version, policy.name, policy.text, policy.file)

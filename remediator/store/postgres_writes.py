@@ -15,6 +15,9 @@ from remediator.core.run import Run, Stage
 from remediator.ports import Scope
 from remediator.store.sqlite_rows import as_json
 
+WATCH = "0watch"
+"""Whoever keeps what a watch found. Before all others, so that it may be waited for."""
+
 HALT = "2halt"
 """Shared by all who start something; with ``!`` alone."""
 

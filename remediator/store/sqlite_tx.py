@@ -361,9 +361,10 @@ class SqliteTx(RunStatements, PruneStatements):
         claim = "INSERT OR IGNORE INTO firings (watch, at) VALUES (?, ?)"
         return self._execute(claim, (watch, micros(scheduled_at))).rowcount > 0
 
-    async def later_firing(self, watch: str, than: datetime) -> bool:
+    async def claim_newest_firing(self, watch: str, scheduled_at: datetime) -> bool:
         later = "SELECT 1 FROM firings WHERE watch = ? AND at > ? LIMIT 1"
-        return bool(list(self._rows(later, (watch, micros(than)))))
+        overtaken = self._row(later, (watch, micros(scheduled_at)))
+        return overtaken is None and await self.claim_firing(watch, scheduled_at)
 
     async def keep_policy(self, policy: KeptPolicy) -> None:
         self._execute(

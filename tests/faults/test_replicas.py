@@ -6,7 +6,9 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from random import Random
+from statistics import median
 
 import pytest
 import pytest_asyncio
@@ -110,8 +112,11 @@ async def test_a_schedule_fires_once_over_all_of_them_whoever_is_killed(play: Pl
     fired, seconds = peer.reads["troubles"] - before, time.monotonic() - began
     assert fired <= seconds + 2
     async with play.cluster.server.connected(DATABASE) as db:
-        slots = await db.fetchval("SELECT count(*) FROM remediator.firings WHERE watch = $1", WATCHED)
-    assert peer.reads["troubles"] <= slots
+        rows = await db.fetch("SELECT at FROM remediator.firings WHERE watch = $1 ORDER BY at", WATCHED)
+    slots = [row["at"] // 1_000_000 for row in rows]
+    assert peer.reads["troubles"] <= len(slots)
+    apart = [later - earlier for earlier, later in pairwise(slots[-6:])]
+    assert median(apart) == 1, "each second, unless the machine stood still for a moment"
     assert peer.times("found") == 1
     await play.cluster.replicas[0].start()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 import pytest
@@ -687,12 +687,22 @@ class RestContract:
         assert await store.transact(lambda tx: tx.claim_firing("disk", NOON)) is False
         assert await store.transact(lambda tx: tx.claim_firing("disk", NOON + MINUTE)) is True
         assert await store.transact(lambda tx: tx.claim_firing("cert", NOON)) is True
-        assert await store.read(lambda tx: tx.later_firing("disk", NOON)) is True
-        assert await store.read(lambda tx: tx.later_firing("disk", NOON + MINUTE)) is False
-        assert await store.read(lambda tx: tx.later_firing("cert", NOON)) is False
         rig.clock.advance(2000 * HOUR)
         assert await store.transact(lambda tx: tx.claim_firing("disk", NOON + 2000 * HOUR)) is True
         assert await store.transact(lambda tx: tx.claim_firing("disk", NOON)) is False
+
+    async def test_a_firing_that_was_overtaken_is_not_claimed_as_the_newest(self, store: Store) -> None:
+        async def newest(watch: str, at: datetime) -> bool:
+            return await store.transact(lambda tx: tx.claim_newest_firing(watch, at))
+
+        asked = [
+            ("disk", NOON),
+            ("disk", NOON),
+            ("disk", NOON + HOUR),
+            ("disk", NOON + MINUTE),
+            ("cert", NOON),
+        ]
+        assert [await newest(*one) for one in asked] == [True, False, True, False, True]
 
     async def test_policies_and_cards_are_kept(self, store: Store) -> None:
         policy = KeptPolicy("v1", "unstick", "name: unstick", "unstick.yaml")

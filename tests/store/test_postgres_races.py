@@ -187,6 +187,22 @@ async def test_a_run_that_somebody_else_moved_is_read_again(two: tuple[Store, St
     assert await b.read(lambda tx: tx.run("r1")) == moved
 
 
+async def test_of_two_firings_at_once_the_older_is_not_kept_over_the_newer(two: tuple[Store, Store]) -> None:
+    a, b = two
+    older: list[asyncio.Task[bool]] = []
+
+    async def newer(tx: Tx) -> bool:
+        newest = await tx.claim_newest_firing("disk/kept", NOON + MINUTE)
+        if not older:
+            asks = b.transact(lambda tx: tx.claim_newest_firing("disk/kept", NOON))
+            older.append(asyncio.ensure_future(asks))
+            await asyncio.wait(older, timeout=0.5)  # it waits for this transaction, or would have answered
+        return newest
+
+    assert await a.transact(newer)
+    assert not await older[0]
+
+
 async def test_a_result_counts_once(two: tuple[Store, Store]) -> None:
     a, b = two
     await a.transact(lambda tx: tx.save_run(a_run(), None))
