@@ -181,6 +181,14 @@ class Decisions:
                     await self._consider(tx, versioned, now.alert, done)
         return done
 
+    async def decide_later(self, tx: Tx, alert: Alert, problem: str) -> Committed:
+        """It could not be considered: as `reconsider` does it, at once and until it goes well."""
+        refusal = Refusal("defect", f"it cannot be decided: {problem}", again_at=tx.now)
+        for versioned in self._policies().matching(alert):
+            if standing.unanswered(await tx.disposition(versioned.policy.name, alert.fingerprint)):
+                await standing.stand(tx, versioned.policy.name, alert.fingerprint, refusal)
+        return Committed()
+
     async def reconsider(self, tx: Tx, refused: Disposition) -> Committed:
         """A refusal's time has come, or what it waited for: decide again, if it still fires."""
         done = Committed()

@@ -18,9 +18,10 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from remediator.core.alert import PORTION, Alert
-from remediator.core.calls import printable
 from remediator.core.messages import Event, PolicyChanged
 from remediator.engine.decisions import Committed, Decisions
+from remediator.engine.inbox import Inbox
+from remediator.engine.setbacks import Setbacks, problem_of
 from remediator.errors import LeaseLost, StoreError
 from remediator.ports import (
     NOTHING,
@@ -29,7 +30,6 @@ from remediator.ports import (
     Disposition,
     Due,
     Pending,
-    Received,
     Store,
     Tx,
 )
@@ -43,20 +43,6 @@ BUSY_S = 0.1
 REST_S = 0.05
 """Between two looks for deadlines: each commit may have moved one, and there may be hundreds in a second."""
 BATCH = 64
-BROKEN_PAUSE = timedelta(minutes=1)
-"""How long what cannot be decided, for a defect of ours, is left alone."""
-
-FIRST_PAUSE = timedelta(seconds=1)
-"""How long that is left alone which the store, though it works, did not keep; doubled with each time."""
-TRIES = 5
-"""After so many of these somebody is told: half a minute."""
-
-
-WHOLE_TRIES = 3
-"""So often a portion fails before its first delivery is taken apart; the second time it is alone already."""
-
-STANDSTILL_S = 60.0
-"""So long the inbox may stand still before somebody is told."""
 
 
 class Performs(Protocol):
@@ -83,18 +69,15 @@ class Driver:
         self.decisions = decisions
         self._clock = clock
         self._on_page = on_page
-        self._on_bug = on_bug
+        self._setbacks = Setbacks(store, on_bug)
+        self._inbox = Inbox(store, decisions, clock, self.commit, self._setbacks)
         self._performer: Performs | None = None
-        self._inbox = asyncio.Event()
+        self._delivered = asyncio.Event()
         self._deadlines = asyncio.Event()
         self._watchers: list[Callable[[str], None]] = []
-        self._tries: dict[str, int] = {}  # what could not be decided: how often in a row
         self._unheard: set[str] = set()  # runs that could not be told that policies changed
-        self.depth = 0  # deliveries that wait, as far as is known
         self.stale = False  # other replicas have newer policies: nothing is opened here
         self.store_works = True
-        self._portions = 0  # of the inbox, that failed one after the other
-        self._stands: float | None = None  # since when the inbox stands still
         self.life: Callable[[], object] = lambda: None  # of this replica: another object once it began anew
         self.lost: Callable[[], None] = lambda: None  # others have taken over from it
 
@@ -107,10 +90,15 @@ class Driver:
         self._watchers.append(changed)
         return lambda: self._watchers.remove(changed)
 
+    @property
+    def depth(self) -> int:
+        """Deliveries that wait, as far as is known."""
+        return self._inbox.depth
+
     def accepted(self) -> None:
         """A delivery was committed to the inbox."""
-        self.depth += 1
-        self._inbox.set()
+        self._inbox.depth += 1
+        self._delivered.set()
 
     def look(self) -> None:
         """Some deadline may have moved."""
@@ -118,7 +106,7 @@ class Driver:
 
     def woken(self) -> None:
         """Another daemon has left something to do."""
-        self._inbox.set()
+        self._delivered.set()
         self._deadlines.set()
 
     # ── Work that others bring ────────────────────────────────────────────────────────────────────
@@ -182,7 +170,7 @@ class Driver:
             try:
                 await self.commit(partial(self.decisions.consider, alerts=alerts))
             except Exception as error:  # find the alert that it is about, and let the others through
-                await self._unless_down(error)
+                await self._setbacks.unless_down(error)
                 log.exception("alerts cannot be decided together")
                 for alert in alerts:
                     await self._consider(alert)
@@ -193,22 +181,22 @@ class Driver:
         if await self.tell_one(run_id, PolicyChanged()):
             self._unheard.discard(run_id)
 
-    async def _consider(self, alert: Alert, tries: int = 1) -> None:
+    async def _consider(self, alert: Alert) -> None:
+        """One that cannot be decided now is a refusal whose time has come: see `_decide_later`."""
         try:
             await self.commit(partial(self.decisions.consider, alerts=[alert]))
         except Exception as error:
-            await self._unless_down(error)
+            await self._setbacks.unless_down(error)
             log.exception("an alert cannot be decided", extra={"fingerprint": alert.fingerprint})
-            if isinstance(error, StoreError) and tries < TRIES:  # it may only have stumbled
-                return await self._consider(alert, tries + 1)
-            await self._bug(f"alert:{alert.fingerprint}", f"alert {alert.name} cannot be decided", error)
+            later = partial(self.decisions.decide_later, alert=alert, problem=problem_of(error))
+            await self.commit(later)
 
     # ── Loops ─────────────────────────────────────────────────────────────────────────────────────
 
     async def run(self) -> None:
         """Until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._forever(self._drain_inbox, self._inbox), name="inbox")
+            tasks.create_task(self._forever(self._drain_inbox, self._delivered), name="inbox")
             tasks.create_task(self._forever(self.meet_deadlines, self._deadlines, REST_S), name="deadlines")
 
     async def _forever(
@@ -231,76 +219,10 @@ class Driver:
 
     async def _drain_inbox(self) -> float:
         while not self.stale:
-            try:
-                settled = await self._admit(1 if self._portions else BATCH)
-            except StoreError as error:
-                await self._stands_still(error)
-                raise
-            self._portions, self._stands = 0, None
-            if settled == 0:  # whatever came meanwhile has woken us again
-                self.depth = 0
+            if await self._inbox.admit() == 0:
+                await self._inbox.try_again()
                 break
-            self.depth = max(0, self.depth - settled)
         return POLL_S
-
-    async def _admit(self, limit: int) -> int:
-        """Some deliveries, in order, in one transaction: what is being accepted meanwhile waits no longer."""
-        settled = 0
-
-        async def work(tx: Tx) -> Committed:
-            nonlocal settled
-            done = Committed()
-            claimed = await tx.claim_inbox(limit, PORTION)
-            settled = len(claimed)
-            for received in claimed:
-                done += await self.decisions.admit(tx, received)
-            return done
-
-        try:
-            await self.commit(work)
-        except StoreError:
-            self._portions += 1
-            if self._portions < WHOLE_TRIES or self._portions % WHOLE_TRIES:
-                raise
-            log.warning("a delivery cannot be decided on whole: its alerts are, one by one")
-            for received in await self._store.read(lambda tx: tx.inbox(1)):
-                await self._admit_singly(received)
-            return 1
-        except Exception:  # a bug of ours: find the alert that it is about, and let its siblings through
-            log.exception("deliveries cannot be decided together")
-            for received in await self._store.read(lambda tx: tx.inbox(settled)):
-                await self._admit_singly(received)
-        return settled
-
-    async def _admit_singly(self, received: Received) -> None:
-        """Each alert by itself; one that cannot be decided is set aside, and a person told."""
-        for alert in received.delivery.alerts:
-            alone = msgspec.structs.replace(received.delivery, alerts=(alert,))
-            try:
-                await self.commit(partial(self.decisions.hear, delivery=alone))
-            except StoreError:
-                raise
-            except Exception as error:
-                log.exception("an alert cannot be decided", extra={"fingerprint": alert.fingerprint})
-                await self._bug(f"alert:{alert.fingerprint}", f"alert {alert.name} cannot be decided", error)
-        await self._store.transact(lambda tx: tx.settle_delivery(received.id))
-
-    async def _stands_still(self, error: StoreError) -> None:
-        """Whether the store answers shows with the page: where it does not, others tell of that."""
-        now = self._clock.monotonic()
-        self._stands = now if self._stands is None else self._stands
-        if now - self._stands < STANDSTILL_S:
-            return
-        text = (
-            f"for a minute no delivery of the inbox could be decided on, though the store answers: {error}. "
-            "Alerts are kept, and nothing is done about them; see the log, and the load of the database"
-        )
-        with contextlib.suppress(StoreError):
-            await self._on_bug("inbox", text)
-            self._stands = None
-
-    async def _bug(self, key: str, what: str, error: Exception) -> None:
-        await self._on_bug(f"bug:{key}", f"{what}: {_problem(error)}. {_remedy(error)}")
 
     async def meet_deadlines(self) -> float:
         """All of them that are due; how long nothing will be."""
@@ -339,40 +261,35 @@ class Driver:
         try:
             done = await work
         except Exception as error:
-            await self._unless_down(error)
+            await self._setbacks.unless_down(error)
             log.exception("a run cannot be decided", extra={"run": run_id})
             await self._put_aside(run_id, error)
             return None
-        self._tries.pop(run_id, None)
+        self._setbacks.over(run_id)
         return done
 
     async def _put_aside(self, run_id: str, error: Exception) -> None:
         """Its row stays as it is, and is tried again; a person is told, once. The others go on."""
-        pause, lasting = self._failed(run_id, error)
+        pause, lasting = self._setbacks.failed(run_id, error)
         if lasting and run_id not in {one.run for one in await self._store.read(lambda tx: tx.aside())}:
-            await self._bug(f"run:{run_id}", f"run {run_id} cannot be decided, and is put aside", error)
-        problem = _problem(error) if lasting else ""
+            what = f"run {run_id} cannot be decided, and is put aside"
+            await self._setbacks.tell(run_id, f"run:{run_id}", what, error)
+        problem = problem_of(error) if lasting else ""
         await self._store.transact(lambda tx: tx.put_aside(run_id, tx.now + pause, problem))
 
-    def _failed(self, key: str, error: Exception) -> tuple[timedelta, bool]:
-        """How long it is left alone now, and whether that lasts: the store may only have stumbled."""
-        tries = self._tries[key] = self._tries.get(key, 0) + 1
-        if not isinstance(error, StoreError):
-            return BROKEN_PAUSE, True
-        return min(BROKEN_PAUSE, FIRST_PAUSE * 2 ** min(tries - 1, 10)), tries >= TRIES
-
     async def go_past(self, key: str, what: str, error: Exception) -> None:
-        """One of many things cannot be done: a person is told. Raises StoreError if nothing works."""
-        await self._unless_down(error)
-        if not isinstance(error, StoreError):  # it may only have stumbled
-            await self._bug(key, what, error)
+        """One of many things cannot be done: a person is told. Raises StoreError if nothing works.
 
-    async def _unless_down(self, error: Exception) -> None:
-        """Raises what was raised, or what is now, if it is about the store and not about one row."""
-        if isinstance(error, LeaseLost):
-            raise error
-        if isinstance(error, StoreError):
-            await self._store.transact(_nothing)
+        Until `done` says that it could be.
+        """
+        await self._setbacks.unless_down(error)
+        _, lasting = self._setbacks.failed(key, error)
+        if lasting:
+            await self._setbacks.tell(key, key, what, error)
+
+    def done(self, key: str) -> None:
+        """What was gone past could be done."""
+        self._setbacks.over(key)
 
     async def _reconsider(self, standing: Sequence[Disposition]) -> None:
         """In one transaction: one run's end may wake all who were refused in a storm."""
@@ -386,7 +303,7 @@ class Driver:
         try:
             await self.commit(work)
         except Exception as error:
-            await self._unless_down(error)
+            await self._setbacks.unless_down(error)
             log.exception("refusals cannot be decided again together")
             if len(standing) > 1:
                 for one in standing:
@@ -395,15 +312,17 @@ class Driver:
                 await self._decide_later(standing[0], error)
         else:
             for one in standing:
-                self._tries.pop(_again(one), None)
+                self._setbacks.over(_again(one))
 
     async def _decide_later(self, about: Disposition, error: Exception) -> None:
-        pause, lasting = self._failed(_again(about), error)
+        key = _again(about)
+        pause, lasting = self._setbacks.failed(key, error)
         await self._store.transact(
             lambda tx: tx.put_disposition(msgspec.structs.replace(about, again_at=tx.now + pause))
         )
         if lasting:
-            await self._bug(_again(about), f"policy {about.policy} cannot decide", error)
+            what = f"policy {about.policy} cannot decide on alert {about.fingerprint}"
+            await self._setbacks.tell_of_many(key, key, what, error)
 
 
 def _portions(many: Sequence[T]) -> Iterator[Sequence[T]]:
@@ -413,24 +332,6 @@ def _portions(many: Sequence[T]) -> Iterator[Sequence[T]]:
 
 def _again(about: Disposition) -> str:
     return f"again:{about.policy}:{about.fingerprint}"
-
-
-def _problem(error: Exception) -> str:
-    return printable(error.problem if isinstance(error, StoreError) else f"{type(error).__name__}: {error}")
-
-
-def _remedy(error: Exception) -> str:
-    """What a person does about something that cannot be decided."""
-    if isinstance(error, StoreError | msgspec.DecodeError):
-        return (
-            "The others go on, and it is tried again and again. Does another version of Remediator run beside"
-            " this one? Or was the store changed by hand? `remediator audit verify` looks at its journals"
-        )
-    return "This is a defect of Remediator: see its log"
-
-
-async def _nothing(_tx: Tx) -> None:
-    """Only whether the store works."""
 
 
 async def _due(tx: Tx) -> tuple[Due, datetime | None]:

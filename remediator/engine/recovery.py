@@ -80,6 +80,7 @@ async def take_over(store: Store, driver: Driver, performer: Performs, silence: 
             await driver.go_past(f"holder:{gone}", what, error)
             log.exception(what)
             continue
+        driver.done(f"holder:{gone}")
         log.info("taking over", extra={"replica": gone or "(let go)", "effects": len(pending)})
         found += len(pending)
         await go_on(driver, performer, pending)

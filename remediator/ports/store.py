@@ -8,7 +8,7 @@ once, and both stores stay thin.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
@@ -57,10 +57,11 @@ class Tx(Protocol):
         """The oldest deliveries not yet settled."""
         ...
 
-    async def claim_inbox(self, limit: int, alerts: int) -> list[Received]:
+    async def claim_inbox(self, limit: int, alerts: int, but: Collection[int] = ()) -> list[Received]:
         """The oldest that no other transaction is deciding on, for this one to settle.
 
         At most ``limit`` of them, and as many as hold ``alerts`` alerts together; a larger one alone.
+        ``but``: none of these numbers.
         """
         ...
 

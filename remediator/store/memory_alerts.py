@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from operator import attrgetter
 
 import msgspec
@@ -38,8 +38,9 @@ class AlertChanges(PruneChanges):
         oldest = heapq.nsmallest(limit, self._tables.unsettled)
         return [Received(number, self._tables.inbox[number]) for number in oldest]
 
-    async def claim_inbox(self, limit: int, alerts: int) -> list[Received]:
-        return together(await self.inbox(limit), alerts)
+    async def claim_inbox(self, limit: int, alerts: int, but: Collection[int] = ()) -> list[Received]:
+        oldest = [one for one in await self.inbox(limit + len(but)) if one.id not in but]
+        return together(oldest[:limit], alerts)
 
     async def inbox_depth(self) -> int:
         return len(self._tables.unsettled)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
 
@@ -14,10 +14,12 @@ from remediator.store.postgres_session import Numbers, Row, dispositions_in
 from remediator.store.postgres_writes import alert_keys, plain
 from remediator.store.sqlite_rows import as_json, micros, micros_or_none, moment_or_none, where_all
 
-_INBOX = "SELECT id, doc FROM waiting JOIN inbox USING (id) ORDER BY waiting.id"
-CLAIM_INBOX = f"""{_INBOX} LIMIT (SELECT greatest(1, count(*) FILTER (WHERE alerts <= $2)) FROM (SELECT
+_WAITING = "SELECT id, doc FROM waiting JOIN inbox USING (id)"
+_INBOX = f"{_WAITING} ORDER BY waiting.id"
+_OTHERS = f"{_WAITING} WHERE id <> ALL($3::bigint[]) ORDER BY waiting.id"
+CLAIM_INBOX = f"""{_OTHERS} LIMIT (SELECT greatest(1, count(*) FILTER (WHERE alerts <= $2)) FROM (SELECT
  sum(length(doc) - length(replace(doc, '"fingerprint":', '"fingerprint"'))) OVER (ORDER BY id) AS alerts
- FROM ({_INBOX} LIMIT $1) AS oldest) AS counted) FOR UPDATE OF waiting SKIP LOCKED"""  # noqa: S608 - fixed pieces
+ FROM ({_OTHERS} LIMIT $1) AS oldest) AS counted) FOR UPDATE OF waiting SKIP LOCKED"""  # noqa: S608 - fixed pieces
 """No more are locked than hold so many alerts: what is locked for nothing, others would overtake."""
 
 WAKE_SOME = """UPDATE dispositions SET again_at = $2 WHERE (policy, fingerprint) IN (
@@ -57,8 +59,8 @@ class AlertQuestions(RunQuestions):
         rows = await self._rows({"inbox"}, f"{_INBOX} LIMIT $1", limit)
         return [Received(row["id"], _delivery.decode(row["doc"])) for row in rows]
 
-    async def claim_inbox(self, limit: int, alerts: int) -> list[Received]:
-        rows = await self._done({"inbox"}, CLAIM_INBOX, limit, alerts)
+    async def claim_inbox(self, limit: int, alerts: int, but: Collection[int] = ()) -> list[Received]:
+        rows = await self._done({"inbox"}, CLAIM_INBOX, limit, alerts, list(but))
         few = together((Received(row["id"], _delivery.decode(row["doc"])) for row in rows), alerts)
         await self._hear(one.fingerprint for received in few for one in received.delivery.alerts)
         return few

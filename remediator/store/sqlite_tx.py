@@ -7,7 +7,7 @@ coroutines only because the same work runs on stores where they are round trips.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -73,8 +73,9 @@ class SqliteTx(RunStatements, PruneStatements):
         )
         return [Received(number, _delivery.decode(doc)) for number, doc in rows]
 
-    async def claim_inbox(self, limit: int, alerts: int) -> list[Received]:
-        return together(await self.inbox(limit), alerts)
+    async def claim_inbox(self, limit: int, alerts: int, but: Collection[int] = ()) -> list[Received]:
+        oldest = [one for one in await self.inbox(limit + len(but)) if one.id not in but]
+        return together(oldest[:limit], alerts)
 
     async def inbox_depth(self) -> int:
         return int(self._rows("SELECT count(*) FROM waiting")[0][0])

@@ -13,9 +13,12 @@ import pytest
 
 from remediator.core import play
 from remediator.core.alert import PORTION, Delivery
-from remediator.engine.driver import REST_S, TRIES, WHOLE_TRIES, Driver
+from remediator.engine.driver import REST_S, Driver
+from remediator.engine.inbox import WHOLE_TRIES
+from remediator.engine.setbacks import TRIES
 from remediator.errors import StoreError
 from remediator.ports import AlertRow, Pending
+from remediator.store.sqlite_tx import SqliteTx
 from tests.core.campaign import policy, post, votes
 from tests.engine.world import Engine, alert, engine
 
@@ -37,6 +40,11 @@ class Bench:
 
     def start(self, pending: Pending) -> None:
         self.started.append(pending)
+
+    async def waiting(self) -> list[str]:
+        """What is in the inbox, oldest first."""
+        inbox = await self.engine.store.read(lambda tx: tx.inbox(1000))
+        return [f"{one.status} {one.fingerprint}" for row in inbox for one in row.delivery.alerts]
 
     async def _bug(self, key: str, text: str) -> None:
         self.bugs.append(f"{key} {text}")
@@ -69,12 +77,22 @@ async def test_an_alert_that_cannot_be_decided_is_set_aside_and_its_siblings_go_
 ) -> None:
     break_for(monkeypatch, "begin", "campaign/c-2")
     await bench.receives(alert("f1", campaign="c-1"), alert("f2", campaign="c-2"))
-    await bench.receives(alert("f3", campaign="c-3"))
+    await bench.receives(alert("f3", campaign="c-1"))
     await bench.driver._drain_inbox()
-    assert sorted(run.target for run in await bench.engine.runs()) == ["campaign/c-1", "campaign/c-3"]
-    assert await bench.engine.store.read(lambda tx: tx.inbox_depth()) == 0
+    (run,) = await bench.engine.runs()
+    assert (run.target, set(run.members)) == ("campaign/c-1", {"f1", "f3"})
+    for _ in range(4):  # it is heard again, and tried again
+        bench.engine.later(seconds=30)
+        await bench.receives(alert("f2", campaign="c-2"))
+        await bench.driver._drain_inbox()
+    assert await bench.waiting() == ["firing f2"]
     (told,) = bench.bugs
     assert told.startswith("bug:alert:f2 alert CampaignLate cannot be decided: ZeroDivisionError: a defect")
+    monkeypatch.undo()
+    bench.engine.later(minutes=1)
+    await bench.driver._drain_inbox()
+    assert await bench.waiting() == []
+    assert "campaign/c-2" in {run.target for run in await bench.engine.runs()}
 
 
 async def test_a_delivery_that_the_store_cannot_take_whole_is_taken_alert_by_alert(
@@ -132,11 +150,11 @@ async def test_changed_policies_are_taken_up_in_portions(
 async def test_an_inbox_that_stands_still_for_a_minute_is_told_to_a_person(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def slow(_tx: Any, delivery: Delivery) -> Any:
+    async def slow(*_: Any) -> Any:
         raise StoreError("store", "canceling statement due to statement timeout")
 
     await bench.receives(alert("f1"))
-    monkeypatch.setattr(bench.engine.decisions, "hear", slow)
+    monkeypatch.setattr(SqliteTx, "inbox", slow)
     for told in (0, 0, 0, 1, 1):
         with pytest.raises(StoreError):
             await bench.driver._drain_inbox()
@@ -146,7 +164,7 @@ async def test_an_inbox_that_stands_still_for_a_minute_is_told_to_a_person(
     monkeypatch.undo()
     await bench.driver._drain_inbox()
     bench.engine.later(minutes=9)
-    monkeypatch.setattr(bench.engine.decisions, "hear", slow)
+    monkeypatch.setattr(SqliteTx, "inbox", slow)
     await bench.receives(alert("f2"))
     with pytest.raises(StoreError):
         await bench.driver._drain_inbox()
@@ -190,7 +208,7 @@ async def test_a_run_that_this_program_cannot_read_is_put_aside_and_keeps_nobody
         bench.engine.later(minutes=3)
         await bench.driver.meet_deadlines()
     assert [(run.id, run.outcome) for run in await bench.engine.runs()] == [(second.id, "expired")]
-    assert [one.split()[0] for one in bench.bugs] == [f"bug:run:{first.id}", "bug:alert:f3"]
+    assert [one.split()[0] for one in bench.bugs] == [f"bug:run:{first.id}", "bug:alerts"]
     (aside,) = await bench.engine.store.read(lambda tx: tx.aside())
     assert (aside.run, aside.target) == (first.id, first.target)
     with sqlite3.connect(tmp_path / "state.db") as file:
@@ -199,6 +217,95 @@ async def test_a_run_that_this_program_cannot_read_is_put_aside_and_keeps_nobody
     await bench.driver.meet_deadlines()
     assert {run.outcome for run in await bench.engine.runs()} == {"expired"}
     assert await bench.engine.store.read(lambda tx: tx.aside()) == []
+    standing = await bench.engine.stands("late-campaign", "f3")
+    assert standing is not None
+    assert standing.bound != "defect", "it has been decided on"
+
+
+async def test_no_word_of_an_alert_is_lost_while_its_run_cannot_be_read(bench: Bench, tmp_path: Path) -> None:
+    """Its end neither: the run would go on with an alert that is over."""
+    await bench.receives(alert("f1", campaign="c-1"), alert("f2", campaign="c-1"))
+    await bench.driver._drain_inbox()
+    (first,) = await bench.engine.runs()
+    with sqlite3.connect(tmp_path / "state.db") as file:
+        (whole,) = file.execute("SELECT doc FROM runs WHERE id = ?", (first.id,)).fetchone()
+        file.execute("UPDATE runs SET doc = X'7B7D' WHERE id = ?", (first.id,))
+    bench.engine.later(minutes=1)
+    await bench.receives(
+        alert("f1", campaign="c-1", firing=False), alert("f3", campaign="c-1"), alert("f4", campaign="c-4")
+    )
+    for _ in range(5):
+        await bench.driver._drain_inbox()
+        bench.engine.later(seconds=30)
+    assert await bench.waiting() == ["resolved f1", "firing f3"]
+    assert bench.driver.depth == 2
+    assert [run.target for run in await bench.engine.runs()] == ["campaign/c-4"]
+    assert [one.split()[0] for one in bench.bugs] == ["bug:alerts"]
+    with sqlite3.connect(tmp_path / "state.db") as file:
+        file.execute("UPDATE runs SET doc = ? WHERE id = ?", (whole, first.id))
+    again = Bench(bench.engine)  # a start knows nothing of what was kept back
+    await again.driver._drain_inbox()
+    await bench.driver._drain_inbox()
+    assert await bench.waiting() == []
+    run = await bench.engine.store.read(lambda tx: tx.run(first.id))
+    assert run is not None
+    assert {one: member.firing for one, member in run.members.items()} == {
+        "f1": False,
+        "f2": True,
+        "f3": True,
+    }
+
+
+async def test_an_alert_whose_run_the_store_does_not_keep_holds_up_no_delivery(
+    bench: Bench, tmp_path: Path
+) -> None:
+    await bench.receives(alert("f1", campaign="c-1"), alert("f2", campaign="c-2"))
+    await bench.driver._drain_inbox()
+    first, _ = await bench.engine.runs()
+    with sqlite3.connect(tmp_path / "state.db") as file:
+        file.execute(
+            "INSERT INTO journal SELECT run, max(seq) + 1, at, 'x', '{}', hash, '' "
+            "FROM journal WHERE run = ?",
+            (first.id,),
+        )
+    bench.engine.later(minutes=1)
+    await bench.receives(alert("f1", campaign="c-1", firing=False))
+    await bench.receives(alert("f2", campaign="c-2", firing=False))
+    await bench.receives(alert("f9", campaign="c-9"))
+    for _ in range(WHOLE_TRIES - 1):
+        with pytest.raises(StoreError):
+            await bench.driver._drain_inbox()
+    await bench.driver._drain_inbox()
+    assert await bench.waiting() == ["resolved f1"]
+    assert await bench.engine.stands("late-campaign", "f9") is not None
+    assert bench.bugs == [], "a store may stumble"
+    for _ in range(TRIES + 3):
+        bench.engine.later(seconds=20)
+        await bench.driver._drain_inbox()
+    (told,) = bench.bugs
+    assert told.startswith("bug:alerts alert CampaignLate cannot be decided: the journal")
+    with sqlite3.connect(tmp_path / "state.db") as file:
+        file.execute("DELETE FROM journal WHERE run = ? AND kind = 'x'", (first.id,))
+    bench.engine.later(minutes=1)
+    await bench.driver._drain_inbox()
+    assert await bench.waiting() == []
+    run = await bench.engine.store.read(lambda tx: tx.run(first.id))
+    assert run is not None
+    assert not run.members["f1"].firing
+
+
+async def test_what_the_store_refuses_each_time_is_told_once_until_it_goes_well(bench: Bench) -> None:
+    refused = StoreError("store", "the row is locked")
+    for _ in range(TRIES - 1):
+        await bench.driver.go_past("holder:a", "what replica a has left cannot be taken over", refused)
+    assert bench.bugs == [], "a store may stumble"
+    for _ in range(TRIES):
+        await bench.driver.go_past("holder:a", "what replica a has left cannot be taken over", refused)
+    (told,) = bench.bugs
+    assert told.startswith("bug:holder:a what replica a has left cannot be taken over: the row is locked")
+    bench.driver.done("holder:a")
+    await bench.driver.go_past("holder:a", "what replica a has left cannot be taken over", refused)
+    assert len(bench.bugs) == 1, "it counts anew"
 
 
 async def test_a_run_that_the_store_does_not_keep_holds_up_no_other(bench: Bench, tmp_path: Path) -> None:

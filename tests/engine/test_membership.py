@@ -327,7 +327,7 @@ async def test_what_cannot_be_taken_over_holds_up_nothing_else(
     async def told(key: str, text: str) -> None:
         pages.append(f"{key} {text}")
 
-    monkeypatch.setattr(pair.b.driver, "_on_bug", told)
+    monkeypatch.setattr(pair.b.driver._setbacks, "on_bug", told)
     pair.a.store.write_as("c")  # it comes after a, by its name
     await pair.a.hears(alert())
     pair.a.store.write_as("a")

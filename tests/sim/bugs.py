@@ -22,7 +22,7 @@ from remediator.core.messages import Act, Counted, Done, Effect, Event, Refused,
 from remediator.core.play import News
 from remediator.core.run import Run, Vote
 from remediator.core.stages import acting, asking, holding, preparing, undoing, waiting
-from remediator.engine import decisions, driver, membership, paging, perform, recovery
+from remediator.engine import decisions, driver, inbox, membership, paging, perform, recovery
 from remediator.engine.decisions import Committed
 from remediator.errors import StoreError
 from remediator.ports import Scope
@@ -326,7 +326,7 @@ def waiters_not_woken(patch: pytest.MonkeyPatch) -> None:
 
 @bug("a delivery is settled before it is decided on")
 def inbox_settled_first(patch: pytest.MonkeyPatch) -> None:
-    async def admit(self: driver.Driver, limit: int) -> int:
+    async def admit(self: inbox.Inbox, limit: int) -> int:
         async def settle(tx: Any) -> Any:
             claimed = await tx.claim_inbox(limit, PORTION)
             for one in claimed:
@@ -335,10 +335,10 @@ def inbox_settled_first(patch: pytest.MonkeyPatch) -> None:
 
         claimed = await self._store.transact(settle)
         for one in claimed:
-            await self.commit(lambda tx, one=one: self.decisions.hear(tx, one.delivery))  # type: ignore[misc]
+            await self._commit(lambda tx, one=one: self._decisions.hear(tx, one.delivery))  # type: ignore[misc]
         return len(claimed)
 
-    patch.setattr(driver.Driver, "_admit", admit)
+    patch.setattr(inbox.Inbox, "_admit", admit)
 
 
 @bug("a late firing message of an alert that is over counts for nothing, and so does the next trouble")

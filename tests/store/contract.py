@@ -94,6 +94,18 @@ class InboxContract:
             numbers[:2], numbers[2:3], numbers[3:4], numbers[4:], []
         ]  # fmt: skip
 
+    async def test_deliveries_are_claimed_but_for_those_that_are_kept_back(self, store: Store) -> None:
+        async def work(tx: Tx) -> list[int]:
+            return [await tx.put_delivery(delivery(f"f{one}")) for one in range(5)]
+
+        first, second, third, fourth, fifth = await store.transact(work)
+        back = {first, third}
+        few = await store.transact(lambda tx: tx.claim_inbox(2, 100, back))
+        assert [one.id for one in few] == [second, fourth]
+        few = await store.transact(lambda tx: tx.claim_inbox(10, 100, back))
+        assert [one.id for one in few] == [second, fourth, fifth]
+        assert await store.transact(lambda tx: tx.claim_inbox(10, 100, (*back, second, fourth, fifth))) == []
+
     async def test_deliveries_are_kept_once_they_are_settled_and_read_in_pages(self, store: Store) -> None:
         assert await store.read(lambda tx: tx.deliveries()) == []
         assert await store.read(lambda tx: tx.last_delivery()) == 0

@@ -139,7 +139,7 @@ INSERT INTO alerts SELECT 'f' || n, true, 's', n, '{}' FROM generate_series(1, 2
 ANALYZE"""
 
 ASKED: dict[str, tuple[Any, ...]] = {
-    CLAIM_INBOX: (64, 100),
+    CLAIM_INBOX: (64, 100, []),
     WAKE_SOME: ("halt", 9000, 10_000),
     postgres_tx.DUE_RUNS: (9000, 64),
     postgres_tx.DUE_AGAIN: (9000, 64),
