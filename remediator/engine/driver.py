@@ -92,7 +92,7 @@ class Driver:
 
     @property
     def depth(self) -> int:
-        """Deliveries that wait, as far as is known."""
+        """Deliveries that wait, as far as is known, but for those that were kept back."""
         return self._inbox.depth
 
     def accepted(self) -> None:

@@ -48,7 +48,7 @@ class Inbox:
         self._clock = clock
         self._commit = commit
         self._setbacks = setbacks
-        self.depth = 0  # deliveries that wait, as far as is known
+        self.depth = 0  # deliveries that wait, as far as is known; not those that were kept back
         self._back: dict[int, tuple[Received, float]] = {}  # of one alert each, and when it is tried again
         self._portions = 0  # that failed one after the other
         self._stands: float | None = None  # since when it stands still
@@ -63,7 +63,7 @@ class Inbox:
         self._portions, self._stands = 0, None
         self.depth = max(0, self.depth - settled)
         if settled == 0:  # whatever came meanwhile has woken us again
-            self.depth = len(self._back)
+            self.depth = 0
         return settled
 
     async def try_again(self) -> None:

@@ -238,7 +238,7 @@ async def test_no_word_of_an_alert_is_lost_while_its_run_cannot_be_read(bench: B
         await bench.driver._drain_inbox()
         bench.engine.later(seconds=30)
     assert await bench.waiting() == ["resolved f1", "firing f3"]
-    assert bench.driver.depth == 2
+    assert bench.driver.depth == 0, "the door is not shut for what is kept back"
     assert [run.target for run in await bench.engine.runs()] == ["campaign/c-4"]
     assert [one.split()[0] for one in bench.bugs] == ["bug:alerts"]
     with sqlite3.connect(tmp_path / "state.db") as file:
