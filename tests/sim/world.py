@@ -92,7 +92,7 @@ class World:
         self.sim.note(sent.by, f"LEDGER {sent.key} {sent.path}")
         campaign = sent.path.split("/")[2] if sent.path.count("/") > 1 else ""
         if sent.step == "soft" and not sent.undo and self.sim.odds(0.4):
-            self.claims[campaign].append(sent.at + self.sim.rng.uniform(1, 40))
+            self.claims[campaign].append(sent.at + self.sim.rng.uniform(1, 70))
         if not sent.undo and campaign in self.campaigns and self.sim.rng.random() < 0.7:
             self.heal(campaign)
 
