@@ -125,7 +125,6 @@ class Schedule:
         policy, clock = policies.by_name[name].policy, self._store.clock
         assert policy.watch is not None
         scheduled_at, within = slot(policy.watch, clock.now()), longest(policies.catalog, policy.watch.use)
-
         try:
             if not await self._store.transact(lambda tx: tx.claim_firing(name, scheduled_at)):
                 return
@@ -140,9 +139,9 @@ class Schedule:
 
     async def _keep_newest(self, tx: Tx, firing: _Firing) -> None:
         """What it says, unless that was overtaken."""
-        age = self._store.clock.monotonic() - firing.asked
         if not await tx.claim_newest_firing(f"{firing.policy.name}/kept", firing.at):
             return
+        age = self._store.clock.monotonic() - firing.asked
         late = Reading(tx.now, ok=False, error=f"its answer is {age:.0f} s old, which is too late")
         await self._keep(tx, firing.policy, firing.reading if age <= firing.within + KEEP_S else late)
 

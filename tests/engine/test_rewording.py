@@ -11,7 +11,7 @@ from remediator.core.alert import Alert
 from remediator.core.messages import Refused
 from remediator.core.policy import Policy
 from remediator.core.run import Halt, Outcome, Stage
-from tests.core.campaign import policy, post, votes
+from tests.core.campaign import budget_probe, policy, post, votes
 from tests.engine.test_decisions import approves
 from tests.engine.world import Engine, alert, engine
 
@@ -114,3 +114,12 @@ async def test_words_that_somebody_had_time_to_answer_are_counted_no_more(tmp_pa
         *_, asked = await one.runs()
         assert (asked.rewordings, asked.stage) == (0, Stage.WAITING)
         assert not [one for one in await one.store.read(lambda tx: tx.pages()) if "in a row" in one.text]
+
+
+async def test_of_a_policy_that_only_observes_nobody_is_paged(tmp_path: Path) -> None:
+    async with engine(tmp_path, asks(mode="observe", diagnose=budget_probe())) as one:
+        for number in range(9):
+            await one.delivers(noting(f"v{number}"))
+            await one.meets_deadlines()
+        assert [run.rewordings for run in await one.runs()] == [1, 2, 3, 4]
+        assert await one.store.read(lambda tx: tx.pages()) == []
