@@ -163,7 +163,10 @@ async def test_a_long_doubt_reaches_a_person_and_ends(bench: Bench, monkeypatch:
     await bench.fires()
     await bench.run_when(StepState.UNKNOWN)
     bench.engine.later(seconds=60)
-    await asyncio.sleep(0.1)
+    for _ in range(3000):
+        if bench.paged:
+            break
+        await asyncio.sleep(0.01)
     assert "not known yet whether halve became final" in bench.paged[0]
     bench.engine.later(hours=1)
     for _ in range(3000):
