@@ -103,8 +103,8 @@ PLANTED: dict[str, tuple[Any, str, str]] = {
     "it starts in spite of a halt": (starting._bound, "if turn.run.acted or", "if True or"),
     "nobody looks again before the act": (
         preparing._must_be_fresh,
-        "return first_change or",
-        "return False and",
+        "run, intention = turn.run, turn.step.intention",
+        "return False",
     ),
     "other rows pass": (preparing._other_rows, "not _alike(now.get(name), picture)", "now.get(name) is None"),
     "the hash leaves out what was shown": (gate_hash, '"pictures": shown', '"pictures": {}'),
