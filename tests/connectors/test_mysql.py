@@ -393,6 +393,7 @@ async def test_without_a_table_for_marks_a_lost_answer_stays_unknown(make: Make)
     journal.meanwhile = somebody_looks
     assert await act(mysql, LEDGER, journal) == Done({"rows": 1})
     assert seen == [None]
+    told: object = None
     for _ in range(1000):  # until the server has seen the end of its session
         if told := await asked_about(mysql, journal):
             break
