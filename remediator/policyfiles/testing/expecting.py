@@ -14,21 +14,9 @@ from remediator.policyfiles.testing.models import Expect, GateText, OneOrAll, Re
 from remediator.policyfiles.testing.naming import Names, word
 
 BOUNDS = frozenset(
-    {"at_once", "breaker", "budget", "changed", "cooldown", "deadline", "debounce", "defect", "fresh"}
-    | {
-        "expression",
-        "gate",
-        "halt",
-        "held",
-        "observe",
-        "params",
-        "per_policy",
-        "per_target",
-        "policy",
-        "preview",
-        "probe",
-    }
-    | {"recheck", "target", "undo", "windows"}
+    {"at_once", "breaker", "budget", "changed", "cooldown", "deadline", "debounce", "defect", "expression"}
+    | {"fresh", "gate", "halt", "held", "observe", "params", "per_policy", "per_target", "policy"}
+    | {"preview", "probe", "recheck", "target", "undo", "windows"}
 )
 """What may refuse."""
 
