@@ -21,6 +21,8 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -64,6 +66,7 @@ class Forked:
     ) -> None:
         self.words = list(words)
         self.returncode: int | None = None
+        self._asking = threading.Lock()
         self._line = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._line.connect(str(_parent()))
         self._line.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _MOST)
@@ -72,21 +75,24 @@ class Forked:
         self.pid = int(self._line.recv(64))
 
     def poll(self) -> int | None:
-        """The exit status (negative: a signal), or None while it runs."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.wait(0)
-        return self.returncode
+        """The exit status (negative: a signal), or None while it runs. Also while another thread waits."""
+        with self._asking:
+            if self.returncode is None:
+                with contextlib.suppress(BlockingIOError):
+                    self.returncode = int(self._line.recv(64, socket.MSG_DONTWAIT))
+                    self._line.close()
+            return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
         """The exit status, once it has ended. Raises TimeoutExpired."""
-        if self.returncode is None:
-            self._line.settimeout(timeout)
-            try:
-                self.returncode = int(self._line.recv(64))
-            except (TimeoutError, BlockingIOError):
-                raise subprocess.TimeoutExpired(self.words, timeout or 0) from None
-            self._line.close()
-        return self.returncode
+        until = None if timeout is None else time.monotonic() + timeout
+        pause = 0.001
+        while (status := self.poll()) is None:
+            if until is not None and time.monotonic() >= until:
+                raise subprocess.TimeoutExpired(self.words, timeout or 0)
+            time.sleep(pause)
+            pause = min(0.05, pause * 2)
+        return status
 
     def send_signal(self, signal: int) -> None:
         """Unless it has ended."""
