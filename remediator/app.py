@@ -265,9 +265,12 @@ class App:
         with contextlib.suppress(RemediatorError):
             await self.retention.prune()
 
-    async def _page_impatient(self) -> None:
+    async def _wake_left(self) -> None:
         with contextlib.suppress(RemediatorError):
             await self.desk.wake_left()
+
+    async def _page_impatient(self) -> None:
+        with contextlib.suppress(RemediatorError):
             await self.paging.page_impatient(self.shelf())
 
     @contextlib.asynccontextmanager
@@ -288,6 +291,7 @@ class App:
                 self.schedule.start(
                     {
                         "patience": (15.0, self._page_impatient),
+                        "left asleep": (15.0, self._wake_left),
                         "pulse": (2.0, self._pulse),
                         "reload": (2.0, self.shelf.tell),
                         "retention": (600.0, self._forget),

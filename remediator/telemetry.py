@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from remediator.core.policyset import PolicySet
 from remediator.core.run import Stage
 from remediator.errors import StoreError
-from remediator.ports import NOTHING, Ahead, Clock, PolicyCount, Store, Tx
+from remediator.ports import NOTHING, Ahead, Clock, PolicyCount, Store, Tx, Unreadable
 
 T = TypeVar("T")
 
@@ -341,6 +341,10 @@ class TimedStore:
     def follow(self, woken: Callable[[], None]) -> None:
         """See `remediator.ports.Store`."""
         self._store.follow(woken)
+
+    def unread(self) -> list[Unreadable]:
+        """See `remediator.ports.Store`."""
+        return self._store.unread()
 
     async def open(self) -> None:
         """See `remediator.ports.Store`."""

@@ -21,6 +21,7 @@ from remediator.connectors.settings import Settings
 from remediator.connectors.unoffered import Unoffered
 from remediator.core.calls import printable
 from remediator.core.catalog import Kind, Operation, Param
+from remediator.core.cutting import words
 from remediator.core.intention import Call
 from remediator.errors import ConnectorError
 from remediator.ports import ConnectorKind
@@ -103,7 +104,7 @@ class Tls(Unoffered):
         except TimeoutError:
             raise ConnectorError(call.connection, f"{where}: no certificate within {within:g} s") from None
         except (OSError, EOFError) as error:  # SSLError is one
-            told = printable(str(error) or type(error).__name__)
+            told = printable(words(error))
             raise ConnectorError(call.connection, f"{where}: {told}", remedy="does it speak TLS?") from None
         except ValueError as error:
             raise ConnectorError(

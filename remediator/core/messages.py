@@ -61,6 +61,7 @@ class Refused(msgspec.Struct, frozen=True, tag=True):
     """The world did not do it, and that is certain."""
 
     reason: str
+    unsent: bool = False  # by our own doing: nobody was asked
 
 
 class Unknown(msgspec.Struct, frozen=True, tag=True):
@@ -172,9 +173,10 @@ class Act(msgspec.Struct, frozen=True, tag=True):
     key: str  # idempotency key: the same for every attempt at the same step
     start_by: datetime  # later than this it must not be sent any more
     undo: bool = False
-    policy: str = ""  # whose, for logs and metrics
+    policy: str = ""  # whose
     shown: Picture | None = None  # what people agreed to: other rows or values must not be changed
     approved: tuple[str, ...] = ()  # who agreed
+    target: str = ""  # on which
 
 
 class Inquire(msgspec.Struct, frozen=True, tag=True):

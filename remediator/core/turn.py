@@ -206,7 +206,8 @@ class Turn:
         given = next((gate for gate in self.run.all_gates if covers(gate, name)), None)
         shown = given.pictures.get(name) if given is not None and not undo else None
         approved = tuple(approvers(given)) if given is not None else ()
-        self.want(Act(name, attempt, call, key, start_by, undo, self.run.policy, shown, approved))
+        whose, where = self.run.policy, self.run.target
+        self.want(Act(name, attempt, call, key, start_by, undo, whose, shown, approved, where))
 
     def inquire(self, name: str, mark: dict[str, Any], *, undo: bool = False) -> None:
         """Ask what became of an act or an undo whose answer was lost, by its mark."""

@@ -152,6 +152,11 @@ class Decisions:
             refusal = Refusal("debounce", reason, again_at=tx.now + self._terms.debounce)
             await standing.stand(tx, versioned.policy.name, alert.fingerprint, refusal)
 
+    async def outdated(self, tx: Tx) -> bool:
+        """Have others read newer policies? Those decide, then: nothing is opened, refused or settled here."""
+        newest = await tx.current_set()
+        return bool(newest) and newest != self._policies().version
+
     async def orphaned(self, tx: Tx) -> list[Disposition]:
         """After a change of policies: refusals by one that is gone."""
         return await standing.orphaned(tx, self._policies())
@@ -162,7 +167,7 @@ class Decisions:
 
     async def let_go(self, tx: Tx, refused: Sequence[Disposition]) -> Committed:
         """Some of those whose policy is gone, unless they have been decided on meanwhile."""
-        for one in refused:
+        for one in () if await self.outdated(tx) else refused:
             now = await tx.disposition(one.policy, one.fingerprint)
             if now is not None and now.kind == "refused":
                 gone = Refusal("policy", "the policy is gone")
@@ -172,7 +177,7 @@ class Decisions:
     async def consider(self, tx: Tx, alerts: Sequence[Alert]) -> Committed:
         """Some of those that are undecided. They may have ended since, or been decided on."""
         done = Committed()
-        for listed in alerts:
+        for listed in () if await self.outdated(tx) else alerts:
             now = await tx.alert(listed.fingerprint)
             if now is None or not now.alert.firing:
                 continue
@@ -194,6 +199,9 @@ class Decisions:
         done = Committed()
         current = await tx.disposition(refused.policy, refused.fingerprint)
         if current is None or current.again_at is None or current.again_at > tx.now:
+            return done
+        if await self.outdated(tx):
+            await tx.put_disposition(msgspec.structs.replace(current, again_at=tx.now + STALE_PAUSE))
             return done
         row = await tx.alert(refused.fingerprint)
         versioned = self._policies().by_name.get(refused.policy)
@@ -244,8 +252,7 @@ class Decisions:
     ) -> Refusal | None:
         """Open a run, for an alert or for a person, unless a bound says no. Nobody works on it yet."""
         policy, address = versioned.policy, opening.address
-        newest = await tx.current_set()
-        if newest and newest != self._policies().version:
+        if await self.outdated(tx):
             return Refusal("policy", "this replica has not read the newest policies", tx.now + STALE_PAUSE)
         catalog = self._policies().catalog
         _, seen, no = await asked(tx, policy, catalog, address, opening.run_id)

@@ -214,9 +214,10 @@ class PeoplesDesk:
     async def wake_left(self) -> None:
         """Asked now and then: whoever lifted the last halt may have died before all were woken.
 
-        While another halt stands, they are woken when that is lifted.
+        While another halt stands, they are woken when that is lifted. Waking takes a lock that everybody
+        needs who starts something: it is asked first whether anybody waits at all.
         """
-        if not await self._store.read(lambda tx: tx.halts()):
+        if await self._store.read(_left_asleep):
             await self._wake()
 
     async def acknowledge(self, page: str, *, by: str) -> Answer:
@@ -264,6 +265,10 @@ def _gate(run: Run | None, gate: str) -> Gate | None:
 def _voted(gate: Gate, vote: Vote) -> bool:
     """Is this among the votes that count? Somebody's yes and no may be under way at once."""
     return any((one.by, one.approve) == (vote.by, vote.approve) for one in gate.votes)
+
+
+async def _left_asleep(tx: Tx) -> bool:
+    return not await tx.halts() and await tx.is_waited_for("halt")
 
 
 async def _now(tx: Tx) -> datetime:

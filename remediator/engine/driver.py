@@ -21,7 +21,7 @@ from remediator.core.alert import PORTION, Alert
 from remediator.core.messages import Event, PolicyChanged
 from remediator.engine.decisions import Committed, Decisions
 from remediator.engine.inbox import Inbox
-from remediator.engine.setbacks import Setbacks, problem_of
+from remediator.engine.setbacks import BROKEN_PAUSE, Setbacks, problem_of
 from remediator.errors import LeaseLost, StoreError
 from remediator.ports import (
     NOTHING,
@@ -69,13 +69,14 @@ class Driver:
         self.decisions = decisions
         self._clock = clock
         self._on_page = on_page
-        self._setbacks = Setbacks(store, on_bug)
+        self._setbacks = Setbacks(store, clock, on_bug)
         self._inbox = Inbox(store, decisions, clock, self.commit, self._setbacks)
         self._performer: Performs | None = None
         self._delivered = asyncio.Event()
         self._deadlines = asyncio.Event()
         self._watchers: list[Callable[[str], None]] = []
         self._unheard: set[str] = set()  # runs that could not be told that policies changed
+        self._left: dict[str, tuple[Alert, float]] = {}  # alerts that could not be considered; when they are
         self.stale = False  # other replicas have newer policies: nothing is opened here
         self.store_works = True
         self.life: Callable[[], object] = lambda: None  # of this replica: another object once it began anew
@@ -183,13 +184,31 @@ class Driver:
 
     async def _consider(self, alert: Alert) -> None:
         """One that cannot be decided now is a refusal whose time has come: see `_decide_later`."""
+        key, what = f"alert:{alert.fingerprint}", f"alert {alert.name} cannot be decided"
         try:
             await self.commit(partial(self.decisions.consider, alerts=[alert]))
         except Exception as error:
             await self._setbacks.unless_down(error)
             log.exception("an alert cannot be decided", extra={"fingerprint": alert.fingerprint})
             later = partial(self.decisions.decide_later, alert=alert, problem=problem_of(error))
-            await self.commit(later)
+            try:
+                await self.commit(later)
+            except Exception as worse:
+                await self._setbacks.unless_down(worse)
+                log.exception("an alert can be neither decided nor put off")
+                pause, lasting = self._setbacks.failed(key, worse)
+                self._left[alert.fingerprint] = (alert, self._clock.monotonic() + pause.total_seconds())
+                return await self._setbacks.tell_of_many(key, key, what, worse) if lasting else None
+        self._setbacks.over(key)
+        self._left.pop(alert.fingerprint, None)
+        return None
+
+    async def _consider_left(self) -> None:
+        """Alerts that could be neither considered nor put off, and whose time has come."""
+        now = self._clock.monotonic()
+        for alert, at in list(self._left.values()):
+            if at <= now and not self.stale:
+                await self._consider(alert)
 
     # ── Loops ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -212,6 +231,9 @@ class Driver:
                 self.store_works = False
                 log.warning("the store does not work: nothing starts", extra={"problem": str(error)})
                 pause = POLL_S
+            except Exception as error:  # noqa: BLE001 - told and logged: no row, and no defect, ends the loop
+                await self.stumbled(work.__name__, error)
+                pause = POLL_S
             await asyncio.sleep(rest)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause - rest):  # wait_for may lose a cancellation (Python 3.11)
@@ -219,20 +241,27 @@ class Driver:
 
     async def _drain_inbox(self) -> float:
         while not self.stale:
-            if await self._inbox.admit() == 0:
-                await self._inbox.try_again()
+            settled = await self._inbox.admit()
+            await self._inbox.try_again()
+            if settled == 0:
                 break
+        if self.stale:  # others drain it
+            self._inbox.depth = await self._store.read(lambda tx: tx.inbox_depth())
         return POLL_S
 
     async def meet_deadlines(self) -> float:
         """All of them that are due; how long nothing will be."""
         while not (pause := await self.meet()):
             pass
+        await self._setbacks.tell_of_unread()
+        await self._consider_left()
         return pause
 
     async def meet(self) -> float:
         """Those that are due now; how long nothing will be, 0 where they may have made others due."""
         due, next_due = await self._store.read(_due)
+        if due.unread:  # they would be found again and again
+            await self._store.transact(lambda tx: tx.put_off(due.unread, tx.now + BROKEN_PAUSE))
         if due.runs or (due.dispositions and not self.stale):
             moved = [await self._wake(run_id) for run_id in due.runs]
             if due.dispositions and not self.stale:
@@ -286,6 +315,14 @@ class Driver:
         _, lasting = self._setbacks.failed(key, error)
         if lasting:
             await self._setbacks.tell(key, key, what, error)
+
+    async def stumbled(self, loop: str, error: Exception) -> None:
+        """A round of a loop broke: a person is told, and the next round comes."""
+        log.error("a round of a loop broke", extra={"loop": loop}, exc_info=error)
+        try:
+            await self.go_past(f"loop:{loop}", f"a round of `{loop}` broke", error)
+        except Exception:
+            log.exception("nobody could be told of it")
 
     def done(self, key: str) -> None:
         """What was gone past could be done."""

@@ -1,7 +1,8 @@
 """Deliveries in: decided on together, or alert by alert where that fails.
 
 An alert that cannot be decided on is kept back, as a delivery of its own that stays in the inbox, and
-tried again by and by; an end of one, too. When, is kept here alone: a start tries them all.
+tried again by and by; an end of one, too. So is a delivery whose row cannot be read, which is gone past
+until somebody has mended it. When, is kept here alone: a start tries them all.
 """
 
 from __future__ import annotations
@@ -9,14 +10,16 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from functools import partial
 from typing import Protocol
 
 import msgspec
 
-from remediator.core.alert import PORTION, Delivery
+from remediator.core.alert import PORTION, Alert
+from remediator.core.messages import AlertHeard
 from remediator.engine.decisions import Committed, Decisions
-from remediator.engine.setbacks import Setbacks
+from remediator.engine.setbacks import Setbacks, problem_of
 from remediator.errors import StoreError
 from remediator.ports import Clock, Received, Store, Tx
 
@@ -29,6 +32,10 @@ WHOLE_TRIES = 3
 
 STANDSTILL_S = 60.0
 """So long the inbox may stand still before somebody is told."""
+
+
+class Outdated(Exception):
+    """Other replicas read newer policies: they decide."""
 
 
 class Commits(Protocol):
@@ -57,6 +64,8 @@ class Inbox:
         """Some deliveries, in order; returns how many, 0 when none waits but what was kept back."""
         try:
             settled = await self._admit(1 if self._portions else BATCH)
+        except Outdated:
+            return 0
         except StoreError as error:
             await self._stands_still(error)
             raise
@@ -71,91 +80,152 @@ class Inbox:
         now = self._clock.monotonic()
         for received, at in list(self._back.values()):
             if at <= now:
-                await self._try_again(received)
+                with contextlib.suppress(Outdated):
+                    await self._try_again(received)
 
     async def _admit(self, limit: int) -> int:
         """In one transaction: what is being accepted meanwhile waits no longer."""
-        settled = 0
+        readable, unread = list[Received](), list[Received]()
 
         async def work(tx: Tx) -> Committed:
-            nonlocal settled
+            nonlocal readable, unread
             done = Committed()
             claimed = await tx.claim_inbox(limit, PORTION, self._back)
-            settled = len(claimed)
-            for received in claimed:
+            readable = [one for one in claimed if not one.problem]
+            unread = [one for one in claimed if one.problem]
+            for received in readable:
                 done += await self._decisions.admit(tx, received)
             return done
 
         try:
-            await self._commit(work)
+            await self._decide(work)
+        except Outdated:
+            raise
         except StoreError:
             self._portions += 1
             if self._portions < WHOLE_TRIES or self._portions % WHOLE_TRIES:
                 raise
             log.warning("a delivery cannot be decided on whole: its alerts are, one by one")
             settled = await self._take_apart(1)
-        except (
-            Exception
-        ):  # a bug of ours, or a row: find the alert that it is about, and let the others through
+        except Exception:  # a bug of ours, or a row: the alert that it is about is found, the others go on
             log.exception("deliveries cannot be decided together")
-            settled = await self._take_apart(max(1, settled))
-        return settled
+            settled = await self._take_apart(max(1, len(readable)))
+        else:
+            settled = len(readable)
+            for one in readable:
+                self._over(one)
+        for one in unread:
+            await self._keep_back(one, msgspec.DecodeError(one.problem))
+        return settled + len(unread)
+
+    async def _decide(self, work: Callable[[Tx], Awaitable[Committed]]) -> None:
+        """Raises Outdated, and changes nothing, where that is for others to do."""
+
+        async def decided(tx: Tx) -> Committed:
+            if await self._decisions.outdated(tx):
+                raise Outdated
+            return await work(tx)
+
+        await self._commit(decided)
 
     async def _take_apart(self, limit: int) -> int:
         waiting = await self._store.read(lambda tx: tx.inbox(limit + len(self._back)))
-        oldest = [one for one in waiting if one.id not in self._back][:limit]
+        oldest = [one for one in waiting if one.id not in self._back and not one.problem][:limit]
         for received in oldest:
             await self._admit_singly(received)
         return len(oldest)
 
     async def _admit_singly(self, received: Received) -> None:
         """Each alert by itself; one that cannot be decided on is kept back."""
-        failed: list[tuple[Delivery, Exception]] = []
+        failed: list[tuple[Received, Exception]] = []
         for alert in received.delivery.alerts:
             alone = msgspec.structs.replace(received.delivery, alerts=(alert,))
             try:
-                await self._commit(partial(self._decisions.hear, delivery=alone))
+                await self._decide(partial(self._decisions.hear, delivery=alone))
+            except Outdated:
+                raise
             except Exception as error:
                 await self._setbacks.unless_down(error)
                 log.exception("an alert cannot be decided", extra={"fingerprint": alert.fingerprint})
-                if not self._is_repeat(alone):
-                    failed.append((alone, error))
-        if failed and len(received.delivery.alerts) == 1:
-            return await self._keep_back(received, failed[0][1])
+                failed.append((Received(received.id, alone), error))
+                if not alert.firing:
+                    await self._tell_its_runs(alert, received.delivery.received_at)
+            else:
+                self._setbacks.over(_word(alert))
+        said = [one for word, _ in failed for one in self._said_before(word)]
+        stays = bool(failed) and len(received.delivery.alerts) == 1
 
         async def work(tx: Tx) -> list[int]:
+            for one in said:
+                await tx.settle_delivery(one.id)
+            if stays:
+                return [received.id]
             await tx.settle_delivery(received.id)
-            return [await tx.put_delivery(alone) for alone, _ in failed]
+            return [await tx.put_delivery(word.delivery) for word, _ in failed]
 
         numbers = await self._store.transact(work)
-        for number, (alone, problem) in zip(numbers, failed, strict=True):
-            await self._keep_back(Received(number, alone), problem)
-        return None
+        for one in said:
+            self._back.pop(one.id, None)
+        for number, (word, problem) in zip(numbers, failed, strict=True):
+            await self._keep_back(Received(number, word.delivery), problem)
 
-    def _is_repeat(self, alone: Delivery) -> bool:
-        """Whether the newest word of this alert that was kept back says the same."""
-        (alert,) = alone.alerts
-        kept = [one.delivery.alerts[0] for one, _ in self._back.values()]
-        return next((one for one in reversed(kept) if one.fingerprint == alert.fingerprint), None) == alert
+    async def _tell_its_runs(self, over: Alert, at: datetime) -> None:
+        """An end that cannot be decided on whole: no run that can hear it may begin for it any more."""
+        with contextlib.suppress(msgspec.DecodeError):  # what is known of the alert itself cannot be read
+            known_at, runs = await self._store.read(lambda tx: tx.hearers(over.fingerprint))
+            for run in runs if known_at is None or known_at <= at else ():
+                await self._tell_one(run, over)
 
-    async def _try_again(self, received: Received) -> None:
+    async def _tell_one(self, run: str, over: Alert) -> None:
         try:
-            await self._commit(partial(self._decisions.admit, received=received))
+            await self._decide(lambda tx: self._decisions.advance(tx, run, AlertHeard(over, tx.now)))
+        except Outdated:
+            raise
         except Exception as error:
             await self._setbacks.unless_down(error)
-            log.exception("an alert still cannot be decided", extra={"delivery": received.id})
+            log.exception("a run cannot hear of an end", extra={"run": run})
+
+    def _said_before(self, word: Received) -> list[Received]:
+        """What was kept back of this alert before: it is the newest word that counts, and that stays.
+
+        Never a newer one: what came in between another replica may have in hand.
+        """
+        (alert,) = word.delivery.alerts
+        kept = [one for one, _ in self._back.values() if not one.problem and _came(one) < _came(word)]
+        return [one for one in kept if one.delivery.alerts[0].fingerprint == alert.fingerprint]
+
+    async def _try_again(self, received: Received) -> None:
+        if received.problem:  # its row is read with the next portion
+            del self._back[received.id]
+            return
+        try:
+            await self._decide(partial(self._decisions.admit, received=received))
+        except Outdated:
+            raise
+        except Exception as error:  # noqa: BLE001 - it is kept, and a person hears of it
+            await self._setbacks.unless_down(error)
+            about = {"delivery": received.id, "problem": problem_of(error)}
+            log.warning("an alert still cannot be decided", extra=about)
             await self._keep_back(received, error)
         else:
             del self._back[received.id]
-            self._setbacks.over(_about(received))
+            self._over(received)
+
+    def _over(self, received: Received) -> None:
+        """It was decided on."""
+        self._setbacks.over(_row(received))
+        for alert in received.delivery.alerts:
+            self._setbacks.over(_word(alert))
 
     async def _keep_back(self, received: Received, error: Exception) -> None:
-        pause, lasting = self._setbacks.failed(_about(received), error)
+        about, what = _row(received), "a delivery of the inbox cannot be read"
+        if not received.problem:
+            (alert,) = received.delivery.alerts
+            about, what = _word(alert), f"alert {alert.name} cannot be decided"
+        pause, lasting = self._setbacks.failed(about, error)
         self._back[received.id] = (received, self._clock.monotonic() + pause.total_seconds())
         if lasting:
-            (alert,) = received.delivery.alerts
-            what = f"alert {alert.name} cannot be decided"
-            await self._setbacks.tell_of_many(_about(received), f"alert:{alert.fingerprint}", what, error)
+            await self._setbacks.tell_of_many(about, about, what, error)
 
     async def _stands_still(self, error: StoreError) -> None:
         """Whether the store answers shows with the page: where it does not, others tell of that."""
@@ -172,5 +242,14 @@ class Inbox:
             self._stands = None
 
 
-def _about(received: Received) -> str:
+def _came(received: Received) -> tuple[datetime, int]:
+    """The order in which they came: one and the same for all replicas."""
+    return received.delivery.received_at, received.id
+
+
+def _row(received: Received) -> str:
     return f"delivery:{received.id}"
+
+
+def _word(alert: Alert) -> str:
+    return f"alert:{alert.fingerprint}"

@@ -78,6 +78,7 @@ class Membership:
         self._ran = ""  # the version of the policies when it beat last
         self._renewing = asyncio.Lock()
         self._silence = Silence(clock)
+        self._behind = False  # it decides again since a moment ago: what others heard may be undecided
         self._unknown: dict[int, float] = {}  # effects held here that the performer does not know: since when
 
     def attach(self, driver: Driver, performer: Remembers) -> None:
@@ -115,6 +116,9 @@ class Membership:
                 await work()
             except StoreError as error:
                 log.warning("this replica cannot reach the store as one", extra={"problem": str(error)})
+            except Exception as error:  # noqa: BLE001 - told and logged: without a beat others take over
+                assert self._driver is not None
+                await self._driver.stumbled(work.__name__, error)
 
     async def beat(self) -> None:
         """Renew the lease, and look whether somebody has gone. Raises StoreError."""
@@ -138,6 +142,9 @@ class Membership:
         try:
             await take_over(self._store, self._driver, self._performer, self._silence)
             await self._find_lost()
+            if self._behind:
+                await self._driver.policies_changed()
+                self._behind = False
         except LeaseLost:
             self.lost()
             raise
@@ -182,7 +189,8 @@ class Membership:
     async def _renew(self) -> None:
         assert self._driver is not None
         began, policies = self._clock.monotonic(), self._policies()
-        stale = await self._store.transact(lambda tx: self._beat(tx, policies))
+        stale, again = await self._store.transact(lambda tx: self._beat(tx, policies))
+        self._behind = self._behind or again or (self._driver.stale and not stale)
         self._ran = policies.version
         if stale and not self._driver.stale:
             log.warning("other replicas read other policies later", extra={"replica": self.id})
@@ -190,8 +198,8 @@ class Membership:
         lasts = LEASE.total_seconds() - MARGIN_S if self._store.shared else float("inf")
         self.lease.until = began + lasts
 
-    async def _beat(self, tx: Tx, policies: PolicySet) -> bool:
-        """One sign of life; returns whether others read other policies later.
+    async def _beat(self, tx: Tx, policies: PolicySet) -> tuple[bool, bool]:
+        """One sign of life; whether others read other policies later, and whether older ones count again.
 
         Whoever reads others while it runs was told to: they are current from then on, older ones too.
         Whoever starts with older ones may only have been forgotten.
@@ -201,11 +209,11 @@ class Membership:
         await tx.beat(Replica(id=self.id, host=self._host, policies=mine, since=since, until=tx.now), LEASE)
         current = await tx.current_set()
         if current == mine or not self._store.shared:
-            return False
-        read_now = self._ran not in ("", mine)
-        if not read_now and await tx.known_set(mine):
+            return False, False
+        read_now, known = self._ran not in ("", mine), await tx.known_set(mine)
+        if not read_now and known:
             lives = (one for one in await tx.replicas() if one.id != self.id and one.until > tx.now)
             if any(one.policies == current for one in lives):
-                return True
+                return True, False
         await tx.announce_set(mine, {name: one.version for name, one in policies.by_name.items()})
-        return False
+        return False, known and self._ran == mine

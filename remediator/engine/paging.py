@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -24,17 +24,20 @@ from remediator.ports import SYSTEM, Clock, Disposition, Store, Tx
 log = logging.getLogger(__name__)
 
 POLL_S = 1.0
-BATCH = 32
+IN_HAND = 256
+"""Pages that are being told at the same time; each road takes a few of them at once."""
 OURSELVES = "remediator"
 """Who acknowledges what needs nobody any more: as no person is called."""
 WATCH_FAILED = "watch"
 """What refuses a policy that cannot look: the "alert" is the watch itself."""
 CLAIM = timedelta(seconds=30)
-"""Longer than a delivery takes, by all roads."""
+"""How long a page is its teller's, who claims it anew while telling: roads may ask for patience."""
+RENEW = timedelta(seconds=20)
+"""What is left of a claim when it is renewed."""
 
 
 class Paging:
-    """Delivers pages, one after the other, and opens those that belong to no decision."""
+    """Delivers pages, and opens those that belong to no decision."""
 
     def __init__(
         self,
@@ -49,51 +52,107 @@ class Paging:
         self._deliver = deliver
         self._new_id = new_id
         self._wake = asyncio.Event()
+        self._in_hand: dict[str, datetime | None] = {}  # being told → claimed until, where one must claim
         self._unkept: dict[str, Page] = {}  # told, and not yet written down
         self._homeless: Page | None = None  # about the store itself
+        self._stumbles = False  # the last round broke, and a page tells of it
 
     def poke(self) -> None:
         """A page was opened."""
         self._wake.set()
 
     async def run(self) -> None:
-        """Until cancelled."""
-        while True:
-            self._wake.clear()
-            try:
-                await self.deliver_due()
-            except StoreError as error:
-                log.warning("pages cannot be read", extra={"problem": str(error)})
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(POLL_S):  # wait_for may lose a cancellation (Python 3.11)
-                    await self._wake.wait()
+        """Until cancelled. Pages are told side by side: a road that hangs holds up no other page."""
+        async with asyncio.TaskGroup() as tellings:
+            while True:
+                self._wake.clear()
+                await self._round(tellings)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(POLL_S):  # wait_for may lose a cancellation (Python 3.11)
+                        await self._wake.wait()
+
+    async def _round(self, tellings: asyncio.TaskGroup) -> None:
+        """What is due is begun to be told. No row, and no defect, ends the loop."""
+        try:
+            async for page in self._taken():
+                tellings.create_task(self._tell_apart(page), name=f"page {page.id}")
+            await self._keep_up()
+        except StoreError as error:
+            log.warning("pages cannot be read", extra={"problem": str(error)})
+        except Exception as error:
+            log.exception("a round of pages broke")
+            await self._stumbled(error)
+        else:
+            self._stumbles = False
+
+    async def _stumbled(self, error: Exception) -> None:
+        """Once, until a round goes well: each page that is opened begins another round."""
+        if not self._stumbles:
+            self._stumbles = True
+            with contextlib.suppress(StoreError):
+                await self.open("bug:pages", f"some pages cannot be told: {type(error).__name__}: {error}")
 
     async def deliver_due(self) -> None:
-        """Whoever claims a page delivers it; if that one dies on the way, another does, `CLAIM` later.
+        """The same once, one after the other: for where telling takes no time."""
+        async for page in self._taken():
+            await self._tell(page)
+        await self._keep_up()
 
+    async def _taken(self) -> AsyncIterator[Page]:
+        """Each page that is to be told from here now.
+
+        Whoever claims a page delivers it; if that one dies on the way, another does, `CLAIM` later.
         Who was told is remembered here until it is kept: a full disk must not page every second.
         """
-        for told in list(self._unkept.values()):
-            await self._told(await self._deliver(told) if self._is_due(told) else told)
-        due = await self._store.read(lambda tx: tx.due(BATCH))
-        for page in due.pages:
-            mine = await self._claimed(page)
-            if mine is not None:
-                await self._told(await self._deliver(mine))
+        due = await self._store.read(lambda tx: tx.due(IN_HAND))
+        again = [told for told in self._unkept.values() if self._is_due(told)]
+        for page in [*again, *(page for page in due.pages if page.id not in self._unkept)]:
+            if page.id in self._in_hand or len(self._in_hand) >= IN_HAND:
+                continue
+            mine = page
+            if self._store.shared and page.id not in self._unkept:
+                claimed = await self._store.transact(partial(_claim, page_id=page.id))
+                if claimed is None:
+                    continue
+                mine, self._in_hand[page.id] = claimed
+            else:  # one alone tells even when it can write nothing
+                self._in_hand[page.id] = None
+            yield mine
 
-    async def _claimed(self, page: Page) -> Page | None:
-        """Where daemons share a store, one of them tells, and goes on from what the others have told.
+    async def _tell_apart(self, page: Page) -> None:
+        try:
+            await self._tell(page)
+        except StoreError as error:
+            log.warning("who was told cannot be kept", extra={"page": page.id, "problem": str(error)})
+        except Exception:
+            log.exception("a page could not be told", extra={"page": page.id})
 
-        One alone tells even when it can write nothing.
-        """
-        if not self._store.shared:
-            return page
-        return await self._store.transact(lambda tx: tx.claim_page(page.id, tx.now + CLAIM))
+    async def _tell(self, page: Page) -> None:
+        """One that was taken: told, and kept as soon as it is."""
+        try:
+            self._unkept[page.id] = await self._deliver(page)
+            await self._keep_told(page.id)
+        finally:
+            self._in_hand.pop(page.id, None)
 
-    async def _told(self, page: Page) -> None:
-        self._unkept[page.id] = page
-        await self._store.transact(partial(_keep, told=page))
-        del self._unkept[page.id]
+    async def _keep_told(self, page_id: str) -> None:
+        try:
+            await self._store.transact(partial(_keep, told=self._unkept[page_id]))
+        except msgspec.DecodeError as error:  # its row: told from here until it is mended
+            log.warning("a page cannot be read", extra={"page": page_id, "problem": str(error)})
+        else:
+            del self._unkept[page_id]
+
+    async def _keep_up(self) -> None:
+        """What is being told stays claimed, and what could not be kept is kept now."""
+        soon = self._store.clock.now() + RENEW
+        for page_id, until in list(self._in_hand.items()):
+            if until is not None and until <= soon:
+                later = await self._store.transact(partial(_claim_again, page_id=page_id, until=until))
+                if page_id in self._in_hand:
+                    self._in_hand[page_id] = later
+        for page_id in [one for one in self._unkept if one not in self._in_hand]:
+            await self._keep_told(page_id)
 
     async def without_store(self, problem: str) -> None:
         """The store takes nothing, so this page is kept nowhere: told by what is left, until it is mended."""
@@ -183,6 +242,23 @@ def _is_overdue(one: Disposition, policies: PolicySet, now: datetime) -> bool:
     if versioned is None or (one.bound == WATCH_FAILED and versioned.policy.watch is None):
         return False
     return now >= one.refused_since + versioned.policy.patience
+
+
+async def _claim(tx: Tx, page_id: str) -> tuple[Page, datetime] | None:
+    """Where daemons share a store, one of them tells, and goes on from what the others have told."""
+    until = tx.now + CLAIM
+    page = await tx.claim_page(page_id, until)
+    return (page, until) if page is not None else None
+
+
+async def _claim_again(tx: Tx, page_id: str, until: datetime) -> datetime | None:
+    """Until when it is claimed now; None once it is acknowledged, or another's."""
+    page = await tx.page(page_id)
+    if page is None or page.next_at != until:
+        return None
+    later = tx.now + CLAIM
+    await tx.save_page(msgspec.structs.replace(page, next_at=later))
+    return later
 
 
 async def _keep(tx: Tx, told: Page) -> None:

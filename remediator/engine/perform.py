@@ -10,42 +10,35 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 from weakref import WeakValueDictionary
-
-import msgspec
 
 from remediator.core.calls import printable
 from remediator.core.catalog import Catalog
-from remediator.core.decide import with_gate
-from remediator.core.evidence import Picture, Reading
-from remediator.core.exact import kept, revived
+from remediator.core.evidence import Reading
+from remediator.core.exact import revived
 from remediator.core.intention import Call
 from remediator.core.messages import (
-    START_WITHIN,
     Act,
     Card,
-    Done,
     Event,
     Inquire,
     Inquired,
-    Marked,
     Preview,
     Previewed,
     Probe,
     ProbeRead,
-    Refused,
     Result,
     StepFinished,
     Unknown,
 )
 from remediator.core.play import repeatable
-from remediator.core.repeating import enough
-from remediator.core.run import Halt, Run
 from remediator.engine.looking import GRACE_S, Looking, live, longest
+from remediator.engine.sending import Holds, Sending, exact
+from remediator.engine.setbacks import UNREADY, problem_of
+from remediator.engine.showing import Showing, in_words
 from remediator.errors import ConnectorError, StoreError
-from remediator.ports import CardRef, Clock, Connector, Notifier, Order, Pending, Store, Tx
+from remediator.ports import Clock, Connector, Notifier, Pending, Store
 
 log = logging.getLogger(__name__)
 
@@ -62,19 +55,8 @@ INQUIRE_RETRY_S = (0.1, 0.5, 1, 2, 5, 10)
 
 CARD_RETRY_S = (0.5, 1, 2, 5, 10, 30)
 
-UNREADY = (StoreError, msgspec.DecodeError)
-"""What passes: the store fails, or a row cannot be read until somebody has mended it."""
-
 MOST_PAUSE_S = 5.0
 """Between two tries to tell what came of an effect."""
-
-
-class Holds(Protocol):
-    """A lease."""
-
-    def holds(self) -> bool:
-        """Whether anything may still be sent under it."""
-        ...
 
 
 class Hears(Protocol):
@@ -104,12 +86,11 @@ class Performer:
         self._store = store
         self._clock = clock
         self._connectors = connectors
-        self._notifiers = notifiers
         self._catalog = catalog
         self._looking = Looking(connectors, clock, catalog)
         self._probes = asyncio.Semaphore(at_once[0])
-        self._acts = asyncio.Semaphore(at_once[1])
-        self._stopping = asyncio.Event()
+        self._sending = Sending(store, clock, connectors, catalog=catalog, at_once=at_once[1])
+        self._showing = Showing(store, notifiers)
         self._lease: Callable[[], Holds] | None = None
         self.on_step: Callable[[Act, Result], None] = lambda _act, _result: None  # for metrics
         self._tasks: dict[asyncio.Task[None], Pending] = {}
@@ -152,7 +133,7 @@ class Performer:
         Acts that wait for a place are not sent any more, and said not to be.
         """
         began = self._clock.monotonic()
-        self._stopping.set()
+        self._sending.stop()
         await self._settle(began + min(REPEATABLE_S, within_s), self._tasks.keys)
         for task, pending in self._tasks.items():
             if repeatable(pending.effect):
@@ -177,8 +158,8 @@ class Performer:
                     await self._tell_fresh(pending, lambda: self._probe(probe))
                 case Preview() as preview:
                     await self._tell_fresh(pending, lambda: self._preview(preview))
-                case Act():
-                    await self._tell(pending, await self._act(pending, lease))
+                case Act() as act:
+                    await self._tell(pending, await self._act(pending, act, lease))
                 case Inquire():
                     await self._tell(pending, await self._inquire(pending))
                 case Card():
@@ -228,7 +209,7 @@ class Performer:
 
     async def _untold(self, pending: Pending, error: Exception) -> None:
         """It is tried again until it can be told. A row that cannot be read needs a person."""
-        problem = _problem(error)
+        problem = problem_of(error)
         log.warning("a result cannot be stored yet", extra={"run": pending.run, "problem": problem})
         if isinstance(error, StoreError) or pending.id in self._unheard or self._tell_people is None:
             return
@@ -255,88 +236,11 @@ class Performer:
 
     # ── Acting ────────────────────────────────────────────────────────────────────────────────────
 
-    async def _act(self, pending: Pending, lease: Holds) -> Event:
-        effect = pending.effect
-        assert isinstance(effect, Act)
-        left = min(effect.start_by - self._clock.now(), START_WITHIN)  # a clock may have gone back
-        deadline = self._clock.monotonic() + left.total_seconds()
-        waits = self._acts.locked()
-        if await self._has_place():
-            try:
-                halted = await self._halted(pending.run, effect) if waits else ""
-                refused = Refused(f"never sent: {halted}") if halted else None
-                result = refused or _kept(await self._send(pending.run, effect, deadline, lease))
-            finally:
-                self._acts.release()
-        else:
-            result = Refused("never sent: the daemon stopped")
-        self.on_step(effect, result)
-        return StepFinished(effect.step, effect.attempt, effect.undo, result)
-
-    async def _has_place(self) -> bool:
-        """Wait for one among the acts that may be on the wire at once. False when the stop comes first."""
-        if self._acts.locked() and not self._stopping.is_set():
-            place = asyncio.ensure_future(self._acts.acquire())
-            stop = asyncio.ensure_future(self._stopping.wait())
-            try:
-                await asyncio.wait((place, stop), return_when=asyncio.FIRST_COMPLETED)
-                if place.done():
-                    return True
-            finally:
-                stop.cancel()
-                if not place.done():
-                    place.cancel()
-        if self._acts.locked():
-            return False
-        return await self._acts.acquire()
-
-    async def _halted(self, run_id: str, effect: Act) -> str:
-        """Which halt was committed while it waited for a place; of an undo, only one that means undos."""
-        try:
-            run, halts = await self._store.read(lambda tx: _halts_of(tx, run_id))
-        except UNREADY as error:
-            return f"whether it is halted cannot be asked: {_problem(error)}"
-        if run is None:
-            return "its run is not there any more"
-        for halt in halts:
-            if halt.covers(run.policy, run.target) and (halt.undos or not effect.undo):
-                return f"halted by {halt.by} ({halt.scope}): {halt.reason}"
-        return ""
-
-    async def _send(self, run: str, effect: Act, deadline: float, lease: Holds) -> Result:
-        """The lease, and the start deadline by both clocks, are asked immediately before sending."""
-        call, limit = effect.call, self._limit(effect.call)
-
-        def late() -> str:
-            if self._clock.monotonic() >= deadline or self._clock.now() >= effect.start_by:
-                return f"not started by {_seconds(effect.start_by)}"
-            return "" if lease.holds() else "this replica's lease was over"
-
-        shown = _revived(effect.shown)
-        order = Order(effect.key, shown, lambda about: self._mark(run, effect, about), late, effect.approved)
-        if why := late():
-            return Refused(f"never sent: {why}")
-        try:
-            async with asyncio.timeout(limit + GRACE_S):
-                return await self._connectors[call.connection].act(live(call), order=order, timeout=limit)
-        except TimeoutError:
-            return Unknown(f"no answer within {limit:g} s")
-        except Exception as error:  # it may have been sent before it broke
-            log.exception("an act broke", extra={"operation": call.operation})
-            return Unknown(f"{type(error).__name__}: {error}")
-
-    async def _mark(self, run_id: str, effect: Act, about: dict[str, Any]) -> str:
-        """Keep what is about to become final: "" once it is committed, and the run still waits for it."""
+    async def _act(self, pending: Pending, act: Act, lease: Holds) -> Event:
         assert self._driver is not None
-        mark = kept(about)
-        try:
-            await self._driver.tell(run_id, Marked(effect.step, effect.attempt, effect.undo, mark))
-            run = await self._store.read(lambda tx: tx.run(run_id))
-        except UNREADY as error:
-            return f"its mark could not be kept: {_problem(error)}"
-        step = run.steps.get(effect.step) if run is not None else None
-        found = step and (step.undo_mark if effect.undo else step.mark)
-        return "" if found == mark else "the run does not wait for it any more"
+        result = await self._sending.send(pending.run, act, lease, self._driver.tell)
+        self.on_step(act, result)
+        return StepFinished(act.step, act.attempt, act.undo, result)
 
     async def _inquire(self, pending: Pending) -> Event:
         """Ask until it can be told. A person hears of it when that takes long."""
@@ -357,7 +261,7 @@ class Performer:
             attempt += 1
 
     async def _asked_about(self, effect: Inquire) -> tuple[Result | None, str]:
-        call, limit = effect.call, self._limit(effect.call)
+        call, limit = effect.call, longest(self._catalog(), effect.call.operation)
         connector = self._connectors.get(call.connection)
         if connector is None:
             return Unknown(f"the connection {call.connection} is not there any more"), ""
@@ -369,10 +273,7 @@ class Performer:
         except Exception as error:  # a connector's bug: asked on, and in the end a person decides
             log.exception("an inquiry broke", extra={"operation": call.operation})
             return None, printable(f"{type(error).__name__}: {error}")
-        return (None, "it is still under way") if result is None else (_kept(result), "")
-
-    def _limit(self, call: Call) -> float:
-        return longest(self._catalog(), call.operation)
+        return (None, "it is still under way") if result is None else (exact(result), "")
 
     # ── Cards ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -383,7 +284,7 @@ class Performer:
         while True:
             try:
                 async with lock:
-                    problem = await self._show(pending.run, effect.gate)
+                    problem = await self._showing.show(pending.run, effect.gate)
                 if not problem:
                     break
                 log.warning("a card cannot be shown", extra={"gate": effect.gate, "problem": problem})
@@ -402,39 +303,7 @@ class Performer:
         run = await self._store.read(lambda tx: tx.run(run_id))
         asks = run is not None and any(one.id == gate_id for one in run.questions)
         if self._tell_people is not None and not asks:
-            await self._tell_people(run_id, "card", _in_words(run, gate_id, problem))
-
-    async def _show(self, run_id: str, gate: str) -> str:
-        """The problem, or "" when every road shows the run as it is now.
-
-        Another replica may be showing it, too. Whoever finds that it was not alone shows it again.
-        """
-        alone = True
-        while True:
-            run, kept = await self._store.read(lambda tx: _card_of(tx, run_id, gate))
-            if run is None:
-                return ""
-            seen = kept if alone or kept is None else msgspec.structs.replace(kept, digest="")
-            alone = True
-            for notifier in self._notifiers:
-                try:
-                    shown = await _shown(notifier, run, gate, seen)
-                    if shown is not None and shown != kept and not await self._keep(notifier, shown, kept):
-                        alone = False
-                except ConnectorError as error:
-                    return str(error)
-            if alone and run == (await self._store.read(lambda tx: _card_of(tx, run_id, gate)))[0]:
-                return ""
-
-    async def _keep(self, notifier: Notifier, card: CardRef, old: CardRef | None) -> bool:
-        """False when another replica was quicker. Then its card stands, and a second one is taken back."""
-        if await self._store.transact(lambda tx: tx.put_card(card, old)):
-            return True
-        kept = await self._store.read(lambda tx: tx.card(card.gate))
-        if kept is not None and (kept.channel, kept.ts) != (card.channel, card.ts):
-            log.warning("a card was posted twice", extra={"gate": card.gate})
-            await notifier.withdraw(card)
-        return False
+            await self._tell_people(run_id, "card", in_words(run, gate_id, problem))
 
     async def _dropped(self, number: int) -> None:
         while True:
@@ -444,51 +313,3 @@ class Performer:
                 await asyncio.sleep(1.0)
             else:
                 return
-
-
-async def _halts_of(tx: Tx, run_id: str) -> tuple[Run | None, list[Halt]]:
-    return await tx.run(run_id), [*await tx.halts(), *await tx.doubts()]
-
-
-async def _card_of(tx: Tx, run_id: str, gate: str) -> tuple[Run | None, CardRef | None]:
-    return await tx.run(run_id), await tx.card(gate)
-
-
-async def _shown(notifier: Notifier, run: Run, subject: str, ref: CardRef | None) -> CardRef | None:
-    """The card of a gate, or of a question."""
-    question = next((one for one in run.questions if one.id == subject), None)
-    if question is not None:
-        return await notifier.question(run, question, ref)
-    return await notifier.card(with_gate(run, subject), ref)
-
-
-def _in_words(run: Run | None, gate_id: str, problem: str) -> str:
-    gate = next((one for one in run.all_gates if one.id == gate_id), None) if run is not None else None
-    if run is None or gate is None or gate.state != "open":
-        return f"the card of gate {gate_id} cannot be brought up to date: {problem}"
-    roles = ", ".join(f"{count} of {role}" for role, count in gate.required.items())
-    what = enough([one.summary for one in gate.intentions])
-    return (
-        f"{run.policy} asks for approval on {run.target} and Slack cannot show it ({problem}). "
-        f"It would do: {what}. It needs {roles} until {_seconds(gate.expires_at)}. "
-        f"Vote on the status page, or: remediator gates approve {gate.id}"
-    )
-
-
-def _problem(error: Exception) -> str:
-    return printable(error.problem if isinstance(error, StoreError) else str(error))
-
-
-def _kept(result: Result) -> Result:
-    """The result as it is stored: with exact numbers."""
-    return Done(kept(result.result), result.left) if isinstance(result, Done) else result
-
-
-def _revived(picture: Picture | None) -> Picture | None:
-    if picture is None:
-        return None
-    return msgspec.structs.replace(picture, rows=tuple(revived(row) for row in picture.rows))
-
-
-def _seconds(at: datetime) -> str:
-    return f"{at:%H:%M:%S} UTC"

@@ -81,6 +81,8 @@ async def take_over(store: Store, driver: Driver, performer: Performs, silence: 
             log.exception(what)
             continue
         driver.done(f"holder:{gone}")
+        if not pending:  # all that is left of it cannot be read
+            continue
         log.info("taking over", extra={"replica": gone or "(let go)", "effects": len(pending)})
         found += len(pending)
         await go_on(driver, performer, pending)

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from remediator.core.alert import Alert, Delivery
 from remediator.core.canonical import digest, inert
@@ -37,12 +37,20 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 IN_STEP_S = 5.0
 OUT_OF_STEP_S = 5.0
 """How often, and from which jump of the wall clock on, watches are planned anew."""
 
 KEEP_S = 10.0
 """How long after an operation's longest time a watch's answer may still be kept."""
+
+BLINK_S = 1.0
+"""After which the store is asked again."""
+
+LEFT_S = 15.0
+"""How often somebody looks for firings that nobody kept."""
 
 NEAR = timedelta(hours=1)
 """By how much the clock of a machine may be wrong for its firings to be those of a cron line."""
@@ -83,7 +91,7 @@ class Schedule:
         self._scheduler = AsyncIOScheduler(timezone=UTC, job_defaults={"coalesce": True, "max_instances": 1})
         self._scheduler.start()
         loop = asyncio.get_running_loop()
-        every = {**chores, "in step": (IN_STEP_S, self._keep_in_step)}
+        every = {**chores, "in step": (IN_STEP_S, self._keep_in_step), "left": (LEFT_S, self._take_up)}
         self._chores = [loop.create_task(_forever(name, *one), name=name) for name, one in every.items()]
 
     def stop(self) -> None:
@@ -120,22 +128,66 @@ class Schedule:
                     next_run_time=_soon(versioned.policy.watch, trigger),
                 )
 
-    async def _fire(self, name: str, policies: PolicySet) -> None:
-        """One firing: claimed by a row, read, turned into alerts."""
+    async def _take_up(self) -> None:
+        """Firings that were claimed and not kept, since their reader has died, are read once more.
+
+        Not for ever: who plans a watch for the night does not want it read at noon.
+        """
+        policies = self._policies
+        if policies is None:
+            return
+
+        async def left(tx: Tx) -> list[tuple[str, datetime]]:
+            found = []
+            for name, versioned in policies.by_name.items():
+                watch = versioned.policy.watch
+                at = await tx.newest_firing(name) if watch is not None else None
+                if watch is None or at is None or tx.now - at > NEAR:
+                    continue
+                kept = await tx.newest_firing(f"{name}/kept")
+                patience = 3 * (longest(policies.catalog, watch.use) + KEEP_S)  # to claim, to read, to keep
+                if (kept is None or kept < at) and (tx.now - at).total_seconds() > patience:
+                    found.append((name, at))
+            return found
+
+        for name, at in await self._store.read(left):
+            await self._fire(name, policies, left=at)
+
+    async def _fire(self, name: str, policies: PolicySet, left: datetime | None = None) -> None:
+        """One firing: claimed by a row, read, turned into alerts. ``left``: one that nobody has kept."""
         policy, clock = policies.by_name[name].policy, self._store.clock
         assert policy.watch is not None
-        scheduled_at, within = slot(policy.watch, clock.now()), longest(policies.catalog, policy.watch.use)
+        scheduled_at = left or slot(policy.watch, clock.now())
+        within = longest(policies.catalog, policy.watch.use)
+        claim = name if left is None else f"{name}/again"
         try:
-            if not await self._store.transact(lambda tx: tx.claim_firing(name, scheduled_at)):
+            if not await self._patiently(partial(self._claim, firing=claim, at=scheduled_at), within):
                 return
             asked = clock.monotonic()
             reading = await self._read(policy, policies)
             firing = _Firing(policy, scheduled_at, asked, within, reading)
-            await self._store.transact(partial(self._keep_newest, firing=firing))
+            await self._patiently(partial(self._keep_newest, firing=firing), within)
         except StoreError as error:
             log.warning("a watch could not be kept", extra={"policy": name, "problem": str(error)})
             return
         self._driver.accepted()
+
+    async def _claim(self, tx: Tx, firing: str, at: datetime) -> bool:
+        """Whoever has older policies would look by an older query, and takes no firing from the others."""
+        return not await self._driver.decisions.outdated(tx) and await tx.claim_firing(firing, at)
+
+    async def _patiently(self, work: Callable[[Tx], Awaitable[T]], within: float) -> T:
+        """A store that blinks is asked again, for as long as an answer may be kept."""
+        clock = self._store.clock
+        give_up = clock.monotonic() + within + KEEP_S
+        while True:
+            try:
+                return await self._store.transact(work)
+            except StoreError as error:
+                if clock.monotonic() > give_up:
+                    raise
+                log.info("the store blinks: a watch waits for it", extra={"problem": str(error)})
+            await asyncio.sleep(BLINK_S)
 
     async def _keep_newest(self, tx: Tx, firing: _Firing) -> None:
         """What it says, unless that was overtaken."""
@@ -166,7 +218,8 @@ class Schedule:
             await tx.journal(SYSTEM, [Entry("watch-failed", {"policy": policy.name, "problem": problem})])
             return await stand(tx, policy.name, source, Refusal(WATCH_FAILED, problem))
         await _works_again(tx, policy, source)
-        known = {row.alert.fingerprint: row.alert for row in await tx.alerts(firing_only=True, source=source)}
+        firing = await tx.alerts(firing_only=True, source=source, limit=100 * MOST_ROWS)
+        known = {row.alert.fingerprint: row.alert for row in firing}
         alerts = watched_alerts(policy, rows, known, tx.now)
         for part in Delivery(source=source, alerts=tuple(alerts), received_at=tx.now).parts():
             await tx.put_delivery(part)

@@ -67,13 +67,14 @@ async def stand(tx: Tx, policy: str, fingerprint: str, refusal: Refusal, **more:
 async def hold(tx: Tx, run: Run, policy: Policy) -> None:
     """A change stands for a time; whatever still fires is decided again meanwhile, by another run."""
     again = Refusal("recheck", f"run {run.id} holds", again_at=tx.now + policy.pause)
-    await _leave(tx, run, again, kind="holding")
+    await _leave(tx, run, again, kind="holding", rewordings=0)
 
 
 async def part(tx: Tx, run: Run, again: Refusal) -> None:
     """A run is over. Alerts that still fire are decided again; nothing is forgotten."""
     kind = "refused" if run.outcome is Outcome.REFUSED else "closed"
-    await _leave(tx, run, again, kind=kind, rewordings=run.rewordings if run.reworded else 0)
+    reworded = bool(run.reworded) and again.bound == "changed"
+    await _leave(tx, run, again, kind=kind, rewordings=run.rewordings if reworded else 0)
 
 
 async def _leave(tx: Tx, run: Run, again: Refusal, **more: Any) -> None:

@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 RETRY = timedelta(seconds=10)
 """When no road was open."""
+AT_ONCE = 8
+"""Pages that one road is given at the same time; a road that hangs makes no other wait."""
 MOST_SENT = 50
 """Lines of what was told that a page keeps."""
 
@@ -62,7 +64,7 @@ class Pager:
     """Tells the people of the rungs that are due, by every road there is."""
 
     def __init__(self, roads: Sequence[Notifier], config: Config, clock: Clock) -> None:
-        self._roads = tuple(roads)
+        self._roads = tuple((road, asyncio.Semaphore(AT_ONCE)) for road in roads)
         self._config = config
         self._clock = clock
 
@@ -74,7 +76,7 @@ class Pager:
             return msgspec.structs.replace(page, next_at=rung.next_at)
         people = sorted(frozenset[str]().union(*(self._config.people_of(role, now) for role in rung.roles)))
         reached = msgspec.structs.replace(page, level=rung.level)
-        told = await asyncio.gather(*(self._tell(road, reached, people) for road in self._roads))
+        told = await asyncio.gather(*(self._tell(*road, reached, people) for road in self._roads))
         failed = "; ".join(f"{one.road}: {one.detail}" for one in told if not one.ok)
         if not any(one.ok for one in told):
             error = failed or "there is no road to people; configure slack or page_webhook"
@@ -89,9 +91,12 @@ class Pager:
         chains = self._config.escalations
         return chains.get(name) or chains.get("default") or (Rung(role="oncall"),)
 
-    async def _tell(self, road: Notifier, page: Page, people: Sequence[str]) -> Told:
+    async def _tell(
+        self, road: Notifier, places: asyncio.Semaphore, page: Page, people: Sequence[str]
+    ) -> Told:
         try:
-            return await road.page(page, people)
+            async with places:
+                return await road.page(page, people)
         except Exception as error:  # a bug in one road must not keep a page off the other
             log.exception("the %s road broke", road.road)
             return Told(ok=False, road=road.road, detail=f"{type(error).__name__}: {error}")

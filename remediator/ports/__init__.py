@@ -22,6 +22,7 @@ from remediator.ports.rows import (
     RunFilter,
     Scope,
     StageCount,
+    Unreadable,
 )
 from remediator.ports.store import Store, Tx
 from remediator.ports.world import Clock, Connector, ConnectorKind, Order
@@ -62,4 +63,5 @@ __all__ = [
     "Store",
     "Told",
     "Tx",
+    "Unreadable",
 ]

@@ -17,10 +17,11 @@ SYSTEM = "system"
 
 
 class Received(msgspec.Struct, frozen=True):
-    """A delivery that waits in the inbox."""
+    """A delivery that waits in the inbox. One whose row cannot be read has no alerts, and says why."""
 
     id: int
     delivery: Delivery
+    problem: str = ""
 
 
 class Rejected(msgspec.Struct, frozen=True):
@@ -99,6 +100,14 @@ class Aside(msgspec.Struct, frozen=True):
     run: str
     policy: str
     target: str
+    problem: str
+
+
+class Unreadable(msgspec.Struct, frozen=True):
+    """A row that lists leave out, since this program cannot read it: another version's, or damaged."""
+
+    table: str  # alerts | dispositions | effects | pages
+    key: tuple[str, ...]
     problem: str
 
 
@@ -182,6 +191,8 @@ class Due:
     runs: tuple[str, ...] = ()
     dispositions: tuple[Disposition, ...] = ()
     pages: tuple[Page, ...] = ()
+    unread: tuple[Unreadable, ...] = ()
+    """Whose deadline has passed, too: see `Tx.put_off`."""
 
 
 @dataclass(frozen=True)

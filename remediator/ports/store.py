@@ -34,6 +34,7 @@ from remediator.ports.rows import (
     RunFilter,
     Scope,
     StageCount,
+    Unreadable,
 )
 from remediator.ports.world import Clock
 
@@ -41,7 +42,11 @@ T = TypeVar("T")
 
 
 class Tx(Protocol):
-    """One transaction. Raise to roll it back whole."""
+    """One transaction. Raise to roll it back whole.
+
+    Lists of alerts, dispositions, effects and pages leave out the rows that cannot be read (`Store.unread`
+    tells of them); whoever asks for one by its key gets msgspec.DecodeError.
+    """
 
     @property
     def now(self) -> datetime:
@@ -122,6 +127,17 @@ class Tx(Protocol):
 
     async def wake_some(self, waits_for: str, limit: int) -> int:
         """The same for so many at most; returns how many. For what everybody may have waited for."""
+        ...
+
+    async def hearers(self, fingerprint: str) -> tuple[datetime | None, list[str]]:
+        """When what is known of an alert was received, and the runs that it belongs to, by name.
+
+        Of these nothing is read: one that cannot be read is among them.
+        """
+        ...
+
+    async def is_waited_for(self, waits_for: str) -> bool:
+        """Does anybody wait for this who has no other time at which to be decided again?"""
         ...
 
     # Runs
@@ -312,6 +328,10 @@ class Tx(Protocol):
     # The rest
     async def due(self, limit: int) -> Due: ...
 
+    async def put_off(self, rows: Sequence[Unreadable], until: datetime) -> None:
+        """Those that are due are due again then; what is in them stays as it is."""
+        ...
+
     async def next_due(self) -> datetime | None:
         """The earliest deadline of all."""
         ...
@@ -322,6 +342,10 @@ class Tx(Protocol):
 
     async def claim_newest_firing(self, watch: str, scheduled_at: datetime) -> bool:
         """The same, and not once a later one was claimed so, however many daemons ask at the same time."""
+        ...
+
+    async def newest_firing(self, watch: str) -> datetime | None:
+        """The latest firing of a watch that somebody has claimed."""
         ...
 
     async def keep_policy(self, policy: KeptPolicy) -> None: ...
@@ -366,6 +390,10 @@ class Store(Protocol):
 
     def follow(self, woken: Callable[[], None]) -> None:
         """Call this when another daemon has left something to do; it may be late, or not come at all."""
+        ...
+
+    def unread(self) -> list[Unreadable]:
+        """Rows that lists have left out since this was asked last, each told once."""
         ...
 
     async def transact(self, work: Callable[[Tx], Awaitable[T]], ahead: Ahead = NOTHING) -> T:

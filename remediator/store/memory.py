@@ -29,6 +29,7 @@ from remediator.ports import (
     Pending,
     Replica,
     Tx,
+    Unreadable,
 )
 from remediator.store.journal import START, link
 from remediator.store.memory_alerts import AlertChanges
@@ -254,6 +255,9 @@ class MemoryTx(AlertChanges):
             pages=tuple(tables.pages[page_id] for page_id in tables.next_pages.until(now, limit)),
         )
 
+    async def put_off(self, rows: Sequence[Unreadable], until: datetime) -> None:
+        pass  # see `MemoryStore.unread`
+
     async def next_due(self) -> datetime | None:
         return self._tables.next_due()
 
@@ -270,6 +274,9 @@ class MemoryTx(AlertChanges):
     async def claim_newest_firing(self, watch: str, scheduled_at: datetime) -> bool:
         overtaken = any(name == watch and at > scheduled_at for name, at in self._tables.firings)
         return not overtaken and await self.claim_firing(watch, scheduled_at)
+
+    async def newest_firing(self, watch: str) -> datetime | None:
+        return max((at for name, at in self._tables.firings if name == watch), default=None)
 
     async def keep_policy(self, policy: KeptPolicy) -> None:
         self._changes.set(self._tables.policies, policy.version, policy)
@@ -328,6 +335,10 @@ class MemoryStore:
 
     def follow(self, woken: Callable[[], None]) -> None:
         """There is nobody to wake: in virtual time everything is looked at."""
+
+    def unread(self) -> list[Unreadable]:
+        """See `remediator.ports.Store`: all these are kept as objects, and can be read."""
+        return []
 
     async def transact(self, work: Callable[[Tx], Awaitable[T]], ahead: Ahead = NOTHING) -> T:  # noqa: ARG002 - nothing is far
         """See `remediator.ports.Store`."""

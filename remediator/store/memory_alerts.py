@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Collection, Iterable
+from datetime import datetime
 from operator import attrgetter
 
 import msgspec
@@ -133,3 +134,12 @@ class AlertChanges(PruneChanges):
                 changes.set(tables.dispositions, key, msgspec.structs.replace(one, again_at=self.now))
                 changes.set(tables.again, key, self.now)
         return len(woken)
+
+    async def hearers(self, fingerprint: str) -> tuple[datetime | None, list[str]]:
+        row = self._tables.alerts.get(fingerprint)
+        runs = sorted(self._tables.members.get(fingerprint) or ())
+        return row.received_at if row is not None else None, runs
+
+    async def is_waited_for(self, waits_for: str) -> bool:
+        waiting = self._tables.waiting.get(waits_for) or ()
+        return any(self._tables.dispositions[key].again_at is None for key in waiting)

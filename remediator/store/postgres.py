@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from remediator.errors import LeaseLost, RemediatorError, StoreError
-from remediator.ports import NOTHING, Ahead, Clock, Tx
+from remediator.ports import NOTHING, Ahead, Clock, Tx, Unreadable
 from remediator.store import postgres_schema as schema
 from remediator.store.doubts import STANDING, of_standing
 from remediator.store.postgres_news import News
@@ -30,6 +30,7 @@ from remediator.store.postgres_tx import PostgresTx
 from remediator.store.postgres_writes import plain
 from remediator.store.sqlite_rows import micros
 from remediator.store.steady import Instant
+from remediator.store.unread import Unread
 
 T = TypeVar("T")
 
@@ -75,6 +76,7 @@ class PostgresStore:
         self._deliveries, self._effects = Numbers(), Numbers()
         self._news = News(self._pool)
         self._replica = ""
+        self._unread = Unread()
         self._open = False
         self._reads_only = False
         self._calls: set[asyncio.Task[Any]] = set()
@@ -97,6 +99,10 @@ class PostgresStore:
     def follow(self, woken: Callable[[], None]) -> None:
         """See `remediator.ports.Store`."""
         self._news.woken = woken
+
+    def unread(self) -> list[Unreadable]:
+        """See `remediator.ports.Store`."""
+        return self._unread.news()
 
     async def open(self) -> None:
         """Refuse what is not safe, bring the tables up, listen."""
@@ -221,7 +227,7 @@ class PostgresStore:
             keys=keys,
             again=again,
         )
-        tx = PostgresTx(connection, looked, (self._deliveries, self._effects))
+        tx = PostgresTx(connection, looked, (self._deliveries, self._effects), self._unread)
         tx.learn(row)
         if self._time.behind:
             await tx.keep_time()
@@ -277,7 +283,7 @@ class PostgresStore:
                     writes=False,
                     current_set=row["current_set"] or "",
                 )
-                tx = PostgresTx(connection, looked, (self._deliveries, self._effects))
+                tx = PostgresTx(connection, looked, (self._deliveries, self._effects), self._unread)
                 value = await work(tx)
                 tx.check()
                 await connection.execute("ROLLBACK")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from datetime import datetime
 
 import msgspec
 
 from remediator.core.alert import Delivery
 from remediator.ports import AlertRow, Disposition, Received, Rejected
-from remediator.store.portions import together
+from remediator.store.portions import received, together
 from remediator.store.postgres_runs import RunQuestions
 from remediator.store.postgres_session import Numbers, Row, dispositions_in
 from remediator.store.postgres_writes import alert_keys, plain
@@ -25,9 +26,10 @@ CLAIM_INBOX = f"""{_OTHERS} LIMIT (SELECT greatest(1, count(*) FILTER (WHERE ale
 WAKE_SOME = """UPDATE dispositions SET again_at = $2 WHERE (policy, fingerprint) IN (
  SELECT policy, fingerprint FROM dispositions WHERE waits_for = $1 AND waits_for <> ''
  AND (again_at IS NULL OR again_at > $2) LIMIT $3) RETURNING policy"""
-_DISPOSITION = "SELECT doc, again_at FROM dispositions"
+WAITED_FOR = """SELECT FROM dispositions
+ WHERE waits_for = $1 AND waits_for <> '' AND again_at IS NULL LIMIT 1"""
+_DISPOSITION = "SELECT policy, fingerprint, doc, again_at FROM dispositions"
 
-_delivery = msgspec.json.Decoder(Delivery)
 _rejected = msgspec.json.Decoder(Rejected)
 _alert_row = msgspec.json.Decoder(AlertRow)
 _disposition = msgspec.json.Decoder(Disposition)
@@ -57,12 +59,12 @@ class AlertQuestions(RunQuestions):
 
     async def inbox(self, limit: int) -> list[Received]:
         rows = await self._rows({"inbox"}, f"{_INBOX} LIMIT $1", limit)
-        return [Received(row["id"], _delivery.decode(row["doc"])) for row in rows]
+        return [received(row["id"], row["doc"]) for row in rows]
 
     async def claim_inbox(self, limit: int, alerts: int, but: Collection[int] = ()) -> list[Received]:
         rows = await self._done({"inbox"}, CLAIM_INBOX, limit, alerts, list(but))
-        few = together((Received(row["id"], _delivery.decode(row["doc"])) for row in rows), alerts)
-        await self._hear(one.fingerprint for received in few for one in received.delivery.alerts)
+        few = together((received(row["id"], row["doc"]) for row in rows), alerts)
+        await self._hear(alert.fingerprint for one in few for alert in one.delivery.alerts)
         return few
 
     async def inbox_depth(self) -> int:
@@ -75,7 +77,7 @@ class AlertQuestions(RunQuestions):
     async def deliveries(self, *, after: int = 0, limit: int = 1000) -> list[Received]:
         sql = "SELECT id, doc FROM inbox WHERE id > $1 ORDER BY id LIMIT $2"
         rows = await self._rows({"inbox"}, sql, after, limit)
-        return [Received(row["id"], _delivery.decode(row["doc"])) for row in rows]
+        return [received(row["id"], row["doc"]) for row in rows]
 
     async def last_delivery(self) -> int:
         ((last,),) = await self._rows({"inbox"}, "SELECT coalesce(max(id), 0) FROM inbox")
@@ -135,11 +137,12 @@ class AlertQuestions(RunQuestions):
         rows = await self._rows(
             {"alerts"},
             "WITH given AS (SELECT $1::text) "  # noqa: S608 - fixed pieces
-            f"SELECT doc FROM alerts {where_all(where)} ORDER BY last_at DESC, fingerprint LIMIT $2",
+            f"SELECT fingerprint, doc FROM alerts {where_all(where)} "
+            "ORDER BY last_at DESC, fingerprint LIMIT $2",
             plain(source),
             limit,
         )
-        return [_alert_row.decode(row["doc"]) for row in rows]
+        return self._unread.listed("alerts", lambda row: _alert_row.decode(row["doc"]), rows)
 
     async def disposition(self, policy: str, fingerprint: str) -> Disposition | None:
         if fingerprint in self._known.dispositions:
@@ -171,16 +174,25 @@ class AlertQuestions(RunQuestions):
             "ORDER BY since, policy, fingerprint",
             plain(fingerprint),
         )
-        return [as_disposition(row) for row in rows]
+        return self._unread.listed("dispositions", as_disposition, rows)
 
     async def wake_some(self, waits_for: str, limit: int) -> int:
         key = self._waits(waits_for, woken=True)
         await self._done((), "SELECT take_locks($1, true)", [key])  # whoever begins to wait is seen, or sees
         self._held.add(key)
-        self.news = True
         woken = await self._done({"dispositions"}, WAKE_SOME, plain(waits_for), micros(self.now), limit)
         self._known.dispositions.clear()
+        self.news = self.news or bool(woken)
         return len(woken)
+
+    async def hearers(self, fingerprint: str) -> tuple[datetime | None, list[str]]:
+        row = await self._row({"alerts"}, "SELECT doc FROM alerts WHERE fingerprint = $1", plain(fingerprint))
+        sql = "SELECT run FROM members WHERE fingerprint = $1 ORDER BY run"
+        runs = [one["run"] for one in await self._rows({"runs"}, sql, plain(fingerprint))]
+        return _alert_row.decode(row["doc"]).received_at if row is not None else None, runs
+
+    async def is_waited_for(self, waits_for: str) -> bool:
+        return bool(await self._rows({"dispositions"}, WAITED_FOR, plain(waits_for)))
 
     async def wake_waiting(self, waits_for: str) -> None:
         if not waits_for:

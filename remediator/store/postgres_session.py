@@ -19,6 +19,7 @@ from remediator.ports import Disposition, JournalEntry, Scope
 from remediator.store.postgres_writes import Writes, plain, scope_keys
 from remediator.store.sqlite_rows import micros, moment_or_none
 from remediator.store.steady import Instant
+from remediator.store.unread import Unread
 
 Row = Any
 
@@ -109,6 +110,7 @@ class Session:
         "_held",
         "_known",
         "_looked",
+        "_unread",
         "news",
         "now",
         "sent_runs",
@@ -116,11 +118,14 @@ class Session:
         "writes",
     )  # fmt: skip
 
-    def __init__(self, connection: Any, looked: Looked, numbers: tuple[Numbers, Numbers]) -> None:
-        """``numbers``: of deliveries and effects."""
+    def __init__(
+        self, connection: Any, looked: Looked, numbers: tuple[Numbers, Numbers], unread: Unread
+    ) -> None:
+        """``numbers``: of deliveries and effects; ``unread``: hears of what lists leave out."""
         self._connection = connection
         self._looked = looked
         self._deliveries, self._effects = numbers
+        self._unread = unread
         self._known = Known()
         self._changed: set[str] = set()  # tables, by what was sent
         self._held = set(looked.keys)

@@ -23,6 +23,7 @@ from remediator.ports import (
     KeptPolicy,
     Pending,
     Replica,
+    Unreadable,
 )
 from remediator.store.doubts import Standing
 from remediator.store.journal import START, link
@@ -40,9 +41,14 @@ from remediator.store.sqlite_rows import (
 )
 
 DUE_RUNS = "SELECT id FROM runs WHERE wake_at <= $1 ORDER BY wake_at, id LIMIT $2"
-DUE_AGAIN = """SELECT doc, again_at FROM dispositions WHERE again_at <= $1
+DUE_AGAIN = """SELECT policy, fingerprint, doc, again_at FROM dispositions WHERE again_at <= $1
  ORDER BY again_at, policy, fingerprint LIMIT $2"""
-DUE_PAGES = "SELECT doc FROM pages WHERE open AND next_at <= $1 ORDER BY next_at, id LIMIT $2"
+DUE_PAGES = "SELECT id, doc FROM pages WHERE open AND next_at <= $1 ORDER BY next_at, id LIMIT $2"
+PUT_OFF = {
+    "dispositions": """UPDATE dispositions SET again_at = $1 WHERE again_at <= $2
+ AND policy = $3 AND fingerprint = $4""",
+    "pages": "UPDATE pages SET next_at = $1 WHERE next_at <= $2 AND id = $3",
+}
 NEXT_DUE = """SELECT least((SELECT min(wake_at) FROM runs WHERE wake_at IS NOT NULL),
  (SELECT min(again_at) FROM dispositions WHERE again_at IS NOT NULL),
  (SELECT min(next_at) FROM pages WHERE open AND next_at IS NOT NULL)) AS at"""
@@ -56,8 +62,8 @@ TAKE_OVER = """WITH over AS (
   INSERT INTO replicas (id, host, policies, since, until, gone)
   SELECT $1, '', '', 0, 0, true WHERE $1 <> ''
   ON CONFLICT (id) DO UPDATE SET gone = true WHERE replicas.gone OR replicas.until = $3 RETURNING id)
-UPDATE effects SET holder = $2 WHERE holder = $1 AND ($1 = '' OR EXISTS (SELECT FROM over))
- RETURNING id, run, doc"""
+UPDATE effects SET holder = $2 WHERE holder = $1 AND id <> ALL ($4::bigint[])
+ AND ($1 = '' OR EXISTS (SELECT FROM over)) RETURNING id, run, doc"""
 REPLICAS = """SELECT id, host, policies, since, until - clock() AS left FROM replicas
  WHERE host <> '' AND ((NOT gone AND until - clock() BETWEEN 1 AND $1)
  OR EXISTS (SELECT FROM effects WHERE holder = replicas.id)) ORDER BY since, id"""
@@ -67,6 +73,7 @@ FIRST_CARD = """INSERT INTO cards (gate, channel, ts, digest, attached) VALUES (
 NEXT_CARD = """UPDATE cards SET channel = $2, ts = $3, digest = $4, attached = $5
  WHERE gate = $1 AND (channel, ts, digest, attached) = ($6, $7, $8, $9) RETURNING gate"""
 CLAIM_FIRING = "INSERT INTO firings (watch, at) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING watch"
+_EFFECT = "SELECT id, run, doc FROM effects"
 _JOURNAL = "SELECT run, seq, at, kind, data, previous, hash FROM journal"
 
 _FIRINGS_KEPT = timedelta(days=30)
@@ -170,8 +177,8 @@ class PostgresTx(AlertQuestions, PruneQuestions):
         self._put("effects", "repeatable", run_id)
 
     async def pending(self) -> list[Pending]:
-        rows = await self._rows({"effects"}, "SELECT id, run, doc FROM effects ORDER BY id")
-        return [_as_pending(row) for row in rows]
+        rows = await self._rows({"effects"}, f"{_EFFECT} ORDER BY id")
+        return self._unread.listed("effects", _as_pending, rows)
 
     # ── Replicas ──────────────────────────────────────────────────────────────────────────────────
 
@@ -201,13 +208,15 @@ class PostgresTx(AlertQuestions, PruneQuestions):
         me = self._looked.replica
         if replica == me:
             return []
-        rows = await self._done({"replicas", "effects"}, TAKE_OVER, replica, me, micros_or_none(until))
-        return sorted((_as_pending(row) for row in rows), key=lambda one: one.id)
+        held = await self._rows({"effects"}, f"{_EFFECT} WHERE holder = $1", replica)
+        _, unread = self._unread.sorted_out("effects", _as_pending, held)
+        stay = [int(number) for row in unread for number in row.key]  # for somebody who can read them
+        rows = await self._done({"replicas", "effects"}, TAKE_OVER, replica, me, micros_or_none(until), stay)
+        return sorted(self._unread.listed("effects", _as_pending, rows), key=lambda one: one.id)
 
     async def held(self) -> list[Pending]:
-        sql = "SELECT id, run, doc FROM effects WHERE holder = $1 ORDER BY id"
-        rows = await self._rows({"effects"}, sql, self._looked.replica)
-        return [_as_pending(row) for row in rows]
+        rows = await self._rows({"effects"}, f"{_EFFECT} WHERE holder = $1 ORDER BY id", self._looked.replica)
+        return self._unread.listed("effects", _as_pending, rows)
 
     async def let_go(self) -> int:
         sql = "UPDATE effects SET holder = '' WHERE holder = $1 RETURNING id"
@@ -296,10 +305,10 @@ class PostgresTx(AlertQuestions, PruneQuestions):
     async def pages(self, *, open_only: bool = True, run: str = "") -> list[Page]:
         where = ["open"] * open_only + ["run = $1"] * bool(run)
         sql = (
-            f"WITH given AS (SELECT $1::text) SELECT doc FROM pages {where_all(where)} "  # noqa: S608 - fixed pieces
+            f"WITH given AS (SELECT $1::text) SELECT id, doc FROM pages {where_all(where)} "  # noqa: S608 - fixed pieces
             f"ORDER BY opened_at, id{self._for_update if run else ''}"
         )
-        return [_page.decode(row["doc"]) for row in await self._rows({"pages"}, sql, plain(run))]
+        return self._unread.listed("pages", _as_page, await self._rows({"pages"}, sql, plain(run)))
 
     # ── The rest ──────────────────────────────────────────────────────────────────────────────────
 
@@ -308,11 +317,14 @@ class PostgresTx(AlertQuestions, PruneQuestions):
         runs = await self._rows({"runs"}, DUE_RUNS, *until)
         again = await self._rows({"dispositions"}, DUE_AGAIN, *until)
         pages = await self._rows({"pages"}, DUE_PAGES, *until)
-        return Due(
-            runs=tuple(row["id"] for row in runs),
-            dispositions=tuple(as_disposition(row) for row in again),
-            pages=tuple(_page.decode(row["doc"]) for row in pages),
-        )
+        dispositions, odd = self._unread.sorted_out("dispositions", as_disposition, again)
+        readable, torn = self._unread.sorted_out("pages", _as_page, pages)
+        return Due(tuple(row["id"] for row in runs), tuple(dispositions), tuple(readable), (*odd, *torn))
+
+    async def put_off(self, rows: Sequence[Unreadable], until: datetime) -> None:
+        for row in rows:
+            if row.table in PUT_OFF:
+                await self._done({row.table}, PUT_OFF[row.table], micros(until), micros(self.now), *row.key)
 
     async def next_due(self) -> datetime | None:
         ((at,),) = await self._rows({"runs", "dispositions", "pages"}, NEXT_DUE)
@@ -332,6 +344,10 @@ class PostgresTx(AlertQuestions, PruneQuestions):
         later = "SELECT 1 FROM firings WHERE watch = $1 AND at > $2 LIMIT 1"
         overtaken = await self._row((), later, watch, micros(scheduled_at))
         return overtaken is None and await self.claim_firing(watch, scheduled_at)
+
+    async def newest_firing(self, watch: str) -> datetime | None:
+        ((at,),) = await self._rows((), "SELECT max(at) FROM firings WHERE watch = $1", watch)
+        return moment_or_none(at)
 
     async def keep_policy(self, policy: KeptPolicy) -> None:
         self._put("policies", "policy", policy.version, policy.name, policy.text, policy.file)
@@ -366,6 +382,10 @@ class PostgresTx(AlertQuestions, PruneQuestions):
 def _page_columns(page: Page) -> tuple[object, ...]:
     opened_at, next_at = micros(page.opened_at), micros_or_none(page.next_at)
     return page.key, page.run, page.acked_at is None, opened_at, next_at, as_json(page)
+
+
+def _as_page(row: Row) -> Page:
+    return _page.decode(row["doc"])
 
 
 def _as_pending(row: Row) -> Pending:

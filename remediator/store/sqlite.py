@@ -23,12 +23,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from remediator.errors import StoreError
-from remediator.ports import NOTHING, Ahead, Clock, Tx
+from remediator.ports import NOTHING, Ahead, Clock, Tx, Unreadable
 from remediator.store.doubts import STANDING, of_standing
 from remediator.store.sqlite_rows import micros, moment
 from remediator.store.sqlite_schema import bring_up, check
 from remediator.store.sqlite_tx import SqliteTx
 from remediator.store.steady import Steady
+from remediator.store.unread import Unread
 
 T = TypeVar("T")
 Work = Callable[[Tx], Awaitable[Any]]
@@ -77,6 +78,7 @@ class SqliteStore:
         self._factory = connection
         self._time = Steady(clock)
         self._replica = ""
+        self._unread = Unread()
         self._lock_fd: int | None = None
         self._connection: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
@@ -104,6 +106,10 @@ class SqliteStore:
 
     def follow(self, woken: Callable[[], None]) -> None:
         """Nobody else writes this file."""
+
+    def unread(self) -> list[Unreadable]:
+        """See `remediator.ports.Store`."""
+        return self._unread.news()
 
     async def open(self) -> None:
         """Lock the file, create or check its tables, start the two threads."""
@@ -337,7 +343,7 @@ class SqliteStore:
         return failure
 
     def _transaction(self, connection: sqlite3.Connection) -> SqliteTx:
-        return SqliteTx(connection, self._time.instant(), self._broken, self._replica)
+        return SqliteTx(connection, self._time.instant(), self._broken, self._replica, self._unread)
 
     def _broken(self, error: sqlite3.Error) -> StoreError:
         name = str(getattr(error, "sqlite_errorname", "") or "")

@@ -26,7 +26,7 @@ DELETE FROM pages WHERE id IN (
 """
 
 _SETTLED = """
-SELECT id, doc ->> '$.received_at' FROM inbox
+SELECT id, CASE WHEN json_valid(doc) THEN doc ->> '$.received_at' END FROM inbox
 WHERE NOT EXISTS (SELECT 1 FROM waiting WHERE waiting.id = inbox.id) ORDER BY id LIMIT ?
 """
 
@@ -56,7 +56,8 @@ class PruneStatements(Statements):
 
     def _prune_deliveries(self, before: datetime, limit: int) -> int:
         oldest = self._rows(_SETTLED, (limit,))
-        old = [number for number, received_at in oldest if datetime.fromisoformat(received_at) < before]
+        readable = [(number, at) for number, at in oldest if at is not None]
+        old = [number for number, at in readable if datetime.fromisoformat(at) < before]
         for number in old:
             self._execute("DELETE FROM inbox WHERE id = ?", (number,))
         return len(old)

@@ -12,6 +12,7 @@ import msgspec
 
 from remediator.errors import StoreError
 from remediator.store.steady import Instant
+from remediator.store.unread import Unread
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ def where_all(conditions: Sequence[str]) -> str:
 class Statements:
     """One transaction's statements. After a failed one nothing more is done: it will be rolled back."""
 
-    __slots__ = ("_connection", "_doubts", "_explain", "_replica", "failure", "now")
+    __slots__ = ("_connection", "_doubts", "_explain", "_replica", "_unread", "failure", "now")
 
     def __init__(
         self,
@@ -80,9 +81,14 @@ class Statements:
         instant: Instant,
         explain: Callable[[sqlite3.Error], StoreError],
         replica: str,
+        unread: Unread,
     ) -> None:
-        """``explain`` turns what SQLite says into an error with a remedy; ``replica``: who writes."""
+        """``explain`` turns what SQLite says into an error with a remedy; ``replica``: who writes.
+
+        ``unread``: hears of what lists leave out.
+        """
         self._replica = replica
+        self._unread = unread
         self._connection = connection
         self._explain = explain
         self.now = instant.now

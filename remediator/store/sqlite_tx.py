@@ -26,9 +26,10 @@ from remediator.ports import (
     Received,
     Rejected,
     Replica,
+    Unreadable,
 )
 from remediator.store.journal import START, link
-from remediator.store.portions import together
+from remediator.store.portions import received, together
 from remediator.store.sqlite_pruning import PruneStatements
 from remediator.store.sqlite_rows import (
     Row,
@@ -44,7 +45,6 @@ from remediator.store.sqlite_runs import RunStatements
 _FIRINGS_KEPT = timedelta(days=30)
 _REJECTED_KEPT = 200
 
-_delivery = msgspec.json.Decoder(Delivery)
 _alert_row = msgspec.json.Decoder(AlertRow)
 _disposition = msgspec.json.Decoder(Disposition)
 _effect: msgspec.json.Decoder[Effect] = msgspec.json.Decoder(Effect)
@@ -52,7 +52,14 @@ _halt = msgspec.json.Decoder(Halt)
 _page = msgspec.json.Decoder(Page)
 
 _JOURNAL = "SELECT run, seq, at, kind, data, previous, hash FROM journal"
-_DISPOSITION = "SELECT doc, again_at FROM dispositions"
+_DISPOSITION = "SELECT policy, fingerprint, doc, again_at FROM dispositions"
+_PUT_OFF = {
+    "dispositions": (
+        "UPDATE dispositions SET again_at = ? WHERE again_at <= ? AND policy = ? AND fingerprint = ?"
+    ),
+    "pages": "UPDATE pages SET next_at = ? WHERE next_at <= ? AND id = ?",
+}
+_EFFECT = "SELECT id, run, doc FROM effects"
 
 
 class SqliteTx(RunStatements, PruneStatements):
@@ -71,7 +78,7 @@ class SqliteTx(RunStatements, PruneStatements):
         rows = self._rows(
             "SELECT id, doc FROM waiting CROSS JOIN inbox USING (id) ORDER BY id LIMIT ?", (limit,)
         )
-        return [Received(number, _delivery.decode(doc)) for number, doc in rows]
+        return [received(number, doc) for number, doc in rows]
 
     async def claim_inbox(self, limit: int, alerts: int, but: Collection[int] = ()) -> list[Received]:
         oldest = [one for one in await self.inbox(limit + len(but)) if one.id not in but]
@@ -85,7 +92,7 @@ class SqliteTx(RunStatements, PruneStatements):
 
     async def deliveries(self, *, after: int = 0, limit: int = 1000) -> list[Received]:
         rows = self._rows("SELECT id, doc FROM inbox WHERE id > ? ORDER BY id LIMIT ?", (after, limit))
-        return [Received(number, _delivery.decode(doc)) for number, doc in rows]
+        return [received(number, doc) for number, doc in rows]
 
     async def last_delivery(self) -> int:
         return int(self._rows("SELECT coalesce(max(id), 0) FROM inbox")[0][0])
@@ -119,10 +126,11 @@ class SqliteTx(RunStatements, PruneStatements):
     async def alerts(self, *, firing_only: bool, source: str = "", limit: int = 500) -> list[AlertRow]:
         where = ["firing = 1"] * firing_only + ["source = :source"] * bool(source)
         rows = self._rows(
-            f"SELECT doc FROM alerts {where_all(where)} ORDER BY last_at DESC, fingerprint LIMIT :limit",  # noqa: S608 - fixed pieces
+            f"SELECT fingerprint, doc FROM alerts {where_all(where)} "  # noqa: S608 - fixed pieces
+            "ORDER BY last_at DESC, fingerprint LIMIT :limit",
             {"source": source, "limit": limit},
         )
-        return [_alert_row.decode(doc) for (doc,) in rows]
+        return self._unread.listed("alerts", lambda row: _alert_row.decode(row[1]), rows)
 
     async def disposition(self, policy: str, fingerprint: str) -> Disposition | None:
         row = self._row(_DISPOSITION + " WHERE policy = ? AND fingerprint = ?", (policy, fingerprint))
@@ -154,7 +162,7 @@ class SqliteTx(RunStatements, PruneStatements):
             f"{_DISPOSITION} {where_all(where)} ORDER BY since, policy, fingerprint",
             {"fingerprint": fingerprint},
         )
-        return [_as_disposition(row) for row in rows]
+        return self._unread.listed("dispositions", _as_disposition, rows)
 
     async def wake_waiting(self, waits_for: str) -> None:
         if not waits_for:
@@ -173,6 +181,17 @@ class SqliteTx(RunStatements, PruneStatements):
         )
         now = micros(self.now)
         return self._execute(woken, (now, waits_for, now, limit)).rowcount
+
+    async def hearers(self, fingerprint: str) -> tuple[datetime | None, list[str]]:
+        row = await self.alert(fingerprint)
+        found = self._rows("SELECT run FROM members WHERE fingerprint = ? ORDER BY run", (fingerprint,))
+        return row.received_at if row is not None else None, [run for (run,) in found]
+
+    async def is_waited_for(self, waits_for: str) -> bool:
+        sql = (
+            "SELECT 1 FROM dispositions WHERE waits_for = ? AND waits_for <> '' AND again_at IS NULL LIMIT 1"
+        )
+        return self._row(sql, (waits_for,)) is not None
 
     # ── Journals ──────────────────────────────────────────────────────────────────────────────────
 
@@ -225,8 +244,7 @@ class SqliteTx(RunStatements, PruneStatements):
         self._execute("DELETE FROM effects WHERE run = ? AND kind IN ('Probe', 'Preview')", (run_id,))
 
     async def pending(self) -> list[Pending]:
-        rows = self._rows("SELECT id, run, doc FROM effects ORDER BY id")
-        return [Pending(number, run, _effect.decode(doc)) for number, run, doc in rows]
+        return self._unread.listed("effects", _as_pending, self._rows(f"{_EFFECT} ORDER BY id"))
 
     # ── Replicas: the file belongs to one daemon, so whoever else held something is gone ──────────
 
@@ -243,16 +261,15 @@ class SqliteTx(RunStatements, PruneStatements):
         return {holder: None for (holder,) in rows}
 
     async def take_over(self, replica: str, until: datetime | None) -> list[Pending]:  # noqa: ARG002 - as above
-        where = (replica, self._replica)
-        rows = self._rows(
-            "SELECT id, run, doc FROM effects WHERE holder = ? AND holder <> ? ORDER BY id", where
-        )
-        self._execute("UPDATE effects SET holder = ?2 WHERE holder = ?1", where)
-        return [Pending(number, run, _effect.decode(doc)) for number, run, doc in rows]
+        rows = self._rows(f"{_EFFECT} WHERE holder = ? AND holder <> ? ORDER BY id", (replica, self._replica))
+        taken = self._unread.listed("effects", _as_pending, rows)
+        for one in taken:  # what cannot be read stays where it is
+            self._execute("UPDATE effects SET holder = ? WHERE id = ?", (self._replica, one.id))
+        return taken
 
     async def held(self) -> list[Pending]:
-        rows = self._rows("SELECT id, run, doc FROM effects WHERE holder = ? ORDER BY id", (self._replica,))
-        return [Pending(number, run, _effect.decode(doc)) for number, run, doc in rows]
+        rows = self._rows(f"{_EFFECT} WHERE holder = ? ORDER BY id", (self._replica,))
+        return self._unread.listed("effects", _as_pending, rows)
 
     async def let_go(self) -> int:
         return self._execute("UPDATE effects SET holder = '' WHERE holder = ?", (self._replica,)).rowcount
@@ -326,8 +343,8 @@ class SqliteTx(RunStatements, PruneStatements):
 
     async def pages(self, *, open_only: bool = True, run: str = "") -> list[Page]:
         where = ["open = 1"] * open_only + ["run = :run"] * bool(run)
-        rows = self._rows(f"SELECT doc FROM pages {where_all(where)} ORDER BY opened_at, id", {"run": run})  # noqa: S608 - fixed pieces
-        return [_page.decode(doc) for (doc,) in rows]
+        sql = f"SELECT id, doc FROM pages {where_all(where)} ORDER BY opened_at, id"  # noqa: S608 - fixed pieces
+        return self._unread.listed("pages", _as_page, self._rows(sql, {"run": run}))
 
     # ── The rest ──────────────────────────────────────────────────────────────────────────────────
 
@@ -338,13 +355,16 @@ class SqliteTx(RunStatements, PruneStatements):
             _DISPOSITION + " WHERE again_at <= ? ORDER BY again_at, policy, fingerprint LIMIT ?", until
         )
         pages = self._rows(
-            "SELECT doc FROM pages WHERE open = 1 AND next_at <= ? ORDER BY next_at, id LIMIT ?", until
+            "SELECT id, doc FROM pages WHERE open = 1 AND next_at <= ? ORDER BY next_at, id LIMIT ?", until
         )
-        return Due(
-            runs=tuple(run for (run,) in runs),
-            dispositions=tuple(_as_disposition(row) for row in again),
-            pages=tuple(_page.decode(doc) for (doc,) in pages),
-        )
+        dispositions, odd = self._unread.sorted_out("dispositions", _as_disposition, again)
+        readable, torn = self._unread.sorted_out("pages", _as_page, pages)
+        return Due(tuple(run for (run,) in runs), tuple(dispositions), tuple(readable), (*odd, *torn))
+
+    async def put_off(self, rows: Sequence[Unreadable], until: datetime) -> None:
+        for row in rows:
+            if row.table in _PUT_OFF:
+                self._execute(_PUT_OFF[row.table], (micros(until), micros(self.now), *row.key))
 
     async def next_due(self) -> datetime | None:
         (earliest,) = self._rows(
@@ -366,6 +386,10 @@ class SqliteTx(RunStatements, PruneStatements):
         later = "SELECT 1 FROM firings WHERE watch = ? AND at > ? LIMIT 1"
         overtaken = self._row(later, (watch, micros(scheduled_at)))
         return overtaken is None and await self.claim_firing(watch, scheduled_at)
+
+    async def newest_firing(self, watch: str) -> datetime | None:
+        (newest,) = self._rows("SELECT max(at) FROM firings WHERE watch = ?", (watch,))
+        return moment_or_none(newest[0])
 
     async def keep_policy(self, policy: KeptPolicy) -> None:
         self._execute(
@@ -402,8 +426,18 @@ def _page_columns(page: Page) -> Row:
     )
 
 
+def _as_page(row: Row) -> Page:
+    _, doc = row
+    return _page.decode(doc)
+
+
+def _as_pending(row: Row) -> Pending:
+    number, run, doc = row
+    return Pending(number, run, _effect.decode(doc))
+
+
 def _as_disposition(row: Row) -> Disposition:
-    doc, again_at = row
+    *_, doc, again_at = row
     return msgspec.structs.replace(_disposition.decode(doc), again_at=moment_or_none(again_at))
 
 

@@ -307,6 +307,7 @@ _KINDS: dict[str, tuple[Callable[[_Data], str], str]] = {
     "holding": (_holding, "calm"),
     "still": (_still, "calm"),
     "undo-waits": (lambda data: f"The undo of {data['step']} waits{data.because()}", "warn"),
+    "undo-put-off": (lambda data: f"The undo of {data['left']} is put off{data.because()}", "warn"),
     "undo-needless": (lambda data: f"The undo of {data['step']} is not needed{data.because()}", "good"),
     "undo-started": (lambda data: f"Undo of {data['step']} started", "busy"),
     "undone": (_undone, "good"),

@@ -18,6 +18,7 @@ from remediator.core.messages import (
     Facts,
     Inquire,
     Inquired,
+    Refused,
     StepFinished,
 )
 from remediator.core.play import next_deadline
@@ -31,6 +32,7 @@ class Promises:
     acts: set[tuple[str, int, bool]] = field(default_factory=set)
     wire: dict[tuple[str, int, bool], Act] = field(default_factory=dict)  # acts without an answer
     inquiries: set[tuple[str, int, bool]] = field(default_factory=set)  # marks that are asked about
+    unsent: set[tuple[str, int]] = field(default_factory=set)  # undos that we know were not sent
     changed: bool = False  # has the run begun something that is not safe?
 
     def keep(self, event: Event | None, decision: Decision, facts: Facts) -> None:
@@ -39,6 +41,8 @@ class Promises:
         assert msgspec.json.decode(msgspec.json.encode(run), type=Run) == run, "a run survives its storage"
         if isinstance(event, StepFinished):
             self.wire.pop((event.step, event.attempt, event.undo), None)
+            if event.undo and isinstance(event.result, Refused) and event.result.unsent:
+                self.unsent.add((event.step, event.attempt))
         if isinstance(event, Inquired):
             self.inquiries.discard((event.step, event.attempt, event.undo))
         for effect in decision.effects:
@@ -65,7 +69,8 @@ class Promises:
         assert step.intention is not None
         if act.undo:
             fence = step.intention.undo.fence if step.intention.undo is not None else Fence.NONE
-            assert act.attempt == 1 or fence in (Fence.KEY, Fence.TRANSACTION)
+            before = {(act.step, attempt) for attempt in range(1, act.attempt)}
+            assert before <= self.unsent or fence in (Fence.KEY, Fence.TRANSACTION)
             assert not self.inquiries, "an undo is sent while nobody knows whether the last one happened"
             self._still(act, decision, facts)
         else:

@@ -6,7 +6,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from remediator.core.messages import Done, StepFinished
+import pytest
+
+from remediator.core.messages import Done, Refused, StepFinished
 from remediator.core.play import next_deadline
 from remediator.core.run import Stage, StepState
 from tests.core.campaign import CATALOG, START, change, policy, post, proof, undo, votes
@@ -120,6 +122,79 @@ def test_a_time_box_that_was_missed_while_the_daemon_was_down_is_made_good() -> 
     held().later("48h").passes("0s").undoes("pause").done().closes("fixed")
 
 
+# ── An alert that fires again before its undo is sent ────────────────────────────────────────────
+
+
+def waiting(**rest: Any) -> Story:
+    """Its alert was over for long enough, and undos are halted."""
+    story = held(**({"early": "resolved"} | rest)).resolves().halted(undos=True).passes("1m")
+    return story.in_stage(Stage.UNDOING)
+
+
+def test_an_early_undo_that_waits_is_put_off_when_the_alert_fires_again() -> None:
+    story = waiting().fires().sees(halts=()).passes("5s").holds(pause="23h58m55s")
+    assert story.entry("undo-put-off") == {"left": "pause", "reason": "the alert fires again"}
+    assert len(story.acts) == 1
+    story.passes("1h").in_stage(Stage.HOLDING).resolves().passes("59s").in_stage(Stage.HOLDING)
+    story.passes("1s").undoes("pause").done().closes("fixed", "pause undone")
+
+
+def test_an_alert_that_is_only_just_over_again_puts_it_off_as_well() -> None:
+    story = waiting().fires().resolves().sees(halts=()).passes("5s").in_stage(Stage.HOLDING)
+    story.passes("54s").in_stage(Stage.HOLDING).passes("1s").undoes("pause")
+
+
+def test_a_time_box_that_ends_while_it_waits_is_kept_whatever_fires() -> None:
+    story = waiting(after="2m").fires().passes("55s").in_stage(Stage.HOLDING)
+    story.passes("5s").in_stage(Stage.UNDOING).sees(halts=()).passes("5s").undoes("pause")
+
+
+def test_a_hold_without_a_time_box_goes_on_when_the_alert_fires_again() -> None:
+    story = waiting(after=None).fires().sees(halts=()).passes("5s").holds(pause="")
+    story.passes("7d").in_stage(Stage.HOLDING).resolves().passes("1m").undoes("pause")
+
+
+def test_whoever_was_told_that_it_is_overdue_is_told_so_again_of_the_next_time() -> None:
+    story = waiting().passes("65s").pages("the undo of pause is overdue").fires().passes("5s")
+    story.in_stage(Stage.HOLDING).resolves().passes("1m").passes("65s")
+    assert story.run.steps["pause"].undo_late
+
+
+def test_what_is_on_its_way_comes_to_its_end_and_the_rest_is_held_on() -> None:
+    early = {"after": "1h", "early": "resolved"}
+    steps = {name: post(f"/{name}", undo=undo(f"/-{name}", **early)) for name in ("a", "b")}
+    story = Story(policy(steps)).done().done().resolves().passes("1m").undoes("b").fires()
+    story.done().holds(a="59m").step_is("b", StepState.UNDONE)
+    story.passes("59m").undoes("a").done().closes("fixed", "a undone, b undone")
+
+
+def test_one_that_was_refused_for_certain_has_not_been_sent() -> None:
+    box = {"how": "restore", "after": "1h", "early": "resolved"}
+    story = Story(policy({"s": change(**PAST, undo=box)})).starts("s").marks().done(**_wrote(1, 100))
+    story.resolves().passes("1m").undoes("s").refused("lock timeout").fires().passes("5s").holds(s="58m55s")
+    assert len(story.acts) == 2
+    story.passes("58m55s").undoes("s").refused("lock timeout").passes("5s").undoes("s").marks().done()
+    story.closes("fixed", "s undone")
+
+
+def test_what_people_agreed_to_take_back_after_a_failure_is_not_put_off() -> None:
+    steps = {"a": post("/a", undo=undo("/-a", after="1h", early="resolved")), "b": post("/b")}
+    steps["b"]["on_failure"] = "undo_all"
+    story = Story(policy(steps)).done().resolves().refused("no").undoes("a").fires().done()
+    story.step_is("a", StepState.UNDONE)
+
+
+def test_what_lies_under_another_is_put_off_with_it() -> None:
+    steps = {
+        "s": change(**PAST, undo={"how": "restore", "after": "1h", "early": "resolved"}),
+        "s2": change(**PAST, undo={"how": "restore", "after": "2h"}),
+    }
+    told = Story(policy(steps)).starts("s").marks().done(**_wrote(1, 100))
+    told.starts("s2").marks().done(**_wrote(100, 200)).resolves().halted(undos=True).passes("1m")
+    assert told.run.undoing == ("s2", "s")
+    told.fires().sees(halts=()).passes("5s").holds(s="58m55s", s2="1h58m55s")
+
+
 # ── An undo that goes wrong ───────────────────────────────────────────────────────────────────────
 
 
@@ -129,6 +204,23 @@ def test_a_refused_undo_pages_and_is_never_tried_again() -> None:
     )
     assert len(story.acts) == 2
     story.step_is("pause", StepState.DONE)
+
+
+@pytest.mark.parametrize("keyed", [True, False])
+def test_an_undo_that_we_did_not_send_waits_until_it_can_be_sent(keyed: bool) -> None:
+    """No place was free for it, undos were halted meanwhile, or the daemon stopped."""
+    unsent = Refused("never sent: no place was free", unsent=True)
+    story = held(**(KEYED if keyed else {})).passes("24h")
+    for attempt in (1, 2, 3, 4):
+        story.undoes("pause").hears(StepFinished("pause", attempt, True, unsent)).passes("5s")
+    story.undoes("pause").done().closes("fixed", "pause undone").pages()
+
+
+def test_what_was_lost_before_it_was_not_sent_again_is_lost_still() -> None:
+    story = held(**KEYED).passes("24h").unknown().undoes("pause")
+    story.hears(StepFinished("pause", 2, True, Refused("never sent", unsent=True))).passes("5s")
+    story.undoes("pause").refused("404").closes("failed", "its outcome is unknown: 404")
+    story.pages("The change may still stand")
 
 
 def test_an_unknown_undo_pages_and_is_never_tried_again() -> None:
@@ -169,7 +261,16 @@ def test_an_undo_that_is_sent_again_is_the_very_same() -> None:
 
 def test_an_undo_is_not_sent_again_while_undos_are_halted() -> None:
     story = held(**KEYED).passes("24h").undoes("pause").halted(undos=True).unknown()
-    story.closes("failed").pages("its outcome is unknown")
+    story.in_stage(Stage.UNDOING).locks().passes("5m").pages("the undo of pause is overdue: undos are halted")
+    story.sees(halts=()).passes("5s").undoes("pause").done().closes("fixed")
+    assert len(story.acts) == 3
+
+
+def test_an_undo_whose_key_grew_old_while_undos_were_halted_is_not_sent_again() -> None:
+    story = held(**KEYED).passes("24h").undoes("pause").halted(undos=True).unknown().passes("11m")
+    story.sees(halts=()).passes("5s").closes("failed", "may not be sent again by now")
+    story.pages("is overdue: undos are halted", "The change may still stand")
+    assert len(story.acts) == 2
 
 
 def test_an_undo_of_a_connection_that_is_gone_is_left_to_the_world_to_refuse() -> None:

@@ -297,3 +297,50 @@ def test_a_safe_step_is_taken_back_by_its_own_figures_although_the_run_was_decid
     story.starts("soften").done()
     story.now_reads("budget", row={"n": 4}).approve("bob").asks_people(oncall=1).passes("15m").passes("45m")
     story.reads_still("soften", json={"n": 3}).undoes("soften")
+
+
+def test_an_alert_that_fires_again_while_it_is_read_puts_the_undo_off() -> None:
+    how = undo(after="1h", early="resolved", still=still())
+    story = Story(policy({"scale": post("/scale", undo=how)})).done().resolves().passes("1m")
+    story.in_stage(Stage.UNDOING).fires().reads_still("scale", json={"size": 4}).holds(scale="59m")
+    assert len(story.acts) == 1
+    story.passes("59m").reads_still("scale", json={"size": 4}).undoes("scale")
+
+
+@pytest.mark.parametrize("first", ["the question", "the halt"])
+def test_a_halt_lets_one_whose_answer_was_lost_wait_whichever_comes_first(first: str) -> None:
+    story = due("keyed").reads_still("scale", json={"size": 4}).undoes("scale").unknown()
+    story.halted(undos=True)
+    if first == "the halt":
+        story.still_fails("scale").passes("5s").in_stage(Stage.UNDOING)
+    else:
+        story.reads_still("scale", json={"size": 4}).in_stage(Stage.UNDOING)
+    story.sees(halts=()).passes("5s").reads_still("scale", json={"size": 4}).undoes("scale").done()
+    story.closes("fixed")
+
+
+@pytest.mark.parametrize("asks", [True, False])
+def test_the_reading_of_one_undo_sends_no_other(asks: bool) -> None:
+    """Both time boxes are over when the alert fires again, so that the other one comes first."""
+    own = {"still": still(path="/other")} if asks else {}
+    steps = {
+        "scale": post("/scale", undo=undo("/unscale", after="5m", early="resolved", still=still())),
+        "pause": post("/pause", undo=undo("/resume", after="5m", **own)),
+    }
+    story = Story(policy(steps)).done().done().resolves().halted(undos=True).passes("1m").passes("10m")
+    story.sees(halts=()).passes("5s").fires().reads_still("scale", json={"size": 4})
+    if asks:
+        assert [act.step for act in story.acts if act.undo] == []
+        story.reads_still("pause", json={"size": 4})
+    story.undoes("pause").done().reads_still("scale", json={"size": 4}).undoes("scale").done().closes("fixed")
+
+
+def test_patience_with_what_cannot_be_read_begins_anew_after_a_wait() -> None:
+    how = undo(after="9h", early="resolved", still=still())
+    story = Story(policy({"scale": post("/scale", undo=how)})).done().resolves().passes("1m")
+    story.still_fails("scale").fires().passes("5s").in_stage(Stage.HOLDING).passes("3h").resolves().passes(
+        "1m"
+    )
+    story.still_fails("scale").in_stage(Stage.UNDOING).halted(undos=True).passes("1h").sees(halts=())
+    story.passes("5s").still_fails("scale").in_stage(Stage.UNDOING).passes("5s")
+    story.reads_still("scale", json={"size": 4}).undoes("scale").done().closes("fixed")

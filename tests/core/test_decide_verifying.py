@@ -69,6 +69,16 @@ def test_a_proof_must_hold_for_its_time() -> None:
     assert story.now == START + timedelta(minutes=1)
 
 
+def test_what_is_heard_late_proves_only_what_was_so_when_it_was_asked_for() -> None:
+    """The daemon stood still between the answer and its commit."""
+    story = started(for_="45s", every="30s").reads_proof(value=0).passes("30s")
+    asked = story.asked("verify:pause")
+    story.out.remove(asked)
+    read = Reading(story.now, ok=True, value={"value": 0})
+    story.later("30s").hears(ProbeRead(asked.round, asked.key, read)).in_stage(Stage.VERIFYING)
+    story.passes("0s").reads_proof(value=0).closes("fixed")
+
+
 def test_a_proof_that_breaks_off_begins_anew() -> None:
     story = started(for_="1m", every="30s").reads_proof(value=0).reads_proof(value=1).reads_proof(value=0)
     story.reads_proof(value=0).in_stage(Stage.VERIFYING).reads_proof(value=0).closes("fixed")

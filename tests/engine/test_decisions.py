@@ -386,7 +386,7 @@ async def test_a_change_is_not_made_again_while_its_undo_is_tried_again(tmp_path
         one.later(minutes=2)
         await one.meets_deadlines()
         await one.store.transact(lambda tx: tx.lift_halt("h1", "amina"))
-        await one.store.transact(lambda tx: tx.wake_waiting("halt"))
+        await one.store.transact(lambda tx: tx.wake_some("halt", 10))
         await one.meets_deadlines()
         assert one.acts() == [], "nobody acts in the seconds before the undo is tried again"
         one.later(seconds=5)

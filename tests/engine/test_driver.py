@@ -256,6 +256,91 @@ async def test_no_word_of_an_alert_is_lost_while_its_run_cannot_be_read(bench: B
     }
 
 
+async def test_what_two_replicas_keep_back_is_lost_to_neither(bench: Bench) -> None:
+    """Both have taken the same delivery apart; each finds the other's copy."""
+    other = Bench(bench.engine)
+    broken = pytest.MonkeyPatch()
+    break_for(broken, "begin", "campaign/c-2")
+    await bench.receives(alert("f1", campaign="c-1"), alert("f2", campaign="c-2"))
+    (row,) = await bench.engine.store.read(lambda tx: tx.inbox(10))
+    for one in (bench, other):
+        await one.driver._inbox._admit_singly(row)
+    for _ in range(3):
+        for one in (bench, other):
+            await one.driver._drain_inbox()
+            bench.engine.later(minutes=2)
+    assert await bench.waiting() == ["firing f2"]
+    broken.undo()
+    await Bench(bench.engine).driver._drain_inbox()
+    assert sorted(run.target for run in await bench.engine.runs()) == ["campaign/c-1", "campaign/c-2"]
+
+
+async def test_the_newest_word_that_is_kept_back_stays(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What came in between another replica has in hand: that end must not be the last word."""
+    break_for(monkeypatch, "begin", "campaign/c-2")
+    fires = alert("f2", campaign="c-2")
+    await bench.receives(fires)
+    await bench.driver._drain_inbox()
+    bench.engine.later(seconds=10)
+    await bench.receives(alert("f2", campaign="c-2", firing=False))
+    bench.engine.later(seconds=10)
+    await bench.receives(fires)
+    newest = (await bench.engine.store.read(lambda tx: tx.inbox(10)))[-1]
+    await bench.driver._inbox._admit_singly(newest)
+    assert await bench.waiting() == ["resolved f2", "firing f2"]
+
+
+async def test_a_delivery_that_cannot_be_read_holds_up_no_other_and_is_decided_on_once_mended(
+    bench: Bench, tmp_path: Path
+) -> None:
+    await bench.receives(alert("f1", campaign="c-1"))
+    await bench.receives(alert("f2", campaign="c-2"))
+    with sqlite3.connect(tmp_path / "state.db") as file:
+        (whole,) = file.execute("SELECT doc FROM inbox WHERE id = 1").fetchone()
+        file.execute("UPDATE inbox SET doc = X'7B7D' WHERE id = 1")
+    for _ in range(5):
+        await bench.driver._drain_inbox()
+        bench.engine.later(seconds=30)
+    assert [run.target for run in await bench.engine.runs()] == ["campaign/c-2"]
+    assert bench.driver.depth == 0, "the door is not shut for what cannot be read"
+    (told,) = bench.bugs
+    assert "a delivery of the inbox cannot be read" in told
+    with sqlite3.connect(tmp_path / "state.db") as file:
+        file.execute("UPDATE inbox SET doc = ? WHERE id = 1", (whole,))
+    bench.engine.later(minutes=2)
+    for _ in range(3):
+        await bench.driver._drain_inbox()
+    assert sorted(run.target for run in await bench.engine.runs()) == ["campaign/c-1", "campaign/c-2"]
+    assert await bench.waiting() == []
+    await bench.receives(alert("f3", campaign="c-3"))
+    with sqlite3.connect(tmp_path / "state.db") as file:
+        file.execute("UPDATE inbox SET doc = X'7B7D' WHERE id = 3")
+    await bench.driver._drain_inbox()
+    assert len(bench.bugs) == 2, "another one is told of, too"
+
+
+async def test_an_end_reaches_every_run_that_can_hear_it(tmp_path: Path) -> None:
+    """One cannot be read; the other must not begin for a trouble that is over."""
+    cut = post("/cut/${campaign}", gate=votes(oncall=1, within="1h"))
+    second = policy({"cut": cut}, policy="second", target="campaign/two-${campaign}")
+    async with engine(tmp_path, GATED, second) as one:
+        bench = Bench(one)
+        await bench.receives(alert("f1", campaign="c-1"))
+        await bench.driver._drain_inbox()
+        first, other = sorted(await one.runs(), key=lambda run: run.policy)
+        with sqlite3.connect(tmp_path / "state.db") as file:
+            file.execute("UPDATE runs SET doc = X'7B7D' WHERE id = ?", (first.id,))
+        one.later(minutes=1)
+        await bench.receives(alert("f1", campaign="c-1", firing=False))
+        await bench.driver._drain_inbox()
+        one.later(minutes=2)
+        await bench.driver.meet_deadlines()
+        told = await one.store.read(lambda tx: tx.run(other.id))
+        assert told is not None
+        assert told.outcome == "recovered"
+        assert await bench.waiting() == ["resolved f1"], "the one that cannot be read hears it later"
+
+
 async def test_an_alert_whose_run_the_store_does_not_keep_holds_up_no_delivery(
     bench: Bench, tmp_path: Path
 ) -> None:
@@ -294,6 +379,26 @@ async def test_an_alert_whose_run_the_store_does_not_keep_holds_up_no_delivery(
     assert not run.members["f1"].firing
 
 
+async def test_a_store_that_stumbles_at_the_start_pages_nobody(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at, commit, stumbles = bench.engine.clock.now(), bench.driver.commit, [1, 2, 3]
+    firing = AlertRow(alert=alert("f1", campaign="c-1"), first_at=at, last_at=at, changed_at=at)
+    await bench.engine.store.transact(lambda tx: tx.put_alert(firing))
+
+    async def stumbling(*words: Any) -> Any:
+        if stumbles.pop() if stumbles else False:
+            raise StoreError("store", "it takes no commit")
+        return await commit(*words)
+
+    monkeypatch.setattr(bench.driver, "commit", stumbling)
+    await bench.driver.policies_changed()
+    assert (bench.bugs, stumbles) == ([], [])
+    bench.engine.later(seconds=2)
+    await bench.driver._consider_left()
+    assert [run.target for run in await bench.engine.runs()] == ["campaign/c-1"]
+
+
 async def test_what_the_store_refuses_each_time_is_told_once_until_it_goes_well(bench: Bench) -> None:
     refused = StoreError("store", "the row is locked")
     for _ in range(TRIES - 1):
@@ -306,6 +411,15 @@ async def test_what_the_store_refuses_each_time_is_told_once_until_it_goes_well(
     bench.driver.done("holder:a")
     await bench.driver.go_past("holder:a", "what replica a has left cannot be taken over", refused)
     assert len(bench.bugs) == 1, "it counts anew"
+    for _ in range(TRIES):
+        await bench.driver.go_past("holder:a", "what replica a has left cannot be taken over", refused)
+    assert len(bench.bugs) == 2, "and is told anew"
+    bench.engine.later(minutes=10)
+    for _ in range(TRIES):
+        await bench.driver.go_past("holder:b", "what replica b has left cannot be taken over", refused)
+    for _ in range(TRIES):
+        await bench.driver.go_past("holder:a", "what replica a has left cannot be taken over", refused)
+    assert len(bench.bugs) == 4, "what has not failed for long is not known any more"
 
 
 async def test_a_run_that_the_store_does_not_keep_holds_up_no_other(bench: Bench, tmp_path: Path) -> None:

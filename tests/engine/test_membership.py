@@ -18,7 +18,7 @@ from remediator.core.policyset import PolicySet
 from remediator.core.run import Halt, Page, Question, Run, Stage
 from remediator.engine.driver import Driver
 from remediator.engine.membership import BEAT_S, LOOK_S, MARGIN_S, Membership
-from remediator.engine.paging import CLAIM, Paging
+from remediator.engine.paging import CLAIM, Paging, acknowledge
 from remediator.engine.perform import Performer
 from remediator.engine.recovery import LEASE
 from remediator.errors import LeaseLost, StoreError
@@ -435,7 +435,9 @@ async def test_what_waits_for_a_place_hears_of_a_halt_that_was_committed_meanwhi
     await one.hears(alert("f1", campaign="c-1"), alert("f2", campaign="c-2"))
     runs = {run.target: run for run in await one.store.read(lambda tx: tx.runs(RunFilter()))}
     call, by = Call("http.request", "api", {"path": "/undo"}), clock.now() + START_WITHIN
-    one.performer.start(Pending(99, runs["campaign/c-2"].id, Act("pause", 1, call, "k", by, undo=True)))
+    there = runs["campaign/c-2"]
+    act = Act("pause", 1, call, "k", by, undo=True, policy=there.policy, target=there.target)
+    one.performer.start(Pending(99, there.id, act))
     await settled()
     halt = Halt(id="h-1", scope=scope, reason="migration", by="ann", at=clock.now(), undos=undos)
     await one.store.transact(lambda tx: tx.put_halt(halt))
@@ -559,7 +561,7 @@ async def test_a_card_that_two_replicas_post_stands_once(pair: Pair) -> None:
 
     async def other_is_quicker() -> None:
         gate = f"{(await pair.b.run()).id}.1"
-        assert await pair.b.performer._show((await pair.b.run()).id, gate) == ""
+        assert await pair.b.performer._showing.show((await pair.b.run()).id, gate) == ""
 
     pair.channel.before.append(other_is_quicker)
     await pair.a.hears(alert())
@@ -580,11 +582,11 @@ async def test_an_older_state_does_not_stay_over_a_newer_one(pair: Pair) -> None
     async def two_more_changes() -> None:
         """While a draws the first change, b commits and shows another."""
         await pair.b.store.transact(lambda tx: voided(tx, run.id, "denied"))
-        assert await pair.b.performer._show(run.id, gate) == ""
+        assert await pair.b.performer._showing.show(run.id, gate) == ""
 
     pair.channel.before.append(two_more_changes)
     await pair.a.store.transact(lambda tx: voided(tx, run.id, "expired"))
-    assert await pair.a.performer._show(run.id, gate) == ""
+    assert await pair.a.performer._showing.show(run.id, gate) == ""
     assert pair.channel.cards == {"1": "denied 0"}
 
 
@@ -602,6 +604,7 @@ class Pages:
     pair: Pair
     told: list[str] = field(default_factory=list)
     dies: bool = False
+    answers: asyncio.Event | None = None
 
     def of(self, one: Daemon) -> Paging:
         async def deliver(page: Page) -> Page:
@@ -609,6 +612,8 @@ class Pages:
             if self.dies:
                 raise asyncio.CancelledError
             await asyncio.sleep(0)
+            if self.answers is not None:
+                await self.answers.wait()
             at = self.pair.clock.now() + timedelta(minutes=1)
             return msgspec.structs.replace(page, next_at=at, sent=(*page.sent, f"by {one.name}"))
 
@@ -638,6 +643,31 @@ async def test_when_it_dies_while_telling_another_tells(pair: Pair) -> None:
     pair.later(CLAIM.total_seconds())
     await b.deliver_due()
     assert pages.told == ["a", "b"]
+
+
+@pytest.mark.parametrize("acked", [False, True])
+async def test_a_page_stays_with_whoever_tells_it_however_long_that_takes(pair: Pair, *, acked: bool) -> None:
+    pages = Pages(pair, answers=asyncio.Event())
+    a, b = pages.of(pair.a), pages.of(pair.b)
+    await a.open("trouble", "look at this")
+    telling = asyncio.create_task(a.deliver_due())
+    await settled()
+    for _ in range(5):  # Slack asks for patience, say
+        pair.later(CLAIM.total_seconds() / 2)
+        await a.deliver_due()
+        await b.deliver_due()
+    assert pages.told == ["a"]
+    (page,) = await pair.b.store.read(lambda tx: tx.pages())
+    if acked:
+        await pair.b.store.transact(lambda tx: acknowledge(tx, page, "bob"))
+        pair.later(CLAIM.total_seconds() / 2)
+        await a.deliver_due()
+    assert pages.answers is not None
+    pages.answers.set()
+    await telling
+    (page,) = await pair.b.store.read(lambda tx: tx.pages(open_only=False))
+    assert (page.sent, page.acked_by, page.next_at is None) == (("by a",), "bob" * acked, acked)
+    assert a._in_hand == {}
 
 
 async def test_a_refusal_that_outlasts_patience_is_paged_once_for_all_replicas(pair: Pair) -> None:
@@ -717,7 +747,7 @@ async def test_a_page_goes_on_from_what_the_others_have_told(pair: Pair) -> None
 async def test_an_act_that_waited_for_its_place_goes_by_the_lease_under_which_it_was_begun(
     pair: Pair,
 ) -> None:
-    pair.a.performer._acts = asyncio.Semaphore(1)
+    pair.a.performer._sending._places = asyncio.Semaphore(1)
     await pair.a.hears(alert("f1", campaign="c-1"), alert("f2", campaign="c-2"))
     assert pair.world.sent == ["/pause/c-1"]
     await pair.b.member.look()

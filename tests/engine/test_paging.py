@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ from remediator.engine.paging import Paging
 from remediator.errors import StoreError
 from tests.core.campaign import policy
 from tests.engine.world import Engine, engine
+from tests.worlds.service import eventually
 
 
 class Pager:
@@ -23,11 +25,17 @@ class Pager:
     def __init__(self, one: Engine) -> None:
         self.engine = one
         self.told: list[str] = []
+        self.hangs: dict[str, asyncio.Event] = {}  # text → until when
 
     async def deliver(self, page: Page) -> Page:
         self.told.append(page.text)
+        if page.text in self.hangs:
+            await self.hangs[page.text].wait()
         at = self.engine.clock.now() + timedelta(minutes=1)
         return msgspec.structs.replace(page, next_at=at, sent=(*page.sent, "bob by webhook"))
+
+    async def has_told(self, text: str) -> None:
+        await eventually(lambda: text in self.told, f"{text} is not told")
 
 
 @pytest.fixture
@@ -37,7 +45,7 @@ async def one(tmp_path: Path) -> AsyncIterator[Engine]:
 
 
 def paging(one: Engine, pager: Pager) -> Paging:
-    return Paging(one.store, one.clock, pager.deliver, lambda prefix: f"{prefix}-1")
+    return Paging(one.store, one.clock, pager.deliver, one._new_id)
 
 
 async def test_a_page_that_was_told_but_cannot_be_written_down_is_not_told_every_second(
@@ -77,3 +85,49 @@ async def test_a_store_that_takes_nothing_pages_by_what_is_left_and_again_until_
     pages.with_store()
     await pages.without_store("disk full again")
     assert "disk full again" in pager.told[2]
+
+
+async def test_a_page_that_is_told_slowly_holds_up_no_other_and_each_is_kept_as_soon_as_it_is_told(
+    one: Engine,
+) -> None:
+    pager = Pager(one)
+    pages = paging(one, pager)
+    pager.hangs["slow"] = slow = asyncio.Event()
+
+    async def kept() -> list[str]:
+        return [page.text for page in await one.store.read(lambda tx: tx.pages()) if page.sent]
+
+    loop = asyncio.create_task(pages.run())
+    try:
+        for text in ("slow", "quick", "later"):
+            await pages.open(text, text)
+            await pager.has_told(text)
+        await eventually(lambda: len(pages._in_hand) == 1, "what was told is not kept")
+        assert await kept() == ["quick", "later"]
+        slow.set()
+        await eventually(lambda: not pages._in_hand, "what was slow is not kept")
+        assert await kept() == ["slow", "quick", "later"]
+        assert pager.told == ["slow", "quick", "later"], "once each"
+    finally:
+        loop.cancel()
+
+
+async def test_a_page_that_cannot_be_told_for_a_defect_holds_up_no_other(one: Engine) -> None:
+    pager = Pager(one)
+    pages = paging(one, pager)
+    real = pages._deliver
+
+    async def broken(page: Page) -> Page:
+        if page.text == "broken":
+            raise LookupError("a defect")
+        return await real(page)
+
+    pages._deliver = broken
+    loop = asyncio.create_task(pages.run())
+    try:
+        await pages.open("broken", "broken")
+        for text in ("good", "better"):
+            await pages.open(text, text)
+            await pager.has_told(text)
+    finally:
+        loop.cancel()

@@ -156,7 +156,9 @@ async def test_what_came_of_an_effect_waits_while_its_run_cannot_be_read(looks: 
         assert service.sent == 1
     assert not performer.knows(BUDGET.id)
     (page,) = pages
-    assert page.startswith("unread r-1 run r-1 cannot be read: Invalid enum value 'tomorrow'")
+    assert page.startswith(
+        "unread r-1 run r-1 cannot be read: ValidationError: Invalid enum value 'tomorrow'"
+    )
 
 
 @pytest.mark.parametrize("ahead", [timedelta(hours=1), timedelta(hours=-1)])

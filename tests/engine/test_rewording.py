@@ -11,7 +11,7 @@ from remediator.core.alert import Alert
 from remediator.core.messages import Refused
 from remediator.core.policy import Policy
 from remediator.core.run import Halt, Outcome, Stage
-from tests.core.campaign import budget_probe, policy, post, votes
+from tests.core.campaign import budget_probe, policy, post, undo, votes
 from tests.engine.test_decisions import approves
 from tests.engine.world import Engine, alert, engine
 
@@ -123,3 +123,19 @@ async def test_of_a_policy_that_only_observes_nobody_is_paged(tmp_path: Path) ->
             await one.meets_deadlines()
         assert [run.rewordings for run in await one.runs()] == [1, 2, 3, 4]
         assert await one.store.read(lambda tx: tx.pages()) == []
+
+
+async def test_a_run_that_changed_something_ends_the_row(tmp_path: Path) -> None:
+    params = {name: {"from": f"annotations.{name}", "pattern": WORD} for name in ("campaign", "note")}
+    pause = post("/pause/${campaign}/${note}", gate=votes(oncall=1, within="1h"), undo=undo(after="1h"))
+    async with engine(tmp_path, policy({"pause": pause}, params=params)) as one:
+        for number in range(3):
+            await one.delivers(noting(f"v{number}"))
+            await one.meets_deadlines()
+        *_, asked = await one.runs()
+        assert asked.rewordings == 2
+        await approves(one, asked)
+        await one.answers()
+        standing = await one.stands("late-campaign", asked.alert.fingerprint)
+        assert standing is not None
+        assert (standing.kind, standing.rewordings) == ("holding", 0)

@@ -13,10 +13,21 @@ from remediator.core.intention import Call
 from remediator.core.opening import Watch
 from remediator.core.policy import Policy
 from remediator.core.policyset import PolicySet, Versioned
+from remediator.engine import schedule
 from remediator.engine.driver import Driver
 from remediator.engine.paging import Paging
 from remediator.engine.perform import Performer
-from remediator.engine.schedule import Schedule, named_weekdays, rows_of, slot, trigger_of, watched_alerts
+from remediator.engine.schedule import (
+    MOST_ROWS,
+    Schedule,
+    named_weekdays,
+    rows_of,
+    slot,
+    trigger_of,
+    watched_alerts,
+)
+from remediator.errors import StoreError
+from remediator.ports import AlertRow, Tx
 from remediator.store.memory import MemoryStore
 from tests.core.campaign import CATALOG, post
 from tests.engine.test_membership import Daemon, World, settled
@@ -140,9 +151,11 @@ class Rows:
         self.rows: list[dict[str, Any]] = []
         self.problem = ""
         self.paused: asyncio.Event | None = None
+        self.asked = 0
 
     async def read(self, call: Call) -> Reading:
         del call
+        self.asked += 1
         value = {"rows": list(self.rows)}
         read = Reading(self.clock.now(), ok=not self.problem, value=value, error=self.problem)
         if self.paused is not None:
@@ -172,6 +185,16 @@ class Replica(Daemon):
         await self.schedule._fire("late", self.engine.policies)
         await self.driver._drain_inbox()
         await settled()
+
+
+async def test_a_replica_with_older_policies_does_not_look(replicas: tuple[Replica, Replica]) -> None:
+    older, newer = replicas
+    newer.engine.runs_with(*(one.policy for one in newer.engine.policies.by_name.values()), version="v2")
+    await newer.member.renew()
+    await older.looks(0)
+    assert older.table.asked == 0
+    await newer.looks(0)
+    assert newer.table.asked == 1, "its firing was left to it"
 
 
 @pytest.fixture
@@ -217,6 +240,102 @@ async def test_what_a_watch_read_long_ago_or_was_overtaken_by_a_later_look_makes
     one.table.paused.set()
     await look
     assert one.world.sent == sent
+
+
+async def test_a_firing_is_kept_though_the_store_blinks(
+    replicas: tuple[Replica, Replica], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _ = replicas
+    one.table.rows = [{"id": 1, "name": "c-1"}]
+    monkeypatch.setattr(schedule, "BLINK_S", 0.0)
+    real, asked = one.store.transact, 0
+
+    async def blinks(*work: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        if asked % 2:
+            raise StoreError("store", "the connection was lost")
+        return await real(*work)
+
+    monkeypatch.setattr(one.store, "transact", blinks)
+    await one.schedule._fire("late", one.engine.policies)
+    assert asked == 4
+    monkeypatch.undo()
+    assert await one.store.read(lambda tx: tx.inbox_depth()) == 1
+
+
+async def test_a_store_that_is_gone_for_good_is_not_waited_for_for_ever(
+    replicas: tuple[Replica, Replica], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _ = replicas
+    monkeypatch.setattr(schedule, "BLINK_S", 0.0)
+
+    async def gone(*_work: Any) -> Any:
+        one.clock.at += timedelta(seconds=5)
+        raise StoreError("store", "no route")
+
+    monkeypatch.setattr(one.store, "transact", gone)
+    began = one.clock.at
+    await one.schedule._fire("late", one.engine.policies)
+    assert one.clock.at - began < timedelta(minutes=2)
+    assert one.table.asked == 0, "it was never claimed"
+
+
+@pytest.mark.parametrize(
+    ("after", "comes_back", "reads"),
+    [(30, False, 0), (300, False, 1), (300, True, 1), (7200, False, 0)],
+    ids=["it may still read", "it has died", "it was only frozen", "hours later"],
+)
+async def test_a_firing_that_was_claimed_and_not_kept_is_read_by_one_other(
+    replicas: tuple[Replica, Replica], after: float, reads: int, *, comes_back: bool
+) -> None:
+    one, other = replicas
+    third = Replica("c", one.store.beside(), one.clock, one.world)
+    third.watches()
+    await third.member.join()
+    for each in replicas:
+        each.table.rows = [{"id": 1, "name": "c-1"}]
+    one.table.paused = asyncio.Event()
+    dies = asyncio.create_task(one.schedule._fire("late", one.engine.policies))
+    await settled()
+    assert one.table.asked == 1
+    one.clock.at += timedelta(seconds=after)
+    for each in (one, other, third):
+        await each.member.beat()
+    for each in (other, third, other, third):
+        each.schedule._policies = each.engine.policies
+        await each.schedule._take_up()
+    one.table.paused.set() if comes_back else dies.cancel()
+    await asyncio.wait([dies])
+    assert other.table.asked + third.table.asked == reads
+    assert await one.store.read(lambda tx: tx.inbox_depth()) == reads
+
+
+async def test_a_firing_that_was_kept_is_not_read_again(replicas: tuple[Replica, Replica]) -> None:
+    one, other = replicas
+    await one.looks()
+    one.clock.at += timedelta(seconds=300)
+    other.schedule._policies = other.engine.policies
+    await other.schedule._take_up()
+    assert (one.table.asked, other.table.asked) == (1, 0)
+
+
+async def test_every_row_that_has_gone_resolves_however_many_there_were(
+    replicas: tuple[Replica, Replica],
+) -> None:
+    one, _ = replicas
+    rows = [{"id": number, "name": f"c-{number}"} for number in range(MOST_ROWS)]
+    (versioned,) = one.engine.policies.by_name.values()
+
+    async def known(tx: Tx) -> None:
+        for firing in watched_alerts(versioned.policy, rows, {}, tx.now):
+            await tx.put_alert(AlertRow(alert=firing, first_at=tx.now, last_at=tx.now, changed_at=tx.now))
+
+    await one.store.transact(known)
+    one.table.rows = rows[:1]
+    await one.schedule._fire("late", one.engine.policies)
+    inbox = await one.store.read(lambda tx: tx.inbox(1000))
+    assert [alert.status for got in inbox for alert in got.delivery.alerts] == ["resolved"] * (MOST_ROWS - 1)
 
 
 async def test_a_watch_that_fails_for_longer_than_the_patience_pages_once_until_it_works_again(

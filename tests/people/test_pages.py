@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from remediator.config import Config, Rung
 from remediator.core.run import Page, Question, Run
-from remediator.people.pages import MOST_SENT, Pager, next_rung
+from remediator.people.pages import AT_ONCE, MOST_SENT, Pager, next_rung
 from remediator.ports import CardRef, Told
 from tests.people.stories import NOW, page
 
@@ -85,11 +86,14 @@ class Road:
         self.ok = ok
         self.breaks = breaks
         self.told: list[tuple[int, list[str]]] = []
+        self.open = asyncio.Event()
+        self.open.set()
 
     async def page(self, page: Page, people: Sequence[str]) -> Told:
         if self.breaks:
             raise RuntimeError("bug")
         self.told.append((page.level, list(people)))
+        await self.open.wait()
         return Told(ok=self.ok, road=self.road, detail="" if self.ok else "down")
 
     async def question(self, run: Run, question: Question, ref: CardRef | None) -> CardRef | None:
@@ -144,6 +148,18 @@ async def test_one_open_road_is_enough_and_the_other_is_noted() -> None:
     told = await pager(Road("slack", ok=False), Road("webhook")).deliver(page())
     assert (told.level, told.error) == (0, "slack: down")
     assert len(told.sent) == 1
+
+
+async def test_a_road_that_hangs_holds_up_no_other_road_of_any_page() -> None:
+    slack, hook = Road("slack"), Road("webhook")
+    slack.open.clear()
+    one = pager(slack, hook)
+    telling = asyncio.gather(*(one.deliver(page(id=f"p{n}")) for n in range(3 * AT_ONCE)))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert (len(hook.told), len(slack.told)) == (3 * AT_ONCE, AT_ONCE)
+    slack.open.set()
+    assert [len(told.sent) for told in await telling] == [2] * 3 * AT_ONCE
 
 
 async def test_who_covers_a_role_is_told_while_the_cover_lasts() -> None:

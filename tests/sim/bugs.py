@@ -22,7 +22,7 @@ from remediator.core.messages import Act, Counted, Done, Effect, Event, Refused,
 from remediator.core.play import News
 from remediator.core.run import Run, Vote
 from remediator.core.stages import acting, asking, holding, preparing, undoing, waiting
-from remediator.engine import decisions, driver, inbox, membership, paging, perform, recovery
+from remediator.engine import decisions, driver, inbox, membership, paging, perform, recovery, sending
 from remediator.engine.decisions import Committed
 from remediator.errors import StoreError
 from remediator.ports import Scope
@@ -281,6 +281,11 @@ def undo_forgotten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(holding, "due", lambda _turn: [])
 
 
+@bug("an undo that waits is sent though the alert fires again")
+def undo_not_put_off(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(holding, "stands_on", _never)
+
+
 @bug("an undo is sent without asking whether it may be still")
 def undo_unasked(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(undoing, "still_call", _never)
@@ -362,9 +367,10 @@ def page_not_kept(patch: pytest.MonkeyPatch) -> None:
 
 @bug("nobody delivers pages")
 def pages_not_told(patch: pytest.MonkeyPatch) -> None:
-    async def silent(self: paging.Paging) -> None: ...
+    async def silent(self: paging.Paging) -> None:
+        await asyncio.Event().wait()
 
-    patch.setattr(paging.Paging, "deliver_due", silent)
+    patch.setattr(paging.Paging, "run", silent)
 
 
 @bug("the lease is not asked before sending")
@@ -374,35 +380,28 @@ def lease_not_asked(patch: pytest.MonkeyPatch) -> None:
 
 @bug("the start deadline is not asked before sending")
 def deadline_not_asked(patch: pytest.MonkeyPatch) -> None:
-    send = perform.Performer._send
+    send = sending.Sending._send
 
-    async def late(self: perform.Performer, run: str, effect: Act, _deadline: float, lease: Any) -> Any:
-        later = msgspec.structs.replace(effect, start_by=effect.start_by + timedelta(days=400))
-        return await send(self, run, later, float("inf"), lease)
+    async def late(self: sending.Sending, run: str, act: Act, _deadline: float, *more: Any) -> Any:
+        later = msgspec.structs.replace(act, start_by=act.start_by + timedelta(days=400))
+        return await send(self, run, later, float("inf"), *more)
 
-    patch.setattr(perform.Performer, "_send", late)
+    patch.setattr(sending.Sending, "_send", late)
 
 
 @bug("a replica with older policies opens runs")
 def stale_replica_opens(patch: pytest.MonkeyPatch) -> None:
-    beat, open_run = membership.Membership._beat, decisions.Decisions.open
+    beat = membership.Membership._beat
 
-    async def never_stale(self: membership.Membership, tx: Any, policies: Any) -> bool:
+    async def never_stale(self: membership.Membership, tx: Any, policies: Any) -> tuple[bool, bool]:
         await beat(self, tx, policies)
+        return False, False
+
+    async def never_outdated(_self: decisions.Decisions, _tx: Any) -> bool:
         return False
 
-    async def opens(self: decisions.Decisions, tx: Any, *args: Any) -> Any:
-        class Mine:
-            def __getattr__(self, name: str) -> Any:
-                return getattr(tx, name)
-
-            async def current_set(self) -> str:
-                return ""
-
-        return await open_run(self, Mine(), *args)
-
     patch.setattr(membership.Membership, "_beat", never_stale)
-    patch.setattr(decisions.Decisions, "open", opens)
+    patch.setattr(decisions.Decisions, "outdated", never_outdated)
 
 
 @bug("nobody takes over from a replica that has gone")
@@ -422,10 +421,10 @@ def lost_answers_forgotten(patch: pytest.MonkeyPatch) -> None:
 
 @bug("what is about to become final is not marked first")
 def mark_not_kept(patch: pytest.MonkeyPatch) -> None:
-    async def unmarked(self: perform.Performer, *_: Any) -> str:
+    async def unmarked(self: sending.Sending, *_: Any) -> str:
         return ""
 
-    patch.setattr(perform.Performer, "_mark", unmarked)
+    patch.setattr(sending.Sending, "_mark", unmarked)
 
 
 @bug("a result that cannot be stored at once is thrown away, and counts as being told")

@@ -15,7 +15,7 @@ from remediator.core import gate as gates
 from remediator.core.canonical import digest
 from remediator.core.run import Gate, Page
 from remediator.engine.virtual import driven
-from remediator.ports import SYSTEM
+from remediator.ports import SYSTEM, JournalEntry
 from remediator.store.audit import audit
 from tests.core.campaign import ROLES
 from tests.sim.moments import moment, seconds
@@ -221,16 +221,14 @@ class Checker:
         recovered = run.closed if run.outcome == "recovered" and ends else None
         if recovered is not None and not self._over_for_long(run, recovered):
             yield f"14 {run.id} took the alert for over at {seconds(recovered):.1f}, too early"
-        for undo in (one for one in run.lines if one.kind == "undo-started"):
+        for undo in filter(_begins_undo, run.lines):
             name = undo.data["step"]
             policy, start = run.policy.step(name).undo, run.when("started", step=name)
             held = [at for at in run.when("holding") if at < undo.at]
             if not held or policy is None or policy.after is None or undo.at >= start[0] + policy.after:
                 continue
-            waits = [at for at in run.when("undo-waits", step=name) if held[0] < at < undo.at]
-            due = min([undo.at, *waits])  # the hold ended then, whatever was heard while it waited
-            if not self._over_for_long(run, due):
-                yield f"14 {run.id} took the alert for over at {seconds(due):.1f}, too early"
+            if not self._over_for_long(run, undo.at):  # should it have waited, then all the while
+                yield f"14 {run.id} took the alert for over at {seconds(undo.at):.1f}, too early"
 
     def _over_for_long(self, run: Told, at: datetime) -> bool:
         """Had all its alerts been over for as long as must be, at this moment?"""
@@ -412,3 +410,9 @@ class Checker:
         left = [one for one in tables.effects.values() if one.run not in tables.live]
         if left:
             yield f"21 {len(left)} effects are left at the end: {left[0].run} {left[0].effect}"
+
+
+def _begins_undo(line: JournalEntry) -> bool:
+    """Also anew, where nothing had happened; what was lost under a key is on its way already."""
+    again = line.kind == "sent-again" and line.data.get("undo") and "for certain" in line.data["why"]
+    return line.kind == "undo-started" or bool(again)

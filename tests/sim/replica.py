@@ -22,7 +22,7 @@ from remediator.engine.paging import Paging
 from remediator.engine.perform import Performer
 from remediator.errors import StoreError
 from remediator.people.pages import Pager
-from remediator.ports import NOTHING, Ahead, Clock, Reloaded, Tx
+from remediator.ports import NOTHING, Ahead, Clock, Reloaded, Tx, Unreadable
 from remediator.store.memory import MemoryStore
 from remediator.store.postgres_time import ServerTime
 from remediator.store.sqlite_rows import micros
@@ -78,6 +78,9 @@ class Line:
 
     def follow(self, woken: Callable[[], None]) -> None:
         """Nobody is ever woken: looking every second must do."""
+
+    def unread(self) -> list[Unreadable]:
+        return self._inner.unread()
 
     def _reads_time(self) -> None:
         """A transaction brings the server's time along; that of the last half second will do, too."""

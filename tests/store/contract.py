@@ -202,6 +202,17 @@ class AlertContract:
         ]
         assert (await store.read(lambda tx: tx.disposition("unstick", "f2"))) == due.dispositions[1]
 
+    async def test_who_hears_of_an_alert_is_known_by_name(self, store: Store) -> None:
+        async def work(tx: Tx) -> None:
+            await tx.put_alert(heard())
+            await tx.save_run(a_run("r1"), NOON)
+            await tx.save_run(a_run("r2", policy="other", target="t/x", stage=Stage.HOLDING), NOON)
+            await tx.save_run(a_run("r3", policy="third", target="t/y", stage=Stage.CLOSED), None)
+
+        assert await store.read(lambda tx: tx.hearers("f1")) == (None, [])
+        await store.transact(work)
+        assert await store.read(lambda tx: tx.hearers("f1")) == (heard().received_at, ["r1", "r2"])
+
     async def test_very_many_who_wait_are_woken_in_portions(self, store: Store, rig: Rig) -> None:
         async def work(tx: Tx) -> None:
             for number in range(5):
@@ -210,8 +221,11 @@ class AlertContract:
 
         await store.transact(work)
         rig.clock.advance(MINUTE)
+        assert await store.read(lambda tx: tx.is_waited_for("halt"))
+        assert not await store.read(lambda tx: tx.is_waited_for("policy:p"))
         woken = [await store.transact(lambda tx: tx.wake_some("halt", 2)) for _ in range(4)]
         assert woken == [2, 2, 1, 0]
+        assert not await store.read(lambda tx: tx.is_waited_for("halt"))
         due = await store.read(lambda tx: tx.due(10))
         assert [one.fingerprint for one in due.dispositions] == [f"f{number}" for number in range(5)]
         assert {one.again_at for one in due.dispositions} == {NOON + MINUTE}
@@ -715,6 +729,16 @@ class RestContract:
             ("cert", NOON),
         ]
         assert [await newest(*one) for one in asked] == [True, False, True, False, True]
+
+    async def test_the_newest_firing_that_was_claimed_is_known(self, store: Store) -> None:
+        async def work(tx: Tx) -> list[datetime | None]:
+            for watch, at in [("disk", NOON + MINUTE), ("disk", NOON), ("cert", NOON + HOUR)]:
+                await tx.claim_firing(watch, at)
+            return [await tx.newest_firing(watch) for watch in ("disk", "cert", "none")]
+
+        newest = [NOON + MINUTE, NOON + HOUR, None]
+        assert await store.transact(work) == newest
+        assert [await store.read(lambda tx: tx.newest_firing("disk"))] == newest[:1]
 
     async def test_policies_and_cards_are_kept(self, store: Store) -> None:
         policy = KeptPolicy("v1", "unstick", "name: unstick", "unstick.yaml")

@@ -13,7 +13,7 @@ from remediator.store.postgres_pool import AT_ONCE
 from remediator.store.postgres_schema import bring_up
 from remediator.store.sqlite_rows import micros
 from tests.rig.postgres import Server
-from tests.store.samples import HandClock
+from tests.store.samples import HandClock, key_of
 
 TEMPLATE = "store_template"
 
@@ -126,8 +126,8 @@ class PostgresRig:
         struck, self.trouble.struck, self.trouble.countdown = self.trouble.struck, False, 0
         return struck
 
-    async def spoil(self, run_id: str) -> None:
-        await self.tamper(f"UPDATE runs SET doc = '{{}}' WHERE id = '{run_id}'")
+    async def spoil(self, key: str, table: str = "runs", doc: str = "{}") -> None:
+        await self.tamper(f"UPDATE {table} SET doc = '{doc}' WHERE {key_of(table)} = '{key}'")
 
     async def tamper(self, sql: str) -> None:
         async with self.server.connected(self.database) as connection:

@@ -35,7 +35,7 @@ async def whole_decision(tx: Tx) -> None:
     await tx.put_effects("r1", [Card("r1/g1")])
     await tx.put_page(a_page())
     await tx.put_halt(Halt(id="h1", scope="all", reason="x", by="ann", at=NOON))
-    await tx.wake_waiting("halt")
+    await tx.wake_some("halt", 10)
 
 
 async def traces(tx: Tx) -> list[object]:

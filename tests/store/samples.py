@@ -61,9 +61,14 @@ class Rig(Protocol):
         """Change rows behind the store's back."""
         ...
 
-    async def spoil(self, run_id: str) -> None:
-        """From now on this program cannot read that run."""
+    async def spoil(self, key: str, table: str = "runs", doc: str = "{}") -> None:
+        """From now on this program cannot read that row."""
         ...
+
+
+def key_of(table: str) -> str:
+    """The column by which `Rig.spoil` finds a row."""
+    return "fingerprint" if table in {"alerts", "dispositions"} else "id"
 
 
 def alert(fingerprint: str = "f1", **other: Any) -> Alert:

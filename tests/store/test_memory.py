@@ -71,9 +71,10 @@ class MemoryRig:
     def heal(self) -> bool:
         raise NotImplementedError
 
-    async def spoil(self, run_id: str) -> None:
+    async def spoil(self, key: str, table: str = "runs", doc: str = "{}") -> None:
+        assert table == "runs", "all else is kept as objects"
         runs = self.store._tables.runs
-        runs[run_id] = msgspec.structs.replace(runs[run_id], doc=b"{}")
+        runs[key] = msgspec.structs.replace(runs[key], doc=doc.encode())
 
     async def tamper(self, sql: str) -> None:
         journals = self.store._tables.journal

@@ -15,6 +15,7 @@ from tests.store.promises import PromiseContract
 from tests.store.pruning import PruneContract
 from tests.store.samples import HandClock
 from tests.store.shared import SharedContract
+from tests.store.spoiling import SpoilContract
 
 __all__ = ["store"]
 
@@ -56,6 +57,10 @@ class TestPromises(PromiseContract):
 
 
 class TestDoubts(DoubtContract, KeptDoubtContract):
+    pass
+
+
+class TestSpoilt(SpoilContract):
     pass
 
 

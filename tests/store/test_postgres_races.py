@@ -81,6 +81,29 @@ async def test_a_halt_waits_for_whoever_is_starting_something(two: tuple[Store, 
     await asyncio.wait_for(halting[0], 20)
 
 
+async def test_whoever_begins_to_wait_for_a_halt_while_it_is_lifted_is_woken(
+    two: tuple[Store, Store],
+) -> None:
+    a, b = two
+    await a.transact(lambda tx: tx.put_halt(HALT))
+
+    async def refuse(tx: Tx) -> None:
+        await tx.seen(scope("me"))
+        await tx.put_disposition(disposition(waits_for="halt"))
+        await tx.flush()  # type: ignore[attr-defined]
+        lifting.append(asyncio.ensure_future(b.transact(lift)))
+        await asyncio.wait(lifting, timeout=0.3)
+
+    async def lift(tx: Tx) -> int:
+        await tx.lift_halt(HALT.id, "ann")
+        return await tx.wake_some("halt", 10)
+
+    lifting: list[asyncio.Future[int]] = []
+    await a.transact(refuse)
+    assert await asyncio.wait_for(lifting[0], 20) == 1
+    assert not await a.read(lambda tx: tx.is_waited_for("halt"))
+
+
 async def test_nobody_begins_to_wait_for_what_has_just_come(two: tuple[Store, Store]) -> None:
     a, b = two
     holder = a_run("holder", stage=Stage.ACTING)

@@ -23,7 +23,8 @@ from tests.store.contract import TxContract, store
 from tests.store.doubting import DoubtContract, KeptDoubtContract
 from tests.store.promises import OneWriterContract, PromiseContract, traces, whole_decision
 from tests.store.pruning import PruneContract
-from tests.store.samples import HOUR, HandClock, Rig, a_run, delivery, scope
+from tests.store.samples import HOUR, HandClock, Rig, a_run, delivery, key_of, scope
+from tests.store.spoiling import SpoilContract
 
 __all__ = ["store"]
 
@@ -67,8 +68,8 @@ class SqliteRig:
         struck, self.trouble.struck, self.trouble.countdown = self.trouble.struck, False, 0
         return struck
 
-    async def spoil(self, run_id: str) -> None:
-        await self.tamper(f"UPDATE runs SET doc = X'7B7D' WHERE id = '{run_id}'")
+    async def spoil(self, key: str, table: str = "runs", doc: str = "{}") -> None:
+        await self.tamper(f"UPDATE {table} SET doc = X'{doc.encode().hex()}' WHERE {key_of(table)} = '{key}'")
 
     async def tamper(self, sql: str) -> None:
         connection = sqlite3.connect(self.path)
@@ -102,6 +103,10 @@ class TestTx(TxContract):
 
 
 class TestDoubts(DoubtContract, KeptDoubtContract):
+    pass
+
+
+class TestSpoilt(SpoilContract):
     pass
 
 

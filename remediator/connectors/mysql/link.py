@@ -21,6 +21,7 @@ from remediator.connectors.mysql import values
 from remediator.connectors.mysql.settings import MysqlSettings
 from remediator.connectors.mysql.statement import Prepared
 from remediator.core.calls import printable
+from remediator.core.cutting import words
 
 CONNECT = 5.0
 """Seconds to connect, at most; ever less than the whole."""
@@ -122,7 +123,7 @@ class Link:
             if isinstance(error, TimeoutError):
                 raise
             self._busy = False
-            raise BrokenError(printable(str(error) or type(error).__name__)) from None
+            raise BrokenError(printable(words(error))) from None
         self._busy = False
         return found
 

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from remediator.connectors.redis.settings import RedisSettings
 from remediator.core.calls import printable
+from remediator.core.cutting import words
 
 if TYPE_CHECKING:
     from redis.asyncio.connection import Connection
@@ -122,7 +123,7 @@ def _told(remedy: str = "") -> Iterator[None]:
         remedy = FULL if isinstance(error, theirs.OutOfMemoryError) else ""
         raise BrokenError(f"answered with an error: {printable(str(error))}", remedy) from None
     except (theirs.RedisError, OSError, ValueError, RecursionError, EOFError) as error:
-        raise BrokenError(printable(str(error) or type(error).__name__), remedy) from None
+        raise BrokenError(printable(words(error)), remedy) from None
 
 
 def _bounded() -> type[Any]:

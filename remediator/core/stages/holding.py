@@ -16,7 +16,7 @@ from remediator.core.messages import Event, ProbeRead, TimePassed
 from remediator.core.planning import early_call, written
 from remediator.core.proving import Asked, enough, followed, holds
 from remediator.core.repeating import named
-from remediator.core.run import Run, Stage
+from remediator.core.run import Run, Stage, StepRun
 from remediator.core.steps import base_of
 from remediator.core.turn import Turn
 from remediator.errors import EvaluationError
@@ -67,6 +67,36 @@ def due(turn: Turn) -> list[str]:
             found.append(name)
             cells |= written(run.steps[name])
     return found
+
+
+def stands_on(turn: Turn) -> bool:
+    """The alert fires again before an undo was sent that nothing but its end had made due: it is put off.
+
+    Whether any is; the queue keeps what is on its way, and what is due all the same.
+    """
+    run, settled = turn.run, resolved_for(turn)
+    steps = [run.steps[name] for name in run.undoing]
+    early = {one.name: _boxed(one) for one in steps if one.undo_early and not one.undo_started}
+    if not early or (settled is not None and turn.now >= settled):
+        return False
+    turn.change(steps={**run.steps, **early})
+    begun = [one.name for one in steps if one.undo_started]
+    turn.change(undoing=(*begun, *reversed(due(turn))))
+    again = [name for name in early if name not in turn.run.undoing]
+    if again:
+        turn.change(wait_until=None, yields=False)
+        turn.note("undo-put-off", left=named(again), reason="the alert fires again")
+    return bool(again)
+
+
+def _boxed(step: StepRun) -> StepRun:
+    """With the end of its time box again."""
+    assert step.intention is not None and step.intention.undo is not None and step.started_at is not None
+    after = step.intention.undo.after_s
+    end = step.started_at + timedelta(seconds=after) if after is not None else None
+    return msgspec.structs.replace(
+        step, undo_at=end, undo_early=False, undo_late=False, undo_still=None, undo_refused_at=None
+    )
 
 
 def _is_due(turn: Turn, name: str) -> bool:
@@ -148,14 +178,14 @@ def _judge(turn: Turn, key: str, reading: Reading) -> None:
     probe, before = undo.probes[number], _proofs(turn.run, name)[number]
     asked = Asked.by(probe, f"{turn.run.policy}: steps.{name}.undo.early[{number}]")
     held, doubt = holds(turn.run, turn.policy, asked, step, reading, turn.now)
-    proof = followed(before, asked, reading, turn.now, held=held)
+    proof = followed(before, asked, reading, held=held)
     error = reading.error or doubt
     if error:
         proof = msgspec.structs.replace(proof, failing=before.failing, told=before.told)
     _keep(turn, name, number, proof)
     if error:
         _unread(turn, name, number, error, at_once=False)
-    ends = enough(proof, asked, turn.now)
+    ends = enough(proof, asked)
     if before.reading is None or ends or (held, reading.ok) != (before.since is not None, before.reading.ok):
         turn.note("early", step=name, holds=held, ends=ends, until=asked.until.text, error=error)
     if ends:

@@ -1,6 +1,7 @@
 """A change is taken back: with the target locked again, once, and a person told if it goes wrong.
 
-Where the policy says under which condition (``still``), that is read just before it is sent.
+Where the policy says under which condition (``still``), that is read just before it is sent. What only the
+end of the alert has made due is held on should the alert fire again before it is sent.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from remediator.core.messages import (
 from remediator.core.planning import still_call, undo_call, undo_proof_call
 from remediator.core.proving import condition, enough, followed, holds, proof_of_undo, read_as
 from remediator.core.run import Outcome, Run, Stage, StepRun, StepState, Verdict
+from remediator.core.stages import holding
 from remediator.core.stages.acting import KEY_KNOWN, MOST_ATTEMPTS
 from remediator.core.steps import base_of
 from remediator.core.turn import Turn
@@ -43,9 +45,11 @@ PATIENCE = timedelta(minutes=1)
 
 def enter(turn: Turn) -> None:
     """Undo the first step of the queue that can be undone, or wait until the target is free."""
+    holding.stands_on(turn)
     _fall_due(turn)
     while turn.run.undoing:
-        if reason := _obstacle(turn):
+        if reason := _obstacle(turn):  # patience with it begins anew after that
+            turn.change_step(turn.run.undoing[0], undo_still=None, undo_refused_at=None)
             return _wait(turn, reason)
         if _begin(turn):
             return None
@@ -90,9 +94,9 @@ def _heard(turn: Turn, step: StepRun, event: StepFinished | Marked | Inquired) -
 
 
 def _fall_due(turn: Turn) -> None:
-    """What is taken back early is due before its time box."""
+    """What is taken back early is due before its time box; what has held is so by the end of its alert."""
     early = {
-        name: msgspec.structs.replace(step, undo_at=turn.now)
+        name: msgspec.structs.replace(step, undo_at=turn.now, undo_early=turn.run.held)
         for name in turn.run.undoing
         if (step := turn.run.steps[name]).undo_at is None or step.undo_at > turn.now
     }
@@ -150,6 +154,9 @@ def _begin(turn: Turn) -> bool:
 def _send(turn: Turn, name: str) -> bool:
     """Whether it could be made, and is on its way. Under one key the very same is sent again."""
     step = turn.run.steps[name]
+    if _is_lost(step) and not _may_repeat(turn, step):
+        _tell_wrong(turn, name, "its outcome is unknown, and it may not be sent again by now")
+        return False
     lost = step.undo_call if _is_lost(step) else None
     try:
         call = lost or _call(turn, name)
@@ -163,6 +170,7 @@ def _send(turn: Turn, name: str) -> bool:
         undo_attempt=attempt,
         undo_call=call,
         undo_sent_at=step.undo_sent_at or turn.now,
+        undo_resent=lost is not None,
         undo_mark=None,
         undo_unknown=False,
     )
@@ -192,6 +200,8 @@ def _finished(turn: Turn, step: StepRun, result: Result) -> None:
             turn.change_step(step.name, state=StepState.UNDONE, undo_mark=None, undo_unknown=False)
             turn.note("undone", step=step.name, answer=shown(answer))
             _prove(turn, step.name)
+        case Refused(reason=reason, unsent=True):
+            _not_sent(turn, step, reason)
         case Refused(reason=reason) if transacts:
             _again_or_never(turn, step, reason)
         case Unknown(reason=reason) if transacts and step.undo_mark is None:
@@ -200,7 +210,7 @@ def _finished(turn: Turn, step: StepRun, result: Result) -> None:
             turn.note("unknown", step=step.name, undo=True, attempt=step.undo_attempt, reason=reason)
             turn.change_step(step.name, undo_unknown=True)
             turn.inquire(step.name, step.undo_mark, undo=True)
-        case Refused(reason=reason) if step.undo_attempt == 1:
+        case Refused(reason=reason) if not step.undo_resent:
             _gone_wrong(turn, step.name, f"refused: {reason}")
         case Refused(reason=reason) | Unknown(reason=reason):
             _unknown(turn, step, reason)
@@ -211,10 +221,19 @@ def _fence(step: StepRun) -> Fence:
     return undo.fence if undo is not None else Fence.NONE
 
 
+def _not_sent(turn: Turn, step: StepRun, reason: str) -> None:
+    """No place was free, or undos were halted meanwhile: it is not begun. What was lost before still is."""
+    if step.undo_resent:
+        turn.change_step(step.name, undo_unknown=True)
+    else:
+        turn.change_step(step.name, undo_started=False, undo_sent_at=None, undo_call=None)
+    _wait(turn, reason)
+
+
 def _again_or_never(turn: Turn, step: StepRun, reason: str) -> None:
     """It did not happen, for certain: tried again for a minute, then a person hears."""
     first = step.undo_refused_at or turn.now
-    turn.change_step(step.name, undo_refused_at=first)
+    turn.change_step(step.name, undo_refused_at=first, undo_started=False)
     if turn.now + PAUSE >= first + PATIENCE:
         return _gone_wrong(turn, step.name, f"refused: {reason}")
     return _wait(turn, reason)
@@ -237,8 +256,7 @@ def _is_lost(step: StepRun) -> bool:
 def _may_repeat(turn: Turn, step: StepRun) -> bool:
     """Under one key a second sending is no second effect, while the service still knows the key."""
     young = step.undo_sent_at is not None and turn.now < step.undo_sent_at + KEY_KNOWN
-    keyed = _fence(step) is Fence.KEY and step.undo_attempt < MOST_ATTEMPTS
-    return keyed and young and not _obstacle(turn)
+    return young and _fence(step) is Fence.KEY and step.undo_attempt < MOST_ATTEMPTS
 
 
 def _unknown(turn: Turn, step: StepRun, reason: str) -> None:
@@ -272,9 +290,13 @@ def _tell_wrong(turn: Turn, name: str, reason: str) -> None:
 def _hear_still(turn: Turn, event: Event) -> None:
     match event:
         case ProbeRead(round=turn.run.round, key=key, reading=reading) if key in turn.run.pending:
+            name = turn.run.undoing[0]
             turn.change(pending=())
+            if holding.stands_on(turn) or turn.run.undoing[:1] != (name,):
+                return enter(turn)
             judge = _may_be_sent if key.startswith(STILL) else _is_undone
-            judge(turn, turn.run.undoing[0], reading)
+            judge(turn, name, reading)
+    return None
 
 
 def _may_be_sent(turn: Turn, name: str, reading: Reading) -> None:
@@ -288,8 +310,6 @@ def _may_be_sent(turn: Turn, name: str, reading: Reading) -> None:
     turn.change_step(name, undo_still=Proof(reading))
     if not held:
         return _look(turn, name)
-    if _is_lost(step) and not _may_repeat(turn, step):
-        return _gone_wrong(turn, name, "its outcome is unknown, and it may not be sent again by now")
     if reason := _obstacle(turn):
         return _wait(turn, reason)
     return None if _send(turn, name) else enter(turn)
@@ -395,11 +415,11 @@ def _judge(turn: Turn, name: str, reading: Reading) -> None:
     step, asked = turn.run.steps[name], proof_of_undo(turn.policy, name)
     assert step.undo_proof is not None
     held, doubt = holds(turn.run, turn.policy, asked, step, reading, turn.now)
-    proof = followed(step.undo_proof, asked, reading, turn.now, held=held)
+    proof = followed(step.undo_proof, asked, reading, held=held)
     turn.change_step(name, undo_proof=proof)
     error = reading.error or doubt
     turn.note("proof", step=name, undo=True, holds=held, value=reading.shown, error=error)
-    if enough(proof, asked, turn.now):
+    if enough(proof, asked):
         turn.note("verified", step=name, undo=True)
         return _on(turn)
     if proof.by is not None and turn.now >= proof.by:

@@ -332,7 +332,10 @@ class StoredInbox:
         return self.ask(lambda tx: tx.deliveries(after=number, limit=limit))
 
     def _at(self, received: Received) -> datetime | None:
-        """When it came; None, and told, where the daemon's clock was wrong beyond belief."""
+        """When it came; None, and told, where its row, or a clock wrong beyond belief, does not say."""
+        if received.problem:
+            self.problems.add(f"delivery {received.id}: {received.problem}")
+            return None
         try:
             return plausible(received.delivery.received_at, newest())
         except IntakeError as error:

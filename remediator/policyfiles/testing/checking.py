@@ -46,6 +46,7 @@ KINDS = frozenset(
         "turned-away",
         "undo-failed",
         "undo-needless",
+        "undo-put-off",
         "undo-started",
         "undo-waits",
         "undone",

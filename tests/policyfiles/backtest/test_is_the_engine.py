@@ -191,7 +191,7 @@ class WatchedStore:
 
     def __init__(self, store: Store, daemon: Daemon) -> None:
         self.store, self.daemon = store, daemon
-        self.read = store.read
+        self.read, self.unread = store.read, store.unread
 
     async def transact(self, work: Callable[[Any], Awaitable[Any]], ahead: Ahead = NOTHING) -> Any:
         return await self.store.transact(lambda tx: work(WatchedTx(tx, self.daemon)), ahead)

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
 import pytest
 
 from remediator.connectors.prometheus import PrometheusSettings
@@ -273,6 +274,21 @@ def test_a_clock_that_was_once_in_the_far_future_costs_that_delivery_alone() -> 
     source.span = Span(until=NOON + 600 * MINUTE)
     assert minutes(source.deliveries()) == [0, 4, 6]
     assert [one.split(":")[0] for one in told] == ["delivery 2"]
+
+
+def test_a_row_that_cannot_be_read_costs_that_delivery_alone() -> None:
+    told: list[str] = []
+    kept = inbox(0, 4, 6)
+
+    def look(work: Any) -> Any:
+        found = kept.look(work)
+        if not isinstance(found, list):
+            return found
+        return [msgspec.structs.replace(one, problem="odd") if one.id == 2 else one for one in found]
+
+    source = StoredInbox(look, "the store", problems=Problems(told.append))
+    assert minutes(source.deliveries()) == [0, 6]
+    assert told == ["delivery 2: odd"]
 
 
 def test_an_empty_store_has_nothing() -> None:
