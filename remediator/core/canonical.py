@@ -56,13 +56,18 @@ def _written(value: Any) -> bytes:
         return _thorough(spelled).encode("utf-8", "surrogatepass")
 
 
+_AS_IT_IS = frozenset({str, bool, type(None)})
+
+
 def _spelled(value: Any) -> Any:
     if isinstance(value, dict):
-        return {_key(str(key)): item if type(item) is str else _spelled(item) for key, item in value.items()}
+        return {
+            _key(str(key)): item if type(item) in _AS_IT_IS else _spelled(item) for key, item in value.items()
+        }
     if value is None or isinstance(value, (str, bool)):
         return value
     if isinstance(value, (list, tuple)):
-        return [_spelled(item) for item in value]
+        return [item if type(item) in _AS_IT_IS else _spelled(item) for item in value]
     if isinstance(value, int):
         return {"#": str(value)}
     if isinstance(value, float):

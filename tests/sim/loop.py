@@ -75,7 +75,7 @@ class Pause:
 
     def add_done_callback(self, wake: Callable[[Pause], object], *, context: Context | None = None) -> None:
         self._wake = wake, context
-        self._handle = self._loop.call_later(self._seconds, wake, self, context=context)
+        self._handle = self._loop.call_at(self._loop._now + self._seconds, wake, self, context=context)
 
     def cancel(self, msg: object = None) -> bool:
         if self._cancelled or self._wake is None or self._handle is None:
@@ -189,12 +189,6 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         for task in life.tasks:
             task.cancel()
 
-    def _call(self, handle: Handle) -> None:
-        try:
-            handle.context.run(handle.callback, *handle.args)
-        except Exception as error:  # noqa: BLE001 - as asyncio: it is told, and the others go on
-            self.defects.append(f"{handle.callback}: {error!r}")
-
     def run(self, until: float) -> None:
         """Let time pass."""
         ready, timers = self._ready, self._timers
@@ -206,11 +200,15 @@ class VirtualLoop(asyncio.AbstractEventLoop):
                     handle = ready.popleft()
                     if handle.is_cancelled:
                         continue
-                    life = handle.context.get(LIFE)
+                    context = handle.context
+                    life = context.get(LIFE)
                     if life is not None and life.frozen_until > self._now:
                         life.parked.append(handle)
-                    else:
-                        self._call(handle)
+                        continue
+                    try:
+                        context.run(handle.callback, *handle.args)
+                    except Exception as error:  # noqa: BLE001 - as asyncio: it is told, and the others go on
+                        self.defects.append(f"{handle.callback}: {error!r}")
                 if not timers or timers[0][0] > until:
                     break
                 when, _, timer = heapq.heappop(timers)

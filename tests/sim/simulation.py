@@ -40,6 +40,8 @@ DRAIN_S = 180.0
 """So much later at the latest every alert is over and every hold, too."""
 FLAPS_S = 8.0
 """A trouble that comes back so soon is the same one to Alertmanager: its alert keeps its start."""
+AFTER_S = 20.0
+"""So long it is watched on: what is over stays over."""
 REPLICAS = ("a", "b", "c")
 NOTES = (
     "all is well",
@@ -213,6 +215,7 @@ class Simulation:
         latest = self.loop.time() + DRAIN_S
         while self.loop.time() < latest and not self._idle():
             self.loop.run(self.loop.time() + 5.0)
+        self.loop.run(self.loop.time() + AFTER_S)
         self.ended = self.loop.time()
         for replica in self.replicas:
             if replica.process is not None:
@@ -224,7 +227,9 @@ class Simulation:
         """Is there nothing left to come?"""
         tables = self.store._tables
         firing = any(row.alert.firing for row in tables.alerts.values())
-        untold = any(page.id not in self.people.told for page in tables.pages.values())
+        untold = any(
+            page.acked_at is None and page.id not in self.people.told for page in tables.pages.values()
+        )
         return not (tables.live or tables.effects or tables.unsettled or firing or untold)
 
     def _calm(self) -> None:
