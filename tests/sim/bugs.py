@@ -22,7 +22,17 @@ from remediator.core.messages import Act, Counted, Done, Effect, Event, Refused,
 from remediator.core.play import News
 from remediator.core.run import Run, Vote
 from remediator.core.stages import acting, asking, holding, preparing, undoing, waiting
-from remediator.engine import decisions, driver, inbox, membership, paging, perform, recovery, sending
+from remediator.engine import (
+    decisions,
+    driver,
+    inbox,
+    membership,
+    paging,
+    perform,
+    recovery,
+    sending,
+    setbacks,
+)
 from remediator.engine.decisions import Committed
 from remediator.errors import StoreError
 from remediator.ports import Scope
@@ -437,3 +447,39 @@ def result_thrown_away(patch: pytest.MonkeyPatch) -> None:
             await asyncio.Event().wait()
 
     patch.setattr(perform.Performer, "_tell", once)
+
+
+@bug("an alert that cannot be decided on is settled, and not kept back")
+def kept_back_dropped(patch: pytest.MonkeyPatch) -> None:
+    async def dropped(self: inbox.Inbox, received: Any, _error: Exception) -> None:
+        await self._store.transact(lambda tx: tx.settle_delivery(received.id))
+
+    patch.setattr(inbox.Inbox, "_keep_back", dropped)
+
+
+@bug("of what is kept back of an alert the first word stays, and not the newest")
+def first_word_stays(patch: pytest.MonkeyPatch) -> None:
+    keep_back = inbox.Inbox._keep_back
+
+    async def unless_there_is_one(self: inbox.Inbox, received: Any, error: Exception) -> None:
+        about = {alert.fingerprint for one, _ in self._back.values() for alert in one.delivery.alerts}
+        if about & {alert.fingerprint for alert in received.delivery.alerts}:
+            await self._store.transact(lambda tx: tx.settle_delivery(received.id))
+        else:
+            await keep_back(self, received, error)
+
+    patch.setattr(inbox.Inbox, "_keep_back", unless_there_is_one)
+    patch.setattr(inbox.Inbox, "_said_before", lambda _inbox, _word: [])
+
+
+@bug("a run whose row cannot be read is put aside for a day")
+def put_aside_for_good(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(setbacks, "BROKEN_PAUSE", timedelta(days=1))
+
+
+@bug("nobody is told of what cannot be decided")
+def setbacks_untold(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(setbacks.Setbacks, "tell", _nothing)
+
+
+async def _nothing(*_: Any) -> None: ...

@@ -367,6 +367,9 @@ class Checker:
             heard = page.id in self.sim.people.told or self._needs_nobody(page)
             if not heard and seconds(page.opened_at) < self.sim.ended - 30:
                 yield f"17 page {page.id} ({page.key}) reached nobody"
+        for run_id in sorted(self.sim.aside):
+            if f"bug:run:{run_id}" not in self.paged:
+                yield f"17 {run_id} was put aside, and nobody was told"
         for run in self.runs.values():
             for line in run.lines:
                 if (

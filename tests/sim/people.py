@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from remediator.core.run import Gate, Page, Question, Run
-from remediator.errors import ConnectorError, StoreError
+from remediator.engine.setbacks import UNREADY
+from remediator.errors import ConnectorError
 from remediator.ports import Answer, CardRef, Told
 from tests.core.campaign import ROLES
 
@@ -135,7 +136,7 @@ class People:
             assert process is not None
             try:
                 await wish(process)
-            except StoreError:
+            except UNREADY:
                 self._again(wish, tries)
 
         if process is None:
@@ -177,7 +178,7 @@ class People:
         self._settles(question, self.sim.rng.choice(("bob", "carl")), verdict)
 
     def _settles(self, question: str, by: str, verdict: str) -> None:
-        named = "" if self.sim.odds(0.3) else question
+        named = "" if self.sim.odds(0.6) else question
 
         async def settle(process: Process) -> None:
             run = question.rpartition(".")[0]

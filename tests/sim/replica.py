@@ -188,7 +188,10 @@ class Process:
         return self.policies
 
     async def _bug(self, key: str, text: str) -> None:
-        self.sim.defects.append(f"{self.name}: {key}: {text}")
+        if self.sim.damaged and "ValidationError" in text:  # that a row cannot be read is no defect
+            await self.paging.open(key, text)
+        else:
+            self.sim.defects.append(f"{self.name}: {key}: {text}")
 
     async def _page_about(self, run: str, about: str, problem: str) -> None:
         if about == "defect":

@@ -18,9 +18,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
+
 from remediator.core.alert import Alert, Delivery
 from remediator.errors import StoreError
 from remediator.store.memory import MemoryStore
+from remediator.store.memory_runs import KeptRun
 from remediator.store.steady import Instant
 from tests.sim.loop import VirtualLoop
 from tests.sim.moments import moment, seconds
@@ -34,6 +37,8 @@ ALERTS_S = 170.0
 """Alerts begin to fire for so long,"""
 FAULTS_S = 210.0
 """faults are injected for so long,"""
+DAMAGED_S = 100.0
+"""rows are damaged for so long: what could not be read is left alone for a minute,"""
 SETTLED_S = 60.0
 """and so long after the last of them everything is closed, or waits for somebody who was told."""
 DRAIN_S = 180.0
@@ -42,6 +47,9 @@ FLAPS_S = 8.0
 """A trouble that comes back so soon is the same one to Alertmanager: its alert keeps its start."""
 AFTER_S = 20.0
 """So long it is watched on: what is over stays over."""
+ODD = b"{}"
+"""No run that anybody can read."""
+MOST_DAMAGED = 6
 REPLICAS = ("a", "b", "c")
 NOTES = (
     "all is well",
@@ -122,6 +130,8 @@ class Simulation:
         self.episodes: list[Episode] = []
         self.current: dict[str, Episode] = {}  # fingerprint → the episode that its senders tell of
         self.defects: list[str] = []
+        self.damaged: set[str] = set()  # runs whose rows could not be read for a while
+        self.aside: set[str] = set()  # runs that were put aside, since they could not be decided
         self.taken_over: set[str] = set()  # by their lease's name
         self.zombies: list[str] = []
         self.stuck: list[str] = []
@@ -166,6 +176,7 @@ class Simulation:
     def committed(self, by: str) -> None:
         """A replica's transaction was committed. Whose work others went on with may not write any more."""
         self.commits += 1
+        self.aside.update(self.store._tables.aside)
         if by in self.taken_over:
             self.zombies.append(f"{by} wrote at {self.loop.time():.1f}, after others had taken over from it")
         holders = self.store._tables.holders
@@ -340,7 +351,7 @@ class Simulation:
         self.later(self.latency(2.0, 9.0), self._fault)
         now, replica = self.loop.time(), self.rng.choice(self.replicas)
         process = replica.process
-        match self.rng.randrange(15):
+        match self.rng.randrange(17):
             case 0 | 1 if process is not None:
                 self.crash(process, "by chance")
             case 2 | 3 | 4 if process is not None:
@@ -372,12 +383,33 @@ class Simulation:
             case 13:
                 self.world.slow_until = now + self.latency(10.0, 30.0)
                 self.note("-", f"the world is slow until {self.world.slow_until:.1f}")
+            case 14 | 15:
+                self._damage()
             case _:
                 if process is not None and self.rng.random() < 0.5:
                     self.note(process.name, "SIGTERM")
                     process.stop()
                 policy = self.rng.choice(("pause", "halve", "advise"))
                 self.people.starts(policy, f"c-{self.rng.randrange(9)}", self.rng.choice(EVERYBODY))
+
+    def _damage(self) -> None:
+        """Some runs' rows cannot be read until somebody mends them; then they have their turn in a minute."""
+        tables = self.store._tables
+        if self.loop.time() > DAMAGED_S:
+            return
+        live = sorted(tables.live)
+        for run_id in self.rng.sample(live, min(len(live), MOST_DAMAGED)):
+            kept = tables.runs[run_id]
+            if kept.doc != ODD:
+                tables.runs[run_id] = msgspec.structs.replace(kept, doc=ODD)
+                self.damaged.add(run_id)
+                self.note("-", f"{run_id} cannot be read")
+                self.later(self.latency(1.0, 30.0), self._mend, kept)
+
+    def _mend(self, kept: KeptRun) -> None:
+        assert self.store._tables.runs[kept.id].doc == ODD, "written over, and had not been read"
+        self.store._tables.runs[kept.id] = kept
+        self.note("-", f"{kept.id} can be read again")
 
     def _reload(self, replica: Replica) -> None:
         replica.reloads += 1
