@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from remediator.config import Config
@@ -85,12 +86,22 @@ class Clicks:
         try:
             answer = await self._act(click)
         except StoreError:
-            text = "Remediator cannot keep your click just now; please click again"
-            self._whisper_soon(click.user, text)
-            return Heard(text, kept=False)
+            return self._not_kept(click, "Remediator cannot keep your click just now; please click again")
+        except msgspec.DecodeError as error:
+            log.warning("a click on what cannot be read", extra={"on": click.subject, "problem": str(error)})
+            text = f"what Remediator keeps of {click.subject} cannot be read until somebody has mended it"
+            return self._not_kept(click, f"{text}: your click was not taken; please click again then")
+        except Exception:
+            log.exception("a click broke", extra={"on": click.subject})
+            text = "this went wrong, by a defect of Remediator: the card shows whether your click was taken"
+            return self._not_kept(click, f"{text}; the daemon's log has the details")
         if not answer.ok or click.action == "again":
             self._whisper_soon(click.user, answer.text)
         return Heard(answer.text)
+
+    def _not_kept(self, click: Click, text: str) -> Heard:
+        self._whisper_soon(click.user, text)
+        return Heard(text, kept=False)
 
     async def _act(self, click: Click) -> Answer:
         match click.action:
@@ -122,7 +133,7 @@ class Clicks:
         if click.user:
             self._whisper_soon(click.user, f"this click does not count: {click.reason}")
         if click.gate:
-            with contextlib.suppress(StoreError):
+            with contextlib.suppress(StoreError, msgspec.DecodeError):
                 await self._turn_away(click.gate, click.user, click.reason)
         return Heard(click.reason)
 

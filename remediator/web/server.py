@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from types import MappingProxyType
 
+import msgspec
 from aiohttp import web
 
 from remediator.errors import RemediatorError, StoreError
@@ -98,6 +99,11 @@ async def _answered(
             "the store does not answer", extra={"request": request[REQUEST_ID], "problem": str(error)}
         )
         response = answer(request, Problem(503, f"the store does not answer: {error.problem}"))
+    except msgspec.DecodeError as error:  # a row of the store: what others send is read by `bodies`
+        about = {"request": request[REQUEST_ID], "path": request.path, "problem": str(error)}
+        log.warning("a row that was asked for cannot be read", extra=about)
+        text = "what the store keeps of this cannot be read until somebody has mended it; the log says why"
+        response = answer(request, Problem(500, text))
     except RemediatorError as error:
         log.warning("refused", extra={"request": request[REQUEST_ID], "problem": str(error)})
         response = answer(request, Problem(getattr(error, "status", 500), error.problem))

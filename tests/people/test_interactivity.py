@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from remediator.errors import StoreError
@@ -115,6 +116,28 @@ async def test_what_could_not_be_kept_is_taken_when_it_comes_again() -> None:
     door.desk.works = True
     assert (await door.hears(VOTE)).kept
     assert len(door.desk.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("problem", "words"),
+    [
+        (msgspec.ValidationError("no `id`"), "r-1.1 cannot be read until somebody has mended it"),
+        (RuntimeError("a bug"), "the card shows whether your click was taken"),
+    ],
+)
+async def test_whoever_clicks_hears_that_it_went_wrong(
+    monkeypatch: pytest.MonkeyPatch, problem: Exception, words: str
+) -> None:
+    door = Door()
+
+    async def breaks(*_: Any, **__: Any) -> Answer:
+        raise problem
+
+    with monkeypatch.context() as patch:
+        patch.setattr(door.desk, "vote", breaks)
+        assert not (await door.hears(VOTE)).kept
+    assert words in door.whispers[0][1]
+    assert (await door.hears(VOTE)).kept, "once it works again"
 
 
 async def test_only_the_newest_clicks_are_remembered() -> None:

@@ -6,6 +6,7 @@ import gzip
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from remediator.errors import StoreError
@@ -275,6 +276,19 @@ async def test_a_store_that_fails_is_503_and_still_shows_a_page(
     assert status == 503
     assert "The store does not answer" in body
     assert (await site.get("/runs/r-1", Accept="text/html"))[0] == 503
+
+
+async def test_what_cannot_be_read_says_so(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def torn(*_: Any, **__: Any) -> Any:
+        raise msgspec.ValidationError("Object missing required field `id`")
+
+    monkeypatch.setattr(site.desk, "vote", torn)
+    vote = {"vote": "approve"}
+    status, body = await site.ask("POST", "/api/v1/gates/r-1.1/votes", vote)
+    assert (status, "cannot be read until somebody has mended it" in body["error"]) == (500, True), body
+    monkeypatch.setattr(site.store, "read", torn)
+    status, page = await site.get("/runs/r-1", Accept="text/html")
+    assert (status, "cannot be read until somebody has mended it" in page) == (500, True)
 
 
 async def test_a_bug_is_500_without_a_word_of_its_inside(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
