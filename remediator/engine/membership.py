@@ -143,10 +143,19 @@ class Membership:
             await take_over(self._store, self._driver, self._performer, self._silence)
             await self._find_lost()
             if self._behind:
-                await self._driver.policies_changed()
-                self._behind = False
+                await self._catch_up()
         except LeaseLost:
             self.lost()
+            raise
+
+    async def _catch_up(self) -> None:
+        """Long work perhaps: it may fall behind once more meanwhile, and then does all of it once more."""
+        assert self._driver is not None
+        self._behind = False
+        try:
+            await self._driver.policies_changed()
+        except BaseException:
+            self._behind = True
             raise
 
     async def _find_lost(self) -> None:

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from remediator.errors import StoreError
 from remediator.ports import Disposition, RunFilter
 from remediator.store.memory import MemoryStore
 from tests.core.campaign import policy, post, votes
@@ -139,6 +140,44 @@ async def test_when_older_policies_count_again_what_was_heard_meanwhile_is_decid
     await two.passes(30, two.b)
     assert not two.b.stale
     assert await two.heard() == {"f1"}
+
+
+async def test_who_falls_behind_again_while_it_catches_up_catches_up_again(
+    two: Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for one in (two.a, two.b):
+        await reads(one, WANTS)
+    real, rounds = two.b.driver.policies_changed, 0
+
+    async def long() -> None:
+        nonlocal rounds
+        rounds += 1
+        await real()
+        if rounds == 1:
+            await reads(two.a)
+            await two.b.member.renew()
+            await two.a.hears(alert("f1"))  # nobody wants it; and then it dies
+            two.clock.at += timedelta(seconds=20)
+            await two.b.member.renew()
+
+    monkeypatch.setattr(two.b.driver, "policies_changed", long)
+    two.b.member._behind = True
+    await two.b.member.look()
+    await two.passes(10, two.b)
+    assert await two.heard() == {"f1"}
+    assert rounds == 2
+
+
+async def test_what_cannot_be_caught_up_with_now_is_later(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fails() -> None:
+        raise StoreError("store", "no route")
+
+    two.b.member._behind = True
+    with monkeypatch.context() as broken:
+        broken.setattr(two.b.driver, "policies_changed", fails)
+        with pytest.raises(StoreError):
+            await two.b.member.look()
+    assert two.b.member._behind
 
 
 async def test_the_door_of_a_stale_replica_is_not_shut_for_what_others_have_drained(two: Two) -> None:
