@@ -106,7 +106,7 @@ class Performer:
         tell_people: Callable[[str, str, str], Awaitable[None]],
         lease: Callable[[], Holds],
     ) -> None:
-        """driver: who hears results; tell_people: ``(run, about, text)`` pages, once for each of these.
+        """driver: who hears results; tell_people: ``(run, about, text)`` pages, once while that page is open.
 
         lease: the one under which effects are begun now.
         """
@@ -246,17 +246,18 @@ class Performer:
         """Ask until it can be told. A person hears of it when that takes long."""
         effect = pending.effect
         assert isinstance(effect, Inquire)
-        began, attempt = self._clock.monotonic(), 0
+        began, attempt, told = self._clock.monotonic(), 0, False
         while True:
             result, problem = await self._asked_about(effect)
             waited = self._clock.monotonic() - began
             if result is not None or waited > INQUIRE_S:
                 late = Unknown(f"its mark could not be asked about for {waited:.0f} s: {problem}")
                 return Inquired(effect.step, effect.attempt, effect.undo, result or late)
-            if waited > IMPATIENT_S and self._tell_people is not None:
+            if waited > IMPATIENT_S and not told and self._tell_people is not None:
                 text = f"it is not known yet whether {effect.step} became final: {problem}. Still asking"
                 with contextlib.suppress(StoreError):
                     await self._tell_people(pending.run, "doubt", text)
+                    told = True  # whoever has acknowledged it is left in peace
             await asyncio.sleep(INQUIRE_RETRY_S[min(attempt, len(INQUIRE_RETRY_S) - 1)])
             attempt += 1
 

@@ -168,6 +168,8 @@ async def test_a_long_doubt_reaches_a_person_and_ends(bench: Bench, monkeypatch:
             break
         await asyncio.sleep(0.01)
     assert "not known yet whether halve became final" in bench.paged[0]
+    await asyncio.sleep(0.1)  # asked several times more: who acknowledged is not paged by each of them
+    assert len(bench.paged) == 1
     bench.engine.later(hours=1)
     for _ in range(3000):
         if "asking" in await bench.kinds():
