@@ -104,9 +104,10 @@ class Paging:
         Whoever claims a page delivers it; if that one dies on the way, another does, `CLAIM` later.
         Who was told is remembered here until it is kept: a full disk must not page every second.
         """
+        busy = {*self._in_hand, *self._unkept}  # before: the look may show one as it was until it is kept
         due = await self._store.read(lambda tx: tx.due(IN_HAND))
         again = [told for told in self._unkept.values() if self._is_due(told)]
-        for page in [*again, *(page for page in due.pages if page.id not in self._unkept)]:
+        for page in [*again, *(page for page in due.pages if page.id not in busy)]:
             if page.id in self._in_hand or len(self._in_hand) >= IN_HAND:
                 continue
             mine = page

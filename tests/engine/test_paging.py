@@ -112,6 +112,38 @@ async def test_a_page_that_is_told_slowly_holds_up_no_other_and_each_is_kept_as_
         loop.cancel()
 
 
+async def test_a_page_that_is_kept_while_somebody_looks_what_is_due_is_not_told_twice(
+    one: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pager = Pager(one)
+    pages = paging(one, pager)
+    pager.hangs["look"] = slow = asyncio.Event()
+    await pages.open("look", "look")
+    real, looks, answers = one.store.read, asyncio.Event(), asyncio.Event()
+
+    async def late(work: Any) -> Any:
+        seen = await real(work)
+        if pages._in_hand:
+            looks.set()
+            await answers.wait()
+        return seen
+
+    monkeypatch.setattr(one.store, "read", late)
+    loop = asyncio.create_task(pages.run())
+    try:
+        await pager.has_told("look")
+        pages.poke()
+        await looks.wait()
+        slow.set()
+        await eventually(lambda: not pages._in_hand, "it is not kept")
+        answers.set()
+        await pages.open("next", "next")
+        await pager.has_told("next")
+        assert pager.told == ["look", "next"]
+    finally:
+        loop.cancel()
+
+
 async def test_a_page_that_cannot_be_told_for_a_defect_holds_up_no_other(one: Engine) -> None:
     pager = Pager(one)
     pages = paging(one, pager)
