@@ -105,7 +105,8 @@ class Paging:
         Who was told is remembered here until it is kept: a full disk must not page every second.
         """
         busy = {*self._in_hand, *self._unkept}  # before: the look may show one as it was until it is kept
-        due = await self._store.read(lambda tx: tx.due(IN_HAND))
+        many = IN_HAND + len(self._unkept)  # which are due still, as far as the store knows
+        due = await self._store.read(lambda tx: tx.due(many))
         again = [told for told in self._unkept.values() if self._is_due(told)]
         for page in [*again, *(page for page in due.pages if page.id not in busy)]:
             if page.id in self._in_hand or len(self._in_hand) >= IN_HAND:

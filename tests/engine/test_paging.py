@@ -70,6 +70,25 @@ async def test_a_page_that_was_told_but_cannot_be_written_down_is_not_told_every
     assert pager.told == ["look at this"]
 
 
+async def test_what_was_told_and_cannot_be_written_down_takes_no_others_place(
+    one: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("remediator.engine.paging.IN_HAND", 2)
+    pager = Pager(one)
+    pages = paging(one, pager)
+    for text in "abcde":
+        await pages.open(text, text)
+
+    async def full(_work: Any) -> Any:
+        raise StoreError("store", "disk full")
+
+    monkeypatch.setattr(one.store, "transact", full)
+    for _ in range(10):
+        with pytest.raises(StoreError):
+            await pages.deliver_due()
+    assert sorted(pager.told) == list("abcde")
+
+
 async def test_a_store_that_takes_nothing_pages_by_what_is_left_and_again_until_it_is_mended(
     one: Engine,
 ) -> None:
