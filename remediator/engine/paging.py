@@ -87,10 +87,14 @@ class Paging:
 
     async def _stumbled(self, error: Exception) -> None:
         """Once, until a round goes well: each page that is opened begins another round."""
-        if not self._stumbles:
+        if self._stumbles:
+            return
+        try:
+            await self.open("bug:pages", f"some pages cannot be told: {type(error).__name__}: {error}")
+        except Exception:
+            log.exception("nobody could be told of it yet")
+        else:
             self._stumbles = True
-            with contextlib.suppress(StoreError):
-                await self.open("bug:pages", f"some pages cannot be told: {type(error).__name__}: {error}")
 
     async def deliver_due(self) -> None:
         """The same once, one after the other: for where telling takes no time."""

@@ -14,7 +14,7 @@ import pytest
 from remediator.core.run import Page
 from remediator.engine.membership import Membership
 from remediator.engine.paging import Paging, put_page
-from remediator.errors import LeaseLost
+from remediator.errors import LeaseLost, StoreError
 from remediator.ports import Store, Tx
 from tests.core.campaign import policy, post, votes
 from tests.engine.test_driver import Bench
@@ -215,6 +215,29 @@ async def test_no_defect_ends_the_telling_of_pages(torn: Torn, monkeypatch: pyte
     monkeypatch.setattr(torn.paging, "_keep_up", broken)
     await during(torn.paging.run(), lambda: "bug:pages" in torn.told and rounds >= 4)
     assert len(await torn.engine.store.read(lambda tx: tx.pages())) == 1
+
+
+@pytest.mark.parametrize("error", [StoreError("store", "it blinks"), msgspec.DecodeError("a torn journal")])
+async def test_a_round_that_breaks_is_told_of_though_that_cannot_be_at_first(
+    torn: Torn, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    real, tries = torn.paging.open, 0
+
+    async def broken() -> None:
+        raise ZeroDivisionError("a defect")
+
+    async def fails(*words: str) -> None:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            raise error
+        await real(*words)
+
+    monkeypatch.setattr("remediator.engine.paging.POLL_S", 0.01)
+    monkeypatch.setattr(torn.paging, "_keep_up", broken)
+    monkeypatch.setattr(torn.paging, "open", fails)
+    await during(torn.paging.run(), lambda: "bug:pages" in torn.told)
+    assert tries == 3
 
 
 async def during(loop: Coroutine[Any, Any, None], so_far: Callable[[], object]) -> None:
