@@ -352,11 +352,16 @@ class Driver:
                 self._setbacks.over(_again(one))
 
     async def _decide_later(self, about: Disposition, error: Exception) -> None:
+        """Unless another replica was quicker, or the alert has ended: then nothing is due any more."""
         key = _again(about)
         pause, lasting = self._setbacks.failed(key, error)
-        await self._store.transact(
-            lambda tx: tx.put_disposition(msgspec.structs.replace(about, again_at=tx.now + pause))
-        )
+
+        async def later(tx: Tx) -> None:
+            current = await tx.disposition(about.policy, about.fingerprint)
+            if current is not None and current.again_at is not None and current.again_at <= tx.now:
+                await tx.put_disposition(msgspec.structs.replace(current, again_at=tx.now + pause))
+
+        await self._store.transact(later)
         if lasting:
             what = f"policy {about.policy} cannot decide on alert {about.fingerprint}"
             await self._setbacks.tell_of_many(key, key, what, error)

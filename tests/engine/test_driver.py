@@ -17,7 +17,7 @@ from remediator.engine.driver import REST_S, Driver
 from remediator.engine.inbox import WHOLE_TRIES
 from remediator.engine.setbacks import TRIES
 from remediator.errors import StoreError
-from remediator.ports import AlertRow, Pending
+from remediator.ports import AlertRow, Disposition, Pending, Tx
 from remediator.store.sqlite_tx import SqliteTx
 from tests.core.campaign import policy, post, votes
 from tests.engine.world import Engine, alert, engine
@@ -317,6 +317,24 @@ async def test_a_delivery_that_cannot_be_read_holds_up_no_other_and_is_decided_o
         file.execute("UPDATE inbox SET doc = X'7B7D' WHERE id = 3")
     await bench.driver._drain_inbox()
     assert len(bench.bugs) == 2, "another one is told of, too"
+
+
+async def test_what_another_has_decided_meanwhile_is_not_refused_once_more(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two run at once, and f3 waits; its time comes, and it ends while we fail at it."""
+    await bench.receives(*(alert(f"f{number}", campaign=f"c-{number}") for number in (1, 2, 3)))
+    await bench.driver._drain_inbox()
+    store = bench.engine.store
+    (refused,) = await store.read(lambda tx: tx.dispositions(refused_only=True))
+
+    async def broken(tx: Tx, refused: Disposition) -> Any:
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr(bench.engine.decisions, "reconsider", broken)
+    await store.transact(lambda tx: tx.drop_dispositions("f3"))
+    await bench.driver._reconsider([refused])
+    assert await store.read(lambda tx: tx.dispositions(refused_only=True)) == []
 
 
 async def test_an_end_reaches_every_run_that_can_hear_it(tmp_path: Path) -> None:
