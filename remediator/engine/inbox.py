@@ -1,8 +1,9 @@
 """Deliveries in: decided on together, or alert by alert where that fails.
 
 An alert that cannot be decided on is kept back, as a delivery of its own that stays in the inbox, and
-tried again by and by; an end of one, too. So is a delivery whose row cannot be read, which is gone past
-until somebody has mended it. When, is kept here alone: a start tries them all.
+tried again by and by; an end of one, too, and with it whatever fires after it: runs that could hear of the
+end took it for over, and only the end makes that news. So is a delivery whose row cannot be read, which is
+gone past until somebody has mended it. When, is kept here alone: a start tries them all.
 """
 
 from __future__ import annotations
@@ -36,6 +37,10 @@ STANDSTILL_S = 60.0
 
 class Outdated(Exception):
     """Other replicas read newer policies: they decide."""
+
+
+class Behind(Exception):
+    """An end of the alert was kept back, and is decided on first."""
 
 
 class Commits(Protocol):
@@ -93,6 +98,8 @@ class Inbox:
             claimed = await tx.claim_inbox(limit, PORTION, self._back)
             readable = [one for one in claimed if not one.problem]
             unread = [one for one in claimed if one.problem]
+            if any(self._is_behind(one, alert) for one in readable for alert in one.delivery.alerts):
+                raise Behind
             for received in readable:
                 done += await self._decisions.admit(tx, received)
             return done
@@ -101,6 +108,8 @@ class Inbox:
             await self._decide(work)
         except Outdated:
             raise
+        except Behind:
+            settled = await self._take_apart(len(readable))
         except StoreError:
             self._portions += 1
             if self._portions < WHOLE_TRIES or self._portions % WHOLE_TRIES:
@@ -141,9 +150,12 @@ class Inbox:
         for alert in received.delivery.alerts:
             alone = msgspec.structs.replace(received.delivery, alerts=(alert,))
             try:
-                await self._decide(partial(self._decisions.hear, delivery=alone))
+                await self._hear(Received(received.id, alone))
             except Outdated:
                 raise
+            except Behind as error:
+                failed.append((Received(received.id, alone), error))
+                await self._tell_its_runs(alert, received.delivery.received_at)
             except Exception as error:
                 await self._setbacks.unless_down(error)
                 log.exception("an alert cannot be decided", extra={"fingerprint": alert.fingerprint})
@@ -169,34 +181,54 @@ class Inbox:
         for number, (word, problem) in zip(numbers, failed, strict=True):
             await self._keep_back(Received(number, word.delivery), problem)
 
-    async def _tell_its_runs(self, over: Alert, at: datetime) -> None:
-        """An end that cannot be decided on whole: no run that can hear it may begin for it any more."""
-        with contextlib.suppress(msgspec.DecodeError):  # what is known of the alert itself cannot be read
-            known_at, runs = await self._store.read(lambda tx: tx.hearers(over.fingerprint))
-            for run in runs if known_at is None or known_at <= at else ():
-                await self._tell_one(run, over)
+    async def _hear(self, word: Received) -> None:
+        if self._is_behind(word, *word.delivery.alerts):
+            raise Behind
+        await self._decide(partial(self._decisions.hear, delivery=word.delivery))
 
-    async def _tell_one(self, run: str, over: Alert) -> None:
+    async def _tell_its_runs(self, alert: Alert, at: datetime) -> None:
+        """An end that cannot be decided on whole: no run that can hear it may begin for it any more.
+
+        Nor may one take it for over once it fires again.
+        """
+        with contextlib.suppress(msgspec.DecodeError):  # what is known of the alert itself cannot be read
+            known_at, runs = await self._store.read(lambda tx: tx.hearers(alert.fingerprint))
+            for run in runs if known_at is None or known_at <= at else ():
+                await self._tell_one(run, alert)
+
+    async def _tell_one(self, run: str, alert: Alert) -> None:
         try:
-            await self._decide(lambda tx: self._decisions.advance(tx, run, AlertHeard(over, tx.now)))
+            await self._decide(lambda tx: self._decisions.advance(tx, run, AlertHeard(alert, tx.now)))
         except Outdated:
             raise
         except Exception as error:
             await self._setbacks.unless_down(error)
-            log.exception("a run cannot hear of an end", extra={"run": run})
+            log.exception("a run cannot hear of an alert", extra={"run": run})
 
     def _said_before(self, word: Received) -> list[Received]:
         """What was kept back of this alert before: it is the newest word that counts, and that stays.
 
-        Never a newer one: what came in between another replica may have in hand.
+        So does the end before it: runs have heard of that. Never a newer one: what came in between another
+        replica may have in hand.
         """
         (alert,) = word.delivery.alerts
+        before = self._before(word, alert)
+        return [one for one in before if not alert.firing or one.delivery.alerts[0].firing]
+
+    def _before(self, word: Received, alert: Alert) -> list[Received]:
+        """What is kept back of an alert and came before this word of it."""
         kept = [one for one, _ in self._back.values() if not one.problem and _came(one) < _came(word)]
         return [one for one in kept if one.delivery.alerts[0].fingerprint == alert.fingerprint]
+
+    def _is_behind(self, word: Received, alert: Alert) -> bool:
+        ends = (not one.delivery.alerts[0].firing for one in self._before(word, alert))
+        return alert.firing and any(ends)
 
     async def _try_again(self, received: Received) -> None:
         if received.problem:  # its row is read with the next portion
             del self._back[received.id]
+            return
+        if self._is_behind(received, *received.delivery.alerts):
             return
         try:
             await self._decide(partial(self._decisions.admit, received=received))
@@ -218,6 +250,9 @@ class Inbox:
             self._setbacks.over(_word(alert))
 
     async def _keep_back(self, received: Received, error: Exception) -> None:
+        if isinstance(error, Behind):  # who hears of the end knows
+            self._back[received.id] = (received, self._clock.monotonic())
+            return
         about, what = _row(received), "a delivery of the inbox cannot be read"
         if not received.problem:
             (alert,) = received.delivery.alerts

@@ -397,6 +397,46 @@ async def test_an_alert_whose_run_the_store_does_not_keep_holds_up_no_delivery(
     assert not run.members["f1"].firing
 
 
+@pytest.mark.parametrize("again", [20, 600], ids=["at once", "after its run has ended"])
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_what_fires_after_an_end_that_not_all_could_hear_is_decided_on(
+    tmp_path: Path, again: int, *, restarts: bool
+) -> None:
+    """One run cannot be read; the other took the alert for over."""
+    cut = post("/cut/${campaign}", gate=votes(oncall=1, within="1h"))
+    second = policy({"cut": cut}, policy="second", target="campaign/two-${campaign}")
+    async with engine(tmp_path, GATED, second) as one:
+        bench = Bench(one)
+
+        async def passes(seconds: int) -> None:
+            for _ in range(seconds // 20):
+                one.later(seconds=20)
+                await bench.driver._drain_inbox()
+                await bench.driver.meet_deadlines()
+
+        await bench.receives(alert("f1", campaign="c-1"))
+        await passes(20)
+        first, _ = sorted(await one.runs(), key=lambda run: run.policy)
+        with sqlite3.connect(tmp_path / "state.db") as file:
+            (whole,) = file.execute("SELECT doc FROM runs WHERE id = ?", (first.id,)).fetchone()
+            file.execute("UPDATE runs SET doc = X'7B7D' WHERE id = ?", (first.id,))
+        await bench.receives(alert("f1", campaign="c-1", firing=False))
+        await passes(again)
+        await bench.receives(alert("f1", campaign="c-1", started=one.clock.now()))
+        await passes(20)
+        if restarts:
+            bench = Bench(one)
+        await passes(300)
+        assert await bench.waiting() == ["resolved f1", "firing f1"]
+        assert len(bench.bugs) <= 2, "the end, and the run"
+        with sqlite3.connect(tmp_path / "state.db") as file:
+            file.execute("UPDATE runs SET doc = ? WHERE id = ?", (whole, first.id))
+        await passes(600)
+        assert await bench.waiting() == []
+        wanted = {run.policy for run in await one.runs() if run.open and run.members["f1"].firing}
+        assert "second" in wanted
+
+
 async def test_a_store_that_stumbles_at_the_start_pages_nobody(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
