@@ -154,11 +154,18 @@ class Paging:
         soon = self._store.clock.now() + RENEW
         for page_id, until in list(self._in_hand.items()):
             if until is not None and until <= soon:
-                later = await self._store.transact(partial(_claim_again, page_id=page_id, until=until))
+                later = await self._claimed_again(page_id, until)
                 if page_id in self._in_hand:
                     self._in_hand[page_id] = later
         for page_id in [one for one in self._unkept if one not in self._in_hand]:
             await self._keep_told(page_id)
+
+    async def _claimed_again(self, page_id: str, until: datetime) -> datetime | None:
+        try:
+            return await self._store.transact(partial(_claim_again, page_id=page_id, until=until))
+        except msgspec.DecodeError as error:  # its row: until it is mended, nobody else can claim it either
+            log.warning("a page cannot be read", extra={"page": page_id, "problem": str(error)})
+            return None
 
     async def without_store(self, problem: str) -> None:
         """The store takes nothing, so this page is kept nowhere: told by what is left, until it is mended."""

@@ -13,7 +13,7 @@ import pytest
 
 from remediator.core.run import Page
 from remediator.engine.membership import Membership
-from remediator.engine.paging import Paging, put_page
+from remediator.engine.paging import CLAIM, Paging, put_page
 from remediator.errors import LeaseLost, StoreError
 from remediator.ports import Store, Tx
 from tests.core.campaign import policy, post, votes
@@ -199,6 +199,31 @@ async def test_a_page_that_is_torn_while_it_is_told_is_kept_once_it_is_mended(to
     torn.tears("pages", "key = 'torn'", msgspec.json.encode(page))
     await torn.paging.deliver_due()
     assert await torn.engine.store.read(lambda tx: tx.pages()) == [torn.answer]
+
+
+async def test_a_page_that_is_torn_while_it_is_told_takes_the_others_from_nobody(
+    torn: Torn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where daemons share the store: what is being told slowly stays claimed."""
+    answer, store = asyncio.Event(), torn.engine.store
+
+    async def slowly(page: Page) -> Page:
+        await answer.wait()
+        return page
+
+    monkeypatch.setattr(type(store), "shared", property(lambda _: True))
+    monkeypatch.setattr(torn.paging, "_deliver", slowly)
+    for key in ("torn", "whole"):
+        await torn.paging.open(key, key)
+    async with asyncio.TaskGroup() as tellings:
+        await torn.paging._round(tellings)
+        torn.tears("pages", "key = 'torn'")
+        for _ in range(4):
+            torn.engine.later(seconds=15)
+            await torn.paging._round(tellings)
+        (whole,) = await store.read(lambda tx: tx.pages())
+        assert (whole.key, whole.next_at) == ("whole", torn.engine.clock.now() + CLAIM)
+        answer.set()
 
 
 async def test_no_defect_ends_the_telling_of_pages(torn: Torn, monkeypatch: pytest.MonkeyPatch) -> None:
