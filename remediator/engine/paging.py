@@ -54,6 +54,7 @@ class Paging:
         self._wake = asyncio.Event()
         self._in_hand: dict[str, datetime | None] = {}  # being told → claimed until, where one must claim
         self._unkept: dict[str, Page] = {}  # told, and not yet written down
+        self._untold: set[str] = set()  # cannot be told, for a defect, and a page says so
         self._homeless: Page | None = None  # about the store itself
         self._stumbles = False  # the last round broke, and a page tells of it
 
@@ -87,14 +88,16 @@ class Paging:
 
     async def _stumbled(self, error: Exception) -> None:
         """Once, until a round goes well: each page that is opened begins another round."""
-        if self._stumbles:
-            return
+        self._stumbles = self._stumbles or await self._complain(error)
+
+    async def _complain(self, error: Exception) -> bool:
+        """Whether somebody will hear of it."""
         try:
             await self.open("bug:pages", f"some pages cannot be told: {type(error).__name__}: {error}")
         except Exception:
             log.exception("nobody could be told of it yet")
-        else:
-            self._stumbles = True
+            return False
+        return True
 
     async def deliver_due(self) -> None:
         """The same once, one after the other: for where telling takes no time."""
@@ -130,13 +133,16 @@ class Paging:
             await self._tell(page)
         except StoreError as error:
             log.warning("who was told cannot be kept", extra={"page": page.id, "problem": str(error)})
-        except Exception:
+        except Exception as error:
             log.exception("a page could not be told", extra={"page": page.id})
+            if page.id not in self._untold and await self._complain(error):
+                self._untold.add(page.id)
 
     async def _tell(self, page: Page) -> None:
         """One that was taken: told, and kept as soon as it is."""
         try:
             self._unkept[page.id] = await self._deliver(page)
+            self._untold.discard(page.id)
             await self._keep_told(page.id)
         finally:
             self._in_hand.pop(page.id, None)

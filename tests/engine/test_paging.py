@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from remediator.core.run import Page
-from remediator.engine.paging import Paging
+from remediator.engine.paging import Paging, acknowledge
 from remediator.errors import StoreError
 from tests.core.campaign import policy
 from tests.engine.world import Engine, engine
@@ -163,13 +163,17 @@ async def test_a_page_that_is_kept_while_somebody_looks_what_is_due_is_not_told_
         loop.cancel()
 
 
-async def test_a_page_that_cannot_be_told_for_a_defect_holds_up_no_other(one: Engine) -> None:
+async def test_a_page_that_cannot_be_told_for_a_defect_is_told_of_and_holds_up_no_other(
+    one: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pager = Pager(one)
     pages = paging(one, pager)
-    real = pages._deliver
+    real, broke = pages._deliver, list[str]()
+    monkeypatch.setattr("remediator.engine.paging.POLL_S", 0.01)
 
     async def broken(page: Page) -> Page:
         if page.text == "broken":
+            broke.append(page.id)
             raise LookupError("a defect")
         return await real(page)
 
@@ -180,5 +184,11 @@ async def test_a_page_that_cannot_be_told_for_a_defect_holds_up_no_other(one: En
         for text in ("good", "better"):
             await pages.open(text, text)
             await pager.has_told(text)
+        await pager.has_told("some pages cannot be told: LookupError: a defect")
+        (about,) = [page for page in await one.store.read(lambda tx: tx.pages()) if page.key == "bug:pages"]
+        await one.store.transact(lambda tx: acknowledge(tx, about, "ann"))
+        so_far = len(broke)
+        await eventually(lambda: len(broke) > so_far + 5, "it is not tried again")
+        assert pager.told.count(about.text) == 1, "whoever knows is left in peace"
     finally:
         loop.cancel()
