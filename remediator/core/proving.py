@@ -68,17 +68,18 @@ def read_as(run: Run, policy: Policy, asked: Asked, step: StepRun, reading: Read
     return ", ".join(f"{path} = {shown(value)}" for path, value in seen.items())
 
 
-def followed(proof: Proof, asked: Asked, reading: Reading, *, held: bool) -> Proof:
+def followed(proof: Proof, asked: Asked, reading: Reading, now: datetime, *, held: bool) -> Proof:
     """The proof with one more reading in it.
 
     The next one comes after ``every``, sooner when it will have held long enough by then, and never
     later than ``by``. Whether it held while nobody looked, as after a stop, is not known: it begins anew.
-    What was read was so when it was asked for, whenever that is heard.
+    What was read was so when it was asked for, whenever that is heard; but whoever answers slowly is left
+    alone for ``every`` all the same.
     """
     at = reading.at
     unseen = proof.next_at is not None and at > proof.next_at + max(asked.every, UNSEEN)
     since = (at if proof.since is None or unseen else proof.since) if held else None
-    times = [at + asked.every, since + asked.lasting if since is not None else None, proof.by]
+    times = [now + asked.every, since + asked.lasting if since is not None else None, proof.by]
     return Proof(reading, since, min(at for at in times if at is not None), proof.by)
 
 

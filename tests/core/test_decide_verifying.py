@@ -9,6 +9,7 @@ import pytest
 
 from remediator.core.evidence import Reading
 from remediator.core.messages import ProbeRead
+from remediator.core.play import next_deadline
 from remediator.core.run import Stage, StepState
 from tests.core.campaign import START, policy, post, proof, undo
 from tests.core.stories import Story
@@ -67,6 +68,15 @@ def test_a_proof_must_hold_for_its_time() -> None:
         "fixed"
     )
     assert story.now == START + timedelta(minutes=1)
+
+
+def test_whoever_answers_slowly_is_left_alone_between_two_readings() -> None:
+    story = started(within="10m", every="30s")
+    asked = story.asked("verify:pause")
+    story.out.remove(asked)
+    read = Reading(story.now, ok=True, value={"value": 9})
+    story.later("40s").hears(ProbeRead(asked.round, asked.key, read)).in_stage(Stage.VERIFYING)
+    assert next_deadline(story.run, story.facts) == story.now + timedelta(seconds=30)
 
 
 def test_what_is_heard_late_proves_only_what_was_so_when_it_was_asked_for() -> None:

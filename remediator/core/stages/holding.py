@@ -178,7 +178,7 @@ def _judge(turn: Turn, key: str, reading: Reading) -> None:
     probe, before = undo.probes[number], _proofs(turn.run, name)[number]
     asked = Asked.by(probe, f"{turn.run.policy}: steps.{name}.undo.early[{number}]")
     held, doubt = holds(turn.run, turn.policy, asked, step, reading, turn.now)
-    proof = followed(before, asked, reading, held=held)
+    proof = followed(before, asked, reading, turn.now, held=held)
     error = reading.error or doubt
     if error:
         proof = msgspec.structs.replace(proof, failing=before.failing, told=before.told)

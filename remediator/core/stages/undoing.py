@@ -415,7 +415,7 @@ def _judge(turn: Turn, name: str, reading: Reading) -> None:
     step, asked = turn.run.steps[name], proof_of_undo(turn.policy, name)
     assert step.undo_proof is not None
     held, doubt = holds(turn.run, turn.policy, asked, step, reading, turn.now)
-    proof = followed(step.undo_proof, asked, reading, held=held)
+    proof = followed(step.undo_proof, asked, reading, turn.now, held=held)
     turn.change_step(name, undo_proof=proof)
     error = reading.error or doubt
     turn.note("proof", step=name, undo=True, holds=held, value=reading.shown, error=error)

@@ -67,7 +67,7 @@ def _judge(turn: Turn, reading: Reading) -> None:
     step, asked = turn.step, Asked.by(_verify(turn), f"{turn.run.policy}: steps.{turn.step.name}.verify")
     held, doubt = holds(turn.run, turn.policy, asked, step, reading, turn.now)
     so_far = Proof(step.proof, step.proof_since, step.proof_next, step.proof_by)
-    proof = followed(so_far, asked, reading, held=held)
+    proof = followed(so_far, asked, reading, turn.now, held=held)
     turn.change_step(step.name, proof=reading, proof_since=proof.since, proof_next=None)
     turn.note("proof", step=step.name, holds=held, value=reading.shown, error=reading.error or doubt)
     if enough(proof, asked):
