@@ -9,8 +9,9 @@ import msgspec
 
 from remediator.core.alert import Delivery
 from remediator.ports import Received
+from remediator.store.unread import Docs
 
-_delivery = msgspec.json.Decoder(Delivery)
+_delivery = Docs(msgspec.json.Decoder(Delivery))
 _NOTHING = Delivery(source="", alerts=(), received_at=datetime.fromtimestamp(0, UTC))
 
 

@@ -22,9 +22,10 @@ from remediator.store.sqlite_rows import (
     readable,
     where_all,
 )
+from remediator.store.unread import Docs
 
-_run = msgspec.json.Decoder(Run)
-_halt = msgspec.json.Decoder(Halt)
+_run = Docs(msgspec.json.Decoder(Run))
+_halt = Docs(msgspec.json.Decoder(Halt))
 
 _SAVE_RUN = """
 INSERT INTO runs (id, policy, target, version, shadow, stage, open, locks, wake_at, opened_at,

@@ -41,15 +41,16 @@ from remediator.store.sqlite_rows import (
     where_all,
 )
 from remediator.store.sqlite_runs import RunStatements
+from remediator.store.unread import Docs
 
 _FIRINGS_KEPT = timedelta(days=30)
 _REJECTED_KEPT = 200
 
-_alert_row = msgspec.json.Decoder(AlertRow)
-_disposition = msgspec.json.Decoder(Disposition)
-_effect: msgspec.json.Decoder[Effect] = msgspec.json.Decoder(Effect)
-_halt = msgspec.json.Decoder(Halt)
-_page = msgspec.json.Decoder(Page)
+_alert_row = Docs(msgspec.json.Decoder(AlertRow))
+_disposition = Docs(msgspec.json.Decoder(Disposition))
+_effect: Docs[Effect] = Docs(msgspec.json.Decoder(Effect))
+_halt = Docs(msgspec.json.Decoder(Halt))
+_page = Docs(msgspec.json.Decoder(Page))
 
 _JOURNAL = "SELECT run, seq, at, kind, data, previous, hash FROM journal"
 _DISPOSITION = "SELECT policy, fingerprint, doc, again_at FROM dispositions"

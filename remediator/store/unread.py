@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -18,6 +18,23 @@ V = TypeVar("V")
 
 _KEYS = {"alerts": 1, "dispositions": 2, "effects": 1, "pages": 1}
 """The tables whose lists leave out what cannot be read, and how many columns tell a row from the others."""
+
+
+class Docs(Generic[V]):
+    """Reads what stands in a ``doc``; whatever is wrong with it is a DecodeError.
+
+    msgspec has another error where bytes are no letters, as when a disk has turned a bit of a text.
+    """
+
+    def __init__(self, decoder: msgspec.json.Decoder[V]) -> None:
+        self._decoder = decoder
+
+    def decode(self, doc: str | bytes) -> V:
+        """Raises DecodeError."""
+        try:
+            return self._decoder.decode(doc)
+        except UnicodeDecodeError as error:
+            raise msgspec.DecodeError(str(error)) from None
 
 
 class Unread:

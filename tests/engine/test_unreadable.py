@@ -125,6 +125,21 @@ async def test_a_page_that_cannot_be_read_holds_up_no_other(torn: Torn) -> None:
     assert "odd" in torn.told
 
 
+async def test_bytes_that_are_no_letters_hold_up_no_other_delivery_and_no_other_page(torn: Torn) -> None:
+    await torn.receives(alert("f1", campaign="c-1"))
+    await torn.receives(alert("f2", campaign="c-2"))
+    turned = torn.tears("inbox", "id = 1").replace(b"c-1", b"c-\xff")
+    torn.tears("inbox", "id = 1", turned)
+    for key in ("odd", "whole"):
+        await torn.paging.open(key, key)
+    turned = torn.tears("pages", "key = 'odd'").replace(b"odd", b"\xffdd")
+    torn.tears("pages", "key = 'odd'", turned)
+    await torn.goes_on()
+    assert await torn.targets() == {"campaign/c-2"}
+    assert torn.told == ["whole"]
+    assert sorted(one.split()[0] for one in torn.bugs) == ["bug:alerts", "bug:rows:pages"]
+
+
 async def test_effects_that_cannot_be_read_are_left_to_somebody_else(torn: Torn) -> None:
     store = torn.engine.store
     await torn.receives(alert("f1", campaign="c-1"), alert("f2", campaign="c-2"))
