@@ -26,7 +26,7 @@ DELETE FROM pages WHERE id IN (
 """
 
 _SETTLED = """
-SELECT id, CASE WHEN json_valid(doc) THEN doc ->> '$.received_at' END FROM inbox
+SELECT id, CASE WHEN json_valid(doc) THEN CAST(doc ->> '$.received_at' AS BLOB) END FROM inbox
 WHERE NOT EXISTS (SELECT 1 FROM waiting WHERE waiting.id = inbox.id) ORDER BY id LIMIT ?
 """
 
@@ -56,8 +56,8 @@ class PruneStatements(Statements):
 
     def _prune_deliveries(self, before: datetime, limit: int) -> int:
         oldest = self._rows(_SETTLED, (limit,))
-        readable = [(number, at) for number, at in oldest if at is not None]
-        old = [number for number, at in readable if datetime.fromisoformat(at) < before]
+        came = [(number, _moment(text)) for number, text in oldest]
+        old = [number for number, at in came if at is not None and at < before]
         for number in old:
             self._execute("DELETE FROM inbox WHERE id = ?", (number,))
         return len(old)
@@ -81,3 +81,12 @@ class PruneStatements(Statements):
         )
         self._execute(unused, (version,))
         return True
+
+
+def _moment(text: bytes | None) -> datetime | None:
+    """None where a damaged row says no time: it stays, and keeps no other from being forgotten."""
+    try:
+        at = datetime.fromisoformat((text or b"").decode())
+    except ValueError:
+        return None
+    return at if at.tzinfo is not None else None

@@ -33,7 +33,7 @@ class SpoilContract:
         await store.transact(lambda tx: tx.settle_delivery(whole))
         assert [one.id for one in await store.read(lambda tx: tx.inbox(10))] == [odd]
 
-    @pytest.mark.parametrize("doc", ["{}", "{"])
+    @pytest.mark.parametrize("doc", ["{}", "{", '{"received_at": 5}', '{"received_at": "2020-01-01"}'])
     async def test_a_delivery_that_cannot_be_read_keeps_no_other_from_being_forgotten(
         self, store: Store, rig: Rig, doc: str
     ) -> None:
