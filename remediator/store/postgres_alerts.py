@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Iterable
 from datetime import datetime
 
@@ -93,7 +94,10 @@ class AlertQuestions(RunQuestions):
     # ── Alerts and dispositions ───────────────────────────────────────────────────────────────────
 
     async def _hear(self, fingerprints: Iterable[str]) -> None:
-        """Whoever decides on an alert has it alone: read in one question, with its runs and refusals."""
+        """Whoever decides on an alert has it alone: read in one question, with its runs and refusals.
+
+        What of that cannot be read is nobody's trouble but theirs who ask for it by name.
+        """
         known = self._known
         wanted = sorted({one for one in fingerprints if one not in known.alerts})
         if not wanted:
@@ -105,15 +109,19 @@ class AlertQuestions(RunQuestions):
         sql = "SELECT * FROM hear($1, $2, $3)"
         rows = await self._rows(tables, sql, keys, wait, [plain(one) for one in wanted])
         for fingerprint, row in zip(wanted, rows, strict=True):
-            known.alerts[fingerprint] = _alert_row.decode(row["alert"]) if row["alert"] else None
-            known.runs_of[fingerprint] = [run.id for run in self._learn_runs(row["runs"])]
-            found = dispositions_in(row["dispositions"])
-            known.dispositions[fingerprint] = {one.policy: one for one in found}
+            known.alerts[fingerprint] = _known_of(row["alert"])
+            with contextlib.suppress(msgspec.DecodeError):
+                known.runs_of[fingerprint] = [run.id for run in self._learn_runs(row["runs"])]
+            with contextlib.suppress(msgspec.DecodeError):
+                found = dispositions_in(row["dispositions"])
+                known.dispositions[fingerprint] = {one.policy: one for one in found}
 
     async def alert(self, fingerprint: str) -> AlertRow | None:
         if self._looked.writes:
             await self._hear([fingerprint])
-            row: AlertRow | None = self._known.alerts[fingerprint]
+            row = self._known.alerts[fingerprint]
+            if isinstance(row, msgspec.DecodeError):
+                raise row
             return row
         found = await self._row((), "SELECT doc FROM alerts WHERE fingerprint = $1", plain(fingerprint))
         return _alert_row.decode(found["doc"]) if found is not None else None
@@ -204,6 +212,14 @@ class AlertQuestions(RunQuestions):
             for policy, one in known.items():
                 if one.waits_for == waits_for and (one.again_at is None or one.again_at > self.now):
                     known[policy] = msgspec.structs.replace(one, again_at=self.now)
+
+
+def _known_of(doc: str | None) -> AlertRow | msgspec.DecodeError | None:
+    """What is known of an alert, or why it cannot be read."""
+    try:
+        return _alert_row.decode(doc) if doc else None
+    except msgspec.DecodeError as error:
+        return error
 
 
 def as_disposition(row: Row) -> Disposition:

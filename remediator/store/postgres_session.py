@@ -15,7 +15,7 @@ import msgspec
 
 from remediator.core.run import Run
 from remediator.errors import StoreError
-from remediator.ports import Disposition, JournalEntry, Scope
+from remediator.ports import AlertRow, Disposition, JournalEntry, Scope
 from remediator.store.postgres_writes import Writes, plain, scope_keys
 from remediator.store.sqlite_rows import micros, moment_or_none
 from remediator.store.steady import Instant
@@ -90,7 +90,7 @@ class Known:
     saved: dict[str, Run] = field(default_factory=dict)
     heads: dict[str, tuple[int, str]] = field(default_factory=dict)
     lines: dict[str, JournalEntry] = field(default_factory=dict)  # the last ones, as written here
-    alerts: dict[str, Any] = field(default_factory=dict)
+    alerts: dict[str, AlertRow | msgspec.DecodeError | None] = field(default_factory=dict)
     runs_of: dict[str, list[str]] = field(default_factory=dict)  # alert → runs
     dispositions: dict[str, dict[str, Disposition]] = field(default_factory=dict)  # alert → policy → it
     scopes: dict[str, Scope] = field(default_factory=dict)  # run → what its decision counts

@@ -6,6 +6,7 @@ already, or by the server. See `remediator.store.postgres` for the round trips o
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -98,9 +99,11 @@ class PostgresTx(AlertQuestions, PruneQuestions):
         run, known = self._learn_run(row), self._known
         known.mine.add(run.id)
         known.heads[run.id] = (row["head_seq"] or 0, row["head_hash"] or START)
-        known.dispositions = {one: {} for one in run.members}
-        for one in dispositions_in(row["dispositions"]):
-            known.dispositions[one.fingerprint][one.policy] = one
+        with contextlib.suppress(msgspec.DecodeError):  # each is asked for by whoever needs it
+            found = dispositions_in(row["dispositions"])
+            known.dispositions = {one: {} for one in run.members}
+            for one in found:
+                known.dispositions[one.fingerprint][one.policy] = one
 
     # ── Journals ──────────────────────────────────────────────────────────────────────────────────
 

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from remediator.core.messages import Card
-from remediator.ports import Received, Store, Tx
-from tests.store.samples import HOUR, NOON, Rig, a_page, delivery, disposition, heard
+from remediator.ports import Ahead, Received, Store, Tx
+from tests.store.samples import HOUR, NOON, Rig, a_page, a_run, delivery, disposition, heard
 
 
 class SpoilContract:
@@ -92,6 +92,45 @@ class SpoilContract:
         assert await store.read(lambda tx: tx.next_due()) == NOON
         with pytest.raises(msgspec.DecodeError):
             await store.read(lambda tx: tx.page("f1"))
+
+    async def test_an_alert_that_cannot_be_read_holds_up_no_delivery(self, store: Store, rig: Rig) -> None:
+        for one in ("f1", "f2"):
+            await store.transact(lambda tx, one=one: tx.put_alert(heard(one)))  # type: ignore[misc]
+            await store.transact(lambda tx, one=one: tx.put_delivery(delivery(one)))  # type: ignore[misc]
+        await rig.spoil("f1", "alerts")
+
+        async def claims(tx: Tx) -> None:
+            assert len(await tx.claim_inbox(10, 100)) == 2
+            assert await tx.alert("f2") == heard("f2")
+            assert (await tx.runs_of_alert("f1"), await tx.disposition("unstick", "f1")) == ([], None)
+            with pytest.raises(msgspec.DecodeError):
+                await tx.alert("f1")
+
+        await store.transact(claims)
+
+    async def test_a_refusal_that_cannot_be_read_keeps_no_run_of_its_alert_from_going_on(
+        self, store: Store, rig: Rig
+    ) -> None:
+        async def kept(tx: Tx) -> None:
+            await tx.put_alert(heard("f1"))
+            await tx.save_run(a_run("r1"), NOON)
+            await tx.put_disposition(disposition(policy="unstick"))
+            await tx.put_disposition(disposition(policy="other"))
+
+        await store.transact(kept)
+        await rig.tamper("UPDATE dispositions SET doc = (SELECT doc FROM alerts) WHERE policy = 'other'")
+
+        async def goes_on(tx: Tx) -> None:
+            run = await tx.claim_run("r1")
+            assert run is not None
+            assert await tx.alert("f1") == heard("f1")
+            assert await tx.runs_of_alert("f1") == [run]
+            assert await tx.disposition("unstick", "f1") == disposition(policy="unstick")
+            with pytest.raises(msgspec.DecodeError):
+                await tx.disposition("other", "f1")
+
+        await store.transact(goes_on)
+        await store.transact(goes_on, Ahead(run="r1"))
 
     async def test_effects_that_cannot_be_read_stay_where_they_are(self, store: Store, rig: Rig) -> None:
         store.write_as("d1")
