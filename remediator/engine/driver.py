@@ -32,6 +32,7 @@ from remediator.ports import (
     Pending,
     Store,
     Tx,
+    Unreadable,
 )
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,8 @@ POLL_S = 1.0
 BUSY_S = 0.1
 REST_S = 0.05
 """Between two looks for deadlines: each commit may have moved one, and there may be hundreds in a second."""
+THEIR_TURN = timedelta(seconds=5)
+"""So long what this replica cannot read is left to the others, of which each looks every second."""
 BATCH = 64
 
 
@@ -261,7 +264,7 @@ class Driver:
         """Those that are due now; how long nothing will be, 0 where they may have made others due."""
         due, next_due = await self._store.read(_due)
         if due.unread:  # they would be found again and again
-            await self._store.transact(lambda tx: tx.put_off(due.unread, tx.now + BROKEN_PAUSE))
+            await self._store.transact(partial(self._put_off, rows=due.unread))
         if due.runs or (due.dispositions and not self.stale):
             moved = [await self._wake(run_id) for run_id in due.runs]
             if due.dispositions and not self.stale:
@@ -271,7 +274,14 @@ class Driver:
             return 0.0
         if next_due is None or self.stale:
             return POLL_S
+        if due.unread:
+            return BUSY_S
         return min(POLL_S, max(0.005, (next_due - self._clock.now()).total_seconds()))
+
+    async def _put_off(self, tx: Tx, rows: Sequence[Unreadable]) -> None:
+        """Where a replica of another version may read them, it has had its turn before."""
+        others = THEIR_TURN if self._store.shared else timedelta()
+        await tx.put_off(rows, tx.now - others, tx.now + BROKEN_PAUSE)
 
     async def _wake(self, run_id: str) -> bool:
         """A run's deadline; whether it was met. One that cannot be decided is put aside."""

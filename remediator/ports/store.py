@@ -328,8 +328,8 @@ class Tx(Protocol):
     # The rest
     async def due(self, limit: int) -> Due: ...
 
-    async def put_off(self, rows: Sequence[Unreadable], until: datetime) -> None:
-        """Those that are due are due again then; what is in them stays as it is."""
+    async def put_off(self, rows: Sequence[Unreadable], since: datetime, until: datetime) -> None:
+        """Those that are due since then are due again at ``until``; what is in them stays as it is."""
         ...
 
     async def next_due(self) -> datetime | None:

@@ -255,7 +255,7 @@ class MemoryTx(AlertChanges):
             pages=tuple(tables.pages[page_id] for page_id in tables.next_pages.until(now, limit)),
         )
 
-    async def put_off(self, rows: Sequence[Unreadable], until: datetime) -> None:
+    async def put_off(self, rows: Sequence[Unreadable], since: datetime, until: datetime) -> None:
         pass  # see `MemoryStore.unread`
 
     async def next_due(self) -> datetime | None:

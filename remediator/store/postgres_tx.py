@@ -324,10 +324,10 @@ class PostgresTx(AlertQuestions, PruneQuestions):
         readable, torn = self._unread.sorted_out("pages", _as_page, pages)
         return Due(tuple(row["id"] for row in runs), tuple(dispositions), tuple(readable), (*odd, *torn))
 
-    async def put_off(self, rows: Sequence[Unreadable], until: datetime) -> None:
+    async def put_off(self, rows: Sequence[Unreadable], since: datetime, until: datetime) -> None:
         for row in rows:
             if row.table in PUT_OFF:
-                await self._done({row.table}, PUT_OFF[row.table], micros(until), micros(self.now), *row.key)
+                await self._done({row.table}, PUT_OFF[row.table], micros(until), micros(since), *row.key)
 
     async def next_due(self) -> datetime | None:
         ((at,),) = await self._rows({"runs", "dispositions", "pages"}, NEXT_DUE)

@@ -362,10 +362,10 @@ class SqliteTx(RunStatements, PruneStatements):
         readable, torn = self._unread.sorted_out("pages", _as_page, pages)
         return Due(tuple(run for (run,) in runs), tuple(dispositions), tuple(readable), (*odd, *torn))
 
-    async def put_off(self, rows: Sequence[Unreadable], until: datetime) -> None:
+    async def put_off(self, rows: Sequence[Unreadable], since: datetime, until: datetime) -> None:
         for row in rows:
             if row.table in _PUT_OFF:
-                self._execute(_PUT_OFF[row.table], (micros(until), micros(self.now), *row.key))
+                self._execute(_PUT_OFF[row.table], (micros(until), micros(since), *row.key))
 
     async def next_due(self) -> datetime | None:
         (earliest,) = self._rows(

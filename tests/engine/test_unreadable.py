@@ -14,6 +14,7 @@ import pytest
 from remediator.core.run import Page
 from remediator.engine.membership import Membership
 from remediator.engine.paging import CLAIM, Paging, put_page
+from remediator.engine.setbacks import BROKEN_PAUSE
 from remediator.errors import LeaseLost, StoreError
 from remediator.ports import Store, Tx
 from tests.core.campaign import policy, post, votes
@@ -123,6 +124,22 @@ async def test_a_page_that_cannot_be_read_holds_up_no_other(torn: Torn) -> None:
     torn.engine.later(minutes=2)
     await torn.paging.deliver_due()
     assert "odd" in torn.told
+
+
+async def test_a_page_that_this_replica_cannot_read_is_first_left_to_those_who_can(
+    torn: Torn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await torn.paging.open("newer", "newer")
+    kept = torn.tears("pages", "key = 'newer'")
+    monkeypatch.setattr(type(torn.engine.store), "shared", property(lambda _: True))
+    assert await torn.driver.meet_deadlines() > 0, "it does not spin meanwhile"
+    torn.tears("pages", "key = 'newer'", kept)
+    await torn.paging.deliver_due()
+    assert torn.told == ["newer"], "as a newer one would"
+    torn.engine.later(minutes=1)
+    torn.tears("pages", "key = 'newer'")
+    await torn.driver.meet_deadlines()
+    assert await torn.engine.store.read(lambda tx: tx.next_due()) == torn.engine.clock.now() + BROKEN_PAUSE
 
 
 async def test_bytes_that_are_no_letters_hold_up_no_other_delivery_and_no_other_page(torn: Torn) -> None:

@@ -85,7 +85,9 @@ class SpoilContract:
             ("dispositions", ("unstick", "f1")),
             ("pages", ("f1",)),
         ]
-        await store.transact(lambda tx: tx.put_off(due.unread, NOON + HOUR))
+        await store.transact(lambda tx: tx.put_off(due.unread, NOON - 2 * HOUR, NOON + HOUR))
+        assert await store.read(lambda tx: tx.due(1)) == due, "not due for so long yet"
+        await store.transact(lambda tx: tx.put_off(due.unread, NOON - HOUR, NOON + HOUR))
         due = await store.read(lambda tx: tx.due(1))
         assert (due.dispositions, due.unread) == ((kept[1],), ())
         assert [one.id for one in due.pages] == ["f2"]
