@@ -343,12 +343,16 @@ class StoredInbox:
             return None
 
     def _before_since(self, newest: int) -> int:
-        """The number of a delivery before the first that counts: halved down to, since they lie in order."""
+        """The number of a delivery before the first that counts: halved down to, since they lie in order.
+
+        One that does not say when it came is taken to count: rather too much is read than too little.
+        """
         low, high = 0, newest
         while self.span.since is not None and high - low > PAGE:
             middle = (low + high) // 2
             page = self._after(middle, 1)
-            if page and self.span.before(page[0].delivery.received_at):
+            says = page and not page[0].problem and page[0].delivery.received_at >= _OLDEST
+            if says and self.span.before(page[0].delivery.received_at):
                 low = middle
             else:
                 high = middle

@@ -7,7 +7,7 @@ import gzip
 import itertools
 import json
 from collections.abc import Awaitable, Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +20,7 @@ from remediator.errors import ConnectorError, IntakeError
 from remediator.policyfiles.backtest import alerts_metric
 from remediator.policyfiles.backtest.alerts_metric import AlertsMetric
 from remediator.policyfiles.backtest.sources import Problems, Span, StoredInbox, WebhookFile, as_line
-from remediator.ports import Tx
+from remediator.ports import Received, Tx
 from remediator.store.memory import MemoryStore
 from tests.connectors.peers import a_port_where_nobody_listens
 from tests.rig.prometheus import running_prometheus
@@ -289,6 +289,21 @@ def test_a_row_that_cannot_be_read_costs_that_delivery_alone() -> None:
     source = StoredInbox(look, "the store", problems=Problems(told.append))
     assert minutes(source.deliveries()) == [0, 6]
     assert told == ["delivery 2: odd"]
+
+
+def test_a_row_that_cannot_be_read_hides_none_of_those_before_it() -> None:
+    kept = inbox(*range(5000))
+    nothing = Delivery(source="", alerts=(), received_at=datetime.fromtimestamp(0, UTC))
+
+    def look(work: Any) -> Any:
+        found = kept.look(work)
+        if not isinstance(found, list):
+            return found
+        odd = 2501  # the first that is looked at on the way to where it begins
+        return [Received(odd, nothing, "odd") if one.id == odd else one for one in found]
+
+    source = StoredInbox(look, "the store", Span(NOON + 100 * MINUTE))
+    assert minutes(source.deliveries()) == [one for one in range(100, 5000) if one != 2500]
 
 
 def test_an_empty_store_has_nothing() -> None:
