@@ -76,6 +76,9 @@ class Setbacks:
             self._untold.setdefault(row.table, row)
         for table, row in list(self._untold.items()):
             what = f"a row of {table} cannot be read, and is left out: {' '.join(row.key)}"
+            if table == "effects":
+                number, run = row.key
+                what = f"run {run} may stand still: what it has begun cannot be read, row {number} of effects"
             error = msgspec.DecodeError(row.problem)
             await self.on_bug(f"bug:rows:{table}", f"{what}: {problem_of(error)}. {_remedy(error)}")
             del self._untold[table]

@@ -107,7 +107,7 @@ class Unreadable(msgspec.Struct, frozen=True):
     """A row that lists leave out, since this program cannot read it: another version's, or damaged."""
 
     table: str  # alerts | dispositions | effects | pages
-    key: tuple[str, ...]
+    key: tuple[str, ...]  # of an effect its number, and its run
     problem: str
 
 

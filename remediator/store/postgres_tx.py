@@ -213,7 +213,7 @@ class PostgresTx(AlertQuestions, PruneQuestions):
             return []
         held = await self._rows({"effects"}, f"{_EFFECT} WHERE holder = $1", replica)
         _, unread = self._unread.sorted_out("effects", _as_pending, held)
-        stay = [int(number) for row in unread for number in row.key]  # for somebody who can read them
+        stay = [int(row.key[0]) for row in unread]  # for somebody who can read them
         rows = await self._done({"replicas", "effects"}, TAKE_OVER, replica, me, micros_or_none(until), stay)
         return sorted(self._unread.listed("effects", _as_pending, rows), key=lambda one: one.id)
 

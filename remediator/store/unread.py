@@ -16,8 +16,8 @@ log = logging.getLogger(__name__)
 K = TypeVar("K", bound=Iterable[Any])
 V = TypeVar("V")
 
-_KEYS = {"alerts": 1, "dispositions": 2, "effects": 1, "pages": 1}
-"""The tables whose lists leave out what cannot be read, and how many columns tell a row from the others."""
+_KEYS = {"alerts": 1, "dispositions": 2, "effects": 2, "pages": 1}
+"""The tables whose lists leave out what cannot be read, and how many columns tell people which row it is."""
 
 
 class Docs(Generic[V]):

@@ -144,7 +144,7 @@ class SpoilContract:
         assert await store.transact(lambda tx: tx.take_over("d1", None)) == [whole]
         assert await store.read(lambda tx: tx.held()) == [whole]
         assert set(await store.read(lambda tx: tx.holders())) == {"d1"}, "for somebody who can read it"
-        assert [(one.table, one.key) for one in store.unread()] == [("effects", (str(odd.id),))]
+        assert [(one.table, one.key) for one in store.unread()] == [("effects", (str(odd.id), "r1"))]
 
 
 async def _settled(tx: Tx, number: int) -> None:
