@@ -9,11 +9,12 @@ from remediator.store.postgres_session import Session
 from remediator.store.postgres_writes import plain
 from remediator.store.sqlite_rows import micros
 
-# Numbers are given roughly in the order of time, so the oldest are looked at, and nothing else.
+# Numbers are given roughly in the order of time, so the oldest are looked at, and nothing else. Of deliveries
+# some more: a daemon that takes few goes on with a block of low numbers for weeks.
 _PRUNE = {
     "deliveries": """DELETE FROM inbox WHERE id IN (SELECT id FROM (SELECT id, received_at FROM inbox
- WHERE NOT EXISTS (SELECT FROM waiting WHERE waiting.id = inbox.id) ORDER BY id LIMIT $2) AS oldest
- WHERE received_at < $1) RETURNING id""",
+ WHERE NOT EXISTS (SELECT FROM waiting WHERE waiting.id = inbox.id) ORDER BY id LIMIT 10 * $2::bigint)
+ AS oldest WHERE received_at < $1 ORDER BY id LIMIT $2) RETURNING id""",
     "counters": """DELETE FROM acts WHERE id IN (
  SELECT id FROM (SELECT id, at FROM acts ORDER BY id LIMIT $2) AS oldest WHERE at < $1) RETURNING id""",
     "alerts": """DELETE FROM alerts WHERE NOT firing AND last_at < $1 AND fingerprint IN (

@@ -27,7 +27,7 @@ DELETE FROM pages WHERE id IN (
 
 _SETTLED = """
 SELECT id, CASE WHEN json_valid(doc) THEN CAST(doc ->> '$.received_at' AS BLOB) END FROM inbox
-WHERE NOT EXISTS (SELECT 1 FROM waiting WHERE waiting.id = inbox.id) ORDER BY id LIMIT ?
+WHERE id > ? AND NOT EXISTS (SELECT 1 FROM waiting WHERE waiting.id = inbox.id) ORDER BY id LIMIT ?
 """
 
 _ENDED = """
@@ -55,9 +55,14 @@ class PruneStatements(Statements):
         return self._execute(sql, {"before": micros(before), "limit": limit}).rowcount
 
     def _prune_deliveries(self, before: datetime, limit: int) -> int:
-        oldest = self._rows(_SETTLED, (limit,))
-        came = [(number, _moment(text)) for number, text in oldest]
-        old = [number for number, at in came if at is not None and at < before]
+        old, looked_at = list[int](), 0
+        while len(old) < limit:  # past what cannot be read, until nothing old is found
+            rows = self._rows(_SETTLED, (looked_at, limit))
+            came = [(number, _moment(text)) for number, text in rows]
+            found = [number for number, at in came if at is not None and at < before]
+            if not found:
+                break
+            old, looked_at = [*old, *found][:limit], rows[-1][0]
         for number in old:
             self._execute("DELETE FROM inbox WHERE id = ?", (number,))
         return len(old)

@@ -46,6 +46,16 @@ class PruneContract:
         assert await left() == ["f1", "f4"]
         assert await store.read(lambda tx: tx.inbox_depth()) == 1
 
+    async def test_some_that_stay_keep_none_of_those_behind_them(self, store: Store) -> None:
+        async def work(tx: Tx) -> None:
+            for hour in (9, 8, 0, 1, 2):
+                at = NOON + hour * HOUR
+                number = await tx.put_delivery(msgspec.structs.replace(delivery(), received_at=at))
+                await tx.settle_delivery(number)
+
+        await store.transact(work)
+        assert await prune(store, "deliveries", 4, limit=3) == 3, "fewer would say that there are no more"
+
     async def test_alerts_go_once_they_are_over_for_long_and_no_run_has_them(self, store: Store) -> None:
         async def work(tx: Tx) -> None:
             await tx.put_alert(heard("fires"))
