@@ -63,7 +63,7 @@ TAKE_OVER = """WITH over AS (
   INSERT INTO replicas (id, host, policies, since, until, gone)
   SELECT $1, '', '', 0, 0, true WHERE $1 <> ''
   ON CONFLICT (id) DO UPDATE SET gone = true WHERE replicas.gone OR replicas.until = $3 RETURNING id)
-UPDATE effects SET holder = $2 WHERE holder = $1 AND id <> ALL ($4::bigint[])
+UPDATE effects SET holder = $2 WHERE holder = $1 AND id = ANY ($4::bigint[])
  AND ($1 = '' OR EXISTS (SELECT FROM over)) RETURNING id, run, doc"""
 REPLICAS = """SELECT id, host, policies, since, until - clock() AS left FROM replicas
  WHERE host <> '' AND ((NOT gone AND until - clock() BETWEEN 1 AND $1)
@@ -212,10 +212,10 @@ class PostgresTx(AlertQuestions, PruneQuestions):
         if replica == me:
             return []
         held = await self._rows({"effects"}, f"{_EFFECT} WHERE holder = $1", replica)
-        _, unread = self._unread.sorted_out("effects", _as_pending, held)
-        stay = [int(row.key[0]) for row in unread]  # for somebody who can read them
-        rows = await self._done({"replicas", "effects"}, TAKE_OVER, replica, me, micros_or_none(until), stay)
-        return sorted(self._unread.listed("effects", _as_pending, rows), key=lambda one: one.id)
+        read = self._unread.listed("effects", _as_pending, held)  # the others stay for whoever can read them
+        mine = [one.id for one in read]  # what has come since is found with the next look
+        rows = await self._done({"replicas", "effects"}, TAKE_OVER, replica, me, micros_or_none(until), mine)
+        return sorted(map(_as_pending, rows), key=lambda one: one.id)
 
     async def held(self) -> list[Pending]:
         rows = await self._rows({"effects"}, f"{_EFFECT} WHERE holder = $1 ORDER BY id", self._looked.replica)

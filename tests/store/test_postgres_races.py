@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -14,6 +14,7 @@ from remediator.core.messages import Act, Card, Counted, Entry
 from remediator.core.run import Halt, Stage
 from remediator.errors import StoreError
 from remediator.ports import SYSTEM, Ahead, KeptPolicy, Store, Tx
+from remediator.store.postgres_tx import TAKE_OVER, PostgresTx
 from tests.store.postgres_rig import PostgresRig
 from tests.store.samples import NOON, a_run, delivery, disposition, heard, scope
 from tests.store.test_postgres import rig, two
@@ -368,3 +369,23 @@ async def test_a_version_that_a_run_is_opening_with_is_not_forgotten_with_the_la
     await a.transact(opening)
     assert await dropping[0]
     assert await b.read(lambda tx: tx.kept_policy("v1")) == kept
+
+
+async def test_what_cannot_be_read_is_not_taken_over_either_when_it_comes_last(
+    two: tuple[Store, Store], rig: PostgresRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = two
+    a.write_as("a")
+    b.write_as("b")
+    (first,) = await b.transact(lambda tx: tx.put_effects("r1", [Card("g1")]))
+    looked = PostgresTx._done
+
+    async def comes_between(tx: PostgresTx, tables: Any, sql: str, *arguments: object) -> list[Any]:
+        if sql == TAKE_OVER:
+            (last,) = await b.transact(lambda tx: tx.put_effects("r2", [Card("g2")]))
+            await rig.spoil(str(last.id), "effects")
+        return await looked(tx, tables, sql, *arguments)
+
+    monkeypatch.setattr(PostgresTx, "_done", comes_between)
+    assert await a.transact(lambda tx: tx.take_over("b", None)) == [first]
+    assert "b" in await a.read(lambda tx: tx.holders()), "for somebody who can read it"
