@@ -15,6 +15,7 @@ from remediator.store.postgres_runs import RunQuestions
 from remediator.store.postgres_session import Numbers, Row, dispositions_in
 from remediator.store.postgres_writes import alert_keys, plain
 from remediator.store.sqlite_rows import as_json, micros, micros_or_none, moment_or_none, where_all
+from remediator.store.unread import own
 
 _WAITING = "SELECT id, doc FROM waiting JOIN inbox USING (id)"
 _INBOX = f"{_WAITING} ORDER BY waiting.id"
@@ -223,5 +224,7 @@ def _known_of(doc: str | None) -> AlertRow | msgspec.DecodeError | None:
 
 
 def as_disposition(row: Row) -> Disposition:
-    """A row with ``doc``; ``again_at`` has a column of its own."""
-    return msgspec.structs.replace(_disposition.decode(row["doc"]), again_at=moment_or_none(row["again_at"]))
+    """A row with its key and ``doc``; ``again_at`` has a column of its own."""
+    found = _disposition.decode(row["doc"])
+    own(found, row["policy"], row["fingerprint"])
+    return msgspec.structs.replace(found, again_at=moment_or_none(row["again_at"]))

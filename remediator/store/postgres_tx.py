@@ -101,8 +101,9 @@ class PostgresTx(AlertQuestions, PruneQuestions):
         known.heads[run.id] = (row["head_seq"] or 0, row["head_hash"] or START)
         with contextlib.suppress(msgspec.DecodeError):  # each is asked for by whoever needs it
             found = dispositions_in(row["dispositions"])
-            known.dispositions = {one: {} for one in run.members}
-            for one in found:
+            if all(one.fingerprint in run.members for one in found):
+                known.dispositions = {one: {} for one in run.members}
+            for one in found if known.dispositions else ():
                 known.dispositions[one.fingerprint][one.policy] = one
 
     # ── Journals ──────────────────────────────────────────────────────────────────────────────────

@@ -41,7 +41,7 @@ from remediator.store.sqlite_rows import (
     where_all,
 )
 from remediator.store.sqlite_runs import RunStatements
-from remediator.store.unread import Docs
+from remediator.store.unread import Docs, own
 
 _FIRINGS_KEPT = timedelta(days=30)
 _REJECTED_KEPT = 200
@@ -438,8 +438,10 @@ def _as_pending(row: Row) -> Pending:
 
 
 def _as_disposition(row: Row) -> Disposition:
-    *_, doc, again_at = row
-    return msgspec.structs.replace(_disposition.decode(doc), again_at=moment_or_none(again_at))
+    policy, fingerprint, doc, again_at = row
+    found = _disposition.decode(doc)
+    own(found, policy, fingerprint)
+    return msgspec.structs.replace(found, again_at=moment_or_none(again_at))
 
 
 def _as_line(row: Row) -> JournalEntry:

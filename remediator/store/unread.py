@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from remediator.ports import Unreadable
+from remediator.ports import Disposition, Unreadable
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,13 @@ class Docs(Generic[V]):
             return self._decoder.decode(doc)
         except UnicodeDecodeError as error:
             raise msgspec.DecodeError(str(error)) from None
+
+
+def own(found: Disposition, policy: str, fingerprint: str) -> None:
+    """Raises DecodeError for what stands in another's row: deciding it would leave that row due."""
+    told, keys = (found.policy, found.fingerprint), (policy, fingerprint)
+    if any(one.replace("\0", "␀") != key.replace("\0", "␀") for one, key in zip(told, keys, strict=True)):
+        raise msgspec.DecodeError(f"it is about policy {found.policy} and alert {found.fingerprint}")
 
 
 class Unread:

@@ -90,6 +90,17 @@ async def test_a_refusal_that_cannot_be_read_is_left_alone_until_it_is_mended(to
     assert len(torn.bugs) == 1
 
 
+async def test_a_refusal_that_calls_itself_another_keeps_no_deadline_from_being_met(torn: Torn) -> None:
+    await torn.refused()
+    turned = torn.tears("dispositions", "fingerprint = 'f3'").replace(b"late-campaign", b"late-campaigo")
+    torn.tears("dispositions", "fingerprint = 'f3'", turned)
+    torn.engine.later(minutes=6)
+    async with asyncio.timeout(20):
+        await torn.driver.meet_deadlines()
+    assert "campaign/c-4" in await torn.targets()
+    assert [one.split()[0] for one in torn.bugs] == ["bug:rows:dispositions"]
+
+
 @pytest.mark.parametrize(("table", "minutes"), [("alerts", 6), ("dispositions", 1)])
 async def test_the_daemon_starts_with_rows_that_cannot_be_read_and_all_others_are_decided(
     torn: Torn, table: str, minutes: int

@@ -134,6 +134,24 @@ class SpoilContract:
         await store.transact(goes_on)
         await store.transact(goes_on, Ahead(run="r1"))
 
+    async def test_a_refusal_that_stands_in_the_row_of_another_cannot_be_read(
+        self, store: Store, rig: Rig
+    ) -> None:
+        async def waits(tx: Tx) -> None:
+            for one in ("f1", "f2"):
+                await tx.put_disposition(disposition(fingerprint=one, again_at=NOON))
+
+        await store.transact(waits)
+        await store.transact(lambda tx: tx.save_run(a_run("r1"), NOON))
+        doc = "(SELECT doc FROM dispositions WHERE fingerprint = 'f2')"
+        await rig.tamper(f"UPDATE dispositions SET doc = {doc} WHERE fingerprint = 'f1'")
+        due = await store.read(lambda tx: tx.due(10))
+        assert [one.fingerprint for one in due.dispositions] == ["f2"]
+        assert [one.key for one in due.unread] == [("unstick", "f1")]
+        with pytest.raises(msgspec.DecodeError, match="it is about policy unstick and alert f2"):
+            await store.read(lambda tx: tx.disposition("unstick", "f1"))
+        assert await store.transact(lambda tx: tx.claim_run("r1"), Ahead(run="r1")) == a_run("r1")
+
     async def test_effects_that_cannot_be_read_stay_where_they_are(self, store: Store, rig: Rig) -> None:
         store.write_as("d1")
         odd, whole = await store.transact(lambda tx: tx.put_effects("r1", [Card("g1"), Card("g2")]))
