@@ -289,7 +289,8 @@ class PostgresStore:
                 await connection.execute("ROLLBACK")
             except BaseException as error:
                 await self._roll_back(connection, tx, error)
-                raise self._met(tx, error) from error
+                met = self._met(tx, error)
+                raise (met.error if isinstance(met, _Met) else met) from error
             finally:
                 if tx is not None:
                     tx.trouble = tx.trouble or StoreError("store", "the transaction is over")

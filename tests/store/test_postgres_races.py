@@ -389,3 +389,13 @@ async def test_what_cannot_be_read_is_not_taken_over_either_when_it_comes_last(
     monkeypatch.setattr(PostgresTx, "_done", comes_between)
     assert await a.transact(lambda tx: tx.take_over("b", None)) == [first]
     assert "b" in await a.read(lambda tx: tx.holders()), "for somebody who can read it"
+
+
+async def test_a_reader_who_waits_for_somebody_elses_lock_hears_that_the_store_fails(
+    two: tuple[Store, Store], rig: PostgresRig
+) -> None:
+    a, _ = two
+    async with rig.server.connected(rig.database) as owner, owner.transaction():
+        await owner.execute("LOCK TABLE remediator.runs")  # as a migration does
+        with pytest.raises(StoreError, match="lock timeout"):
+            await a.read(lambda tx: tx.open_runs())
