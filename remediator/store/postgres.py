@@ -41,6 +41,7 @@ PAUSE_S = 0.005
 """Before the work runs again, doubled each time, by chance up to as much more."""
 
 _AGAIN = ("40001", "40P01", "55P03")
+_TORN = "22P02"
 _BREACHES = {
     "runs_one_open": "{run}: {policy} has another open run on {target}, or another run locks that target",
     "runs_one_lock": "{run}: {policy} has another open run on {target}, or another run locks that target",
@@ -53,11 +54,15 @@ _BREACHES = {
 class _Met(Exception):
     """Somebody else decided on the same. ``keys``: the locks that are taken first the next time."""
 
-    def __init__(self, keys: frozenset[str], error: Exception, *, breach: bool) -> None:
+    def __init__(
+        self, keys: frozenset[str], error: Exception, *, breach: bool = False, torn: bool = False
+    ) -> None:
+        """``torn``: it was a row that is no JSON, which hides those that are read together with it."""
         super().__init__(keys)
         self.keys = keys
         self.error = error
         self.breach = breach
+        self.torn = torn
 
 
 class PostgresStore:
@@ -170,25 +175,33 @@ class PostgresStore:
 
     async def _transact(self, work: Callable[[Tx], Awaitable[T]], ahead: Ahead) -> T:
         keys: frozenset[str] = frozenset()
-        breached = False
+        breached = torn = False
         for attempt in range(ATTEMPTS):
             if attempt:
                 await asyncio.sleep(PAUSE_S * 2**attempt * (1 + random.random()))  # noqa: S311 - not a secret
             try:
+                if torn:
+                    return await self._attempt(work, NOTHING, keys, again=attempt > 1, apart=True)
                 return await self._attempt(work, ahead, keys, again=attempt > 1)
             except _Met as met:
-                if met.breach and breached:
+                if (met.breach and breached) or (met.torn and torn):
                     raise met.error from None
-                keys, breached = keys | met.keys, breached or met.breach
+                keys, breached, torn = keys | met.keys, breached or met.breach, torn or met.torn
         raise StoreError(self._address.shown, "others decided on the same again and again")
 
     async def _attempt(
-        self, work: Callable[[Tx], Awaitable[T]], ahead: Ahead, keys: frozenset[str], *, again: bool
+        self,
+        work: Callable[[Tx], Awaitable[T]],
+        ahead: Ahead,
+        keys: frozenset[str],
+        *,
+        again: bool,
+        apart: bool = False,
     ) -> T:
         async with self._pool.lent(self.begin) as connection:
             tx: PostgresTx | None = None
             try:
-                tx = await self._looked(connection, ahead, keys, again=again)
+                tx = await self._looked(connection, ahead, keys, again=again, apart=apart)
                 value = await work(tx)
                 if not tx.wrote and ahead == NOTHING:
                     await self._keep(tx, connection)  # whoever writes nothing asks whether it could
@@ -204,7 +217,7 @@ class PostgresStore:
         return value
 
     async def _looked(
-        self, connection: Any, ahead: Ahead, keys: frozenset[str], *, again: bool
+        self, connection: Any, ahead: Ahead, keys: frozenset[str], *, again: bool, apart: bool
     ) -> PostgresTx:
         asked = self._time.monotonic()
         row = await self._look(connection, ahead, keys, writes=True)
@@ -226,6 +239,7 @@ class PostgresStore:
             seen=(tuple(row["scope"]), row["seen"]) if as_asked else None,
             keys=keys,
             again=again,
+            apart=apart,
         )
         tx = PostgresTx(connection, looked, (self._deliveries, self._effects), self._unread)
         tx.learn(row)
@@ -311,10 +325,9 @@ class PostgresStore:
         """What became of a transaction that failed, in our words; whatever the work raised passes through."""
         told = tx.trouble if tx is not None and tx.trouble is not None else error
         state = getattr(told, "sqlstate", None)
-        if state in _AGAIN and tx is not None:
-            return _Met(tx.wanted, self._explain(told), breach=False)
-        if state in _AGAIN:
-            return _Met(frozenset(), self._explain(told), breach=False)
+        if state in (*_AGAIN, _TORN):
+            wanted = tx.wanted if tx is not None else frozenset()
+            return _Met(wanted, self._explain(told), torn=state == _TORN)
         if state == "23505" and tx is not None:
             return _Met(tx.wanted, self._breach(tx, told), breach=True)
         if state == "RM001":

@@ -30,6 +30,7 @@ WAKE_SOME = """UPDATE dispositions SET again_at = $2 WHERE (policy, fingerprint)
  AND (again_at IS NULL OR again_at > $2) LIMIT $3) RETURNING policy"""
 WAITED_FOR = """SELECT FROM dispositions
  WHERE waits_for = $1 AND waits_for <> '' AND again_at IS NULL LIMIT 1"""
+_ALERT = "SELECT doc FROM alerts WHERE fingerprint = $1"
 _DISPOSITION = "SELECT policy, fingerprint, doc, again_at FROM dispositions"
 
 _rejected = msgspec.json.Decoder(Rejected)
@@ -106,6 +107,12 @@ class AlertQuestions(RunQuestions):
         keys = sorted(alert_keys(wanted, self._held))
         wait = not self._held or not keys or keys[0] > max(self._held)
         self._held.update(keys)
+        if self._looked.apart:
+            await self._done((), "SELECT take_locks($1, $2)", keys, wait)
+            for fingerprint in wanted:
+                found = await self._row({"alerts"}, _ALERT, plain(fingerprint))
+                known.alerts[fingerprint] = _known_of(found["doc"] if found is not None else None)
+            return
         tables = {"alerts", "runs", "dispositions"}
         sql = "SELECT * FROM hear($1, $2, $3)"
         rows = await self._rows(tables, sql, keys, wait, [plain(one) for one in wanted])
@@ -124,7 +131,7 @@ class AlertQuestions(RunQuestions):
             if isinstance(row, msgspec.DecodeError):
                 raise row
             return row
-        found = await self._row((), "SELECT doc FROM alerts WHERE fingerprint = $1", plain(fingerprint))
+        found = await self._row((), _ALERT, plain(fingerprint))
         return _alert_row.decode(found["doc"]) if found is not None else None
 
     async def put_alert(self, row: AlertRow) -> None:
@@ -195,7 +202,7 @@ class AlertQuestions(RunQuestions):
         return len(woken)
 
     async def hearers(self, fingerprint: str) -> tuple[datetime | None, list[str]]:
-        row = await self._row({"alerts"}, "SELECT doc FROM alerts WHERE fingerprint = $1", plain(fingerprint))
+        row = await self._row({"alerts"}, _ALERT, plain(fingerprint))
         sql = "SELECT run FROM members WHERE fingerprint = $1 ORDER BY run"
         runs = [one["run"] for one in await self._rows({"runs"}, sql, plain(fingerprint))]
         return _alert_row.decode(row["doc"]).received_at if row is not None else None, runs

@@ -79,6 +79,7 @@ class Looked:
     seen: tuple[tuple[str, ...], str] | None = None  # a scope, and what a decision on it sees
     keys: frozenset[str] = frozenset()  # locks that it took
     again: bool = False  # the work ran before, and met somebody
+    apart: bool = False  # some row is no JSON: each is read by itself
 
 
 @dataclass
