@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime
 from functools import partial
 from typing import Protocol
@@ -98,7 +98,7 @@ class Inbox:
             claimed = await tx.claim_inbox(limit, PORTION, self._back)
             readable = [one for one in claimed if not one.problem]
             unread = [one for one in claimed if one.problem]
-            if any(self._is_behind(one, alert) for one in readable for alert in one.delivery.alerts):
+            if any(map(self._is_behind, readable)):
                 raise Behind
             for received in readable:
                 done += await self._decisions.admit(tx, received)
@@ -182,7 +182,7 @@ class Inbox:
             await self._keep_back(Received(number, word.delivery), problem)
 
     async def _hear(self, word: Received) -> None:
-        if self._is_behind(word, *word.delivery.alerts):
+        if self._is_behind(word):
             raise Behind
         await self._decide(partial(self._decisions.hear, delivery=word.delivery))
 
@@ -212,23 +212,26 @@ class Inbox:
         replica may have in hand.
         """
         (alert,) = word.delivery.alerts
-        before = self._before(word, alert)
+        before = [one for one in self._words() if _came(one) < _came(word) and _about(one) == _about(word)]
         return [one for one in before if not alert.firing or one.delivery.alerts[0].firing]
 
-    def _before(self, word: Received, alert: Alert) -> list[Received]:
-        """What is kept back of an alert and came before this word of it."""
-        kept = [one for one, _ in self._back.values() if not one.problem and _came(one) < _came(word)]
-        return [one for one in kept if one.delivery.alerts[0].fingerprint == alert.fingerprint]
+    def _is_behind(self, word: Received) -> bool:
+        """Does it say that something fires whose end, which came before, is kept back?"""
+        fires = {alert.fingerprint for alert in word.delivery.alerts if alert.firing} if self._back else ()
+        return bool(fires) and any(
+            _about(one) in fires and not one.delivery.alerts[0].firing and _came(one) < _came(word)
+            for one in self._words()
+        )
 
-    def _is_behind(self, word: Received, alert: Alert) -> bool:
-        ends = (not one.delivery.alerts[0].firing for one in self._before(word, alert))
-        return alert.firing and any(ends)
+    def _words(self) -> Iterator[Received]:
+        """What is kept back of alerts, one each."""
+        return (one for one, _ in self._back.values() if not one.problem)
 
     async def _try_again(self, received: Received) -> None:
         if received.problem:  # its row is read with the next portion
             del self._back[received.id]
             return
-        if self._is_behind(received, *received.delivery.alerts):
+        if self._is_behind(received):
             return
         try:
             await self._decide(partial(self._decisions.admit, received=received))
@@ -280,6 +283,10 @@ class Inbox:
 def _came(received: Received) -> tuple[datetime, int]:
     """The order in which they came: one and the same for all replicas."""
     return received.delivery.received_at, received.id
+
+
+def _about(word: Received) -> str:
+    return word.delivery.alerts[0].fingerprint
 
 
 def _row(received: Received) -> str:
