@@ -83,6 +83,7 @@ class Schedule:
         self._chores: list[asyncio.Task[None]] = []
         self._pace = self._offset()
         self._policies: PolicySet | None = None
+        self._missed: dict[str, datetime] = {}  # policy → the firing that no store could be asked for
 
     def start(self, chores: Mapping[str, tuple[float, Callable[[], Awaitable[None]]]]) -> None:
         """chores: name → (every so many seconds, what); the first time at once."""
@@ -131,7 +132,8 @@ class Schedule:
     async def _take_up(self) -> None:
         """Firings that were claimed and not kept, since their reader has died, are read once more.
 
-        Not for ever: who plans a watch for the night does not want it read at noon.
+        So are those that came while the store was gone. Not for ever: who plans a watch for the night does
+        not want it read at noon.
         """
         policies = self._policies
         if policies is None:
@@ -152,12 +154,22 @@ class Schedule:
 
         for name, at in await self._store.read(left):
             await self._fire(name, policies, left=at)
+        missed, self._missed = self._missed, {}
+        for name, at in missed.items():
+            versioned = policies.by_name.get(name)
+            if versioned and versioned.policy.watch and self._store.clock.now() - at <= NEAR:
+                await self._fire(name, policies, at)
 
-    async def _fire(self, name: str, policies: PolicySet, left: datetime | None = None) -> None:
-        """One firing: claimed by a row, read, turned into alerts. ``left``: one that nobody has kept."""
+    async def _fire(
+        self, name: str, policies: PolicySet, at: datetime | None = None, *, left: datetime | None = None
+    ) -> None:
+        """One firing: claimed by a row, read, turned into alerts.
+
+        ``at``: which, where it is not the one of this moment; ``left``: one that nobody has kept.
+        """
         policy, clock = policies.by_name[name].policy, self._store.clock
         assert policy.watch is not None
-        scheduled_at = left or slot(policy.watch, clock.now())
+        scheduled_at = left or at or slot(policy.watch, clock.now())
         within = longest(policies.catalog, policy.watch.use)
         claim = name if left is None else f"{name}/again"
         try:
@@ -169,6 +181,8 @@ class Schedule:
             await self._patiently(partial(self._keep_newest, firing=firing), within)
         except StoreError as error:
             log.warning("a watch could not be kept", extra={"policy": name, "problem": str(error)})
+            if left is None:
+                self._missed[name] = max(scheduled_at, self._missed.get(name, scheduled_at))
             return
         self._driver.accepted()
 

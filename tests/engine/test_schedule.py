@@ -281,6 +281,32 @@ async def test_a_store_that_is_gone_for_good_is_not_waited_for_for_ever(
     assert one.table.asked == 0, "it was never claimed"
 
 
+@pytest.mark.parametrize(("after", "reads"), [(600, 1), (4000, 0)], ids=["minutes", "an hour"])
+async def test_a_firing_that_came_while_the_store_was_gone_is_read_once_it_is_back(
+    replicas: tuple[Replica, Replica], monkeypatch: pytest.MonkeyPatch, after: float, reads: int
+) -> None:
+    monkeypatch.setattr(schedule, "BLINK_S", 0.0)
+    for one in replicas:
+        one.table.rows = [{"id": 1, "name": "c-1"}]
+
+        async def gone(*_work: Any, one: Replica = one) -> Any:
+            one.clock.at += timedelta(seconds=5)
+            raise StoreError("store", "no route")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(one.store, "transact", gone)
+            one.clock.at = NOW + timedelta(seconds=10)
+            await one.schedule._fire("late", one.engine.policies)
+    for one in replicas:
+        one.clock.at = NOW + timedelta(seconds=after)
+        await one.member.beat()
+    for one in (*replicas, *replicas):
+        one.schedule._policies = one.engine.policies
+        await one.schedule._take_up()
+    assert sum(one.table.asked for one in replicas) == reads
+    assert await replicas[0].store.read(lambda tx: tx.inbox_depth()) == reads
+
+
 @pytest.mark.parametrize(
     ("after", "comes_back", "reads"),
     [(30, False, 0), (300, False, 1), (300, True, 1), (7200, False, 0)],
