@@ -96,7 +96,7 @@ class Inbox:
             nonlocal readable, unread
             done = Committed()
             claimed = await tx.claim_inbox(limit, PORTION, self._back)
-            readable = [one for one in claimed if not one.problem]
+            readable = sorted((one for one in claimed if not one.problem), key=_came)
             unread = [one for one in claimed if one.problem]
             if any(map(self._is_behind, readable)):
                 raise Behind
@@ -140,7 +140,7 @@ class Inbox:
     async def _take_apart(self, limit: int) -> int:
         waiting = await self._store.read(lambda tx: tx.inbox(limit + len(self._back)))
         oldest = [one for one in waiting if one.id not in self._back and not one.problem][:limit]
-        for received in oldest:
+        for received in sorted(oldest, key=_came):
             await self._admit_singly(received)
         return len(oldest)
 
@@ -281,7 +281,10 @@ class Inbox:
 
 
 def _came(received: Received) -> tuple[datetime, int]:
-    """The order in which they came: one and the same for all replicas."""
+    """The order in which they came: one and the same for all replicas.
+
+    Not that of their numbers: each replica gives those of its block, and what was taken apart has new ones.
+    """
     return received.delivery.received_at, received.id
 
 

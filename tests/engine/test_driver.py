@@ -437,6 +437,40 @@ async def test_what_fires_after_an_end_that_not_all_could_hear_is_decided_on(
         assert "second" in wanted
 
 
+async def test_a_start_hears_an_end_before_what_fired_after_it_whatever_their_numbers(tmp_path: Path) -> None:
+    """The end was taken out of a larger delivery, so its number is the higher one; then the daemon died."""
+    cut = post("/cut/${campaign}", gate=votes(oncall=1, within="1h"))
+    second = policy({"cut": cut}, policy="second", target="campaign/two-${campaign}")
+    async with engine(tmp_path, GATED, second) as one:
+        bench = Bench(one)
+        await bench.receives(alert("f1", campaign="c-1"))
+        await bench.driver._drain_inbox()
+        first, _ = sorted(await one.runs(), key=lambda run: run.policy)
+        with sqlite3.connect(tmp_path / "state.db") as file:
+            (whole,) = file.execute("SELECT doc FROM runs WHERE id = ?", (first.id,)).fetchone()
+            file.execute("UPDATE runs SET doc = X'7B7D' WHERE id = ?", (first.id,))
+        one.later(minutes=1)
+        await bench.receives(alert("f1", campaign="c-1", firing=False), alert("f9", campaign="c-9"))
+        one.later(seconds=10)
+        await bench.receives(alert("f1", campaign="c-1"))
+        (larger, _) = await one.store.read(lambda tx: tx.inbox(10))
+        await bench.driver._inbox._admit_singly(larger)
+        assert await bench.waiting() == ["firing f1", "resolved f1"]
+        one.later(minutes=3)
+        bench = Bench(one)
+        await bench.driver.meet_deadlines()
+        await bench.driver._drain_inbox()
+        assert await bench.waiting() == ["firing f1", "resolved f1"], "neither is decided on before the other"
+        with sqlite3.connect(tmp_path / "state.db") as file:
+            file.execute("UPDATE runs SET doc = ? WHERE id = ?", (whole, first.id))
+        for _ in range(10):
+            one.later(minutes=1)
+            await bench.driver._drain_inbox()
+            await bench.driver.meet_deadlines()
+        wanted = {run.policy for run in await one.runs() if run.open and "f1" in run.members}
+        assert "second" in wanted
+
+
 async def test_a_store_that_stumbles_at_the_start_pages_nobody(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
