@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterator
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Protocol
 
@@ -62,6 +62,7 @@ class Inbox:
         self._setbacks = setbacks
         self.depth = 0  # deliveries that wait, as far as is known; not those that were kept back
         self._back: dict[int, tuple[Received, float]] = {}  # of one alert each, and when it is tried again
+        self._of: dict[str, dict[int, Received]] = {}  # the same by alert, of those that can be read
         self._portions = 0  # that failed one after the other
         self._stands: float | None = None  # since when it stands still
 
@@ -177,7 +178,7 @@ class Inbox:
 
         numbers = await self._store.transact(work)
         for one in said:
-            self._back.pop(one.id, None)
+            self._let_go(one)
         for number, (word, problem) in zip(numbers, failed, strict=True):
             await self._keep_back(Received(number, word.delivery), problem)
 
@@ -212,24 +213,25 @@ class Inbox:
         replica may have in hand.
         """
         (alert,) = word.delivery.alerts
-        before = [one for one in self._words() if _came(one) < _came(word) and _about(one) == _about(word)]
+        before = [one for one in self._words(alert.fingerprint) if _came(one) < _came(word)]
         return [one for one in before if not alert.firing or one.delivery.alerts[0].firing]
 
     def _is_behind(self, word: Received) -> bool:
         """Does it say that something fires whose end, which came before, is kept back?"""
-        fires = {alert.fingerprint for alert in word.delivery.alerts if alert.firing} if self._back else ()
-        return bool(fires) and any(
-            _about(one) in fires and not one.delivery.alerts[0].firing and _came(one) < _came(word)
-            for one in self._words()
+        return any(
+            not one.delivery.alerts[0].firing and _came(one) < _came(word)
+            for alert in (word.delivery.alerts if self._of else ())
+            if alert.firing
+            for one in self._words(alert.fingerprint)
         )
 
-    def _words(self) -> Iterator[Received]:
-        """What is kept back of alerts, one each."""
-        return (one for one, _ in self._back.values() if not one.problem)
+    def _words(self, fingerprint: str) -> Iterable[Received]:
+        """What is kept back of this alert: however many others are, they are not looked at."""
+        return self._of.get(fingerprint, {}).values()
 
     async def _try_again(self, received: Received) -> None:
         if received.problem:  # its row is read with the next portion
-            del self._back[received.id]
+            self._let_go(received)
             return
         if self._is_behind(received):
             return
@@ -243,7 +245,7 @@ class Inbox:
             log.warning("an alert still cannot be decided", extra=about)
             await self._keep_back(received, error)
         else:
-            del self._back[received.id]
+            self._let_go(received)
             self._over(received)
 
     def _over(self, received: Received) -> None:
@@ -254,16 +256,29 @@ class Inbox:
 
     async def _keep_back(self, received: Received, error: Exception) -> None:
         if isinstance(error, Behind):  # who hears of the end knows
-            self._back[received.id] = (received, self._clock.monotonic())
+            self._keep(received, timedelta())
             return
         about, what = _row(received), "a delivery of the inbox cannot be read"
         if not received.problem:
             (alert,) = received.delivery.alerts
             about, what = _word(alert), f"alert {alert.name} cannot be decided"
         pause, lasting = self._setbacks.failed(about, error)
-        self._back[received.id] = (received, self._clock.monotonic() + pause.total_seconds())
+        self._keep(received, pause)
         if lasting:
             await self._setbacks.tell_of_many(about, about, what, error)
+
+    def _keep(self, received: Received, pause: timedelta) -> None:
+        self._back[received.id] = (received, self._clock.monotonic() + pause.total_seconds())
+        if not received.problem:
+            self._of.setdefault(_about(received), {})[received.id] = received
+
+    def _let_go(self, received: Received) -> None:
+        self._back.pop(received.id, None)
+        if not received.problem:
+            words = self._of.get(_about(received), {})
+            words.pop(received.id, None)
+            if not words:
+                self._of.pop(_about(received), None)
 
     async def _stands_still(self, error: StoreError) -> None:
         """Whether the store answers shows with the page: where it does not, others tell of that."""

@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ import pytest
 
 from remediator.core import play
 from remediator.core.alert import PORTION, Delivery
+from remediator.engine import inbox
 from remediator.engine.driver import REST_S, Driver
 from remediator.engine.inbox import WHOLE_TRIES
 from remediator.engine.setbacks import TRIES
 from remediator.errors import StoreError
-from remediator.ports import AlertRow, Disposition, Pending, Tx
+from remediator.ports import AlertRow, Disposition, Pending, Received, Tx
 from remediator.store.sqlite_tx import SqliteTx
 from tests.core.campaign import policy, post, votes
 from tests.engine.world import Engine, alert, engine
@@ -619,3 +621,26 @@ async def test_a_storm_of_commits_is_one_look_for_deadlines_in_a_while(
     driving.cancel()
     await asyncio.wait([driving])
     assert looks <= most
+
+
+async def test_a_storm_that_is_kept_back_with_what_fires_behind_it_costs_as_much_as_it_is_large(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its ends, and then it fires again: each word is held against those of its own alert."""
+    many, asked = 300, 0
+
+    def counted(word: Received) -> str:
+        nonlocal asked
+        asked += 1
+        return about(word)
+
+    about = inbox._about
+    monkeypatch.setattr(inbox, "_about", counted)
+    kept, at = bench.driver._inbox, bench.engine.clock.now()
+    for number in range(2 * many):
+        again, word = number >= many, alert(f"f{number % many}", firing=number >= many)
+        delivery = Delivery(source="am", alerts=(word,), received_at=at + timedelta(seconds=again))
+        await kept._keep_back(Received(number, delivery), inbox.Behind() if again else StoreError("x", "y"))
+    asked = 0
+    assert all(kept._is_behind(received) for received, _ in list(kept._back.values())[many:])
+    assert asked <= 4 * many
