@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Protocol
@@ -148,10 +148,11 @@ class Inbox:
     async def _admit_singly(self, received: Received) -> None:
         """Each alert by itself; one that cannot be decided on is kept back."""
         failed: list[tuple[Received, Exception]] = []
+        ends = set[str]()  # of it, that are kept back
         for alert in received.delivery.alerts:
             alone = msgspec.structs.replace(received.delivery, alerts=(alert,))
             try:
-                await self._hear(Received(received.id, alone))
+                await self._hear(Received(received.id, alone), ends)
             except Outdated:
                 raise
             except Behind as error:
@@ -162,6 +163,7 @@ class Inbox:
                 log.exception("an alert cannot be decided", extra={"fingerprint": alert.fingerprint})
                 failed.append((Received(received.id, alone), error))
                 if not alert.firing:
+                    ends.add(alert.fingerprint)
                     await self._tell_its_runs(alert, received.delivery.received_at)
             else:
                 self._setbacks.over(_word(alert))
@@ -182,8 +184,10 @@ class Inbox:
         for number, (word, problem) in zip(numbers, failed, strict=True):
             await self._keep_back(Received(number, word.delivery), problem)
 
-    async def _hear(self, word: Received) -> None:
-        if self._is_behind(word):
+    async def _hear(self, word: Received, ends: Collection[str]) -> None:
+        """``ends``: alerts whose end came before in its delivery, and is kept back."""
+        (alert,) = word.delivery.alerts
+        if (alert.firing and alert.fingerprint in ends) or self._is_behind(word):
             raise Behind
         await self._decide(partial(self._decisions.hear, delivery=word.delivery))
 

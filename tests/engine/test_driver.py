@@ -439,6 +439,28 @@ async def test_what_fires_after_an_end_that_not_all_could_hear_is_decided_on(
         assert "second" in wanted
 
 
+async def test_what_fires_after_its_end_in_one_delivery_is_not_decided_on_before_it(
+    bench: Bench, tmp_path: Path
+) -> None:
+    await bench.receives(alert("f1", campaign="c-1"))
+    await bench.driver._drain_inbox()
+    (first,) = await bench.engine.runs()
+    with sqlite3.connect(tmp_path / "state.db") as file:
+        (whole,) = file.execute("SELECT doc FROM runs WHERE id = ?", (first.id,)).fetchone()
+        file.execute("UPDATE runs SET doc = X'7B7D' WHERE id = ?", (first.id,))
+    bench.engine.later(minutes=1)
+    await bench.receives(alert("f1", campaign="c-1", firing=False), alert("f1", campaign="c-1"))
+    await bench.driver._drain_inbox()
+    assert await bench.waiting() == ["resolved f1", "firing f1"]
+    with sqlite3.connect(tmp_path / "state.db") as file:
+        file.execute("UPDATE runs SET doc = ? WHERE id = ?", (whole, first.id))
+    bench.engine.later(minutes=1)
+    await bench.driver._drain_inbox()
+    assert await bench.waiting() == []
+    firing = await bench.engine.store.read(lambda tx: tx.alerts(firing_only=True))
+    assert [row.alert.fingerprint for row in firing] == ["f1"], "the last word counts"
+
+
 async def test_a_start_hears_an_end_before_what_fired_after_it_whatever_their_numbers(tmp_path: Path) -> None:
     """The end was taken out of a larger delivery, so its number is the higher one; then the daemon died."""
     cut = post("/cut/${campaign}", gate=votes(oncall=1, within="1h"))
