@@ -154,8 +154,8 @@ class Schedule:
 
         for name, at in await self._store.read(left):
             await self._fire(name, policies, left=at)
-        missed, self._missed = self._missed, {}
-        for name, at in missed.items():
+        for name, at in list(self._missed.items()):
+            del self._missed[name]  # should reading it break, the others have their turn the next time
             versioned = policies.by_name.get(name)
             if versioned and versioned.policy.watch and self._store.clock.now() - at <= NEAR:
                 await self._fire(name, policies, at)

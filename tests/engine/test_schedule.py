@@ -307,6 +307,29 @@ async def test_a_firing_that_came_while_the_store_was_gone_is_read_once_it_is_ba
     assert await replicas[0].store.read(lambda tx: tx.inbox_depth()) == reads
 
 
+async def test_a_missed_firing_whose_reading_breaks_takes_no_other_with_it(
+    replicas: tuple[Replica, Replica], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _ = replicas
+    (late,) = one.engine.policies.by_name.values()
+    one.engine.runs_with(late.policy.model_copy(update={"policy": "broken"}), late.policy)
+    await one.member.renew()
+    one.schedule._policies, real = one.engine.policies, one.schedule._read
+
+    async def breaks(policy: Policy, policies: PolicySet) -> Reading:
+        if policy.name == "broken":
+            raise ZeroDivisionError("a defect")
+        return await real(policy, policies)
+
+    monkeypatch.setattr(one.schedule, "_read", breaks)
+    one.schedule._missed = {"broken": NOW, "late": NOW}
+    one.clock.at = NOW + timedelta(seconds=10)
+    with pytest.raises(ZeroDivisionError):
+        await one.schedule._take_up()
+    await one.schedule._take_up()
+    assert one.table.asked == 1
+
+
 @pytest.mark.parametrize(
     ("after", "comes_back", "reads"),
     [(30, False, 0), (300, False, 1), (300, True, 1), (7200, False, 0)],
