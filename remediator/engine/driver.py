@@ -56,6 +56,10 @@ class Performs(Protocol):
         ...
 
 
+class _Theirs(Exception):
+    """It cannot be read here, and another replica may be able to."""
+
+
 class Driver:
     """Moves every run as far as it can go."""
 
@@ -79,6 +83,7 @@ class Driver:
         self._deadlines = asyncio.Event()
         self._watchers: list[Callable[[str], None]] = []
         self._unheard: set[str] = set()  # runs that could not be told that policies changed
+        self._theirs: dict[str, float] = {}  # due runs that cannot be read here, which others may; since when
         self._left: dict[str, tuple[Alert, float]] = {}  # alerts that could not be considered; when they are
         self.stale = False  # other replicas have newer policies: nothing is opened here
         self.store_works = True
@@ -285,13 +290,33 @@ class Driver:
 
     async def _wake(self, run_id: str) -> bool:
         """A run's deadline; whether it was met. One that cannot be decided is put aside."""
+        now, turn = self._clock.monotonic(), THEIR_TURN.total_seconds()
+        self._theirs = {one: at for one, at in self._theirs.items() if now - at < 2 * turn}
+        if now - self._theirs.get(run_id, -turn) < turn:
+            return False
         waking = self.commit(lambda tx: self.decisions.wake(tx, run_id), Ahead(run=run_id))
-        done = await self._one(run_id, waking)
+        try:
+            done = await self._one(run_id, self._unless_theirs(run_id, waking))
+        except _Theirs:
+            return False
         if done is None:
             return True
         if run_id in self._unheard:
             await self._hear_policies(run_id)
         return bool(done.runs)
+
+    async def _unless_theirs(self, run_id: str, waking: Awaitable[Committed]) -> Committed:
+        """Where a replica of another version may read it, that one has its turn before it is put aside."""
+        known = self._theirs.pop(run_id, None)
+        try:
+            return await waking
+        except msgspec.DecodeError as error:
+            if known is not None or not self._store.shared:
+                raise
+            about = {"run": run_id, "problem": problem_of(error)}
+            log.warning("a run that is due cannot be read: others may", extra=about)
+            self._theirs[run_id] = self._clock.monotonic()
+            raise _Theirs from None
 
     # ── What cannot be decided ────────────────────────────────────────────────────────────────────
 
@@ -299,6 +324,8 @@ class Driver:
         """Work on one run of many; None when it had to be put aside. Raises StoreError if nothing works."""
         try:
             done = await work
+        except _Theirs:
+            raise
         except Exception as error:
             await self._setbacks.unless_down(error)
             log.exception("a run cannot be decided", extra={"run": run_id})

@@ -153,6 +153,28 @@ async def test_a_page_that_this_replica_cannot_read_is_first_left_to_those_who_c
     assert await torn.engine.store.read(lambda tx: tx.next_due()) == torn.engine.clock.now() + BROKEN_PAUSE
 
 
+async def test_a_run_that_this_replica_cannot_read_is_first_left_to_those_who_can(
+    torn: Torn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An undo of a newer version would come a minute late whenever an older replica looks first."""
+    await torn.receives(alert("f1", campaign="c-1"))
+    await torn.driver._drain_inbox()
+    (run,) = await torn.engine.runs()
+    store, clock = torn.engine.store, torn.engine.clock
+    torn.engine.later(minutes=6)
+    due = await store.read(lambda tx: tx.next_due())
+    torn.tears("runs", f"id = '{run.id}'")
+    monkeypatch.setattr(type(store), "shared", property(lambda _: True))
+    for _ in range(2):
+        assert await torn.driver.meet_deadlines() > 0, "it does not spin meanwhile"
+        assert await store.read(lambda tx: tx.next_due()) == due
+        torn.engine.later(seconds=2)
+    torn.engine.later(seconds=2)
+    await torn.driver.meet_deadlines()
+    assert await store.read(lambda tx: tx.next_due()) == clock.now() + BROKEN_PAUSE
+    assert [one.split()[0] for one in torn.bugs] == [f"bug:run:{run.id}"]
+
+
 async def test_bytes_that_are_no_letters_hold_up_no_other_delivery_and_no_other_page(torn: Torn) -> None:
     await torn.receives(alert("f1", campaign="c-1"))
     await torn.receives(alert("f2", campaign="c-2"))
