@@ -109,6 +109,8 @@ class Decisions:
         what = play.news(known, changed_at, alert, tx.now, self._terms.debounce, overtaken=overtaken)
         await tx.put_alert(standing.heard(row, alert, what, at, tx.now))
         match what:
+            case News.STALE if known is not None and known.firing and not alert.firing:
+                await self._recall(tx, known, done)
             case News.REPEAT | News.STALE:
                 return
             case News.REWORDED:
@@ -127,6 +129,22 @@ class Decisions:
     async def _tell_runs(self, tx: Tx, alert: Alert, done: Committed) -> None:
         for run in await tx.runs_of_alert(alert.fingerprint):
             await self._advance(tx, run, AlertHeard(alert, tx.now), done)
+
+    async def _recall(self, tx: Tx, alert: Alert, done: Committed) -> None:
+        """An end was overtaken by what fires. Runs may have been told of it all the same, see `inbox`.
+
+        They took the alert for over then, and have left nobody who decides on it again.
+        """
+        for run in await tx.runs_of_alert(alert.fingerprint):
+            if not run.members[alert.fingerprint].firing:
+                await self._advance(tx, run, AlertHeard(alert, tx.now), done)
+        for versioned in self._policies().matching(alert):
+            before = await tx.disposition(versioned.policy.name, alert.fingerprint)
+            if before is None or before.kind not in ("run-opened", "joined"):
+                continue
+            run_then = await tx.run(before.run)
+            if run_then is not None and run_then.stage is Stage.CLOSED:
+                await self._consider(tx, versioned, alert, done)
 
     async def _read_anew(self, tx: Tx, alert: Alert, done: Committed) -> None:
         """It says something else: whatever was refused for what it had said is decided on again.

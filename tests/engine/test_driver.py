@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -492,6 +493,38 @@ async def test_a_start_hears_an_end_before_what_fired_after_it_whatever_their_nu
             await bench.driver._drain_inbox()
             await bench.driver.meet_deadlines()
         wanted = {run.policy for run in await one.runs() if run.open and "f1" in run.members}
+        assert "second" in wanted
+
+
+@pytest.mark.parametrize("seconds", [10, 180], ids=["the run is open", "it has closed"])
+async def test_what_overtakes_an_end_that_a_run_has_heard_is_decided_on(tmp_path: Path, seconds: int) -> None:
+    """Another replica has it in hand, or a start finds it in an earlier portion than the end."""
+    cut = post("/cut/${campaign}", gate=votes(oncall=1, within="1h"))
+    second = policy({"cut": cut}, policy="second", target="campaign/two-${campaign}")
+    async with engine(tmp_path, GATED, second) as one:
+        bench = Bench(one)
+        await bench.receives(alert("f1", campaign="c-1"))
+        await bench.driver._drain_inbox()
+        first, _ = sorted(await one.runs(), key=lambda run: run.policy)
+        with sqlite3.connect(tmp_path / "state.db") as file:
+            (whole,) = file.execute("SELECT doc FROM runs WHERE id = ?", (first.id,)).fetchone()
+            file.execute("UPDATE runs SET doc = X'7B7D' WHERE id = ?", (first.id,))
+        one.later(minutes=1)
+        await bench.receives(alert("f1", campaign="c-1", firing=False))
+        await bench.driver._drain_inbox()
+        one.later(seconds=seconds)
+        await bench.driver.meet_deadlines()
+        await bench.receives(alert("f1", campaign="c-1"))
+        (_, fires) = await one.store.read(lambda tx: tx.inbox(10))
+        await Bench(one).driver._inbox._decide(partial(one.decisions.admit, received=fires))
+        with sqlite3.connect(tmp_path / "state.db") as file:
+            file.execute("UPDATE runs SET doc = ? WHERE id = ?", (whole, first.id))
+        for _ in range(5):
+            one.later(seconds=30)
+            await bench.driver._drain_inbox()
+            await bench.driver.meet_deadlines()
+        assert await bench.waiting() == []
+        wanted = {run.policy for run in await one.runs() if run.open and run.members["f1"].firing}
         assert "second" in wanted
 
 
