@@ -112,6 +112,8 @@ class Paging:
         Who was told is remembered here until it is kept: a full disk must not page every second.
         """
         busy = {*self._in_hand, *self._unkept}  # before: the look may show one as it was until it is kept
+        if self._store.shared:
+            await self._keep_due()
         many = IN_HAND + len(self._unkept)  # which are due still, as far as the store knows
         due = await self._store.read(lambda tx: tx.due(many))
         again = [told for told in self._unkept.values() if self._is_due(told)]
@@ -165,6 +167,13 @@ class Paging:
                     self._in_hand[page_id] = later
         for page_id in [one for one in self._unkept if one not in self._in_hand]:
             await self._keep_told(page_id)
+
+    async def _keep_due(self) -> None:
+        """Others may have told them since: what can be kept now is not told from here once more."""
+        with contextlib.suppress(StoreError):
+            for page_id, told in list(self._unkept.items()):
+                if page_id not in self._in_hand and self._is_due(told):
+                    await self._keep_told(page_id)
 
     async def _claimed_again(self, page_id: str, until: datetime) -> datetime | None:
         try:
@@ -281,10 +290,16 @@ async def _claim_again(tx: Tx, page_id: str, until: datetime) -> datetime | None
 
 
 async def _keep(tx: Tx, told: Page) -> None:
-    """What was told is kept, unless somebody has acknowledged in the meantime."""
+    """What was told is kept, unless somebody has acknowledged in the meantime.
+
+    Where another daemon has told it since (this one was cut off), it stands where that one has left it.
+    """
     current = await tx.page(told.id)
     if current is None:
         return
+    if current.sent and current.sent[-1] not in told.sent:
+        mine = (line for line in told.sent if line not in current.sent)
+        told = msgspec.structs.replace(current, sent=(*current.sent, *mine))
     if current.acked_by:
         told = msgspec.structs.replace(
             told, acked_by=current.acked_by, acked_at=current.acked_at, next_at=None

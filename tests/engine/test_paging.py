@@ -14,8 +14,10 @@ import pytest
 from remediator.core.run import Page
 from remediator.engine.paging import Paging, acknowledge
 from remediator.errors import StoreError
+from remediator.ports import Store
+from remediator.store.memory import MemoryStore
 from tests.core.campaign import policy
-from tests.engine.world import Engine, engine
+from tests.engine.world import Engine, HandClock, engine
 from tests.worlds.service import eventually
 
 
@@ -192,3 +194,41 @@ async def test_a_page_that_cannot_be_told_for_a_defect_is_told_of_and_holds_up_n
         assert pager.told.count(about.text) == 1, "whoever knows is left in peace"
     finally:
         loop.cancel()
+
+
+async def test_who_was_cut_off_while_telling_does_not_set_a_page_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another daemon has told it since, and the next rung too: those people are not told once more."""
+    clock = HandClock()
+    store = MemoryStore(clock)
+
+    def of(name: str, store: Store) -> Paging:
+        async def deliver(page: Page) -> Page:
+            rung, at = page.level + 1, clock.now()
+            sent = (*page.sent, f"rung {rung} by {name}")
+            return msgspec.structs.replace(page, level=rung, sent=sent, next_at=at + timedelta(minutes=5))
+
+        return Paging(store, clock, deliver, lambda prefix: f"{prefix}-{name}")
+
+    async def cut_off(*_work: Any) -> Any:
+        raise StoreError("store", "no route")
+
+    one, other, real = of("a", store), of("b", store.beside()), store.transact
+    await one.open("trouble", "look at this")
+
+    async def only_claims(work: Any) -> Any:
+        broken.setattr(store, "transact", cut_off)
+        return await real(work)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(store, "transact", only_claims)
+        with pytest.raises(StoreError):
+            await one.deliver_due()
+        for minutes in (1, 6):
+            clock.at += timedelta(minutes=minutes)
+            await other.deliver_due()
+    await one.deliver_due()
+    (page,) = await store.read(lambda tx: tx.pages())
+    assert page.sent == ("rung 0 by b", "rung 1 by b", "rung 0 by a")
+    assert (page.level, page.next_at) == (1, clock.now() + timedelta(minutes=5))
