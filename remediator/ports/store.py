@@ -164,9 +164,10 @@ class Tx(Protocol):
         ...
 
     async def put_aside(self, run_id: str, until: datetime, problem: str) -> None:
-        """A run that cannot be decided is due again then. Its row is not read, and stays as it is otherwise.
+        """A run that cannot be decided is due again then, or when it was to be if that comes before.
 
-        ``problem``: why, as `aside` tells until the run is saved again; "" tells nothing new.
+        Its row is not read, and stays as it is otherwise. ``problem``: why, as `aside` tells until the run is
+        saved again; "" tells nothing new.
         """
         ...
 

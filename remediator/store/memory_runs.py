@@ -165,7 +165,8 @@ class RunChanges:
 
     async def put_aside(self, run_id: str, until: datetime, problem: str) -> None:
         if run_id in self._tables.live:
-            self._changes.set(self._tables.wakes, run_id, until)
+            due = self._tables.wakes.get(run_id, self.now)
+            self._changes.set(self._tables.wakes, run_id, min(due, until) if due > self.now else until)
             if problem:
                 self._changes.set(self._tables.aside, run_id, problem)
 

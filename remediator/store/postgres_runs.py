@@ -31,7 +31,8 @@ RUNS_OF_ALERT = """SELECT one.id, one.doc, one.rev FROM members JOIN runs AS one
 # "stage <> 'closed'" beside what implies it is by what the partial index runs_live is found.
 OPEN_RUNS = """SELECT id FROM runs WHERE stage NOT IN ('closed', 'holding') AND stage <> 'closed'
  ORDER BY opened_at DESC, id DESC"""
-PUT_ASIDE = """UPDATE runs SET wake_at = $2, aside = coalesce(nullif($3, ''), aside)
+PUT_ASIDE = """UPDATE runs SET wake_at = CASE WHEN wake_at > $4 THEN least(wake_at, $2) ELSE $2 END,
+ aside = coalesce(nullif($3, ''), aside)
  WHERE id = (SELECT id FROM runs WHERE id = $1 AND stage <> 'closed' FOR UPDATE SKIP LOCKED)"""
 ASIDE = "SELECT id, policy, target, aside FROM runs WHERE aside IS NOT NULL ORDER BY opened_at, id"
 
@@ -128,7 +129,7 @@ class RunQuestions(Session):
         return [row["id"] for row in await self._rows({"runs"}, OPEN_RUNS)]
 
     async def put_aside(self, run_id: str, until: datetime, problem: str) -> None:
-        await self._done({"runs"}, PUT_ASIDE, plain(run_id), micros(until), plain(problem))
+        await self._done({"runs"}, PUT_ASIDE, plain(run_id), micros(until), plain(problem), micros(self.now))
 
     async def aside(self) -> list[Aside]:
         return [Aside(*row) for row in await self._rows({"runs"}, ASIDE)]

@@ -150,9 +150,9 @@ class RunStatements(Statements):
 
     async def put_aside(self, run_id: str, until: datetime, problem: str) -> None:
         self._execute(
-            "UPDATE runs SET wake_at = ?, aside = coalesce(nullif(?, ''), aside) "
-            "WHERE id = ? AND stage <> 'closed'",
-            (micros(until), problem, run_id),
+            "UPDATE runs SET wake_at = CASE WHEN wake_at > :now THEN min(wake_at, :until) ELSE :until END, "
+            "aside = coalesce(nullif(:problem, ''), aside) WHERE id = :run AND stage <> 'closed'",
+            {"now": micros(self.now), "until": micros(until), "problem": problem, "run": run_id},
         )
 
     async def aside(self) -> list[Aside]:

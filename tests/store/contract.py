@@ -358,6 +358,18 @@ class RunContract:
         assert await store.read(lambda tx: tx.aside()) == []
         assert await store.read(lambda tx: tx.next_due()) == NOON + MINUTE
 
+    @pytest.mark.parametrize(
+        ("was_due", "is_due"),
+        [(NOON + MINUTE, NOON + MINUTE), (NOON + HOUR, NOON + 2 * MINUTE), (None, NOON + 2 * MINUTE)],
+        ids=["before", "after", "never"],
+    )
+    async def test_who_puts_a_run_aside_takes_no_deadline_from_whoever_can_read_it(
+        self, store: Store, was_due: datetime | None, is_due: datetime
+    ) -> None:
+        await store.transact(lambda tx: tx.save_run(a_run("r1"), was_due))
+        await store.transact(lambda tx: tx.put_aside("r1", NOON + 2 * MINUTE, "odd"))
+        assert await store.read(lambda tx: tx.next_due()) == is_due
+
     async def test_closed_runs_are_counted_by_policy_and_outcome(self, store: Store) -> None:
         for number, outcome in enumerate([Outcome.FIXED, Outcome.FIXED, Outcome.DENIED]):
             await save(store, a_run(f"r{number}", stage=Stage.CLOSED, outcome=outcome))

@@ -148,7 +148,7 @@ ASKED: dict[str, tuple[Any, ...]] = {
     postgres_tx.HOLDERS: ("d9",),
     postgres_runs.OPEN_RUNS: (),
     postgres_runs.ASIDE: (),
-    postgres_runs.PUT_ASIDE: ("r77", 9000, ""),
+    postgres_runs.PUT_ASIDE: ("r77", 9000, "", 8000),
     CLAIM_RUN: ("r77", 9000),
     OPEN_RUN: ("p7", "t7"),
     RUNS_OF_ALERT: ("f7",),
