@@ -21,7 +21,7 @@ from remediator.core.alert import PORTION, Alert
 from remediator.core.messages import Event, PolicyChanged
 from remediator.engine.decisions import Committed, Decisions
 from remediator.engine.inbox import Inbox
-from remediator.engine.setbacks import BROKEN_PAUSE, Setbacks, problem_of
+from remediator.engine.setbacks import Setbacks, Theirs, problem_of
 from remediator.errors import LeaseLost, StoreError
 from remediator.ports import (
     NOTHING,
@@ -32,7 +32,6 @@ from remediator.ports import (
     Pending,
     Store,
     Tx,
-    Unreadable,
 )
 
 log = logging.getLogger(__name__)
@@ -43,8 +42,6 @@ POLL_S = 1.0
 BUSY_S = 0.1
 REST_S = 0.05
 """Between two looks for deadlines: each commit may have moved one, and there may be hundreds in a second."""
-THEIR_TURN = timedelta(seconds=5)
-"""So long what this replica cannot read is left to the others, of which each looks every second."""
 BATCH = 64
 
 
@@ -54,10 +51,6 @@ class Performs(Protocol):
     def start(self, pending: Pending) -> None:
         """Perform it soon; its result comes back through `Driver.tell`."""
         ...
-
-
-class _Theirs(Exception):
-    """It cannot be read here, and another replica may be able to."""
 
 
 class Driver:
@@ -83,7 +76,6 @@ class Driver:
         self._deadlines = asyncio.Event()
         self._watchers: list[Callable[[str], None]] = []
         self._unheard: set[str] = set()  # runs that could not be told that policies changed
-        self._theirs: dict[str, float] = {}  # due runs that cannot be read here, which others may; since when
         self._left: dict[str, tuple[Alert, float]] = {}  # alerts that could not be considered; when they are
         self.stale = False  # other replicas have newer policies: nothing is opened here
         self.store_works = True
@@ -131,7 +123,7 @@ class Driver:
 
     async def tell_one(self, run_id: str, event: Event, effect: int | None = None) -> bool:
         """One run of many: False where it was put aside instead. Raises StoreError if nothing works."""
-        return await self._one(run_id, self._advance(run_id, event, effect)) is not None
+        return await self._setbacks.one_of_many(run_id, self._advance(run_id, event, effect)) is not None
 
     async def _advance(
         self, run_id: str, event: Event, effect: int | None = None, asked: float | None = None
@@ -269,7 +261,7 @@ class Driver:
         """Those that are due now; how long nothing will be, 0 where they may have made others due."""
         due, next_due = await self._store.read(_due)
         if due.unread:  # they would be found again and again
-            await self._store.transact(partial(self._put_off, rows=due.unread))
+            await self._store.transact(partial(self._setbacks.put_off, rows=due.unread))
         if due.runs or (due.dispositions and not self.stale):
             moved = [await self._wake(run_id) for run_id in due.runs]
             if due.dispositions and not self.stale:
@@ -283,21 +275,12 @@ class Driver:
             return BUSY_S
         return min(POLL_S, max(0.005, (next_due - self._clock.now()).total_seconds()))
 
-    async def _put_off(self, tx: Tx, rows: Sequence[Unreadable]) -> None:
-        """Where a replica of another version may read them, it has had its turn before."""
-        others = THEIR_TURN if self._store.shared else timedelta()
-        await tx.put_off(rows, tx.now - others, tx.now + BROKEN_PAUSE)
-
     async def _wake(self, run_id: str) -> bool:
         """A run's deadline; whether it was met. One that cannot be decided is put aside."""
-        now, turn = self._clock.monotonic(), THEIR_TURN.total_seconds()
-        self._theirs = {one: at for one, at in self._theirs.items() if now - at < 2 * turn}
-        if now - self._theirs.get(run_id, -turn) < turn:
-            return False
         waking = self.commit(lambda tx: self.decisions.wake(tx, run_id), Ahead(run=run_id))
         try:
-            done = await self._one(run_id, self._unless_theirs(run_id, waking))
-        except _Theirs:
+            done = await self._setbacks.when_due(run_id, waking)
+        except Theirs:
             return False
         if done is None:
             return True
@@ -305,43 +288,7 @@ class Driver:
             await self._hear_policies(run_id)
         return bool(done.runs)
 
-    async def _unless_theirs(self, run_id: str, waking: Awaitable[Committed]) -> Committed:
-        """Where a replica of another version may read it, that one has its turn before it is put aside."""
-        known = self._theirs.pop(run_id, None)
-        try:
-            return await waking
-        except msgspec.DecodeError as error:
-            if known is not None or not self._store.shared:
-                raise
-            about = {"run": run_id, "problem": problem_of(error)}
-            log.warning("a run that is due cannot be read: others may", extra=about)
-            self._theirs[run_id] = self._clock.monotonic()
-            raise _Theirs from None
-
     # ── What cannot be decided ────────────────────────────────────────────────────────────────────
-
-    async def _one(self, run_id: str, work: Awaitable[Committed]) -> Committed | None:
-        """Work on one run of many; None when it had to be put aside. Raises StoreError if nothing works."""
-        try:
-            done = await work
-        except _Theirs:
-            raise
-        except Exception as error:
-            await self._setbacks.unless_down(error)
-            log.exception("a run cannot be decided", extra={"run": run_id})
-            await self._put_aside(run_id, error)
-            return None
-        self._setbacks.over(run_id)
-        return done
-
-    async def _put_aside(self, run_id: str, error: Exception) -> None:
-        """Its row stays as it is, and is tried again; a person is told, once. The others go on."""
-        pause, lasting = self._setbacks.failed(run_id, error)
-        if lasting and run_id not in {one.run for one in await self._store.read(lambda tx: tx.aside())}:
-            what = f"run {run_id} cannot be decided, and is put aside"
-            await self._setbacks.tell(run_id, f"run:{run_id}", what, error)
-        problem = problem_of(error) if lasting else ""
-        await self._store.transact(lambda tx: tx.put_aside(run_id, tx.now + pause, problem))
 
     async def go_past(self, key: str, what: str, error: Exception) -> None:
         """One of many things cannot be done: a person is told. Raises StoreError if nothing works.
