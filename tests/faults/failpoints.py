@@ -83,6 +83,7 @@ class Stage:
         self._arm()
         awarded: set[str] = set()
         self.people.happened = seen(self.cluster.peer, awarded)
+        self.people.paged = lambda run: run in self._notified()  # nobody settles what they were not told of
         looking = asyncio.create_task(look_at_awards(self.loyalty, self.database, awarded))
         working = asyncio.create_task(self.people.work())
         accepted = asyncio.create_task(self._deliver())
@@ -131,13 +132,15 @@ class Stage:
                 return
             await asyncio.sleep(0.1)
 
+    def _notified(self) -> set[str]:
+        return {one.body["run"] for one in self.pager.deliveries if one.body.get("run")}
+
     async def _look(self) -> list[str]:
         kept = await keep(self.cluster.store)
         fingerprint = str(alert(alertname=self.point.act, thing=THING)["fingerprint"])
         ledger = [*self.cluster.peer.ledger, *await awards(self.loyalty, self.database)]
         accepted = {fingerprint: (self.point.act, THING)}
-        notified = {one.body["run"] for one in self.pager.deliveries if one.body.get("run")}
-        found = check(kept, Heard(ledger, accepted, self.people.approved, notified)).problems
+        found = check(kept, Heard(ledger, accepted, self.people.approved, self._notified())).problems
         stages = [run.stage for run in kept.runs]
         if set(stages) != {"closed"}:
             found.append(f"21 it ended with runs {stages}")

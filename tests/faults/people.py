@@ -38,6 +38,8 @@ class People:
     resumed: dict[str, float] = field(default_factory=dict)
     patient: bool = False
     """Somebody compares first: nothing is resumed yet."""
+    paged: Callable[[str], bool] = lambda _run: True
+    """Do they know of this run? By default they come upon whatever asks, whether they were told or not."""
     _decided: set[str] = field(default_factory=set)
 
     async def work(self) -> None:
@@ -75,7 +77,7 @@ class People:
         for run in (await self._get("/api/v1/runs?state=asking")).get("runs", ()):
             thing = run["target"].partition("/")[2]
             found = self.happened(thing, run["policy"])
-            if found is None:
+            if found is None or not self.paged(run["id"]):
                 continue
             verdict = "happened" if found else "not-happened"
             path = f"/api/v1/runs/{run['id']}/settle"
